@@ -1,0 +1,8 @@
+//! JSON as it passes through: verbatim text, and what RedisJSON cannot keep exactly.
+
+pub(crate) mod exact;
+mod object;
+mod raw;
+
+pub use object::RawObject;
+pub use raw::RawJson;

@@ -1,0 +1,164 @@
+//! What can go wrong, named by what the caller can do about it.
+
+use std::time::Duration;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed.
+///
+/// Every message is one sentence that names the key or field and, where there is one, the way
+/// out. [`Error::is_retryable`] says whether the same call may succeed later; since every write
+/// of a [`CheckpointSaver`](crate::CheckpointSaver) may run twice, repeating one is always safe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument cannot be used as it is; nothing was written.
+    #[error("{field} cannot be used: {reason}")]
+    InvalidInput {
+        /// The argument or field, as the caller knows it.
+        field: String,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// A document is larger than the saver's limit; nothing was written.
+    #[error(
+        "{what} has {size} bytes, which is more than the limit of {limit}: store less in it, or raise `max_document_bytes`"
+    )]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A stored document cannot be read.
+    #[error("the document at {key} cannot be read: {reason}")]
+    Corrupt {
+        /// The key of the document.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key that the saver needs holds another type of value; nothing was written.
+    #[error("the key {key} holds a value of another type than the saver's: move it away, or choose other prefixes")]
+    WrongType {
+        /// The key.
+        key: String,
+    },
+    /// Another writer was first, or the key belongs to another thread; nothing was written.
+    #[error("{what} was not written: {reason}")]
+    Conflict {
+        /// What was to be written.
+        what: String,
+        /// Who or what is in the way.
+        reason: String,
+    },
+    /// The configuration cannot be used.
+    #[error("the setting `{key}` cannot be used: {reason}")]
+    Config {
+        /// The name of the setting.
+        key: String,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// The server cannot be reached, or the connection was lost.
+    #[error("Redis at {server} cannot be reached: {reason}")]
+    Connection {
+        /// The server's address, without credentials.
+        server: String,
+        /// What the network or the driver said.
+        reason: String,
+    },
+    /// The server refuses the user name or password.
+    #[error("Redis at {server} refuses the user name or password: {reason}")]
+    Authentication {
+        /// The server's address, without credentials.
+        server: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The user may not run a command or touch a key.
+    #[error("the Redis user lacks a permission: {reason}")]
+    Permission {
+        /// What the server said.
+        reason: String,
+    },
+    /// The server lacks a command that the saver needs.
+    #[error(
+        "Redis at {server} does not know the command {command}: use Redis 8, or Redis Stack 7.2 or later, which bring {module}"
+    )]
+    MissingModule {
+        /// The server's address, without credentials.
+        server: String,
+        /// The command that was tried.
+        command: &'static str,
+        /// The module that has it.
+        module: &'static str,
+    },
+    /// The call took longer than its time limit; it may have happened or not.
+    #[error("{operation} took longer than its time limit of {limit:?}")]
+    Timeout {
+        /// The call.
+        operation: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The server cannot serve the call at the moment.
+    #[error("Redis cannot serve the call at the moment: {reason}")]
+    Unavailable {
+        /// What the server said.
+        reason: String,
+    },
+    /// The server has no memory left for writes; nothing was written.
+    #[error("Redis has no memory left for writes, so nothing was written: raise `maxmemory`, or let threads expire with a TTL")]
+    OutOfMemory,
+    /// The server refused a command for a reason of its own.
+    #[error("Redis refused {command}: {reason}")]
+    Server {
+        /// The command.
+        command: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The saver was closed.
+    #[error("the saver is closed: make a new one")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same call may succeed if it is made again later.
+    ///
+    /// ```
+    /// use langgraph_checkpoint_redis::Error;
+    /// assert!(Error::OutOfMemory.is_retryable());
+    /// assert!(!Error::Closed.is_retryable());
+    /// ```
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection { .. }
+                | Self::Timeout { .. }
+                | Self::Unavailable { .. }
+                | Self::OutOfMemory
+        )
+    }
+
+    /// An error for an argument that cannot be used.
+    pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::InvalidInput {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// An error for a stored document that cannot be read.
+    pub(crate) fn corrupt(key: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Corrupt {
+            key: key.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
