@@ -42,7 +42,9 @@ pub enum Error {
         reason: String,
     },
     /// A key that the saver needs holds another type of value; nothing was written.
-    #[error("the key {key} holds a value of another type than the saver's: move it away, or choose other prefixes")]
+    #[error(
+        "the key {key} holds a value of another type than the saver's: move it away, or choose other prefixes"
+    )]
     WrongType {
         /// The key.
         key: String,
@@ -112,7 +114,9 @@ pub enum Error {
         reason: String,
     },
     /// The server has no memory left for writes; nothing was written.
-    #[error("Redis has no memory left for writes, so nothing was written: raise `maxmemory`, or let threads expire with a TTL")]
+    #[error(
+        "Redis has no memory left for writes, so nothing was written: raise `maxmemory`, or let threads expire with a TTL"
+    )]
     OutOfMemory,
     /// The server refused a command for a reason of its own.
     #[error("Redis refused {command}: {reason}")]

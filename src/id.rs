@@ -103,7 +103,10 @@ fn check_length(field: &str, id: &str) -> Result<()> {
     if id.len() > MAX_ID_BYTES {
         return Err(Error::invalid(
             field,
-            format!("it has {} bytes; at most {MAX_ID_BYTES} are taken", id.len()),
+            format!(
+                "it has {} bytes; at most {MAX_ID_BYTES} are taken",
+                id.len()
+            ),
         ));
     }
     Ok(())
@@ -152,6 +155,9 @@ impl CheckpointNamespace {
                 format!("`{EMPTY_NAMESPACE}` is how the root namespace is stored; use \"\" for it"),
             ));
         }
+        if id.contains('\0') {
+            return Err(Error::invalid("checkpoint_ns", "it holds a NUL character"));
+        }
         check_length("checkpoint_ns", id)
     }
 
@@ -198,7 +204,12 @@ impl CheckpointId {
     /// Makes a UUIDv6, as LangGraph does, greater than every one made before by this process.
     #[must_use]
     pub fn now_v6() -> Self {
-        Self(uuid::Uuid::now_v6(&node_id()).hyphenated().to_string().into())
+        Self(
+            uuid::Uuid::now_v6(&node_id())
+                .hyphenated()
+                .to_string()
+                .into(),
+        )
     }
 
     /// Makes a ULID. Those made within one millisecond are in no order.

@@ -92,7 +92,7 @@ pub(crate) fn is_kept(text: &[u8]) -> bool {
 fn string_end(text: &[u8], mut position: usize) -> Option<usize> {
     loop {
         let rest = text.get(position..)?;
-        let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let found = memchr::memchr2(b'"', b'\\', rest)?;
         position += found;
         if text[position] == b'"' {
             return Some(position + 1);

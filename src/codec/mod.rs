@@ -5,4 +5,6 @@ mod object;
 mod raw;
 
 pub use object::RawObject;
+#[cfg(feature = "redis")]
+pub(crate) use object::{Members, write_string};
 pub use raw::RawJson;

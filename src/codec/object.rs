@@ -149,12 +149,17 @@ impl Members<'_> {
     pub(crate) fn share(self, text: &Bytes) -> RawObject {
         self.0
             .into_iter()
-            .map(|(name, value)| (name, RawJson::trusted(text.slice_ref(value.get().as_bytes()))))
+            .map(|(name, value)| {
+                (
+                    name,
+                    RawJson::trusted(text.slice_ref(value.get().as_bytes())),
+                )
+            })
             .collect()
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MembersVisitor;
 

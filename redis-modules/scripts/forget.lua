@@ -1,0 +1,13 @@
+-- Takes ids out of a registry whose documents are gone.
+--
+-- KEYS  1 registry of checkpoints
+-- ARGV  1 prefix of the namespace's documents  2… ids
+-- Returns how many were taken out.
+-- Twice: what is out stays out.
+local forgotten = 0
+for i = 2, #ARGV do
+  if redis.call('EXISTS', ARGV[1] .. ARGV[i]) == 0 then
+    forgotten = forgotten + redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+return forgotten

@@ -1,0 +1,73 @@
+-- Stores a checkpoint, and makes it the newest of its namespace if its id is the greatest.
+--
+-- KEYS  1 document  2 pointer to the newest  3 registry of checkpoints  4 set of namespaces
+--       5 registry of the checkpoint's writes
+-- ARGV  1 document (JSON)  2 id  3 namespace, as stored  4 TTL in ms, 0 for none
+--       5 prefix of the namespace's documents  6 expected newest: '' anything, '-' none, '=ID'
+--       7, 8 what an existing document must say at $.thread_id and $.checkpoint_ns
+-- Returns 1 if it is the newest now, else 0.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
+-- Twice: the document, the pointer and the registry are the same after the second run.
+local document, pointer, registry, namespaces, writes = unpack(KEYS)
+local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
+local ttl = tonumber(ARGV[4])
+
+local wrong = check_type(document, 'ReJSON-RL') or check_type(pointer, 'string')
+  or check_type(registry, 'zset') or check_type(namespaces, 'set') or check_type(writes, 'zset')
+if wrong then
+  return wrong
+end
+
+if redis.call('EXISTS', document) == 1 then
+  local thread = redis.call('JSON.GET', document, '$.thread_id')
+  -- A document without ids is what the Python saver leaves when writes come first.
+  if thread ~= '[]'
+    and (thread ~= ARGV[7] or redis.call('JSON.GET', document, '$.checkpoint_ns') ~= ARGV[8]) then
+    return redis.error_reply('LGFOREIGN ' .. document)
+  end
+end
+
+local newest = after(redis.call('GET', pointer), prefix)
+if expected ~= '' and newest ~= id then
+  local alive = newest and redis.call('EXISTS', prefix .. newest) == 1
+  if not alive then
+    newest = redis.call('ZREVRANGE', registry, 0, 0)[1]
+  end
+  local wanted = nil
+  if expected ~= '-' then
+    wanted = string.sub(expected, 2)
+  end
+  if newest ~= wanted then
+    return redis.error_reply('LGCONFLICT ' .. (newest or ''))
+  end
+end
+
+if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+  ttl = 0
+end
+local had_registry = redis.call('EXISTS', registry) == 1
+local had_namespaces = redis.call('EXISTS', namespaces) == 1
+
+redis.call('JSON.SET', document, '$', json)
+expire(document, ttl)
+if redis.call('EXISTS', writes) == 1 then
+  redis.call('JSON.SET', document, '$.has_writes', 'true')
+  redis.call('SREM', namespaces, '\0writes\0' .. namespace .. '\0' .. id)
+end
+
+-- Another saver moved the pointer without telling the registry: from now on the registry is
+-- known to be incomplete (the empty member), until a reader has mended it from the index.
+if newest and newest ~= id and not redis.call('ZSCORE', registry, newest) then
+  redis.call('ZADD', registry, 0, '')
+end
+redis.call('ZADD', registry, 0, id)
+expire_shared(registry, ttl, not had_registry)
+redis.call('SADD', namespaces, namespace)
+expire_shared(namespaces, ttl, not had_namespaces)
+
+local is_newest = not newest or newest == id or less(newest, id)
+if is_newest then
+  redis.call('SET', pointer, document)
+  expire(pointer, ttl)
+end
+return is_newest and 1 or 0

@@ -1,0 +1,183 @@
+//! The command: finds or installs a Redis with both modules, and starts one for a person.
+#![forbid(unsafe_code)]
+
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::os::unix::process::parent_id;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use redis_modules::{Cluster, Error, Installation, Sentinel, Standalone, Topology};
+
+/// A throwaway Redis with JSON and search, without docker and without root.
+#[derive(Debug, Parser)]
+#[command(name = "redis-modules", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Start servers, print their URL, and stop them on Ctrl-C, SIGTERM, or when the process that
+    /// started this command ends.
+    Up {
+        /// standalone, sentinel or cluster.
+        #[arg(default_value_t)]
+        topology: Topology,
+        /// Port of the standalone server. Default: a free one.
+        #[arg(long)]
+        port: Option<u16>,
+        /// Password of the default user. Default: none.
+        #[arg(long)]
+        password: Option<String>,
+        /// Keep data on disk while the servers run, so that they survive a restart.
+        #[arg(long)]
+        persistence: bool,
+    },
+    /// Install Redis Stack into the cache, unless it is there, and print its redis-server.
+    Install,
+    /// Print the redis-server that would be used, without installing one.
+    Find,
+}
+
+fn main() -> ExitCode {
+    // Taken first, to notice it if the parent ends while the servers start.
+    let parent = parent_id();
+    match run(Arguments::parse().command, parent) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("redis-modules: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(action: Action, parent: u32) -> Result<ExitCode, Error> {
+    match action {
+        Action::Up {
+            topology,
+            port,
+            password,
+            persistence,
+        } => {
+            up(topology, port, password.as_deref(), persistence, parent)?;
+        }
+        Action::Install => print(&Installation::install()?),
+        Action::Find => {
+            let Some(found) = Installation::find()? else {
+                eprintln!("redis-modules: none found; `redis-modules install` installs one");
+                return Ok(ExitCode::FAILURE);
+            };
+            print(&found);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(found: &Installation) {
+    eprintln!("redis-modules: Redis {}", found.version());
+    say(&found.server().display().to_string());
+}
+
+fn up(
+    topology: Topology,
+    port: Option<u16>,
+    password: Option<&str>,
+    persistence: bool,
+    parent: u32,
+) -> Result<(), Error> {
+    if port.is_some() && topology != Topology::Standalone {
+        return Err(Error::InvalidConfig(format!(
+            "--port is for a standalone server, not for {topology}"
+        )));
+    }
+    match topology {
+        Topology::Standalone => {
+            let mut builder = Standalone::builder().persistence(persistence);
+            if let Some(port) = port {
+                builder = builder.port(port);
+            }
+            if let Some(password) = password {
+                builder = builder.password(password);
+            }
+            let server = builder.start()?;
+            say(&server.url());
+            hint("server", &server);
+            wait_for_the_end(parent)?;
+            server.stop()
+        }
+        Topology::Sentinel => {
+            let mut builder = Sentinel::builder().persistence(persistence);
+            if let Some(password) = password {
+                builder = builder.password(password);
+            }
+            let deployment = builder.start()?;
+            say(&deployment.url());
+            for server in deployment.servers() {
+                hint("server", server);
+            }
+            for sentinel in deployment.sentinels() {
+                hint("sentinel", sentinel);
+            }
+            wait_for_the_end(parent)
+        }
+        Topology::Cluster => {
+            let mut builder = Cluster::builder().persistence(persistence);
+            if let Some(password) = password {
+                builder = builder.password(password);
+            }
+            let cluster = builder.start()?;
+            say(&cluster.url());
+            for node in cluster.nodes() {
+                hint("node", node);
+            }
+            wait_for_the_end(parent)
+        }
+    }
+}
+
+/// Scripts read the first line; one that has closed the pipe does not want to know.
+fn say(line: &str) {
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+fn hint(kind: &str, server: &Standalone) {
+    eprintln!(
+        "redis-modules: {kind} on port {}, process {}, files in {}",
+        server.port(),
+        server.pid(),
+        server.directory().display()
+    );
+}
+
+/// Returns on Ctrl-C, SIGTERM, a closed terminal, or when the parent process has ended. Before
+/// this is called such a signal ends the process at once, which stops the servers as well.
+fn wait_for_the_end(parent: u32) -> Result<(), Error> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ] {
+        signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(|source| Error::Io {
+            action: "listen for signals".to_owned(),
+            source,
+        })?;
+    }
+    eprintln!("redis-modules: Ctrl-C stops it and removes all files");
+    while !ended.load(Ordering::Relaxed) && parent_id() == parent {
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! A primary with replicas, watched by sentinels.
+
+use std::fmt::Write as _;
+
+use crate::directives::Secret;
+use crate::error::Error;
+use crate::group::{start_all, wait_until_nothing};
+use crate::installation::Installation;
+use crate::resp::Reply;
+use crate::standalone::{Role, Standalone, StandaloneBuilder};
+
+/// The name under which the sentinels know the primary.
+const SERVICE: &str = "mymaster";
+
+const REPLICAS: usize = 2;
+const SENTINELS: usize = 3;
+
+/// How many sentinels must agree that the primary is down.
+const QUORUM: usize = 2;
+
+/// One throwaway primary, two replicas and three sentinels, each a server like a [`Standalone`]
+/// one, with the same promise: gone when this value is dropped or this process ends.
+///
+/// The sentinels take a silent primary for down after a second.
+#[derive(Debug)]
+pub struct Sentinel {
+    /// The first was the primary at the start. All replicas hold what the primary holds.
+    servers: Vec<Standalone>,
+    sentinels: Vec<Standalone>,
+    password: Option<Secret>,
+}
+
+/// Settings of a [`Sentinel`] deployment.
+#[derive(Debug, Clone, Default)]
+pub struct SentinelBuilder {
+    server: StandaloneBuilder,
+    installation: Option<Installation>,
+    password: Option<Secret>,
+}
+
+impl Sentinel {
+    /// Starts a deployment with the default settings and waits until the replicas are in step and
+    /// each sentinel knows all of them and the other sentinels.
+    ///
+    /// # Errors
+    /// Those of [`SentinelBuilder::start`].
+    pub fn start() -> Result<Self, Error> {
+        Self::builder().start()
+    }
+
+    /// Starts from the default settings.
+    #[must_use]
+    pub fn builder() -> SentinelBuilder {
+        SentinelBuilder::default()
+    }
+
+    /// `redis+sentinel://127.0.0.1:P1,127.0.0.1:P2,127.0.0.1:P3/mymaster/0`, with
+    /// `default:PASSWORD@` before the hosts if the servers have a password. The sentinels
+    /// themselves never have one.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut url = String::from("redis+sentinel://");
+        if let Some(password) = &self.password {
+            // Writing to a String does not fail.
+            let _ = write!(url, "default:{}@", password.percent_encoded());
+        }
+        let hosts: Vec<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .collect();
+        url + &hosts.join(",") + "/" + SERVICE + "/0"
+    }
+
+    /// The name of the service that the sentinels watch.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        SERVICE
+    }
+
+    /// The sentinels.
+    #[must_use]
+    pub fn sentinels(&self) -> &[Standalone] {
+        &self.sentinels
+    }
+
+    /// The sentinels, to kill, pause or restart one.
+    pub fn sentinels_mut(&mut self) -> &mut [Standalone] {
+        &mut self.sentinels
+    }
+
+    /// The servers that hold the data, in the order in which they were started. Which of them is
+    /// the primary changes with a failover.
+    #[must_use]
+    pub fn servers(&self) -> &[Standalone] {
+        &self.servers
+    }
+
+    /// The servers that hold the data, to kill, pause or restart one.
+    pub fn servers_mut(&mut self) -> &mut [Standalone] {
+        &mut self.servers
+    }
+
+    /// The server that the sentinels take for the primary now.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when no sentinel answers.
+    pub fn primary(&self) -> Result<&Standalone, Error> {
+        self.primary_index().map(|index| &self.servers[index])
+    }
+
+    /// The server that the sentinels take for the primary now, to kill, pause or restart it.
+    ///
+    /// # Errors
+    /// Those of [`Sentinel::primary`].
+    pub fn primary_mut(&mut self) -> Result<&mut Standalone, Error> {
+        self.primary_index().map(|index| &mut self.servers[index])
+    }
+
+    /// The other servers, whether they run or not.
+    ///
+    /// # Errors
+    /// Those of [`Sentinel::primary`].
+    pub fn replicas(&self) -> Result<Vec<&Standalone>, Error> {
+        let primary = self.primary_index()?;
+        Ok(self
+            .servers
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| *n != primary)
+            .map(|(_, one)| one)
+            .collect())
+    }
+
+    /// Makes the sentinels choose another primary now, as for a planned change, and waits until
+    /// the first sentinel names another one.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedReply`] when the sentinels refuse, [`Error::NotReady`] when it takes too
+    /// long.
+    pub fn fail_over(&self) -> Result<(), Error> {
+        let before = self.primary_index()?;
+        // Every deployment has sentinels, see `start`.
+        self.sentinels[0].expect_ok(&["SENTINEL", "FAILOVER", SERVICE])?;
+        self.wait_for(
+            || Ok((self.primary_index()? == before).then(|| "another primary".to_owned())),
+        )
+    }
+
+    /// Waits until each server that runs is in step again, and each sentinel sees it so, for
+    /// instance after a killed server was restarted.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when it takes too long.
+    pub fn wait_until_whole(&self) -> Result<(), Error> {
+        self.set_periods("100", "100");
+        let result = self.wait_for(|| self.what_is_missing());
+        // The defaults, so that clients meet sentinels as they are elsewhere.
+        self.set_periods("10000", "2000");
+        result
+    }
+
+    fn primary_index(&self) -> Result<usize, Error> {
+        for sentinel in &self.sentinels {
+            let Ok(Reply::Array(address)) =
+                sentinel.call(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])
+            else {
+                continue;
+            };
+            let port = address.get(1).and_then(Reply::text);
+            let index = self
+                .servers
+                .iter()
+                .position(|server| port == Some(&server.port().to_string()));
+            if let Some(index) = index {
+                return Ok(index);
+            }
+        }
+        Err(Error::NotRunning {
+            detail: "no sentinel names a primary".to_owned(),
+        })
+    }
+
+    fn wait_for(
+        &self,
+        missing: impl FnMut() -> Result<Option<String>, Error>,
+    ) -> Result<(), Error> {
+        wait_until_nothing(missing, self.servers.iter().chain(&self.sentinels))
+    }
+
+    fn what_is_missing(&self) -> Result<Option<String>, Error> {
+        let primary = self.primary_index()?;
+        for (index, server) in self.servers.iter().enumerate() {
+            let info = server.expect_ok(&["INFO", "replication"])?;
+            let (role, link) = (info.field("role"), info.field("master_link_status"));
+            let port = server.port();
+            if index == primary {
+                if role != Some("master") {
+                    return Ok(Some(format!(
+                        "the server on port {port} is not the primary yet"
+                    )));
+                }
+            } else if link != Some("up")
+                || info.field("master_port") != Some(&self.servers[primary].port().to_string())
+            {
+                return Ok(Some(format!("the replica on port {port} is not in step")));
+            }
+        }
+        for sentinel in &self.sentinels {
+            let known = sentinel.expect_ok(&["SENTINEL", "MASTER", SERVICE])?;
+            let expected = [
+                ("port", self.servers[primary].port().to_string()),
+                ("flags", "master".to_owned()),
+                ("num-slaves", REPLICAS.to_string()),
+                ("num-other-sentinels", (SENTINELS - 1).to_string()),
+            ];
+            for (field, value) in expected {
+                let found = value_of(&known, field);
+                if found != Some(&value) {
+                    let port = sentinel.port();
+                    let found = found.unwrap_or("nothing");
+                    return Ok(Some(format!(
+                        "the sentinel on port {port} has {found} for {field}"
+                    )));
+                }
+            }
+            sentinel.expect_ok(&["SENTINEL", "CKQUORUM", SERVICE])?;
+        }
+        Ok(None)
+    }
+
+    /// How often the sentinels ask and tell what is new, in milliseconds. This only decides how
+    /// long a wait takes, so a sentinel that does not answer is left as it is.
+    fn set_periods(&self, info: &str, publish: &str) {
+        for sentinel in &self.sentinels {
+            let _ = sentinel.call(&[
+                "SENTINEL",
+                "DEBUG",
+                "INFO-PERIOD",
+                info,
+                "PUBLISH-PERIOD",
+                publish,
+            ]);
+        }
+    }
+}
+
+impl SentinelBuilder {
+    /// The password of the default user of the servers; the sentinels have none. Default: none.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.server = self.server.password(password);
+        self.password = Some(Secret(password.to_owned()));
+        self
+    }
+
+    /// Adds a directive to each server, as [`StandaloneBuilder::config`] does.
+    #[must_use]
+    pub fn config(mut self, key: &str, value: &str) -> Self {
+        self.server = self.server.config(key, value);
+        self
+    }
+
+    /// As [`StandaloneBuilder::persistence`], for each server. Default: false.
+    #[must_use]
+    pub fn persistence(mut self, persistence: bool) -> Self {
+        self.server = self.server.persistence(persistence);
+        self
+    }
+
+    /// The server to run. Default: [`Installation::find_or_install`].
+    #[must_use]
+    pub fn installation(mut self, installation: Installation) -> Self {
+        self.installation = Some(installation);
+        self
+    }
+
+    /// Starts all servers and waits until they know each other.
+    ///
+    /// # Errors
+    /// Those of [`StandaloneBuilder::start`], and [`Error::NotReady`] with the ends of all logs
+    /// when they do not find each other.
+    pub fn start(self) -> Result<Sentinel, Error> {
+        let installation = match self.installation {
+            Some(installation) => installation,
+            None => Installation::find_or_install()?,
+        };
+        let server = self
+            .server
+            .installation(installation.clone())
+            .config("repl-diskless-sync", "yes")
+            .config("repl-diskless-sync-delay", "0");
+        let primary = server.clone().start()?;
+
+        let replica = server.config("replicaof", &format!("127.0.0.1 {}", primary.port()));
+        let replicas = start_all(vec![replica; REPLICAS])?;
+        let servers: Vec<_> = std::iter::once(primary).chain(replicas).collect();
+
+        let monitor = format!("monitor {SERVICE} 127.0.0.1 {} {QUORUM}", servers[0].port());
+        let mut sentinel = Standalone::builder()
+            .installation(installation)
+            .role(Role::Sentinel)
+            .config("sentinel", &monitor)
+            .config(
+                "sentinel",
+                &format!("down-after-milliseconds {SERVICE} 1000"),
+            )
+            .config("sentinel", &format!("failover-timeout {SERVICE} 5000"));
+        if let Some(password) = &self.password {
+            sentinel = sentinel.config(
+                "sentinel",
+                &format!("auth-pass {SERVICE} {}", password.quoted()),
+            );
+        }
+        let sentinels = start_all(vec![sentinel; SENTINELS])?;
+
+        let deployment = Sentinel {
+            servers,
+            sentinels,
+            password: self.password,
+        };
+        deployment.wait_until_whole()?;
+        Ok(deployment)
+    }
+}
+
+/// The value after `field` in a reply that alternates fields and values.
+fn value_of<'a>(reply: &'a Reply, field: &str) -> Option<&'a str> {
+    let Reply::Array(items) = reply else {
+        return None;
+    };
+    items
+        .chunks_exact(2)
+        .find(|pair| pair[0].text() == Some(field))
+        .and_then(|pair| pair[1].text())
+}

@@ -1,0 +1,173 @@
+//! How a Redis saver is made.
+
+use std::fmt;
+use std::time::Duration;
+
+use fred::clients::Pool;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::RedisSaver;
+use super::config::{ConfigKey, Settings};
+use super::driver::Driver;
+use super::keys::Keyspace;
+use super::store::Store;
+use super::url::RedisUrl;
+use crate::error::{Error, Result};
+use crate::options::TtlPolicy;
+
+/// Makes a [`RedisSaver`]. Settings are checked when it is built.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
+///
+/// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+/// let saver = RedisSaver::builder()
+///     .url("redis://localhost:6379")
+///     .ttl(TtlPolicy::of(Duration::from_secs(3600)).refreshed_on_read())
+///     .build()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+#[must_use]
+pub struct RedisSaverBuilder {
+    url: Option<SecretString>,
+    client: Option<Pool>,
+    settings: Settings,
+    problem: Option<Error>,
+}
+
+impl RedisSaverBuilder {
+    /// The server, as a connection string:
+    ///
+    /// - `redis://[[user]:password@]host[:port][/database]`, with TLS `rediss://…`
+    /// - `redis+unix:///path/to/socket[?db=1]`
+    /// - `redis-sentinel://host:port/database?sentinelServiceName=NAME&node=host:port`, or
+    ///   `redis+sentinel://host:port,host:port/NAME/database`
+    /// - `redis-cluster://host:port?node=host:port`
+    ///
+    /// What would be ignored is refused. Default: `REDIS_URL` of the environment.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(SecretString::from(url.into()));
+        self
+    }
+
+    /// A pool of connected fred clients of the caller's own, used instead of a URL. They must
+    /// speak RESP2, as they do by default, and should have time limits and a reconnect policy.
+    /// Closing the saver leaves them open.
+    pub fn client(mut self, client: Pool) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Sets one setting by its name, as text.
+    pub fn set(mut self, key: ConfigKey, value: impl AsRef<str>) -> Self {
+        let value = value.as_ref();
+        if key == ConfigKey::Url {
+            return self.url(value);
+        }
+        if let Err(error) = self.settings.set(key, value) {
+            self.problem.get_or_insert(error);
+        }
+        self
+    }
+
+    /// The prefixes of checkpoints and of writes, which are also the names of their indexes.
+    /// Default: `checkpoint` and `checkpoint_write`.
+    pub fn prefixes(mut self, checkpoint: impl Into<String>, write: impl Into<String>) -> Self {
+        self.settings.checkpoint_prefix = checkpoint.into();
+        self.settings.write_prefix = write.into();
+        self
+    }
+
+    /// How long what is written is kept. Default: for ever.
+    pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
+        self.settings.ttl = ttl;
+        self
+    }
+
+    /// How many connections are kept. Default: 2.
+    pub fn pool_size(self, size: usize) -> Self {
+        self.set(ConfigKey::PoolSize, size.to_string())
+    }
+
+    /// How long a command may take. Default: 10 seconds.
+    pub fn command_timeout(self, limit: Duration) -> Self {
+        self.set(ConfigKey::CommandTimeout, limit.as_secs_f64().to_string())
+    }
+
+    /// How long making a connection may take. Default: 5 seconds.
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        self.set(ConfigKey::ConnectTimeout, limit.as_secs_f64().to_string())
+    }
+
+    /// The largest document that is stored, in bytes. Default: 64 MiB.
+    pub fn max_document_bytes(self, limit: usize) -> Self {
+        self.set(ConfigKey::MaxDocumentBytes, limit.to_string())
+    }
+
+    /// Whether all keys of a thread go to one slot of a cluster: the thread stands in braces in
+    /// every key. The Python saver does not find such keys. Default: no.
+    pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
+        self.settings.hash_tag_threads = hash_tag;
+        self
+    }
+
+    /// How many checkpoints are read at once when listing. Default: 32.
+    pub fn page_size(self, size: usize) -> Self {
+        self.set(ConfigKey::PageSize, size.to_string())
+    }
+
+    /// Connects. The indexes are made by [`setup`](crate::CheckpointSaver::setup).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting that cannot be, [`Error::Connection`] if the server does
+    /// not answer, [`Error::Authentication`] if it refuses the user name or password.
+    pub async fn build(self) -> Result<RedisSaver> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        self.settings.ttl.check()?;
+        let keyspace = Keyspace::new(
+            &self.settings.checkpoint_prefix,
+            &self.settings.write_prefix,
+            self.settings.hash_tag_threads,
+        )?;
+        let driver = match (self.client, self.url) {
+            (Some(client), _) => Driver::over_pool(client, &self.settings),
+            (None, url) => {
+                let url = match url {
+                    Some(url) => url,
+                    None => url_of_environment()?,
+                };
+                Driver::connect(&RedisUrl::parse(url.expose_secret())?, &self.settings).await?
+            }
+        };
+        Ok(RedisSaver::over(Store::new(
+            driver,
+            keyspace,
+            self.settings,
+        )))
+    }
+}
+
+fn url_of_environment() -> Result<SecretString> {
+    let found = [ConfigKey::Url.variable(), "REDIS_URL".to_owned()]
+        .into_iter()
+        .find_map(|variable| std::env::var(variable).ok());
+    found.map(SecretString::from).ok_or_else(|| Error::Config {
+        key: "url".to_owned(),
+        reason: "none is given and REDIS_URL is not set".to_owned(),
+    })
+}
+
+impl fmt::Debug for RedisSaverBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisSaverBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! The settings of a Redis saver, under one name each for every door.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::keys::{CHECKPOINT_PREFIX, WRITE_PREFIX};
+use crate::error::{Error, Result};
+use crate::options::{TtlPolicy, check_ttl};
+
+/// The name of a setting: what the builder, the environment (`LANGGRAPH_REDIS_` and the name in
+/// capitals) and the other doors call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigKey {
+    /// The connection string. Default: `REDIS_URL` of the environment.
+    Url,
+    /// The prefix of checkpoints and the name of their index. Default: `checkpoint`.
+    CheckpointPrefix,
+    /// The prefix of writes and the name of their index. Default: `checkpoint_write`.
+    CheckpointWritePrefix,
+    /// How long what is written is kept, such as `90m` or `24h`; `none` for ever. Default: `none`.
+    Ttl,
+    /// Whether reading a checkpoint gives it its TTL anew. Default: `false`.
+    RefreshOnRead,
+    /// How many connections are kept. Default: 2.
+    PoolSize,
+    /// How long a command may take. Default: `10s`.
+    CommandTimeout,
+    /// How long making a connection may take. Default: `5s`.
+    ConnectTimeout,
+    /// The largest document that is stored, in bytes. Default: 67,108,864.
+    MaxDocumentBytes,
+    /// Whether all keys of a thread go to one slot of a cluster: the thread stands in braces in
+    /// every key. The Python saver does not find such keys. Default: `false`.
+    HashTagThreads,
+    /// How many checkpoints are read at once when listing. Default: 32.
+    PageSize,
+}
+
+impl ConfigKey {
+    /// All settings.
+    pub const ALL: [Self; 11] = [
+        Self::Url,
+        Self::CheckpointPrefix,
+        Self::CheckpointWritePrefix,
+        Self::Ttl,
+        Self::RefreshOnRead,
+        Self::PoolSize,
+        Self::CommandTimeout,
+        Self::ConnectTimeout,
+        Self::MaxDocumentBytes,
+        Self::HashTagThreads,
+        Self::PageSize,
+    ];
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::CheckpointPrefix => "checkpoint_prefix",
+            Self::CheckpointWritePrefix => "checkpoint_write_prefix",
+            Self::Ttl => "ttl",
+            Self::RefreshOnRead => "refresh_on_read",
+            Self::PoolSize => "pool_size",
+            Self::CommandTimeout => "command_timeout",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::MaxDocumentBytes => "max_document_bytes",
+            Self::HashTagThreads => "hash_tag_threads",
+            Self::PageSize => "page_size",
+        }
+    }
+
+    /// The name of the environment variable.
+    #[must_use]
+    pub fn variable(self) -> String {
+        format!("LANGGRAPH_REDIS_{}", self.as_str().to_uppercase())
+    }
+}
+
+impl fmt::Display for ConfigKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ConfigKey {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|key| key.as_str() == name)
+            .ok_or_else(|| Error::Config {
+                key: name.to_owned(),
+                reason: "there is no such setting".to_owned(),
+            })
+    }
+}
+
+/// The settings, read and checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) checkpoint_prefix: String,
+    pub(crate) write_prefix: String,
+    pub(crate) ttl: TtlPolicy,
+    pub(crate) pool_size: usize,
+    pub(crate) command_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_document_bytes: usize,
+    pub(crate) hash_tag_threads: bool,
+    pub(crate) page_size: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            checkpoint_prefix: CHECKPOINT_PREFIX.to_owned(),
+            write_prefix: WRITE_PREFIX.to_owned(),
+            ttl: TtlPolicy::default(),
+            pool_size: 2,
+            command_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            max_document_bytes: 64 * 1024 * 1024,
+            hash_tag_threads: false,
+            page_size: 32,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads one setting.
+    pub(crate) fn set(&mut self, key: ConfigKey, value: &str) -> Result<()> {
+        let refuse = |reason: String| Error::Config {
+            key: key.to_string(),
+            reason,
+        };
+        match key {
+            ConfigKey::Url => return Ok(()),
+            ConfigKey::CheckpointPrefix => value.clone_into(&mut self.checkpoint_prefix),
+            ConfigKey::CheckpointWritePrefix => value.clone_into(&mut self.write_prefix),
+            ConfigKey::Ttl => {
+                self.ttl.default = if value == "none" {
+                    None
+                } else {
+                    let ttl = duration(value).map_err(refuse)?;
+                    check_ttl(ttl).map_err(refuse)?;
+                    Some(ttl)
+                };
+            }
+            ConfigKey::RefreshOnRead => self.ttl.refresh_on_read = truth(value).map_err(refuse)?,
+            ConfigKey::PoolSize => self.pool_size = count(value, 1, 1_024).map_err(refuse)?,
+            ConfigKey::CommandTimeout => {
+                self.command_timeout = limit(value).map_err(refuse)?;
+            }
+            ConfigKey::ConnectTimeout => {
+                self.connect_timeout = limit(value).map_err(refuse)?;
+            }
+            ConfigKey::MaxDocumentBytes => {
+                self.max_document_bytes = count(value, 1_024, 512 * 1024 * 1024).map_err(refuse)?;
+            }
+            ConfigKey::HashTagThreads => {
+                self.hash_tag_threads = truth(value).map_err(refuse)?;
+            }
+            ConfigKey::PageSize => self.page_size = count(value, 1, 1_000).map_err(refuse)?,
+        }
+        Ok(())
+    }
+}
+
+/// Reads a duration: a number of seconds, or numbers with units (`1h 30m`, `250ms`).
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .map_err(|_| format!("`{text}` is no duration"));
+    }
+    let parsed: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no duration; write 90m or 24h, for example"))?;
+    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative"))
+}
+
+fn limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit < Duration::from_millis(1) || limit > Duration::from_secs(3_600) {
+        return Err(format!("`{text}` is not between a millisecond and an hour"));
+    }
+    Ok(limit)
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is neither `true` nor `false`"))
+}
+
+fn count(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (least..=most).contains(count))
+        .ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_name_that_is_read_back() {
+        for key in ConfigKey::ALL {
+            assert_eq!(key.as_str().parse::<ConfigKey>().unwrap(), key);
+        }
+        assert!("nonsense".parse::<ConfigKey>().is_err());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_refused_by_the_name_of_its_setting() {
+        let mut settings = Settings::default();
+        for (key, value) in [
+            (ConfigKey::Ttl, "0"),
+            (ConfigKey::Ttl, "soon"),
+            (ConfigKey::Ttl, "-5s"),
+            (ConfigKey::Ttl, "1e30"),
+            (ConfigKey::RefreshOnRead, "maybe"),
+            (ConfigKey::PoolSize, "0"),
+            (ConfigKey::CommandTimeout, "0s"),
+            (ConfigKey::MaxDocumentBytes, "-1"),
+        ] {
+            let error = settings.set(key, value).unwrap_err().to_string();
+            assert!(error.contains(key.as_str()), "{error}");
+        }
+        settings.set(ConfigKey::Ttl, "1h 30m").unwrap();
+        assert_eq!(settings.ttl.default, Some(Duration::from_secs(5_400)));
+    }
+}

@@ -1,0 +1,235 @@
+//! `delete_thread` and what else removes checkpoints: in slices, so that the server is never
+//! held up and a repeated call goes on where a failed one stopped.
+
+use bytes::Bytes;
+
+use super::driver::{Command, Reply};
+use super::index::IndexedWrite;
+use super::keys::{Member, NamespaceKeys, namespace_from_stored};
+use super::scripts;
+use super::store::{Step, Store};
+use super::write::text;
+use crate::error::Result;
+use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
+use crate::options::{DeleteOptions, Progress, ProgressCallback};
+
+/// How many checkpoints are removed at once.
+const SLICE: usize = 32;
+
+/// Counts what a long call has done, and tells who wants to know.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    progress: Progress,
+    callback: Option<ProgressCallback>,
+}
+
+impl Counter {
+    pub(crate) fn new(callback: Option<ProgressCallback>) -> Self {
+        Self {
+            progress: Progress::default(),
+            callback,
+        }
+    }
+
+    pub(crate) fn add(&mut self, checkpoints: u64, writes: u64) {
+        self.progress.checkpoints += checkpoints;
+        self.progress.writes += writes;
+        if let Some(callback) = &self.callback {
+            callback.report(self.progress);
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.progress.checkpoints + self.progress.writes
+    }
+}
+
+impl Store {
+    /// Deletes all of a thread.
+    pub(crate) async fn delete_thread(
+        &self,
+        thread: &ThreadId,
+        options: &DeleteOptions,
+    ) -> Result<()> {
+        let mut counter = Counter::new(options.progress.clone());
+        loop {
+            let before = counter.done();
+            self.reconcile(thread).await?;
+            let mut namespaces = vec![CheckpointNamespace::root()];
+            for member in self.members(thread).await? {
+                match member {
+                    Member::Namespace(namespace) => namespaces.push(namespace),
+                    Member::Writes(namespace, id) => {
+                        let keys = self.keys(thread, &namespace);
+                        self.remove(&keys, &[id], &mut counter).await?;
+                    }
+                    Member::Pinned => {}
+                }
+            }
+            for namespace in &namespaces {
+                self.delete_namespace(&self.keys(thread, namespace), &mut counter)
+                    .await?;
+            }
+            self.delete_unregistered_writes(thread, &mut counter)
+                .await?;
+            let rest = Command::on("UNLINK", self.keyspace.thread(thread).namespaces());
+            self.driver.call("delete_thread", rest).await?;
+            // What another writer added meanwhile is found by the next round.
+            if counter.done() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn delete_namespace(&self, keys: &NamespaceKeys, counter: &mut Counter) -> Result<()> {
+        self.forget(keys);
+        loop {
+            let (_, ids) = self.page(keys, None, SLICE).await?;
+            self.remove(keys, &ids, counter).await?;
+            if ids.len() < SLICE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes checkpoints of a namespace with their writes.
+    pub(crate) async fn remove(
+        &self,
+        keys: &NamespaceKeys,
+        ids: &[CheckpointId],
+        counter: &mut Counter,
+    ) -> Result<()> {
+        // With nothing to remove one call still puts the pointer and the registry right.
+        let slices: Vec<&[CheckpointId]> = if ids.is_empty() {
+            vec![&[]]
+        } else {
+            ids.chunks(SLICE).collect()
+        };
+        for slice in slices {
+            let mut args = vec![
+                keys.documents.clone(),
+                keys.write_registries.clone(),
+                keys.writes.clone(),
+                keys.shared_write_registries.clone(),
+                keys.stored.clone(),
+            ];
+            args.extend(slice.iter().map(|id| text(id.as_str())));
+            let call = scripts::REMOVE.call(
+                vec![
+                    keys.registry.clone(),
+                    keys.pointer.clone(),
+                    keys.namespaces.clone(),
+                ],
+                args,
+            );
+            let reply = self.script("delete", call).await?.into_array();
+            let number = |position: usize| {
+                reply
+                    .get(position)
+                    .and_then(Reply::as_int)
+                    .and_then(|number| u64::try_from(number).ok())
+                    .unwrap_or(0)
+            };
+            counter.add(number(0), number(1));
+        }
+        self.forget(keys);
+        Ok(())
+    }
+
+    /// Deletes the writes that only the index knows: those that the Python saver stored for
+    /// checkpoints that never came, with the flags that it left in their place.
+    async fn delete_unregistered_writes(
+        &self,
+        thread: &ThreadId,
+        counter: &mut Counter,
+    ) -> Result<()> {
+        let Some(search) = self.search().await? else {
+            return Ok(());
+        };
+        let writes = self.indexed_writes(search, thread).await?;
+        for slice in writes.chunks(SLICE) {
+            let mut steps: Vec<Step> = Vec::new();
+            for write in slice {
+                steps.push(Command::on("UNLINK", write.key.clone()).into());
+                let Some((keys, id)) = self.owner(thread, write) else {
+                    continue;
+                };
+                steps.push(Command::on("UNLINK", keys.write_registry(&id)).into());
+                let document = keys.document(&id);
+                let found = Command::on("JSON.GET", document.clone()).arg("$.thread_id");
+                let found = self.driver.call("delete_thread", found).await?.into_bytes();
+                if found.as_deref() == Some(b"[]".as_slice()) {
+                    steps.push(Command::on("UNLINK", document).into());
+                }
+            }
+            for reply in self.flight("delete_thread", steps).await? {
+                reply?;
+            }
+            counter.add(0, slice.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn owner(
+        &self,
+        thread: &ThreadId,
+        write: &IndexedWrite,
+    ) -> Option<(NamespaceKeys, CheckpointId)> {
+        let namespace = namespace_from_stored(&write.namespace).ok()?;
+        let id = CheckpointId::new(&write.checkpoint_id).ok()?;
+        Some((self.keys(thread, &namespace), id))
+    }
+
+    /// Deletes the checkpoints that runs made.
+    pub(crate) async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
+        let mut counter = Counter::new(None);
+        for run in run_ids {
+            let mut found = self.checkpoints_of_run(run).await?;
+            found.sort();
+            for group in found.chunk_by(|one, other| (&one.0, &one.1) == (&other.0, &other.1)) {
+                let Some((thread, namespace, _)) = group.first() else {
+                    continue;
+                };
+                // The registry learns of other savers' checkpoints first, so that the newest
+                // of those that stay is found.
+                self.reconcile(thread).await?;
+                let ids: Vec<_> = group.iter().map(|(_, _, id)| id.clone()).collect();
+                self.remove(&self.keys(thread, namespace), &ids, &mut counter)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn checkpoints_of_run(
+        &self,
+        run: &RunId,
+    ) -> Result<Vec<(ThreadId, CheckpointNamespace, CheckpointId)>> {
+        let candidates = match self.search().await? {
+            Some(_) => self.indexed_run(run.as_str()).await?,
+            None => self.every_checkpoint().await?,
+        };
+        let mut found = Vec::new();
+        for slice in candidates.chunks(256) {
+            let steps = slice.iter().map(|one| {
+                let keys = self.keys(&one.thread_id, &one.namespace);
+                Command::on("JSON.GET", keys.document(&one.checkpoint_id))
+                    .arg("$.run_id")
+                    .into()
+            });
+            let replies = self.flight("delete_for_runs", steps.collect()).await?;
+            for (one, reply) in slice.iter().zip(replies) {
+                let made_by = reply?.into_bytes().unwrap_or(Bytes::new());
+                let made_by = serde_json::from_slice::<[String; 1]>(&made_by).ok();
+                if made_by.is_some_and(|[made_by]| made_by == run.as_str()) {
+                    found.push((
+                        one.thread_id.clone(),
+                        one.namespace.clone(),
+                        one.checkpoint_id.clone(),
+                    ));
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,437 @@
+//! The RediSearch indexes. Only this module speaks `FT.*`.
+//!
+//! An index is a finder of candidates, never of truth: what it names is read and compared with
+//! the exact ids. An index that the Python saver made folds case, trims blanks and splits at
+//! commas, so a thread is looked up by the longest piece that such an index would keep of it.
+
+use bytes::Bytes;
+
+use super::driver::{Command, Reply, number};
+use super::keys::namespace_from_stored;
+use super::store::Store;
+use super::write::text;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+
+/// The separator of tags in our own indexes: a character that an id hardly holds.
+const SEPARATOR: char = '\u{1}';
+/// How many rows a cursor gives at once.
+const ROWS: usize = 500;
+
+/// What is known of the indexes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Search {
+    separator: char,
+}
+
+/// A checkpoint that the index knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Indexed {
+    pub(crate) thread_id: ThreadId,
+    pub(crate) namespace: CheckpointNamespace,
+    pub(crate) checkpoint_id: CheckpointId,
+}
+
+/// A write that the index knows, as it is named.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexedWrite {
+    pub(crate) key: Bytes,
+    pub(crate) namespace: String,
+    pub(crate) checkpoint_id: String,
+}
+
+impl Store {
+    /// Makes the indexes unless they are there, and waits until they know what is stored.
+    pub(crate) async fn create_indexes(&self) -> Result<()> {
+        if self.driver.is_cluster() {
+            return Ok(());
+        }
+        for command in [
+            create(self.keyspace.checkpoint_prefix(), CHECKPOINT_FIELDS),
+            create(self.keyspace.write_prefix(), WRITE_FIELDS),
+        ] {
+            match self.driver.call("setup", command).await {
+                Err(Error::Server { reason, .. }) if reason.contains("already exists") => {}
+                reply => {
+                    reply?;
+                }
+            }
+        }
+        for index in [
+            self.keyspace.checkpoint_prefix(),
+            self.keyspace.write_prefix(),
+        ] {
+            self.wait_until_indexed(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_indexed(&self, index: &str) -> Result<()> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let info = self.info(index).await?.unwrap_or(Reply::Nil);
+            let indexing = value_of(info, "indexing").and_then(|value| value.as_int());
+            if indexing.unwrap_or(0) == 0 {
+                return Ok(());
+            }
+            if started.elapsed() > self.settings.command_timeout * 6 {
+                tracing::warn!(
+                    index,
+                    "the index still reads what was stored before it; until it is done, what other savers wrote may be missing from lists"
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What can be searched, found out once; `None` where search cannot answer.
+    pub(crate) async fn search(&self) -> Result<Option<Search>> {
+        self.search
+            .get_or_try_init(|| async {
+                if self.driver.is_cluster() {
+                    return Ok(None);
+                }
+                let Some(info) = self.info(self.keyspace.checkpoint_prefix()).await? else {
+                    tracing::warn!(
+                        index = self.keyspace.checkpoint_prefix(),
+                        "there is no index, so what other savers wrote is not found: call setup()"
+                    );
+                    return Ok(None);
+                };
+                let separator = separator_of(info, "thread_id").unwrap_or(SEPARATOR);
+                Ok(Some(Search { separator }))
+            })
+            .await
+            .copied()
+    }
+
+    /// Forgets what can be searched, to find it out anew.
+    async fn info(&self, index: &str) -> Result<Option<Reply>> {
+        let command = Command::new("FT.INFO").arg(text(index));
+        match self.driver.call("search", command).await {
+            Ok(info) => Ok(Some(info)),
+            Err(error) if is_unknown_index(&error) => Ok(None),
+            Err(Error::MissingModule { .. } | Error::Permission { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The command that counts a thread's checkpoints in the index, or `None` if it cannot.
+    pub(crate) fn count_command(&self, search: Search, thread: &ThreadId) -> Option<Command> {
+        let piece = search.piece(thread)?;
+        Some(
+            Command::new("FT.SEARCH")
+                .arg(text(self.keyspace.checkpoint_prefix()))
+                .arg("@thread_id:{$thread}")
+                .args(["LIMIT", "0", "0", "PARAMS", "2", "thread"].map(Bytes::from))
+                .arg(text(piece))
+                .args(["DIALECT", "2"].map(Bytes::from)),
+        )
+    }
+
+    /// Reads the answer to [`Store::count_command`]; 0 where there is no index.
+    pub(crate) fn count_of(reply: Result<Reply>) -> Result<u64> {
+        match reply {
+            Ok(reply) => {
+                let count = reply
+                    .into_array()
+                    .first()
+                    .and_then(Reply::as_int)
+                    .unwrap_or(0);
+                Ok(u64::try_from(count).unwrap_or(0))
+            }
+            Err(error) if is_unknown_index(&error) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The checkpoints of a thread that the index knows, exactly its own.
+    pub(crate) async fn indexed_checkpoints(
+        &self,
+        search: Search,
+        thread: &ThreadId,
+    ) -> Result<Vec<Indexed>> {
+        let mut found = Vec::new();
+        let mut rows = self.rows_of_thread(
+            search,
+            thread,
+            self.keyspace.checkpoint_prefix(),
+            CHECKPOINT_LOAD,
+        );
+        while let Some(page) = rows.next(self).await? {
+            found.extend(
+                page.iter()
+                    .filter_map(indexed)
+                    .filter(|one| one.thread_id == *thread),
+            );
+        }
+        Ok(found)
+    }
+
+    /// The writes of a thread that the index knows, exactly its own.
+    pub(crate) async fn indexed_writes(
+        &self,
+        search: Search,
+        thread: &ThreadId,
+    ) -> Result<Vec<IndexedWrite>> {
+        let mut found = Vec::new();
+        let mut rows =
+            self.rows_of_thread(search, thread, self.keyspace.write_prefix(), WRITE_LOAD);
+        while let Some(page) = rows.next(self).await? {
+            for row in &page {
+                let field = |name: &str| field(row, name).unwrap_or_default();
+                if field("thread_id") == thread.as_str() {
+                    found.push(IndexedWrite {
+                        key: text(&field("__key")),
+                        namespace: field("checkpoint_ns"),
+                        checkpoint_id: field("checkpoint_id"),
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// All checkpoints that the index knows, newest first, and no more than `most`.
+    pub(crate) fn newest_checkpoints(&self, most: Option<usize>) -> Rows {
+        let most = most.unwrap_or(usize::MAX >> 33);
+        let command = aggregate(self.keyspace.checkpoint_prefix(), "*", CHECKPOINT_LOAD)
+            .args(["SORTBY", "2", "@checkpoint_id", "DESC", "MAX"].map(Bytes::from))
+            .arg(number(most))
+            .args(["LIMIT", "0"].map(Bytes::from))
+            .arg(number(most));
+        Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
+    }
+
+    /// The checkpoints of a run that the index knows.
+    pub(crate) async fn indexed_run(&self, run: &str) -> Result<Vec<Indexed>> {
+        let command = aggregate(
+            self.keyspace.checkpoint_prefix(),
+            "@run_id:{$run}",
+            CHECKPOINT_LOAD,
+        )
+        .args(["PARAMS", "2", "run"].map(Bytes::from))
+        .arg(text(run))
+        .args(["DIALECT", "2"].map(Bytes::from));
+        let mut rows = Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command));
+        let mut found = Vec::new();
+        while let Some(page) = rows.next(self).await? {
+            found.extend(page.iter().filter_map(indexed));
+        }
+        Ok(found)
+    }
+
+    /// The threads that the index knows, each once.
+    pub(crate) fn indexed_threads(&self) -> Rows {
+        let command = aggregate(self.keyspace.checkpoint_prefix(), "*", &["@thread_id"])
+            .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
+        Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
+    }
+
+    fn rows_of_thread(
+        &self,
+        search: Search,
+        thread: &ThreadId,
+        index: &str,
+        load: &[&'static str],
+    ) -> Rows {
+        let Some(piece) = search.piece(thread) else {
+            return Rows::none();
+        };
+        let command = aggregate(index, "@thread_id:{$thread}", load)
+            .args(["PARAMS", "2", "thread"].map(Bytes::from))
+            .arg(text(piece))
+            .args(["DIALECT", "2"].map(Bytes::from));
+        Rows::new(index, with_cursor(command))
+    }
+}
+
+impl Search {
+    /// What an index keeps of a thread's id as one tag; `None` if it keeps nothing.
+    fn piece(self, thread: &ThreadId) -> Option<&str> {
+        thread
+            .as_str()
+            .split(self.separator)
+            .map(str::trim)
+            .max_by_key(|piece| piece.len())
+            .filter(|piece| !piece.is_empty())
+    }
+}
+
+/// The rows of a search, page by page.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    index: String,
+    state: RowsState,
+}
+
+#[derive(Debug)]
+enum RowsState {
+    Start(Command),
+    Cursor(i64),
+    End,
+}
+
+impl Rows {
+    fn new(index: &str, command: Command) -> Self {
+        Self {
+            index: index.to_owned(),
+            state: RowsState::Start(command),
+        }
+    }
+
+    fn none() -> Self {
+        Self {
+            index: String::new(),
+            state: RowsState::End,
+        }
+    }
+
+    /// The next page of rows; each is a list of names and values.
+    pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Vec<Reply>>>> {
+        let command = match std::mem::replace(&mut self.state, RowsState::End) {
+            RowsState::End => return Ok(None),
+            RowsState::Start(command) => command,
+            RowsState::Cursor(cursor) => Command::new("FT.CURSOR")
+                .arg("READ")
+                .arg(text(&self.index))
+                .arg(number(cursor))
+                .arg("COUNT")
+                .arg(number(ROWS)),
+        };
+        let reply = match store.driver.call("search", command).await {
+            Err(error) if is_unknown_index(&error) => return Ok(None),
+            reply => reply?,
+        };
+        let mut reply = reply.into_array().into_iter();
+        let rows = reply.next().unwrap_or(Reply::Nil).into_array();
+        match reply.next().and_then(|cursor| cursor.as_int()) {
+            Some(cursor) if cursor != 0 => self.state = RowsState::Cursor(cursor),
+            _ => {}
+        }
+        // The first element counts the rows.
+        Ok(Some(
+            rows.into_iter().skip(1).map(Reply::into_array).collect(),
+        ))
+    }
+}
+
+/// The checkpoint that a row names; `None` for one whose ids are no ids.
+pub(crate) fn indexed(row: &Vec<Reply>) -> Option<Indexed> {
+    Some(Indexed {
+        thread_id: ThreadId::new(field(row, "thread_id")?).ok()?,
+        namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
+        checkpoint_id: CheckpointId::new(field(row, "checkpoint_id")?).ok()?,
+    })
+}
+
+/// The thread that a row names.
+pub(crate) fn thread(row: &Vec<Reply>) -> Option<ThreadId> {
+    ThreadId::new(field(row, "thread_id")?).ok()
+}
+
+fn field(row: &[Reply], name: &str) -> Option<String> {
+    row.chunks_exact(2)
+        .find(|pair| pair[0].as_str() == Some(name))
+        .and_then(|pair| pair[1].as_str())
+        .map(str::to_owned)
+}
+
+fn value_of(info: Reply, name: &str) -> Option<Reply> {
+    let info = info.into_array();
+    let position = info.iter().position(|part| part.as_str() == Some(name))?;
+    info.into_iter().nth(position + 1)
+}
+
+/// The separator that an index has for a field.
+fn separator_of(info: Reply, field: &str) -> Option<char> {
+    let attributes = value_of(info, "attributes")?.into_array();
+    let attribute = attributes
+        .into_iter()
+        .map(Reply::into_array)
+        .find(|attribute| attribute.iter().any(|part| part.as_str() == Some(field)))?;
+    value_of(Reply::Array(attribute), "SEPARATOR")?
+        .as_str()?
+        .chars()
+        .next()
+}
+
+fn is_unknown_index(error: &Error) -> bool {
+    matches!(error, Error::Server { reason, .. }
+        if reason.to_lowercase().contains("no such index") || reason.to_lowercase().contains("unknown index"))
+}
+
+/// The fields that a search for checkpoints gives back.
+const CHECKPOINT_LOAD: &[&str] = &["@thread_id", "@checkpoint_ns", "@checkpoint_id"];
+/// The fields that a search for writes gives back.
+const WRITE_LOAD: &[&str] = &["@__key", "@thread_id", "@checkpoint_ns", "@checkpoint_id"];
+
+fn aggregate(index: &str, query: &'static str, load: &[&'static str]) -> Command {
+    Command::new("FT.AGGREGATE")
+        .arg(text(index))
+        .arg(query)
+        .arg("LOAD")
+        .arg(number(load.len()))
+        .args(load.iter().map(|name| Bytes::from_static(name.as_bytes())))
+}
+
+fn with_cursor(command: Command) -> Command {
+    command.arg("WITHCURSOR").arg("COUNT").arg(number(ROWS))
+}
+
+enum Field {
+    Tag,
+    /// A tag that is sorted by, kept as it is.
+    SortedTag,
+    Numeric,
+}
+
+/// The schema of the index of checkpoints; the names are those of the Python saver's.
+const CHECKPOINT_FIELDS: &[(&str, Field)] = &[
+    ("thread_id", Field::Tag),
+    ("run_id", Field::Tag),
+    ("checkpoint_ns", Field::Tag),
+    ("checkpoint_id", Field::SortedTag),
+    ("parent_checkpoint_id", Field::Tag),
+    ("checkpoint_ts", Field::Numeric),
+    ("source", Field::Tag),
+    ("step", Field::Numeric),
+    ("has_writes", Field::Tag),
+];
+
+/// The schema of the index of writes.
+const WRITE_FIELDS: &[(&str, Field)] = &[
+    ("thread_id", Field::Tag),
+    ("checkpoint_ns", Field::Tag),
+    ("checkpoint_id", Field::Tag),
+    ("task_id", Field::Tag),
+    ("idx", Field::Numeric),
+    ("channel", Field::Tag),
+    ("type", Field::Tag),
+];
+
+fn create(prefix: &str, fields: &[(&str, Field)]) -> Command {
+    let mut command = Command::new("FT.CREATE")
+        .arg(text(prefix))
+        .args(["ON", "JSON", "PREFIX", "1"].map(Bytes::from))
+        .arg(format!("{prefix}:"))
+        .arg("SCHEMA");
+    for (name, kind) in fields {
+        command = command
+            .arg(format!("$.{name}"))
+            .arg("AS")
+            .arg((*name).to_owned());
+        command = match kind {
+            Field::Numeric => command.arg("NUMERIC"),
+            Field::Tag | Field::SortedTag => command
+                .args(["TAG", "SEPARATOR"].map(Bytes::from))
+                .arg(SEPARATOR.to_string())
+                .arg("CASESENSITIVE"),
+        };
+        if matches!(kind, Field::SortedTag) {
+            command = command.arg("SORTABLE").arg("UNF");
+        }
+    }
+    command
+}

@@ -1,0 +1,360 @@
+//! The names of keys. Only this module makes or takes apart one.
+//!
+//! The families that are shared with the Python saver are named as it names them:
+//! `checkpoint:{thread}:{ns}:{id}`. There a thread `a:b` with a namespace `x` and a thread `a`
+//! with a namespace `b:x` have one name, which is why every document that is read is compared
+//! with what was asked for. The families that are ours alone tell the two apart: where a thread
+//! holds a colon, its length stands in the family's name.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, EMPTY_NAMESPACE, TaskId, ThreadId};
+
+/// The default prefix of checkpoints.
+pub(crate) const CHECKPOINT_PREFIX: &str = "checkpoint";
+/// The default prefix of writes.
+pub(crate) const WRITE_PREFIX: &str = "checkpoint_write";
+/// The registry of writes under the default prefix; the Python saver uses it under every prefix.
+const WRITE_REGISTRY: &str = "write_keys_zset";
+
+/// The names of all families of one saver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keyspace {
+    checkpoint: String,
+    write: String,
+    write_registry: String,
+    hash_tag_threads: bool,
+}
+
+impl Keyspace {
+    /// Names families by two prefixes.
+    pub(crate) fn new(checkpoint: &str, write: &str, hash_tag_threads: bool) -> Result<Self> {
+        let keyspace = Self {
+            checkpoint: checkpoint.to_owned(),
+            write: write.to_owned(),
+            write_registry: if write == WRITE_PREFIX {
+                WRITE_REGISTRY.to_owned()
+            } else {
+                format!("{write}_keys_zset")
+            },
+            hash_tag_threads,
+        };
+        let families = keyspace.families();
+        for (position, family) in families.iter().enumerate() {
+            let key = if position == 1 {
+                "checkpoint_write_prefix"
+            } else {
+                "checkpoint_prefix"
+            };
+            let refuse = |reason: &str| {
+                Err(Error::Config {
+                    key: key.to_owned(),
+                    reason: reason.to_owned(),
+                })
+            };
+            if family.is_empty() {
+                return refuse("it is empty");
+            }
+            if family.contains(['{', '}', '\0']) {
+                return refuse("braces and NUL cannot stand in a prefix");
+            }
+            for other in &families[position + 1..] {
+                let inside = |one: &str, other: &str| {
+                    one == other
+                        || one
+                            .strip_prefix(other)
+                            .is_some_and(|rest| rest.starts_with(':'))
+                };
+                if inside(family, other) || inside(other, family) {
+                    return refuse(&format!(
+                        "its keys `{family}` and `{other}` would be mixed up"
+                    ));
+                }
+            }
+        }
+        Ok(keyspace)
+    }
+
+    fn families(&self) -> [String; 6] {
+        let checkpoint = &self.checkpoint;
+        [
+            checkpoint.clone(),
+            self.write.clone(),
+            self.write_registry.clone(),
+            format!("{checkpoint}_latest"),
+            format!("{checkpoint}_keys_zset"),
+            format!("{checkpoint}_ns_set"),
+        ]
+    }
+
+    /// The prefix of checkpoints, which is also the name of their index.
+    pub(crate) fn checkpoint_prefix(&self) -> &str {
+        &self.checkpoint
+    }
+
+    /// The prefix of writes, which is also the name of their index.
+    pub(crate) fn write_prefix(&self) -> &str {
+        &self.write
+    }
+
+    /// How every pointer to a newest checkpoint starts.
+    pub(crate) fn pointer_family(&self) -> String {
+        format!("{}_latest:", self.checkpoint)
+    }
+
+    /// The names of a thread's keys.
+    pub(crate) fn thread(&self, thread: &ThreadId) -> ThreadKeys {
+        let id = thread.as_str();
+        let segment = if self.hash_tag_threads {
+            format!("{{{id}}}")
+        } else {
+            id.to_owned()
+        };
+        let length = if id.contains(':') {
+            format!("@{}", id.len())
+        } else {
+            String::new()
+        };
+        let checkpoint = &self.checkpoint;
+        ThreadKeys {
+            documents: format!("{checkpoint}:{segment}:"),
+            pointers: format!("{checkpoint}_latest:{segment}:"),
+            registries: format!("{checkpoint}_keys_zset{length}:{segment}:"),
+            namespaces: format!("{checkpoint}_ns_set:{segment}"),
+            writes: format!("{}:{segment}:", self.write),
+            write_registries: format!("{}:{segment}:", self.write_registry),
+            shared_write_registries: (self.write_registry != WRITE_REGISTRY)
+                .then(|| format!("{WRITE_REGISTRY}:{segment}:")),
+        }
+    }
+}
+
+/// The names of a thread's keys.
+#[derive(Debug, Clone)]
+pub(crate) struct ThreadKeys {
+    documents: String,
+    pointers: String,
+    registries: String,
+    namespaces: String,
+    writes: String,
+    write_registries: String,
+    shared_write_registries: Option<String>,
+}
+
+impl ThreadKeys {
+    /// The set of the thread's namespaces.
+    pub(crate) fn namespaces(&self) -> Bytes {
+        Bytes::copy_from_slice(self.namespaces.as_bytes())
+    }
+
+    /// What stands before a namespace in the key of its registry.
+    pub(crate) fn registries(&self) -> Bytes {
+        Bytes::copy_from_slice(self.registries.as_bytes())
+    }
+
+    /// The names of a namespace's keys.
+    pub(crate) fn namespace(&self, namespace: &CheckpointNamespace) -> NamespaceKeys {
+        let stored = stored_namespace(namespace);
+        NamespaceKeys {
+            documents: join(&self.documents, stored, ":"),
+            pointer: join(&self.pointers, stored, ""),
+            registry: join(&self.registries, stored, ""),
+            namespaces: self.namespaces(),
+            writes: join(&self.writes, stored, ":"),
+            write_registries: join(&self.write_registries, stored, ":"),
+            shared_write_registries: self
+                .shared_write_registries
+                .as_ref()
+                .map_or_else(Bytes::new, |start| join(start, stored, ":")),
+            stored: Bytes::copy_from_slice(stored.as_bytes()),
+        }
+    }
+}
+
+/// The names of a namespace's keys.
+#[derive(Debug, Clone)]
+pub(crate) struct NamespaceKeys {
+    /// How the keys of its documents start.
+    pub(crate) documents: Bytes,
+    /// The pointer to its newest document.
+    pub(crate) pointer: Bytes,
+    /// The registry of its checkpoints.
+    pub(crate) registry: Bytes,
+    /// The set of the thread's namespaces.
+    pub(crate) namespaces: Bytes,
+    /// How the keys of its writes start.
+    pub(crate) writes: Bytes,
+    /// How the registries of its writes start.
+    pub(crate) write_registries: Bytes,
+    /// How the registries start that the Python saver keeps under a custom prefix; or empty.
+    pub(crate) shared_write_registries: Bytes,
+    /// The namespace as it is stored.
+    pub(crate) stored: Bytes,
+}
+
+impl NamespaceKeys {
+    /// The document of a checkpoint.
+    pub(crate) fn document(&self, checkpoint: &CheckpointId) -> Bytes {
+        append(&self.documents, &[checkpoint.as_str()])
+    }
+
+    /// The registry of a checkpoint's writes.
+    pub(crate) fn write_registry(&self, checkpoint: &CheckpointId) -> Bytes {
+        append(&self.write_registries, &[checkpoint.as_str()])
+    }
+
+    /// How the keys of a checkpoint's writes start.
+    pub(crate) fn writes_of(&self, checkpoint: &CheckpointId) -> Bytes {
+        append(&self.writes, &[checkpoint.as_str(), ":"])
+    }
+
+    /// One write.
+    pub(crate) fn write(&self, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
+        append(
+            &self.writes,
+            &[
+                checkpoint.as_str(),
+                ":",
+                task.as_str(),
+                ":",
+                &idx.to_string(),
+            ],
+        )
+    }
+}
+
+/// A namespace as it is stored.
+pub(crate) fn stored_namespace(namespace: &CheckpointNamespace) -> &str {
+    if namespace.is_root() {
+        EMPTY_NAMESPACE
+    } else {
+        namespace.as_str()
+    }
+}
+
+/// A namespace from what is stored.
+pub(crate) fn namespace_from_stored(stored: &str) -> Result<CheckpointNamespace> {
+    if stored == EMPTY_NAMESPACE {
+        Ok(CheckpointNamespace::root())
+    } else {
+        CheckpointNamespace::new(stored)
+    }
+}
+
+/// A member of a thread's set of namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Member {
+    /// A namespace.
+    Namespace(CheckpointNamespace),
+    /// A checkpoint that has writes and may have no document.
+    Writes(CheckpointNamespace, CheckpointId),
+    /// The thread is pinned.
+    Pinned,
+}
+
+impl Member {
+    /// Reads a member; `None` for one that no saver of ours has written.
+    pub(crate) fn parse(member: &str) -> Option<Self> {
+        match member.strip_prefix('\0') {
+            None => namespace_from_stored(member).ok().map(Self::Namespace),
+            Some("pinned") => Some(Self::Pinned),
+            Some(writes) => {
+                let (namespace, checkpoint) = writes.strip_prefix("writes\0")?.split_once('\0')?;
+                Some(Self::Writes(
+                    namespace_from_stored(namespace).ok()?,
+                    CheckpointId::new(checkpoint).ok()?,
+                ))
+            }
+        }
+    }
+}
+
+fn join(start: &str, middle: &str, end: &str) -> Bytes {
+    Bytes::from([start, middle, end].concat())
+}
+
+fn append(start: &Bytes, parts: &[&str]) -> Bytes {
+    let length = start.len() + parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut key = BytesMut::with_capacity(length);
+    key.put_slice(start);
+    for part in parts {
+        key.put_slice(part.as_bytes());
+    }
+    key.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(thread: &str, namespace: &str) -> NamespaceKeys {
+        Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, false)
+            .unwrap()
+            .thread(&ThreadId::new(thread).unwrap())
+            .namespace(&CheckpointNamespace::new(namespace).unwrap())
+    }
+
+    #[test]
+    fn shared_families_are_named_as_the_python_saver_names_them() {
+        let keys = keys("typical-1", "");
+        let id = CheckpointId::new("1f1e").unwrap();
+        let task = TaskId::new("be04").unwrap();
+        assert_eq!(keys.document(&id), "checkpoint:typical-1:__empty__:1f1e");
+        assert_eq!(keys.pointer, "checkpoint_latest:typical-1:__empty__");
+        assert_eq!(
+            keys.write(&id, &task, -3),
+            "checkpoint_write:typical-1:__empty__:1f1e:be04:-3"
+        );
+        assert_eq!(
+            keys.write_registry(&id),
+            "write_keys_zset:typical-1:__empty__:1f1e"
+        );
+        assert_eq!(keys.registry, "checkpoint_keys_zset:typical-1:__empty__");
+        assert_eq!(keys.namespaces, "checkpoint_ns_set:typical-1");
+    }
+
+    #[test]
+    fn families_of_ours_tell_apart_what_the_shared_ones_mix_up() {
+        assert_eq!(keys("a:b", "x").pointer, keys("a", "b:x").pointer);
+        assert_ne!(keys("a:b", "x").registry, keys("a", "b:x").registry);
+        assert_ne!(keys("a:b", "x").registry, keys("a:b:x", "y").registry);
+        assert_ne!(keys("a:b", "c:x").registry, keys("a:b:c", "x").registry);
+    }
+
+    #[test]
+    fn prefixes_that_would_mix_families_up_are_refused() {
+        for (checkpoint, write) in [
+            ("a", "a"),
+            ("a", "a:b"),
+            ("a:b", "a"),
+            ("", "b"),
+            ("a", "a_latest"),
+            ("write", "checkpoint_write"),
+            ("a{b}", "c"),
+        ] {
+            assert!(
+                Keyspace::new(checkpoint, write, false).is_err(),
+                "{checkpoint} {write}"
+            );
+        }
+        assert!(Keyspace::new("app:checkpoint", "app:checkpoint_write", false).is_ok());
+    }
+
+    #[test]
+    fn members_of_the_set_of_namespaces_are_told_apart() {
+        assert_eq!(
+            Member::parse("__empty__"),
+            Some(Member::Namespace(CheckpointNamespace::root()))
+        );
+        assert_eq!(Member::parse("\0pinned"), Some(Member::Pinned));
+        let id = CheckpointId::new("a:b").unwrap();
+        assert_eq!(
+            Member::parse("\0writes\0child:1\0a:b"),
+            Some(Member::Writes(
+                CheckpointNamespace::new("child:1").unwrap(),
+                id
+            ))
+        );
+    }
+}

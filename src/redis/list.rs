@@ -1,0 +1,590 @@
+//! `list`: pages of ids from the registries, merged newest first, then their documents.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+
+use super::document::{Identity, ReadCheckpoint};
+use super::driver::{Command, Reply, number};
+use super::index::{Indexed, Rows, indexed};
+use super::keys::{Member, NamespaceKeys};
+use super::read::{identity, parse_writes};
+use super::scripts;
+use super::store::{Step, Store};
+use super::write::{count, text};
+use crate::checkpoint::CheckpointTuple;
+use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::options::ListOptions;
+use crate::saver::SaverStream;
+
+/// How many registries are asked in one flight.
+const FLIGHT: usize = 256;
+
+/// Streams checkpoints, newest first.
+pub(crate) fn list(
+    store: Arc<Store>,
+    config: Option<&CheckpointConfig>,
+    options: ListOptions,
+) -> SaverStream<CheckpointTuple> {
+    let lister = Lister {
+        store,
+        config: config.cloned(),
+        left: options.limit.unwrap_or(usize::MAX),
+        options,
+        source: Source::Start,
+        ready: VecDeque::new(),
+    };
+    stream::try_unfold(lister, |mut lister| async move {
+        Ok(lister.next().await?.map(|tuple| (tuple, lister)))
+    })
+    .boxed()
+}
+
+struct Lister {
+    store: Arc<Store>,
+    config: Option<CheckpointConfig>,
+    options: ListOptions,
+    left: usize,
+    source: Source,
+    ready: VecDeque<CheckpointTuple>,
+}
+
+/// Where ids come from.
+enum Source {
+    Start,
+    /// The registries of one thread's namespaces, or of many threads'.
+    Registries(Vec<Head>),
+    /// The index, in which every id is there once.
+    Index(Rows, VecDeque<Identity>),
+    /// Ids that were named.
+    Named(VecDeque<Identity>),
+}
+
+/// What was read ahead of one namespace's ids.
+struct Head {
+    thread_id: ThreadId,
+    namespace: CheckpointNamespace,
+    keys: NamespaceKeys,
+    ids: VecDeque<CheckpointId>,
+    last: Option<CheckpointId>,
+    ended: bool,
+}
+
+impl Lister {
+    async fn next(&mut self) -> Result<Option<CheckpointTuple>> {
+        loop {
+            if self.left == 0 {
+                return Ok(None);
+            }
+            if let Some(tuple) = self.ready.pop_front() {
+                self.left -= 1;
+                return Ok(Some(tuple));
+            }
+            let wanted = self.wanted();
+            let page = self.next_ids(wanted).await?;
+            if page.is_empty() {
+                return Ok(None);
+            }
+            self.ready = self.read_page(page).await?;
+        }
+    }
+
+    fn wanted(&self) -> usize {
+        let page = self.store.settings.page_size;
+        if self.options.filter.is_empty() {
+            page.min(self.left)
+        } else {
+            page
+        }
+    }
+
+    async fn next_ids(&mut self, wanted: usize) -> Result<Vec<Identity>> {
+        if matches!(self.source, Source::Start) {
+            self.source = self.start().await?;
+        }
+        let mut page = Vec::with_capacity(wanted);
+        while page.len() < wanted {
+            let next = match &mut self.source {
+                Source::Start => None,
+                Source::Named(ids) => ids.pop_front(),
+                Source::Registries(heads) => {
+                    next_of(&self.store, heads, self.options.before.as_ref(), wanted).await?
+                }
+                Source::Index(rows, ids) => {
+                    next_indexed(&self.store, rows, ids, self.options.before.as_ref()).await?
+                }
+            };
+            match next {
+                Some(identity) => page.push(identity),
+                None => break,
+            }
+        }
+        Ok(page)
+    }
+
+    async fn start(&self) -> Result<Source> {
+        let store = &self.store;
+        let Some(config) = &self.config else {
+            return match store.search().await? {
+                Some(_) => {
+                    let exact = self.options.filter.is_empty() && self.options.before.is_none();
+                    let most = self.options.limit.filter(|_| exact);
+                    Ok(Source::Index(
+                        store.newest_checkpoints(most),
+                        VecDeque::new(),
+                    ))
+                }
+                None => Ok(Source::Registries(store.all_heads().await?)),
+            };
+        };
+        let thread = &config.thread_id;
+        let namespaces = match (&config.checkpoint_ns, &config.checkpoint_id) {
+            (Some(namespace), _) => vec![namespace.clone()],
+            (None, _) => store.namespaces(thread).await?,
+        };
+        if let Some(id) = &config.checkpoint_id {
+            let wanted = self
+                .options
+                .before
+                .as_ref()
+                .is_none_or(|before| id < before);
+            return Ok(Source::Named(
+                namespaces
+                    .iter()
+                    .filter(|_| wanted)
+                    .map(|namespace| identity(thread, namespace, id))
+                    .collect(),
+            ));
+        }
+        let heads = namespaces
+            .into_iter()
+            .map(|namespace| Head::new(store, thread, namespace))
+            .collect();
+        Ok(Source::Registries(heads))
+    }
+
+    /// Reads the documents of a page and the writes made since, in one flight; where there is a
+    /// filter, the metadata first.
+    async fn read_page(&self, mut page: Vec<Identity>) -> Result<VecDeque<CheckpointTuple>> {
+        if !self.options.filter.is_empty() {
+            page = self.filtered(page).await?;
+        }
+        let store = &self.store;
+        let keys: Vec<_> = page
+            .iter()
+            .map(|one| store.keys(&one.thread_id, &one.namespace))
+            .collect();
+        let mut steps: Vec<Step> = Vec::with_capacity(page.len() * 2);
+        for (one, keys) in page.iter().zip(&keys) {
+            steps.push(Command::on("JSON.GET", keys.document(&one.checkpoint_id)).into());
+        }
+        steps.extend(write_steps(store, &page, &keys));
+        let mut replies = store.flight("list", steps).await?.into_iter();
+        let documents: Vec<_> = replies.by_ref().take(page.len()).collect();
+        let mut writes = Vec::with_capacity(page.len());
+        for reply in replies {
+            writes.extend(reply?.into_array());
+        }
+        let mut tuples = VecDeque::with_capacity(page.len());
+        for (((one, keys), document), writes) in page.iter().zip(&keys).zip(documents).zip(writes) {
+            let Some(document) = document?.into_bytes() else {
+                store.forget_gone(keys, &one.checkpoint_id).await;
+                continue;
+            };
+            let key = keys.document(&one.checkpoint_id);
+            let Some(read) = ReadCheckpoint::parse(&key, &document)? else {
+                continue;
+            };
+            if read.identity == *one && self.options.filter.matches(&read.metadata) {
+                let writes = writes
+                    .into_array()
+                    .into_iter()
+                    .filter_map(Reply::into_bytes);
+                tuples.push_back(read.with_writes(parse_writes(one, writes.collect())?));
+            }
+        }
+        Ok(tuples)
+    }
+
+    /// The ids of a page whose metadata passes the filter.
+    async fn filtered(&self, page: Vec<Identity>) -> Result<Vec<Identity>> {
+        let steps = page.iter().map(|one| {
+            let keys = self.store.keys(&one.thread_id, &one.namespace);
+            let key = keys.document(&one.checkpoint_id);
+            Command::on("JSON.GET", key).arg("$.metadata").into()
+        });
+        let replies = self.store.flight("list", steps.collect()).await?;
+        let mut passed = Vec::new();
+        for (one, reply) in page.into_iter().zip(replies) {
+            // One that is gone or cannot be read as metadata is decided on by its document.
+            let metadata = reply?.into_bytes().and_then(|found| metadata_of(&found));
+            if metadata.is_none_or(|metadata| self.options.filter.matches(&metadata)) {
+                passed.push(one);
+            }
+        }
+        Ok(passed)
+    }
+}
+
+fn metadata_of(found: &[u8]) -> Option<crate::CheckpointMetadata> {
+    let [text] = serde_json::from_slice::<[String; 1]>(found).ok()?;
+    crate::CheckpointMetadata::from_json(text).ok()
+}
+
+/// The steps that read the writes of a page: one script where all keys share a node, else one
+/// for each checkpoint.
+fn write_steps(store: &Store, page: &[Identity], keys: &[NamespaceKeys]) -> Vec<Step> {
+    let both: Vec<_> = page
+        .iter()
+        .zip(keys)
+        .map(|(one, keys)| {
+            (
+                keys.write_registry(&one.checkpoint_id),
+                keys.writes_of(&one.checkpoint_id),
+            )
+        })
+        .collect();
+    let size = if store.driver.is_cluster() {
+        1
+    } else {
+        both.len().max(1)
+    };
+    both.chunks(size)
+        .map(|chunk| {
+            let (registries, prefixes) = chunk.iter().cloned().unzip();
+            scripts::WRITES.call(registries, prefixes).into()
+        })
+        .collect()
+}
+
+impl Head {
+    fn new(store: &Store, thread: &ThreadId, namespace: CheckpointNamespace) -> Self {
+        Self {
+            keys: store.keys(thread, &namespace),
+            thread_id: thread.clone(),
+            namespace,
+            ids: VecDeque::new(),
+            last: None,
+            ended: false,
+        }
+    }
+
+    fn take(&mut self, state: &str, ids: Vec<CheckpointId>, asked: usize) -> bool {
+        self.ended = ids.len() < asked;
+        if let Some(last) = ids.last() {
+            self.last = Some(last.clone());
+        }
+        self.ids.extend(ids);
+        state == "incomplete"
+    }
+}
+
+/// The newest id of all heads. Ties go by thread, then by namespace.
+async fn next_of(
+    store: &Store,
+    heads: &mut Vec<Head>,
+    before: Option<&CheckpointId>,
+    wanted: usize,
+) -> Result<Option<Identity>> {
+    fill(store, heads, before, wanted).await?;
+    let newest = heads
+        .iter_mut()
+        .filter(|head| !head.ids.is_empty())
+        .max_by(|one, other| {
+            one.ids
+                .front()
+                .cmp(&other.ids.front())
+                .then_with(|| other.thread_id.cmp(&one.thread_id))
+                .then_with(|| other.namespace.cmp(&one.namespace))
+        });
+    Ok(newest.and_then(|head| {
+        let id = head.ids.pop_front()?;
+        Some(identity(&head.thread_id, &head.namespace, &id))
+    }))
+}
+
+/// Reads ahead where a head is empty.
+async fn fill(
+    store: &Store,
+    heads: &mut Vec<Head>,
+    before: Option<&CheckpointId>,
+    wanted: usize,
+) -> Result<()> {
+    heads.retain(|head| !(head.ended && head.ids.is_empty()));
+    // With many namespaces each gives few of a page.
+    let asked = if heads.len() > 8 {
+        wanted.min(8)
+    } else {
+        wanted
+    }
+    .max(1);
+    let mut incomplete = HashSet::new();
+    let mut empty: Vec<_> = heads
+        .iter_mut()
+        .filter(|head| head.ids.is_empty() && !head.ended)
+        .collect();
+    for chunk in empty.chunks_mut(FLIGHT) {
+        let steps = chunk.iter().map(|head| {
+            let upper = head.last.as_ref().or(before);
+            page_call(&head.keys, upper, asked).into()
+        });
+        let replies = store.flight("list", steps.collect()).await?;
+        for (head, reply) in chunk.iter_mut().zip(replies) {
+            let first = head.last.is_none();
+            let (state, ids) = read_page_reply(&head.keys, reply?)?;
+            if head.take(&state, ids, asked) && first {
+                incomplete.insert(head.thread_id.clone());
+            }
+        }
+    }
+    if incomplete.is_empty() {
+        return Ok(());
+    }
+    for thread in &incomplete {
+        store.reconcile(thread).await?;
+    }
+    // What was just read of these threads was not complete: read it again.
+    for head in heads
+        .iter_mut()
+        .filter(|head| incomplete.contains(&head.thread_id))
+    {
+        let upper = before.cloned();
+        let (_, ids) = store.page(&head.keys, upper.as_ref(), asked).await?;
+        head.ids.clear();
+        head.last = None;
+        head.take("complete", ids, asked);
+    }
+    Ok(())
+}
+
+async fn next_indexed(
+    store: &Store,
+    rows: &mut Rows,
+    ids: &mut VecDeque<Identity>,
+    before: Option<&CheckpointId>,
+) -> Result<Option<Identity>> {
+    loop {
+        if let Some(identity) = ids.pop_front() {
+            return Ok(Some(identity));
+        }
+        let Some(page) = rows.next(store).await? else {
+            return Ok(None);
+        };
+        ids.extend(
+            page.iter()
+                .filter_map(indexed)
+                .filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
+                .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id)),
+        );
+    }
+}
+
+fn page_call(
+    keys: &NamespaceKeys,
+    before: Option<&CheckpointId>,
+    size: usize,
+) -> scripts::ScriptCall {
+    let upper = before.map_or_else(
+        || Bytes::from_static(b"+"),
+        |id| Bytes::from(format!("({id}")),
+    );
+    scripts::PAGE.call(
+        vec![keys.registry.clone(), keys.pointer.clone()],
+        vec![upper, count(size), keys.documents.clone()],
+    )
+}
+
+fn read_page_reply(keys: &NamespaceKeys, reply: Reply) -> Result<(String, Vec<CheckpointId>)> {
+    let mut parts = reply.into_array().into_iter();
+    let state = parts
+        .next()
+        .and_then(|state| state.as_str().map(str::to_owned));
+    let ids = parts
+        .filter_map(Reply::into_bytes)
+        .map(|id| {
+            CheckpointId::from_bytes(&id)
+                .map_err(|error| Error::corrupt(String::from_utf8_lossy(&keys.registry), error))
+        })
+        .collect::<Result<_>>()?;
+    Ok((state.unwrap_or_default(), ids))
+}
+
+impl Store {
+    /// A page of a namespace's ids, newest first, and whether the registry may lack some.
+    pub(crate) async fn page(
+        &self,
+        keys: &NamespaceKeys,
+        before: Option<&CheckpointId>,
+        size: usize,
+    ) -> Result<(bool, Vec<CheckpointId>)> {
+        let reply = self.script("list", page_call(keys, before, size)).await?;
+        let (state, ids) = read_page_reply(keys, reply)?;
+        Ok((state == "incomplete", ids))
+    }
+
+    /// The members of a thread's set of namespaces, and how many checkpoints they register.
+    pub(crate) async fn members(&self, thread: &ThreadId) -> Result<Vec<Member>> {
+        Ok(self.registered(thread, false).await?.1)
+    }
+
+    /// The namespaces of a thread, those included that only the index knows.
+    pub(crate) async fn namespaces(&self, thread: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
+        let (missing, members) = self.registered(thread, true).await?;
+        let members = if missing {
+            self.reconcile(thread).await?;
+            self.members(thread).await?
+        } else {
+            members
+        };
+        Ok(members
+            .into_iter()
+            .filter_map(|member| match member {
+                Member::Namespace(namespace) => Some(namespace),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Reads a thread's registry and, if asked, whether the index knows more, in one flight.
+    async fn registered(&self, thread: &ThreadId, compare: bool) -> Result<(bool, Vec<Member>)> {
+        let keys = self.keyspace.thread(thread);
+        let call = scripts::NAMESPACES.call(vec![keys.namespaces()], vec![keys.registries()]);
+        let mut steps: Vec<Step> = vec![call.into()];
+        if compare && let Some(search) = self.search().await? {
+            steps.extend(self.count_command(search, thread).map(Step::from));
+        }
+        let mut replies = self.flight("list", steps).await?.into_iter();
+        let mut parts = replies
+            .next()
+            .unwrap_or(Err(Error::Closed))?
+            .into_array()
+            .into_iter();
+        let registered = parts.next().and_then(|total| total.as_int()).unwrap_or(0);
+        let members = parts
+            .filter_map(|member| Member::parse(member.as_str()?))
+            .collect();
+        let indexed = replies.next().map_or(Ok(0), Self::count_of)?;
+        Ok((indexed > u64::try_from(registered).unwrap_or(0), members))
+    }
+
+    /// Tells the registries of a thread what only the index knows.
+    pub(crate) async fn reconcile(&self, thread: &ThreadId) -> Result<()> {
+        let Some(search) = self.search().await? else {
+            return Ok(());
+        };
+        let mut found = self.indexed_checkpoints(search, thread).await?;
+        found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
+        for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
+            self.register(thread, group).await?;
+        }
+        Ok(())
+    }
+
+    async fn register(&self, thread: &ThreadId, group: &[Indexed]) -> Result<()> {
+        let Some(first) = group.first() else {
+            return Ok(());
+        };
+        let keys = self.keys(thread, &first.namespace);
+        let slices: Vec<_> = group.chunks(500).collect();
+        for (position, slice) in slices.iter().enumerate() {
+            let last = position + 1 == slices.len();
+            let mut args = vec![
+                keys.stored.clone(),
+                keys.documents.clone(),
+                Bytes::from_static(if last { b"complete" } else { b"" }),
+            ];
+            args.extend(slice.iter().map(|one| text(one.checkpoint_id.as_str())));
+            let call =
+                scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
+            self.script("list", call).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes an id out of the registry if its document is gone; best effort.
+    async fn forget_gone(&self, keys: &NamespaceKeys, id: &CheckpointId) {
+        let args = vec![keys.documents.clone(), text(id.as_str())];
+        let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+        if let Err(error) = self.script("list", call).await {
+            let key = String::from_utf8_lossy(&keys.registry);
+            tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
+        }
+    }
+
+    /// The heads of every namespace of every thread: for a server whose search cannot answer.
+    async fn all_heads(&self) -> Result<Vec<Head>> {
+        let namespaces = self.scanned_namespaces().await?;
+        Ok(namespaces
+            .into_iter()
+            .map(|(thread, namespace)| Head::new(self, &thread, namespace))
+            .collect())
+    }
+
+    /// The namespaces of every thread, found by scanning the pointers.
+    pub(crate) async fn scanned_namespaces(
+        &self,
+    ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
+        let mut found = BTreeSet::new();
+        for pointer in self.scan(&self.keyspace.pointer_family()).await? {
+            let target = self
+                .driver
+                .call("scan", Command::on("GET", pointer))
+                .await?;
+            let Some(key) = target.into_bytes() else {
+                continue;
+            };
+            let document = self
+                .driver
+                .call("scan", Command::on("JSON.GET", key.clone()))
+                .await?;
+            let Some(document) = document.into_bytes() else {
+                continue;
+            };
+            if let Some(read) = ReadCheckpoint::parse(&key, &document)? {
+                found.insert((read.identity.thread_id, read.identity.namespace));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The keys that start with a text, each once.
+    pub(crate) async fn scan(&self, start: &str) -> Result<Vec<Bytes>> {
+        let pattern = format!("{}*", escaped(start));
+        let mut cursor = Bytes::from_static(b"0");
+        let mut keys = HashSet::new();
+        loop {
+            let command = Command::new("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(pattern.clone())
+                .arg("COUNT")
+                .arg(number(1_000));
+            let mut reply = self
+                .driver
+                .call("scan", command)
+                .await?
+                .into_array()
+                .into_iter();
+            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+            let page = reply.next().unwrap_or(Reply::Nil).into_array();
+            keys.extend(page.into_iter().filter_map(Reply::into_bytes));
+            if cursor.is_empty() || cursor == "0" {
+                return Ok(keys.into_iter().collect());
+            }
+        }
+    }
+}
+
+/// A text as a pattern that matches it alone.
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let special = matches!(character, '*' | '?' | '[' | ']' | '\\' | '^');
+            special.then_some('\\').into_iter().chain([character])
+        })
+        .collect()
+}

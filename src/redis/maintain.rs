@@ -1,0 +1,384 @@
+//! What keeps threads in order: pruning, copies, TTLs, the history of delta channels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::stream::TryStreamExt;
+
+use super::delete::Counter;
+use super::document::{ReadCheckpoint, checkpoint_document, pending_document};
+use super::keys::{Member, NamespaceKeys};
+use super::list::list;
+use super::read::{identity, parse_writes};
+use super::scripts;
+use super::store::{Store, milliseconds};
+use super::write::{count, text};
+use crate::checkpoint::{CheckpointTuple, DeltaChannelHistory, PendingWrite};
+use crate::codec::RawJson;
+use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::lineage::{LineageNode, survivors};
+use crate::options::{CopyOptions, ExistingTarget, ListOptions, PruneOptions, PruneStrategy};
+
+/// How many checkpoints get another TTL at once.
+const SLICE: usize = 64;
+/// How many ancestors are walked in one round trip.
+const ANCESTORS: usize = 1_000;
+
+/// What becomes of a thread's TTLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TtlVerb {
+    Touch,
+    Pin,
+    Unpin,
+}
+
+/// Removes old checkpoints of a thread, never one that a kept one needs.
+pub(crate) async fn prune(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    options: &PruneOptions,
+) -> Result<()> {
+    let mut counter = Counter::new(options.progress.clone());
+    for namespace in store.namespaces(thread).await? {
+        let keys = store.keys(thread, &namespace);
+        let mut nodes = Vec::new();
+        let mut ids = Vec::new();
+        let mut checkpoints = tuples(store, thread, &namespace);
+        while let Some(tuple) = checkpoints.try_next().await? {
+            let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
+            let written = tuple
+                .pending_writes
+                .iter()
+                .map(|write| write.channel.as_str());
+            ids.push(tuple.checkpoint.id().clone());
+            nodes.push(LineageNode::new(
+                &tuple.checkpoint,
+                &tuple.metadata,
+                parent,
+                written,
+            )?);
+        }
+        let kept = survivors(&nodes, &options.strategy, SystemTime::now());
+        let removed: Vec<_> = ids.into_iter().filter(|id| !kept.contains(id)).collect();
+        if !removed.is_empty() {
+            store.remove(&keys, &removed, &mut counter).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies all of a thread.
+pub(crate) async fn copy_thread(
+    store: &Arc<Store>,
+    source: &ThreadId,
+    target: &ThreadId,
+    options: &CopyOptions,
+) -> Result<()> {
+    if source == target {
+        return Err(Error::invalid(
+            "target_thread_id",
+            "it is the source as well",
+        ));
+    }
+    let ttl = options.ttl.resolve(store.settings.ttl.default)?;
+    if options.existing == ExistingTarget::Error && !store.namespaces(target).await?.is_empty() {
+        return Err(Error::Conflict {
+            what: format!("the copy of thread {source}"),
+            reason: format!("thread {target} exists already"),
+        });
+    }
+    let mut counter = Counter::new(options.progress.clone());
+    for namespace in store.namespaces(source).await? {
+        let mut checkpoints = tuples(store, source, &namespace);
+        while let Some(tuple) = checkpoints.try_next().await? {
+            let writes = tuple.pending_writes.len() as u64;
+            store
+                .copy_checkpoint(target, &namespace, tuple, ttl)
+                .await?;
+            counter.add(1, writes);
+        }
+    }
+    for member in store.members(source).await? {
+        if let Member::Writes(namespace, id) = member {
+            let writes = store.writes_of(source, &namespace, &id).await?;
+            counter.add(0, writes.len() as u64);
+            store
+                .copy_writes(target, &namespace, &id, &writes, ttl)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+fn tuples(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+) -> crate::saver::SaverStream<CheckpointTuple> {
+    let mut config = CheckpointConfig::of_thread(thread.clone());
+    config.checkpoint_ns = Some(namespace.clone());
+    list(Arc::clone(store), Some(&config), ListOptions::default())
+}
+
+impl Store {
+    async fn copy_checkpoint(
+        &self,
+        target: &ThreadId,
+        namespace: &CheckpointNamespace,
+        tuple: CheckpointTuple,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        let id = tuple.checkpoint.id().clone();
+        self.copy_writes(target, namespace, &id, &tuple.pending_writes, ttl)
+            .await?;
+        let identity = identity(target, namespace, &id);
+        let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
+        let document = checkpoint_document(
+            &identity,
+            parent.as_ref(),
+            &tuple.checkpoint,
+            &tuple.metadata,
+        );
+        self.put_document(&identity, document, ttl, Bytes::new())
+            .await
+    }
+
+    async fn copy_writes(
+        &self,
+        target: &ThreadId,
+        namespace: &CheckpointNamespace,
+        id: &CheckpointId,
+        writes: &[PendingWrite],
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let identity = identity(target, namespace, id);
+        let keys = self.keys(target, namespace);
+        for slice in writes.chunks(SLICE) {
+            let stored = slice
+                .iter()
+                .map(|write| {
+                    let key = keys.write(id, &write.task_id, write.idx);
+                    Ok((key, pending_document(&identity, write)?))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            self.put_write_documents(&identity, stored, true, ttl)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The writes of a checkpoint that may have no document.
+    async fn writes_of(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        id: &CheckpointId,
+    ) -> Result<Vec<PendingWrite>> {
+        let keys = self.keys(thread, namespace);
+        let call = scripts::WRITES.call(vec![keys.write_registry(id)], vec![keys.writes_of(id)]);
+        let documents = self.script("copy_thread", call).await?.into_array();
+        let documents = documents
+            .into_iter()
+            .flat_map(super::driver::Reply::into_array)
+            .filter_map(super::driver::Reply::into_bytes)
+            .collect();
+        parse_writes(&identity(thread, namespace, id), documents)
+    }
+
+    /// Gives all keys of a thread another TTL.
+    pub(crate) async fn change_ttl(&self, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
+        let ttl = match verb {
+            TtlVerb::Pin => None,
+            TtlVerb::Touch | TtlVerb::Unpin => self.settings.ttl.default,
+        };
+        if verb == TtlVerb::Touch && ttl.is_none() {
+            return Ok(false);
+        }
+        let namespaces = self.namespaces(thread).await?;
+        let members = self.members(thread).await?;
+        if members.is_empty() {
+            return Ok(false);
+        }
+        for namespace in &namespaces {
+            let keys = self.keys(thread, namespace);
+            let mut before = None;
+            loop {
+                let (_, ids) = self.page(&keys, before.as_ref(), SLICE).await?;
+                self.change_ttl_of(&keys, &ids, ttl, verb).await?;
+                match ids.into_iter().next_back() {
+                    Some(last) => before = Some(last),
+                    None => break,
+                }
+            }
+        }
+        for member in members {
+            if let Member::Writes(namespace, id) = member {
+                self.change_ttl_of(&self.keys(thread, &namespace), &[id], ttl, verb)
+                    .await?;
+            }
+        }
+        Ok(verb == TtlVerb::Pin || ttl.is_some())
+    }
+
+    async fn change_ttl_of(
+        &self,
+        keys: &NamespaceKeys,
+        ids: &[CheckpointId],
+        ttl: Option<Duration>,
+        verb: TtlVerb,
+    ) -> Result<()> {
+        let name: &[u8] = match verb {
+            TtlVerb::Touch => b"touch",
+            TtlVerb::Pin => b"pin",
+            TtlVerb::Unpin => b"unpin",
+        };
+        let mut args = vec![
+            keys.documents.clone(),
+            keys.write_registries.clone(),
+            keys.writes.clone(),
+            milliseconds(ttl),
+            Bytes::from_static(name),
+        ];
+        args.extend(ids.iter().map(|id| text(id.as_str())));
+        let call = scripts::TTL.call(
+            vec![
+                keys.registry.clone(),
+                keys.pointer.clone(),
+                keys.namespaces.clone(),
+            ],
+            args,
+        );
+        self.script("ttl", call).await?;
+        Ok(())
+    }
+
+    /// The history of delta channels along the ancestors of a checkpoint.
+    pub(crate) async fn delta_channel_history(
+        &self,
+        config: &CheckpointConfig,
+        channels: &[String],
+    ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
+        let mut histories: BTreeMap<String, DeltaChannelHistory> = channels
+            .iter()
+            .map(|channel| (channel.clone(), DeltaChannelHistory::default()))
+            .collect();
+        let namespace = config.namespace();
+        let keys = self.keys(&config.thread_id, &namespace);
+        let mut next = text(
+            config
+                .checkpoint_id
+                .as_ref()
+                .map_or("", CheckpointId::as_str),
+        );
+        let mut from_parent = true;
+        loop {
+            let missing: Vec<_> = histories
+                .iter()
+                .filter(|(_, history)| history.seed.is_none())
+                .map(|(channel, _)| channel.clone())
+                .collect();
+            if missing.is_empty() {
+                break;
+            }
+            let call = scripts::HISTORY.call(
+                vec![keys.pointer.clone(), keys.registry.clone()],
+                vec![
+                    next,
+                    keys.documents.clone(),
+                    keys.write_registries.clone(),
+                    keys.writes.clone(),
+                    count(ANCESTORS),
+                    Bytes::from_static(if from_parent { b"1" } else { b"0" }),
+                    RawJson::encode(&missing)?.bytes().clone(),
+                ],
+            );
+            let mut reply = self
+                .script("delta_channel_history", call)
+                .await?
+                .into_array()
+                .into_iter();
+            next = reply
+                .next()
+                .and_then(super::driver::Reply::into_bytes)
+                .unwrap_or_default();
+            from_parent = false;
+            for ancestor in reply {
+                let mut parts = ancestor
+                    .into_array()
+                    .into_iter()
+                    .filter_map(super::driver::Reply::into_bytes);
+                let id = CheckpointId::from_bytes(&parts.next().unwrap_or_default())?;
+                let document = parts.next().unwrap_or_default();
+                let identity = identity(&config.thread_id, &namespace, &id);
+                let mut writes = parse_writes(&identity, parts.collect())?;
+                writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
+                collect(&mut histories, &writes);
+                if !document.is_empty()
+                    && let Some(read) = ReadCheckpoint::parse(&keys.document(&id), &document)?
+                {
+                    take_seeds(&mut histories, &read)?;
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+        }
+        for history in histories.values_mut() {
+            history.writes.reverse();
+        }
+        Ok(histories)
+    }
+}
+
+/// Adds an ancestor's writes to the channels that still look for a value, newest first.
+fn collect(histories: &mut BTreeMap<String, DeltaChannelHistory>, writes: &[PendingWrite]) {
+    for write in writes.iter().rev() {
+        if let Some(history) = histories.get_mut(&write.channel)
+            && history.seed.is_none()
+        {
+            history.writes.push(write.clone());
+        }
+    }
+}
+
+fn take_seeds(
+    histories: &mut BTreeMap<String, DeltaChannelHistory>,
+    read: &ReadCheckpoint,
+) -> Result<()> {
+    let values = read.checkpoint.channel_values()?;
+    for (channel, history) in histories {
+        if history.seed.is_none()
+            && let Some(value) = values.get(channel)
+        {
+            history.seed = Some(value.clone());
+            history.seed_checkpoint = Some(read.checkpoint.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Prunes threads, one after the other.
+pub(crate) async fn prune_all(
+    store: &Arc<Store>,
+    threads: &[ThreadId],
+    options: &PruneOptions,
+) -> Result<()> {
+    options.strategy.check()?;
+    for thread in threads {
+        if options.strategy == PruneStrategy::Delete {
+            let mut delete = crate::options::DeleteOptions::default();
+            delete.progress.clone_from(&options.progress);
+            store.delete_thread(thread, &delete).await?;
+        } else {
+            prune(store, thread, options).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The Redis saver.
+//!
+//! One module a job: only `keys` names a key, only `scripts` runs Lua, only `index` speaks
+//! `FT.*`, only `driver` knows a Redis client.
+
+mod builder;
+mod config;
+mod delete;
+mod document;
+mod driver;
+mod error;
+mod index;
+mod keys;
+mod list;
+mod maintain;
+mod read;
+mod scripts;
+mod slots;
+mod store;
+mod threads;
+mod url;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use builder::RedisSaverBuilder;
+pub use config::ConfigKey;
+
+use crate::checkpoint::{
+    ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
+};
+use crate::config::CheckpointConfig;
+use crate::error::Result;
+use crate::id::{RunId, TaskId, ThreadId};
+use crate::options::{
+    CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
+};
+use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
+use maintain::TtlVerb;
+use store::Store;
+
+/// Keeps checkpoints in Redis, in the format of Python's langgraph-checkpoint-redis 0.5.
+///
+/// Cloning is cheap, and clones share their connections. Every `put` and `put_writes` is one
+/// round trip, whatever the number of writes and whether there is a TTL; so is `get_tuple`,
+/// unless a large checkpoint turns out to be older than the newest, which may take two.
+///
+/// ```no_run
+/// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
+///
+/// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+/// let saver = RedisSaver::connect("redis://localhost:6379").await?;
+/// saver.setup().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RedisSaver(Arc<Store>);
+
+impl RedisSaver {
+    /// A saver on the server that a connection string names, with the default settings.
+    ///
+    /// # Errors
+    /// As [`RedisSaverBuilder::build`].
+    pub async fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().url(url).build().await
+    }
+
+    /// A saver as the environment says: `REDIS_URL`, and `LANGGRAPH_REDIS_` with the name of a
+    /// [`ConfigKey`] in capitals.
+    ///
+    /// # Errors
+    /// As [`RedisSaverBuilder::build`].
+    pub async fn from_env() -> Result<Self> {
+        let mut builder = Self::builder();
+        for key in ConfigKey::ALL {
+            if let Ok(value) = std::env::var(key.variable()) {
+                builder = builder.set(key, value);
+            }
+        }
+        builder.build().await
+    }
+
+    /// A saver on connected fred clients of the caller's own, with the default settings.
+    ///
+    /// # Errors
+    /// As [`RedisSaverBuilder::build`].
+    pub async fn from_client(client: fred::clients::Pool) -> Result<Self> {
+        Self::builder().client(client).build().await
+    }
+
+    /// A builder, for everything that can be set.
+    pub fn builder() -> RedisSaverBuilder {
+        RedisSaverBuilder::default()
+    }
+
+    fn over(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+
+    /// Waits for the calls in flight and closes the connections; later calls fail.
+    pub async fn close(&self) {
+        self.0.driver.close().await;
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CheckpointSaver for RedisSaver {
+    async fn setup(&self) -> Result<()> {
+        self.0.check_commands().await?;
+        self.0.create_indexes().await
+    }
+
+    async fn put(
+        &self,
+        config: &CheckpointConfig,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        options: &PutOptions,
+    ) -> Result<CheckpointConfig> {
+        self.0.put(config, checkpoint, metadata, options).await
+    }
+
+    async fn put_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[ChannelWrite],
+        task_id: &TaskId,
+        options: &PutWritesOptions,
+    ) -> Result<()> {
+        self.0.put_writes(config, writes, task_id, options).await
+    }
+
+    async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
+        self.0.get_tuple(config).await
+    }
+
+    fn list(
+        &self,
+        config: Option<&CheckpointConfig>,
+        options: ListOptions,
+    ) -> SaverStream<CheckpointTuple> {
+        list::list(Arc::clone(&self.0), config, options)
+    }
+
+    async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
+        self.0.delete_thread(thread_id, options).await
+    }
+
+    async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
+        self.0.delete_for_runs(run_ids).await
+    }
+
+    async fn copy_thread(
+        &self,
+        source: &ThreadId,
+        target: &ThreadId,
+        options: &CopyOptions,
+    ) -> Result<()> {
+        maintain::copy_thread(&self.0, source, target, options).await
+    }
+
+    async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
+        maintain::prune_all(&self.0, thread_ids, options).await
+    }
+
+    async fn delta_channel_history(
+        &self,
+        config: &CheckpointConfig,
+        channels: &[String],
+    ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
+        self.0.delta_channel_history(config, channels).await
+    }
+
+    fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
+        threads::threads(Arc::clone(&self.0), prefix)
+    }
+
+    async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {
+        self.0.change_ttl(thread_id, TtlVerb::Touch).await
+    }
+
+    async fn pin(&self, thread_id: &ThreadId) -> Result<bool> {
+        self.0.change_ttl(thread_id, TtlVerb::Pin).await
+    }
+
+    async fn unpin(&self, thread_id: &ThreadId) -> Result<bool> {
+        self.0.change_ttl(thread_id, TtlVerb::Unpin).await
+    }
+}

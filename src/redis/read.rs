@@ -1,0 +1,256 @@
+//! `get_tuple`: one round trip.
+//!
+//! A small document comes out of the script that finds it. A large one costs a script three
+//! times what it costs a plain command, so where its id is known it is read by `JSON.GET` in the
+//! same flight: the id that was asked for, or the newest that this saver wrote or read last,
+//! which the script then checks.
+
+use bytes::Bytes;
+
+use super::document::{Identity, ReadCheckpoint, parse_write};
+use super::driver::{Command, Reply};
+use super::keys::NamespaceKeys;
+use super::scripts::{self, ScriptCall};
+use super::store::{Step, Store, milliseconds};
+use super::write::text;
+use crate::checkpoint::{CheckpointTuple, PendingWrite};
+use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+
+/// A document of fewer bytes comes out of the script.
+const SMALL: usize = 4 * 1024;
+
+/// What a script found.
+enum Found {
+    /// A checkpoint: its id, its document unless that is read apart, its writes.
+    Checkpoint(CheckpointId, Option<Bytes>, Vec<Bytes>),
+    /// There is none.
+    Absent,
+    /// There is none that the registry knows, but another saver may have written some.
+    Unknown,
+}
+
+impl Store {
+    /// Reads a checkpoint, or the newest of a namespace.
+    pub(crate) async fn get_tuple(
+        &self,
+        config: &CheckpointConfig,
+    ) -> Result<Option<CheckpointTuple>> {
+        let namespace = config.namespace();
+        let keys = self.keys(&config.thread_id, &namespace);
+        if let Some(id) = &config.checkpoint_id {
+            return self
+                .read_known(&config.thread_id, &namespace, &keys, id)
+                .await;
+        }
+        let remembered = self
+            .remembered(&keys)
+            .filter(|newest| newest.bytes >= SMALL);
+        let (found, document) = match remembered {
+            Some(newest) => {
+                let (found, document) = self.read_beside(&keys, None, &newest.id).await?;
+                (found, document.map(|document| (newest.id, document)))
+            }
+            None => (self.read_script(&keys, None).await?, None),
+        };
+        match found {
+            Found::Absent => {
+                self.forget(&keys);
+                Ok(None)
+            }
+            Found::Unknown => {
+                self.read_unknown(&config.thread_id, &namespace, &keys)
+                    .await
+            }
+            Found::Checkpoint(id, in_reply, writes) => {
+                let document = match (in_reply, document) {
+                    (Some(document), _) => document,
+                    (None, Some((guess, document))) if guess == id => document,
+                    // The newest was another than this saver knew: its document is read now.
+                    _ => {
+                        return self
+                            .read_known(&config.thread_id, &namespace, &keys, &id)
+                            .await;
+                    }
+                };
+                let identity = identity(&config.thread_id, &namespace, &id);
+                match self.assemble(&keys, &identity, &document, writes)? {
+                    Some(tuple) => {
+                        self.remember(&keys, id, document.len());
+                        Ok(Some(tuple))
+                    }
+                    None => {
+                        self.read_unknown(&config.thread_id, &namespace, &keys)
+                            .await
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a checkpoint whose id is known.
+    async fn read_known(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        keys: &NamespaceKeys,
+        id: &CheckpointId,
+    ) -> Result<Option<CheckpointTuple>> {
+        let (found, document) = self.read_beside(keys, Some(id), id).await?;
+        let (Found::Checkpoint(_, _, writes), Some(document)) = (found, document) else {
+            return Ok(None);
+        };
+        self.assemble(keys, &identity(thread, namespace, id), &document, writes)
+    }
+
+    /// Reads the newest checkpoint when the pointer and the registry do not tell: from what the
+    /// index knows, and from the registry without the pointer, which may name a checkpoint of
+    /// another thread.
+    async fn read_unknown(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        keys: &NamespaceKeys,
+    ) -> Result<Option<CheckpointTuple>> {
+        self.reconcile(thread).await?;
+        let mut before = None;
+        loop {
+            let (_, ids) = self
+                .page(keys, before.as_ref(), self.settings.page_size)
+                .await?;
+            for id in &ids {
+                if let Some(tuple) = self.read_known(thread, namespace, keys, id).await? {
+                    return Ok(Some(tuple));
+                }
+            }
+            match ids.into_iter().next_back() {
+                Some(last) => before = Some(last),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// One script that finds the newest and gives all of it.
+    async fn read_script(&self, keys: &NamespaceKeys, id: Option<&CheckpointId>) -> Result<Found> {
+        let reply = self
+            .script("get_tuple", self.read_call(keys, id, None))
+            .await?;
+        found(keys, reply)
+    }
+
+    /// One flight: the document of `guess`, and a script for the rest.
+    async fn read_beside(
+        &self,
+        keys: &NamespaceKeys,
+        id: Option<&CheckpointId>,
+        guess: &CheckpointId,
+    ) -> Result<(Found, Option<Bytes>)> {
+        let key = keys.document(guess);
+        let steps: Vec<Step> = vec![
+            Command::on("JSON.GET", key.clone()).into(),
+            self.read_call(keys, id, Some(guess)).into(),
+        ];
+        let mut replies = self.flight("get_tuple", steps).await?.into_iter();
+        let document = replies.next().unwrap_or(Err(Error::Closed));
+        let rest = replies.next().unwrap_or(Err(Error::Closed))?;
+        let document = match document {
+            Err(Error::Server { reason, .. })
+                if reason.contains("wrong") || reason.contains("WRONGTYPE") =>
+            {
+                return Err(Error::WrongType {
+                    key: String::from_utf8_lossy(&key).into_owned(),
+                });
+            }
+            other => other?.into_bytes(),
+        };
+        Ok((found(keys, rest)?, document))
+    }
+
+    fn read_call(
+        &self,
+        keys: &NamespaceKeys,
+        id: Option<&CheckpointId>,
+        read_apart: Option<&CheckpointId>,
+    ) -> ScriptCall {
+        let refresh = self
+            .settings
+            .ttl
+            .default
+            .filter(|_| self.settings.ttl.refresh_on_read);
+        scripts::READ.call(
+            vec![
+                keys.pointer.clone(),
+                keys.registry.clone(),
+                keys.namespaces.clone(),
+            ],
+            vec![
+                text(id.map_or("", CheckpointId::as_str)),
+                keys.documents.clone(),
+                keys.write_registries.clone(),
+                keys.writes.clone(),
+                keys.shared_write_registries.clone(),
+                milliseconds(refresh),
+                text(read_apart.map_or("", CheckpointId::as_str)),
+            ],
+        )
+    }
+
+    /// Makes a tuple of a document and writes, or `None` if they are another checkpoint's.
+    pub(crate) fn assemble(
+        &self,
+        keys: &NamespaceKeys,
+        identity: &Identity,
+        document: &Bytes,
+        writes: Vec<Bytes>,
+    ) -> Result<Option<CheckpointTuple>> {
+        let key = keys.document(&identity.checkpoint_id);
+        let Some(read) = ReadCheckpoint::parse(&key, document)? else {
+            return Ok(None);
+        };
+        if read.identity != *identity {
+            return Ok(None);
+        }
+        Ok(Some(read.with_writes(parse_writes(identity, writes)?)))
+    }
+}
+
+/// Reads the documents of a checkpoint's writes, leaving out those of others.
+pub(crate) fn parse_writes(identity: &Identity, writes: Vec<Bytes>) -> Result<Vec<PendingWrite>> {
+    writes
+        .iter()
+        .filter_map(|write| parse_write(identity, write).transpose())
+        .collect()
+}
+
+pub(crate) fn identity(
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    id: &CheckpointId,
+) -> Identity {
+    Identity {
+        thread_id: thread.clone(),
+        namespace: namespace.clone(),
+        checkpoint_id: id.clone(),
+    }
+}
+
+fn found(keys: &NamespaceKeys, reply: Reply) -> Result<Found> {
+    let mut parts = reply
+        .into_array()
+        .into_iter()
+        .map(|part| part.into_bytes().unwrap_or_default());
+    let id = parts.next().unwrap_or_default();
+    let second = parts.next().unwrap_or_default();
+    if id.is_empty() {
+        return Ok(if second == "unknown" {
+            Found::Unknown
+        } else {
+            Found::Absent
+        });
+    }
+    let id = CheckpointId::from_bytes(&id)
+        .map_err(|error| Error::corrupt(String::from_utf8_lossy(&keys.pointer), error))?;
+    let document = (!second.is_empty()).then_some(second);
+    Ok(Found::Checkpoint(id, document, parts.collect()))
+}

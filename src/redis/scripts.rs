@@ -1,0 +1,96 @@
+//! The Lua scripts. Only this module makes a command of one.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+use super::driver::{Command, number};
+
+/// A script as the server knows it.
+#[derive(Debug)]
+pub(crate) struct Script {
+    source: String,
+    sha: String,
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) static $name: LazyLock<Script> =
+                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file, ".lua"))));
+        )*
+    };
+}
+
+scripts! {
+    /// Stores a checkpoint.
+    PUT = "put";
+    /// Stores the writes of a task.
+    PUT_WRITES = "put_writes";
+    /// Reads a checkpoint with its writes.
+    READ = "read";
+    /// Reads a page of checkpoint ids.
+    PAGE = "page";
+    /// Reads the writes of several checkpoints.
+    WRITES = "writes";
+    /// Tells a thread's namespaces.
+    NAMESPACES = "namespaces";
+    /// Removes checkpoints with their writes.
+    REMOVE = "remove";
+    /// Tells the registry what another saver wrote.
+    REGISTER = "register";
+    /// Takes ids out of the registry whose documents are gone.
+    FORGET = "forget";
+    /// Walks the ancestors of a checkpoint.
+    HISTORY = "history";
+    /// Changes the TTL of checkpoints with their writes.
+    TTL = "ttl";
+}
+
+impl Script {
+    fn new(body: &str) -> Self {
+        let source = format!("{}\n{body}", include_str!("lua/prelude.lua"));
+        let sha = sha1_smol::Sha1::from(&source).digest().to_string();
+        Self { source, sha }
+    }
+
+    /// The call of the script that the server should know already.
+    pub(crate) fn call(&'static self, keys: Vec<Bytes>, args: Vec<Bytes>) -> ScriptCall {
+        ScriptCall {
+            script: self,
+            keys,
+            args,
+        }
+    }
+}
+
+/// A script with its keys and arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct ScriptCall {
+    script: &'static Script,
+    keys: Vec<Bytes>,
+    args: Vec<Bytes>,
+}
+
+impl ScriptCall {
+    /// The command that runs the script by its hash.
+    pub(crate) fn by_hash(&self) -> Command {
+        self.command("EVALSHA", &self.script.sha)
+    }
+
+    /// The command that sends the script along, so that the server knows it afterwards.
+    pub(crate) fn by_source(&self) -> Command {
+        self.command("EVAL", &self.script.source)
+    }
+
+    fn command(&self, name: &'static str, script: &'static str) -> Command {
+        let slot = self.keys.first().map(|key| super::slots::slot(key));
+        let mut args = Vec::with_capacity(2 + self.keys.len() + self.args.len());
+        args.push(Bytes::from_static(script.as_bytes()));
+        args.push(number(self.keys.len()));
+        args.extend_from_slice(&self.keys);
+        args.extend_from_slice(&self.args);
+        Command { name, args, slot }
+    }
+}

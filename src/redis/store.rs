@@ -1,0 +1,160 @@
+//! What the rooms of the Redis saver share: the driver, the names of keys, and what is known of
+//! the server.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use tokio::sync::OnceCell;
+
+use super::config::Settings;
+use super::driver::{Command, Driver, Reply};
+use super::index::Search;
+use super::keys::{Keyspace, NamespaceKeys};
+use super::scripts::ScriptCall;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+
+/// How many newest checkpoints are remembered, to read large ones in one round trip.
+const REMEMBERED: usize = 16_384;
+
+/// The state of a Redis saver.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) driver: Driver,
+    pub(crate) keyspace: Keyspace,
+    pub(crate) settings: Settings,
+    pub(super) search: OnceCell<Option<Search>>,
+    newest: Cache<Bytes, Newest>,
+}
+
+/// The newest checkpoint of a namespace, as far as this saver knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest {
+    pub(crate) id: CheckpointId,
+    pub(crate) bytes: usize,
+}
+
+/// One step of a flight: a command or a script.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Command(Command),
+    Script(ScriptCall),
+}
+
+impl From<Command> for Step {
+    fn from(command: Command) -> Self {
+        Self::Command(command)
+    }
+}
+
+impl From<ScriptCall> for Step {
+    fn from(script: ScriptCall) -> Self {
+        Self::Script(script)
+    }
+}
+
+impl Store {
+    pub(crate) fn new(driver: Driver, keyspace: Keyspace, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            driver,
+            keyspace,
+            settings,
+            search: OnceCell::new(),
+            newest: Cache::new(REMEMBERED),
+        })
+    }
+
+    /// Says what the server lacks, by trying it: on some servers modules cannot be listed.
+    pub(crate) async fn check_commands(&self) -> Result<()> {
+        let probe = Bytes::from(format!("{}:", self.keyspace.checkpoint_prefix()));
+        self.driver
+            .call("setup", Command::on("JSON.TYPE", probe))
+            .await?;
+        if !self.driver.is_cluster() {
+            self.driver.call("setup", Command::new("FT._LIST")).await?;
+        }
+        Ok(())
+    }
+
+    /// The names of a namespace's keys.
+    pub(crate) fn keys(&self, thread: &ThreadId, namespace: &CheckpointNamespace) -> NamespaceKeys {
+        self.keyspace.thread(thread).namespace(namespace)
+    }
+
+    /// Runs a script in one round trip; two when the server does not know it yet.
+    pub(crate) async fn script(
+        &self,
+        operation: &'static str,
+        script: ScriptCall,
+    ) -> Result<Reply> {
+        match self.driver.call(operation, script.by_hash()).await {
+            Err(error) if is_unknown_script(&error) => {
+                self.driver.call(operation, script.by_source()).await
+            }
+            reply => reply,
+        }
+    }
+
+    /// Runs steps in one flight, in their order. Every step may run twice.
+    pub(crate) async fn flight(
+        &self,
+        operation: &'static str,
+        steps: Vec<Step>,
+    ) -> Result<Vec<Result<Reply>>> {
+        let commands = steps
+            .iter()
+            .map(|step| match step {
+                Step::Command(command) => command.clone(),
+                Step::Script(script) => script.by_hash(),
+            })
+            .collect();
+        let mut replies = self.driver.batch(operation, commands).await?;
+        for (step, reply) in steps.into_iter().zip(&mut replies) {
+            if let (Step::Script(script), Err(error)) = (step, &*reply)
+                && is_unknown_script(error)
+            {
+                *reply = self.driver.call(operation, script.by_source()).await;
+            }
+        }
+        Ok(replies)
+    }
+
+    /// What is remembered of the newest checkpoint of a namespace.
+    pub(crate) fn remembered(&self, keys: &NamespaceKeys) -> Option<Newest> {
+        self.newest.get(&keys.registry)
+    }
+
+    /// Remembers the newest checkpoint of a namespace.
+    pub(crate) fn remember(&self, keys: &NamespaceKeys, id: CheckpointId, bytes: usize) {
+        self.newest
+            .insert(keys.registry.clone(), Newest { id, bytes });
+    }
+
+    /// Forgets what was remembered of a namespace.
+    pub(crate) fn forget(&self, keys: &NamespaceKeys) {
+        self.newest.remove(&keys.registry);
+    }
+
+    /// Refuses a document that is too large.
+    pub(crate) fn check_size(&self, what: impl FnOnce() -> String, size: usize) -> Result<()> {
+        let limit = self.settings.max_document_bytes;
+        if size > limit {
+            return Err(Error::TooLarge {
+                what: what(),
+                size,
+                limit,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn is_unknown_script(error: &Error) -> bool {
+    matches!(error, Error::Server { reason, .. } if reason.starts_with("NOSCRIPT"))
+}
+
+/// A TTL as Redis counts it, 0 for none.
+pub(crate) fn milliseconds(ttl: Option<std::time::Duration>) -> Bytes {
+    super::driver::number(ttl.map_or(0, |ttl| ttl.as_millis()))
+}

@@ -1,0 +1,150 @@
+//! `threads`: the threads there are, from the index, or from the pointers where search cannot
+//! answer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::driver::Command;
+use super::index::{Indexed, Rows};
+use super::store::Store;
+use crate::error::Result;
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::saver::{SaverStream, ThreadSummary};
+
+/// Streams the threads whose ids start with a prefix.
+pub(crate) fn threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
+    let walk = Walk {
+        store,
+        prefix: prefix.to_owned(),
+        source: None,
+    };
+    stream::try_unfold(walk, |mut walk| async move {
+        Ok(walk.next().await?.map(|summary| (summary, walk)))
+    })
+    .boxed()
+}
+
+struct Walk {
+    store: Arc<Store>,
+    prefix: String,
+    source: Option<Source>,
+}
+
+enum Source {
+    Index(Rows, VecDeque<ThreadId>),
+    Scanned(VecDeque<ThreadId>),
+}
+
+impl Walk {
+    async fn next(&mut self) -> Result<Option<ThreadSummary>> {
+        loop {
+            let Some(thread) = self.next_id().await? else {
+                return Ok(None);
+            };
+            if !thread.as_str().starts_with(&self.prefix) {
+                continue;
+            }
+            if let Some(summary) = self.store.summary(thread).await? {
+                return Ok(Some(summary));
+            }
+        }
+    }
+
+    async fn next_id(&mut self) -> Result<Option<ThreadId>> {
+        let source = match &mut self.source {
+            Some(source) => source,
+            None => {
+                let source = match self.store.search().await? {
+                    Some(_) => Source::Index(self.store.indexed_threads(), VecDeque::new()),
+                    None => {
+                        let found = self.store.every_checkpoint().await?;
+                        let threads: BTreeMap<_, _> =
+                            found.into_iter().map(|one| (one.thread_id, ())).collect();
+                        Source::Scanned(threads.into_keys().collect())
+                    }
+                };
+                self.source.insert(source)
+            }
+        };
+        match source {
+            Source::Scanned(threads) => Ok(threads.pop_front()),
+            Source::Index(rows, threads) => loop {
+                if let Some(thread) = threads.pop_front() {
+                    return Ok(Some(thread));
+                }
+                match rows.next(&self.store).await? {
+                    Some(page) => threads.extend(page.iter().filter_map(super::index::thread)),
+                    None => return Ok(None),
+                }
+            },
+        }
+    }
+}
+
+impl Store {
+    /// What a thread holds; `None` if it has no checkpoint.
+    async fn summary(&self, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
+        let mut checkpoints = 0;
+        let mut newest: Option<(CheckpointNamespace, CheckpointId)> = None;
+        for namespace in self.namespaces(&thread_id).await? {
+            let keys = self.keys(&thread_id, &namespace);
+            let count = Command::on("ZCOUNT", keys.registry.clone())
+                .arg("-inf")
+                .arg("+inf");
+            let count = self
+                .driver
+                .call("threads", count)
+                .await?
+                .as_int()
+                .unwrap_or(0);
+            checkpoints += u64::try_from(count).unwrap_or(0);
+            let (_, ids) = self.page(&keys, None, 1).await?;
+            if let Some(id) = ids.into_iter().next()
+                && newest.as_ref().is_none_or(|(best, best_id)| {
+                    (namespace.is_root(), &id) > (best.is_root(), best_id)
+                })
+            {
+                newest = Some((namespace, id));
+            }
+        }
+        let Some((namespace, id)) = newest else {
+            return Ok(None);
+        };
+        let key = self.keys(&thread_id, &namespace).document(&id);
+        let left = self
+            .driver
+            .call("threads", Command::on("PTTL", key))
+            .await?;
+        let ttl = left.as_int().and_then(|left| u64::try_from(left).ok());
+        Ok(Some(ThreadSummary::new(
+            thread_id,
+            checkpoints,
+            Some(id),
+            ttl.map(Duration::from_millis),
+        )))
+    }
+
+    /// Every checkpoint there is, found by scanning the pointers.
+    pub(crate) async fn every_checkpoint(&self) -> Result<Vec<Indexed>> {
+        let mut found = Vec::new();
+        for (thread_id, namespace) in self.scanned_namespaces().await? {
+            let keys = self.keys(&thread_id, &namespace);
+            let mut before: Option<CheckpointId> = None;
+            loop {
+                let size = self.settings.page_size;
+                let (_, ids) = self.page(&keys, before.as_ref(), size).await?;
+                let Some(last) = ids.last() else { break };
+                before = Some(last.clone());
+                found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
+                    thread_id: thread_id.clone(),
+                    namespace: namespace.clone(),
+                    checkpoint_id,
+                }));
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,191 @@
+//! `put` and `put_writes`: one script each, so that all of a call is seen at once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+
+use super::document::{Identity, checkpoint_document, write_document};
+use super::driver::number;
+use super::keys::stored_namespace;
+use super::scripts;
+use super::store::{Store, milliseconds};
+use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata, special_index, write_index};
+use crate::codec::RawJson;
+use crate::config::CheckpointConfig;
+use crate::error::Result;
+use crate::id::TaskId;
+use crate::options::{ExpectedParent, PutOptions, PutWritesOptions};
+
+impl Store {
+    /// Stores a checkpoint.
+    pub(crate) async fn put(
+        &self,
+        config: &CheckpointConfig,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        options: &PutOptions,
+    ) -> Result<CheckpointConfig> {
+        let ttl = options.ttl.resolve(self.settings.ttl.default)?;
+        let metadata = metadata_of(config, metadata)?;
+        let identity = Identity {
+            thread_id: config.thread_id.clone(),
+            namespace: config.namespace(),
+            checkpoint_id: checkpoint.id().clone(),
+        };
+        let parent = config
+            .checkpoint_id
+            .as_ref()
+            .filter(|parent| *parent != checkpoint.id());
+        let document = checkpoint_document(&identity, parent, checkpoint, &metadata);
+        let expected = expected(&options.expected_parent);
+        self.put_document(&identity, document, ttl, expected)
+            .await?;
+        Ok(identity.config())
+    }
+
+    /// Stores the document of a checkpoint.
+    pub(crate) async fn put_document(
+        &self,
+        identity: &Identity,
+        document: Bytes,
+        ttl: Option<Duration>,
+        expected: Bytes,
+    ) -> Result<()> {
+        let id = &identity.checkpoint_id;
+        let bytes = document.len();
+        let what = || format!("the checkpoint {id} of thread {}", identity.thread_id);
+        self.check_size(what, bytes)?;
+        let keys = self.keys(&identity.thread_id, &identity.namespace);
+        let call = scripts::PUT.call(
+            vec![
+                keys.document(id),
+                keys.pointer.clone(),
+                keys.registry.clone(),
+                keys.namespaces.clone(),
+                keys.write_registry(id),
+            ],
+            vec![
+                document,
+                text(id.as_str()),
+                keys.stored.clone(),
+                milliseconds(ttl),
+                keys.documents.clone(),
+                expected,
+                json_list(identity.thread_id.as_str())?,
+                json_list(stored_namespace(&identity.namespace))?,
+            ],
+        );
+        if self.script("put", call).await?.as_int() == Some(1) {
+            self.remember(&keys, id.clone(), bytes);
+        }
+        Ok(())
+    }
+
+    /// Stores the writes of a task.
+    pub(crate) async fn put_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[ChannelWrite],
+        task_id: &TaskId,
+        options: &PutWritesOptions,
+    ) -> Result<()> {
+        let ttl = options.ttl.resolve(self.settings.ttl.default)?;
+        let identity = Identity {
+            thread_id: config.thread_id.clone(),
+            namespace: config.namespace(),
+            checkpoint_id: config.required_checkpoint()?.clone(),
+        };
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let replace = writes
+            .iter()
+            .all(|write| special_index(&write.channel).is_some());
+        let keys = self.keys(&identity.thread_id, &identity.namespace);
+        // Of two writes of one call with one index, the later special one replaces the earlier,
+        // and the earlier regular one stays.
+        let mut documents: IndexMap<i64, (Bytes, Bytes)> = IndexMap::with_capacity(writes.len());
+        for (position, write) in writes.iter().enumerate() {
+            let idx = write_index(&write.channel, position);
+            if !replace && documents.contains_key(&idx) {
+                continue;
+            }
+            let ChannelWrite { channel, value } = write;
+            let document =
+                write_document(&identity, task_id, &options.task_path, idx, channel, value)?;
+            let what = || format!("the write of task {task_id} to channel `{channel}`");
+            self.check_size(what, document.len())?;
+            let key = keys.write(&identity.checkpoint_id, task_id, idx);
+            documents.insert(idx, (key, document));
+        }
+        self.put_write_documents(&identity, documents.into_values(), replace, ttl)
+            .await
+    }
+
+    /// Stores the documents of writes under their keys.
+    pub(crate) async fn put_write_documents(
+        &self,
+        identity: &Identity,
+        documents: impl IntoIterator<Item = (Bytes, Bytes)>,
+        replace: bool,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        let keys = self.keys(&identity.thread_id, &identity.namespace);
+        let mut script_keys = vec![
+            keys.write_registry(&identity.checkpoint_id),
+            keys.document(&identity.checkpoint_id),
+            keys.namespaces.clone(),
+        ];
+        let mut args = vec![
+            Bytes::from_static(if replace { b"replace" } else { b"keep" }),
+            milliseconds(ttl),
+            keys.stored.clone(),
+            text(identity.checkpoint_id.as_str()),
+        ];
+        for (key, document) in documents {
+            script_keys.push(key);
+            args.push(document);
+        }
+        self.script("put_writes", scripts::PUT_WRITES.call(script_keys, args))
+            .await?;
+        Ok(())
+    }
+}
+
+/// The metadata of a checkpoint: the call's own, joined by the config's and its run.
+fn metadata_of(
+    config: &CheckpointConfig,
+    metadata: &CheckpointMetadata,
+) -> Result<CheckpointMetadata> {
+    let joined = metadata.joined_by(&config.metadata);
+    match &config.run_id {
+        Some(run_id) if joined.fields().get("run_id").is_none() => {
+            joined.with("run_id", run_id.as_str())
+        }
+        _ => Ok(joined),
+    }
+}
+
+fn expected(parent: &ExpectedParent) -> Bytes {
+    match parent {
+        ExpectedParent::Any => Bytes::new(),
+        ExpectedParent::None => Bytes::from_static(b"-"),
+        ExpectedParent::Is(id) => Bytes::from(format!("={id}")),
+    }
+}
+
+/// A JSON list of one string, as RedisJSON answers to a path.
+fn json_list(string: &str) -> Result<Bytes> {
+    RawJson::encode(&[string]).map(|list| list.bytes().clone())
+}
+
+/// Text as an argument.
+pub(crate) fn text(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+/// A count as an argument.
+pub(crate) fn count(count: usize) -> Bytes {
+    number(count)
+}
