@@ -82,6 +82,12 @@ impl RedisSaverBuilder {
         self
     }
 
+    /// One prefix for all that the saver keeps: `{prefix}:checkpoint` and
+    /// `{prefix}:checkpoint_write` for checkpoints and writes.
+    pub fn prefix(self, prefix: impl fmt::Display) -> Self {
+        self.prefixes(format!("{prefix}:checkpoint"), format!("{prefix}:checkpoint_write"))
+    }
+
     /// How long what is written is kept. Default: for ever.
     pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
         self.settings.ttl = ttl;

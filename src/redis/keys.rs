@@ -6,6 +6,8 @@
 //! with what was asked for. The families that are ours alone tell the two apart: where a thread
 //! holds a colon, its length stands in the family's name.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::error::{Error, Result};
@@ -221,6 +223,16 @@ impl NamespaceKeys {
                 &idx.to_string(),
             ],
         )
+    }
+}
+
+/// The id of a task without colons, so that it cannot take one from the checkpoint's. LangGraph's
+/// ids are UUIDs and stay as they are.
+fn escaped(task: &str) -> Cow<'_, str> {
+    if task.contains([':', '%']) {
+        Cow::Owned(task.replace('%', "%25").replace(':', "%3A"))
+    } else {
+        Cow::Borrowed(task)
     }
 }
 

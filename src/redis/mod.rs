@@ -44,9 +44,9 @@ use store::Store;
 
 /// Keeps checkpoints in Redis, in the format of Python's langgraph-checkpoint-redis 0.5.
 ///
-/// Cloning is cheap, and clones share their connections. Every `put` and `put_writes` is one
-/// round trip, whatever the number of writes and whether there is a TTL; so is `get_tuple`,
-/// unless a large checkpoint turns out to be older than the newest, which may take two.
+/// Cloning is cheap, and clones share their connections. Every `put`, `put_writes` and
+/// `get_tuple` is one round trip, whatever the number of writes, the size of the checkpoint, and
+/// whether there is a TTL.
 ///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};

@@ -3,7 +3,7 @@
 //! A small document comes out of the script that finds it. A large one costs a script three
 //! times what it costs a plain command, so where its id is known it is read by `JSON.GET` in the
 //! same flight: the id that was asked for, or the newest that this saver wrote or read last,
-//! which the script then checks.
+//! which the script then checks. If another is the newest by now, the script gives that one.
 
 use bytes::Bytes;
 
@@ -67,7 +67,7 @@ impl Store {
                 let document = match (in_reply, document) {
                     (Some(document), _) => document,
                     (None, Some((guess, document))) if guess == id => document,
-                    // The newest was another than this saver knew: its document is read now.
+                    // What the script took for read apart was gone when it was read.
                     _ => {
                         return self
                             .read_known(&config.thread_id, &namespace, &keys, &id)
