@@ -65,7 +65,10 @@ impl Checkpoint {
             .map_err(|error| in_field("checkpoint.id", &error))?;
         let values = fields.get("channel_values").map(RawJson::bytes);
         if values.is_some_and(|values| values.first() != Some(&b'{')) {
-            return Err(Error::invalid("checkpoint.channel_values", "it is no object"));
+            return Err(Error::invalid(
+                "checkpoint.channel_values",
+                "it is no object",
+            ));
         }
         Ok(Self {
             id: CheckpointId::new(id)?,
@@ -113,7 +116,10 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if the value is not a `T`.
-    pub fn channel_value<T: serde::de::DeserializeOwned>(&self, channel: &str) -> Result<Option<T>> {
+    pub fn channel_value<T: serde::de::DeserializeOwned>(
+        &self,
+        channel: &str,
+    ) -> Result<Option<T>> {
         let values = self.channel_values()?;
         values
             .get(channel)
@@ -216,7 +222,10 @@ impl CheckpointBuilder {
             ("channel_values", self.values.to_json()),
             ("channel_versions", RawJson::encode(&self.versions)?),
             ("versions_seen", RawJson::encode(&self.versions_seen)?),
-            ("updated_channels", RawJson::encode(&self.versions.keys().collect::<Vec<_>>())?),
+            (
+                "updated_channels",
+                RawJson::encode(&self.versions.keys().collect::<Vec<_>>())?,
+            ),
         ];
         Checkpoint::from_fields(fields.into_iter().collect())
     }
@@ -500,7 +509,10 @@ mod tests {
             ("{}", "checkpoint.id"),
             (r#"{"id":1}"#, "checkpoint.id"),
             (r#"{"id":""}"#, "checkpoint_id"),
-            (r#"{"id":"1","channel_values":[]}"#, "checkpoint.channel_values"),
+            (
+                r#"{"id":"1","channel_values":[]}"#,
+                "checkpoint.channel_values",
+            ),
             ("[]", "the checkpoint"),
         ] {
             let error = Checkpoint::from_json(text).unwrap_err().to_string();

@@ -101,6 +101,18 @@ impl CheckpointConfig {
         self.checkpoint_ns.clone().unwrap_or_default()
     }
 
+    /// The metadata under which a checkpoint is put: its own, then the run of this config if it
+    /// names none, then the metadata of this config.
+    pub(crate) fn joined_metadata(&self, own: &CheckpointMetadata) -> Result<CheckpointMetadata> {
+        let mut metadata = own.clone();
+        if let Some(run_id) = &self.run_id
+            && metadata.fields().get("run_id").is_none()
+        {
+            metadata = metadata.with("run_id", run_id)?;
+        }
+        Ok(metadata.joined_by(&self.metadata))
+    }
+
     /// The checkpoint, for calls that need one.
     ///
     /// # Errors

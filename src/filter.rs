@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn a_missing_key_equals_null_and_nothing_else() {
         let metadata = CheckpointMetadata::from_json(r#"{"a":{"b":[1,null]}}"#).unwrap();
-        let passes = |text: &'static str| MetadataFilter::from_json(text).unwrap().matches(&metadata);
+        let passes =
+            |text: &'static str| MetadataFilter::from_json(text).unwrap().matches(&metadata);
         assert!(passes("{}"));
         assert!(passes(r#"{"none":null}"#));
         assert!(passes(r#"{"a":{"b":[1.0,null]}}"#));

@@ -42,6 +42,57 @@ impl TtlChoice {
     }
 }
 
+/// How long a saver keeps what it is given.
+///
+/// ```
+/// use std::time::Duration;
+/// use langgraph_checkpoint_redis::TtlPolicy;
+/// let day = TtlPolicy::of(Duration::from_secs(24 * 60 * 60)).refreshed_on_read();
+/// assert!(day.refresh_on_read);
+/// assert_eq!(TtlPolicy::default().default, None);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TtlPolicy {
+    /// The TTL of everything that is written, unless the call says otherwise. Default: none, so
+    /// that it is kept for ever.
+    pub default: Option<Duration>,
+    /// Whether reading a checkpoint with [`get_tuple`](crate::CheckpointSaver::get_tuple) gives
+    /// it and its writes the default TTL anew. What is kept for ever stays so. Default: no.
+    pub refresh_on_read: bool,
+}
+
+impl TtlPolicy {
+    /// Keeps everything for a time.
+    #[must_use]
+    pub fn of(ttl: Duration) -> Self {
+        Self {
+            default: Some(ttl),
+            refresh_on_read: false,
+        }
+    }
+
+    /// The same, starting anew with each read of a checkpoint.
+    #[must_use]
+    pub fn refreshed_on_read(mut self) -> Self {
+        self.refresh_on_read = true;
+        self
+    }
+
+    /// Refuses a TTL that cannot be one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the default is zero or longer than [`MAX_TTL`].
+    pub fn check(&self) -> Result<()> {
+        self.default
+            .map_or(Ok(()), check_ttl)
+            .map_err(|reason| Error::Config {
+                key: "ttl".to_owned(),
+                reason,
+            })
+    }
+}
+
 /// Says what is wrong with a TTL.
 pub(crate) fn check_ttl(ttl: Duration) -> Result<(), String> {
     if ttl < Duration::from_millis(1) {
@@ -165,6 +216,14 @@ impl ListOptions {
 }
 
 /// What [`prune`](crate::CheckpointSaver::prune) keeps.
+///
+/// Beside what a strategy keeps, the ancestors stay that a kept checkpoint's delta channels need:
+/// those on the way back to the channel's newest snapshot, with their writes. A channel counts as
+/// a delta channel if any checkpoint of the namespace says so: its metadata's
+/// `counters_since_delta_snapshot` names the channel, or it has no value right after a write to
+/// the channel, or its parent has a value of the same version and it has none. The pending writes
+/// of a kept checkpoint stay, open interrupts among them. A kept checkpoint goes on naming its
+/// parent, also if that is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PruneStrategy {
@@ -344,7 +403,10 @@ mod tests {
         for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
             assert!(TtlChoice::For(ttl).resolve(None).is_err(), "{ttl:?}");
         }
-        assert_eq!(TtlChoice::Saver.resolve(Some(MAX_TTL)).unwrap(), Some(MAX_TTL));
+        assert_eq!(
+            TtlChoice::Saver.resolve(Some(MAX_TTL)).unwrap(),
+            Some(MAX_TTL)
+        );
     }
 
     #[test]

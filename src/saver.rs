@@ -277,7 +277,10 @@ macro_rules! forward {
                 (**self).put_writes(config, writes, task_id, options).await
             }
 
-            async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
+            async fn get_tuple(
+                &self,
+                config: &CheckpointConfig,
+            ) -> Result<Option<CheckpointTuple>> {
                 (**self).get_tuple(config).await
             }
 

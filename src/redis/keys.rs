@@ -218,7 +218,7 @@ impl NamespaceKeys {
             &[
                 checkpoint.as_str(),
                 ":",
-                task.as_str(),
+                &escaped(task.as_str()),
                 ":",
                 &idx.to_string(),
             ],
