@@ -159,10 +159,10 @@ impl Error {
     }
 
     /// An error for a stored document that cannot be read.
-    pub(crate) fn corrupt(key: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn corrupt(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Corrupt {
             key: key.into(),
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 }

@@ -246,8 +246,9 @@ impl CheckpointId {
 fn node_id() -> [u8; 6] {
     static NODE: std::sync::OnceLock<[u8; 6]> = std::sync::OnceLock::new();
     *NODE.get_or_init(|| {
-        let [a, b, c, d, e, f, ..] = *uuid::Uuid::new_v4().as_bytes();
-        [a, b, c, d, e, f]
+        let mut node = [0; 6];
+        node.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..6]);
+        node
     })
 }
 

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use golden::{Case, Kind};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, CheckpointTuple, ListOptions, PutOptions, PutWritesOptions, RedisSaver,
-    TaskId, TypedValue,
+    CheckpointSaverExt, CheckpointTuple, DeleteOptions, ListOptions, PutOptions, PutWritesOptions,
+    RedisSaver, TaskId, TypedValue,
 };
 use serde_json::Value;
 use server::Server;
@@ -33,7 +33,11 @@ const CASES: [&str; 9] = [
 ];
 
 fn stored_namespace(namespace: &str) -> &str {
-    if namespace == "__empty__" { "" } else { namespace }
+    if namespace == "__empty__" {
+        ""
+    } else {
+        namespace
+    }
 }
 
 fn text<'a>(document: &'a Value, field: &str) -> &'a str {
@@ -68,7 +72,10 @@ fn assert_read(case: &str, document: &Value, writes: &[Value], tuple: &Checkpoin
     assert_eq!(read, state_of(document), "{context}");
     let metadata: Value = tuple.metadata.to_json().decode().unwrap();
     assert_eq!(metadata, metadata_of(document), "{context}");
-    let parent = tuple.parent_config.as_ref().and_then(|parent| parent.checkpoint_id.clone());
+    let parent = tuple
+        .parent_config
+        .as_ref()
+        .and_then(|parent| parent.checkpoint_id.clone());
     let parent = parent.map_or(String::new(), String::from);
     assert_eq!(parent, text(document, "parent_checkpoint_id"), "{context}");
 
@@ -109,12 +116,18 @@ async fn assert_case_is_read(name: &str, saver: &RedisSaver, case: &Case) {
     for document in case.checkpoints() {
         let id = CheckpointId::new(text(&document, "checkpoint_id")).unwrap();
         let config = config_of(&document);
-        let tuple = saver.get_tuple(&config.clone().with_checkpoint(id.clone())).await.unwrap();
+        let tuple = saver
+            .get_tuple(&config.clone().with_checkpoint(id.clone()))
+            .await
+            .unwrap();
         let tuple = tuple.unwrap_or_else(|| panic!("{name}: {id} is not found"));
         let key = golden::identity(&document);
         let none = Vec::new();
         assert_read(name, &document, writes.get(&key).unwrap_or(&none), &tuple);
-        by_namespace.entry((key.0, key.1)).or_default().insert(key.2);
+        by_namespace
+            .entry((key.0, key.1))
+            .or_default()
+            .insert(key.2);
     }
     for ((thread, namespace), ids) in by_namespace {
         let config = CheckpointConfig::new(&thread)
@@ -122,10 +135,24 @@ async fn assert_case_is_read(name: &str, saver: &RedisSaver, case: &Case) {
             .with_namespace(stored_namespace(&namespace))
             .unwrap();
         let newest = saver.get_tuple(&config).await.unwrap().unwrap();
-        assert_eq!(Some(newest.checkpoint.id().as_str()), ids.last().map(String::as_str), "{name}");
-        let listed = saver.list_all(Some(&config), ListOptions::default()).await.unwrap();
-        let listed: Vec<_> = listed.iter().map(|tuple| tuple.checkpoint.id().to_string()).collect();
-        assert_eq!(listed, ids.into_iter().rev().collect::<Vec<_>>(), "{name}: {thread}");
+        assert_eq!(
+            Some(newest.checkpoint.id().as_str()),
+            ids.last().map(String::as_str),
+            "{name}"
+        );
+        let listed = saver
+            .list_all(Some(&config), ListOptions::default())
+            .await
+            .unwrap();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|tuple| tuple.checkpoint.id().to_string())
+            .collect();
+        assert_eq!(
+            listed,
+            ids.into_iter().rev().collect::<Vec<_>>(),
+            "{name}: {thread}"
+        );
     }
 }
 
@@ -158,7 +185,9 @@ async fn what_the_python_saver_wrote_under_custom_prefixes_is_read() {
 #[tokio::test]
 async fn metadata_that_the_python_saver_cannot_read_back_is_read() {
     let mut server = Server::start().await;
-    Case::load("metadata_literal_escape").store(&mut server).await;
+    Case::load("metadata_literal_escape")
+        .store(&mut server)
+        .await;
     let saver = server.saver().await;
     let config = CheckpointConfig::new("meta-esc").unwrap();
     let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
@@ -180,14 +209,24 @@ async fn threads_that_the_python_saver_wrote_are_listed_and_deleted_without_a_tr
         .collect();
     for thread in &threads {
         let config = CheckpointConfig::new(thread).unwrap();
-        let listed = saver.list_all(Some(&config), ListOptions::default()).await.unwrap();
+        let listed = saver
+            .list_all(Some(&config), ListOptions::default())
+            .await
+            .unwrap();
         assert!(!listed.is_empty(), "{thread:?} is not listed");
-        assert!(listed.iter().all(|tuple| tuple.config.thread_id == config.thread_id));
+        assert!(
+            listed
+                .iter()
+                .all(|tuple| tuple.config.thread_id == config.thread_id)
+        );
     }
     let mut left = server.keys().await.len();
     for thread in &threads {
         let id = CheckpointConfig::new(thread).unwrap().thread_id;
-        saver.delete_thread(&id, &Default::default()).await.unwrap();
+        saver
+            .delete_thread(&id, &DeleteOptions::default())
+            .await
+            .unwrap();
         let now = server.keys().await.len();
         assert!(now < left, "nothing of {thread:?} was deleted");
         left = now;
@@ -198,7 +237,13 @@ async fn threads_that_the_python_saver_wrote_are_listed_and_deleted_without_a_tr
 /// The calls that LangGraph made of the Python saver, made again: what they leave is the same.
 #[tokio::test]
 async fn what_is_written_equals_what_the_python_saver_wrote() {
-    for name in ["typical_interrupted", "typical_finished", "send_and_error", "subgraph", "metadata_ns_versions"] {
+    for name in [
+        "typical_interrupted",
+        "typical_finished",
+        "send_and_error",
+        "subgraph",
+        "metadata_ns_versions",
+    ] {
         let mut server = Server::start().await;
         let saver = server.saver().await;
         let case = Case::load(name);
@@ -209,7 +254,10 @@ async fn what_is_written_equals_what_the_python_saver_wrote() {
             let checkpoint = Checkpoint::from_json(state_of(&document).to_string()).unwrap();
             let metadata =
                 CheckpointMetadata::from_json(text(&document, "metadata").to_owned()).unwrap();
-            saver.put(&config, &checkpoint, &metadata, &PutOptions::default()).await.unwrap();
+            saver
+                .put(&config, &checkpoint, &metadata, &PutOptions::default())
+                .await
+                .unwrap();
         }
         for (identity, writes) in case.writes_by_checkpoint() {
             put_writes(&saver, &identity, &writes).await;
@@ -229,8 +277,11 @@ async fn what_is_written_equals_what_the_python_saver_wrote() {
                     assert_eq!(found, expected, "{name}: {key}");
                 }
                 Kind::String(expected) => {
-                    let found: String =
-                        redis::cmd("GET").arg(key).query_async(&mut server.client).await.unwrap();
+                    let found: String = redis::cmd("GET")
+                        .arg(key)
+                        .query_async(&mut server.client)
+                        .await
+                        .unwrap();
                     assert_eq!(found, *expected, "{name}: {key}");
                 }
                 Kind::SortedSet(expected) => {
@@ -260,7 +311,10 @@ async fn put_writes(saver: &RedisSaver, identity: &(String, String, String), wri
         .with_checkpoint(CheckpointId::new(&identity.2).unwrap());
     let mut by_task: BTreeMap<(String, String), Vec<&Value>> = BTreeMap::new();
     for write in writes {
-        let task = (text(write, "task_id").to_owned(), text(write, "task_path").to_owned());
+        let task = (
+            text(write, "task_id").to_owned(),
+            text(write, "task_path").to_owned(),
+        );
         by_task.entry(task).or_default().push(write);
     }
     for ((task_id, task_path), mut writes) in by_task {
@@ -269,33 +323,41 @@ async fn put_writes(saver: &RedisSaver, identity: &(String, String, String), wri
         writes.sort_by_key(|write| write["idx"].as_i64());
         // A regular write stands at its index; where one is missing in its call, LangGraph had
         // put a special one there (the answer to an interrupt, say).
-        let (mut special, regular): (Vec<_>, Vec<_>) =
-            writes.into_iter().partition(|write| write["idx"].as_i64() < Some(0));
+        let (mut special, regular): (Vec<_>, Vec<_>) = writes
+            .into_iter()
+            .partition(|write| write["idx"].as_i64() < Some(0));
         let mut call = Vec::new();
         for write in regular {
-            while (call.len() as i64) < write["idx"].as_i64().unwrap() {
+            while i64::try_from(call.len()).unwrap() < write["idx"].as_i64().unwrap() {
                 call.push(channel_write(special.remove(0)));
             }
             call.push(channel_write(write));
         }
         let alone: Vec<_> = special.into_iter().map(channel_write).collect();
         for call in [alone, call] {
-            saver.put_writes(&config, &call, &task_id, &options).await.unwrap();
+            saver
+                .put_writes(&config, &call, &task_id, &options)
+                .await
+                .unwrap();
         }
     }
 }
 
 fn channel_write(write: &Value) -> ChannelWrite {
     let blob = golden::decode_base64(text(write, "blob"));
-    ChannelWrite::new(text(write, "channel"), TypedValue::new(text(write, "type"), blob))
+    ChannelWrite::new(
+        text(write, "channel"),
+        TypedValue::new(text(write, "type"), blob),
+    )
 }
 
 /// The Python saver stamps documents with the time of the call, ours with that of the id, so that
 /// a repeated call writes the same; both are milliseconds, moments apart.
 fn same_time(found: &mut Value, expected: &mut Value) {
-    let (Some(ours), Some(theirs)) =
-        (found["checkpoint_ts"].as_f64(), expected["checkpoint_ts"].as_f64())
-    else {
+    let (Some(ours), Some(theirs)) = (
+        found["checkpoint_ts"].as_f64(),
+        expected["checkpoint_ts"].as_f64(),
+    ) else {
         return;
     };
     assert!((ours - theirs).abs() < 60_000.0, "{ours} and {theirs}");

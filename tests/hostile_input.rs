@@ -20,18 +20,26 @@ fn thread() -> CheckpointConfig {
 }
 
 fn checkpoint() -> Checkpoint {
-    Checkpoint::builder().channel("n", 1, &1).unwrap().build().unwrap()
+    Checkpoint::builder()
+        .channel("n", 1, &1)
+        .unwrap()
+        .build()
+        .unwrap()
 }
 
 async fn put(saver: &RedisSaver, checkpoint: &Checkpoint) -> Result<CheckpointConfig, Error> {
     let metadata = CheckpointMetadata::new();
-    saver.put(&thread(), checkpoint, &metadata, &PutOptions::default()).await
+    saver
+        .put(&thread(), checkpoint, &metadata, &PutOptions::default())
+        .await
 }
 
 async fn put_write(saver: &RedisSaver, config: &CheckpointConfig) -> Result<(), Error> {
     let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
     let task = TaskId::new("task").unwrap();
-    saver.put_writes(config, &writes, &task, &PutWritesOptions::default()).await
+    saver
+        .put_writes(config, &writes, &task, &PutWritesOptions::default())
+        .await
 }
 
 #[track_caller]
@@ -45,8 +53,14 @@ fn assert_says(error: &Error, parts: &[&str]) {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = RedisSaver::connect(format!("redis://:secret@127.0.0.1:{port}")).await.unwrap_err();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = RedisSaver::connect(format!("redis://:secret@127.0.0.1:{port}"))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Connection { .. }), "{error:?}");
     assert_says(&error, &[&format!("127.0.0.1:{port}")]);
     assert!(!format!("{error} {error:?}").contains("secret"));
@@ -79,7 +93,10 @@ async fn a_wrong_password_is_refused_without_showing_it() {
         };
         assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
         let shown = format!("{error} {error:?}");
-        assert!(!shown.contains(":wrong") && !shown.contains("right"), "{shown}");
+        assert!(
+            !shown.contains(":wrong") && !shown.contains("right"),
+            "{shown}"
+        );
     }
     let saver = RedisSaver::connect(redis.url()).await.unwrap();
     saver.setup().await.unwrap();
@@ -104,10 +121,15 @@ async fn a_document_over_the_limit_is_refused_and_nothing_is_written() {
         .build()
         .await
         .unwrap();
-    let large = Checkpoint::builder().channel("text", 1, &"x".repeat(2_000)).unwrap();
+    let large = Checkpoint::builder()
+        .channel("text", 1, &"x".repeat(2_000))
+        .unwrap();
     let large = large.build().unwrap();
     let error = put(&saver, &large).await.unwrap_err();
-    assert!(matches!(error, Error::TooLarge { limit: 2_000, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::TooLarge { limit: 2_000, .. }),
+        "{error:?}"
+    );
     assert_says(&error, &["thread-1", "2000", "max_document_bytes"]);
 
     let writes = [
@@ -134,7 +156,10 @@ async fn a_key_of_another_type_is_named_and_nothing_is_written() {
         ("checkpoint_keys_zset:thread-1:__empty__".to_owned(), false),
         ("checkpoint_ns_set:thread-1".to_owned(), true),
         (format!("write_keys_zset:thread-1:__empty__:{id}"), true),
-        (format!("checkpoint_write:thread-1:__empty__:{id}:task:0"), true),
+        (
+            format!("checkpoint_write:thread-1:__empty__:{id}:task:0"),
+            true,
+        ),
     ] {
         let mut server = Server::start().await;
         let saver = server.saver().await;
@@ -142,11 +167,17 @@ async fn a_key_of_another_type_is_named_and_nothing_is_written() {
         let config = thread().with_checkpoint(checkpoint.id().clone());
         if !key.starts_with("checkpoint_write:") {
             let error = put(&saver, &checkpoint).await.unwrap_err();
-            assert!(matches!(&error, Error::WrongType { key: named } if *named == key), "{error:?}");
+            assert!(
+                matches!(&error, Error::WrongType { key: named } if *named == key),
+                "{error:?}"
+            );
         }
         if by_writes {
             let error = put_write(&saver, &config).await.unwrap_err();
-            assert!(matches!(&error, Error::WrongType { key: named } if *named == key), "{error:?}");
+            assert!(
+                matches!(&error, Error::WrongType { key: named } if *named == key),
+                "{error:?}"
+            );
         }
         assert_eq!(server.keys().await, [key]);
     }
@@ -164,17 +195,30 @@ async fn a_corrupted_document_is_named() {
         ("$.checkpoint", "[]"),
         ("$.checkpoint.id", "7"),
     ] {
-        put(&saver, &Checkpoint::from_json(format!(r#"{{"id":"{id}"}}"#)).unwrap()).await.unwrap();
+        put(
+            &saver,
+            &Checkpoint::from_json(format!(r#"{{"id":"{id}"}}"#)).unwrap(),
+        )
+        .await
+        .unwrap();
         server.run(&["JSON.SET", &key, path, value]).await;
         for config in [&thread(), &stored] {
             let error = saver.get_tuple(config).await.unwrap_err();
-            assert!(matches!(&error, Error::Corrupt { key: named, .. } if *named == key), "{error:?}");
+            assert!(
+                matches!(&error, Error::Corrupt { key: named, .. } if *named == key),
+                "{error:?}"
+            );
         }
     }
     put_write(&saver, &stored).await.unwrap();
     let write = format!("checkpoint_write:thread-1:__empty__:{id}:task:0");
     server.run(&["JSON.SET", &write, "$.blob", "\"%%\""]).await;
-    put(&saver, &Checkpoint::from_json(format!(r#"{{"id":"{id}"}}"#)).unwrap()).await.unwrap();
+    put(
+        &saver,
+        &Checkpoint::from_json(format!(r#"{{"id":"{id}"}}"#)).unwrap(),
+    )
+    .await
+    .unwrap();
     let error = saver.get_tuple(&thread()).await.unwrap_err();
     assert_says(&error, &["thread-1", "base64"]);
 }
@@ -186,13 +230,21 @@ async fn a_document_under_a_foreign_key_is_not_replaced_or_read() {
     let checkpoint = checkpoint();
     let metadata = CheckpointMetadata::new();
     let config = |thread: &str, namespace: &str| {
-        CheckpointConfig::new(thread).unwrap().with_namespace(namespace).unwrap()
+        CheckpointConfig::new(thread)
+            .unwrap()
+            .with_namespace(namespace)
+            .unwrap()
     };
     let (one, other) = (config("a:b", "x"), config("a", "b:x"));
-    saver.put(&one, &checkpoint, &metadata, &PutOptions::default()).await.unwrap();
+    saver
+        .put(&one, &checkpoint, &metadata, &PutOptions::default())
+        .await
+        .unwrap();
     let before = server.keys().await;
-    let error =
-        saver.put(&other, &checkpoint, &metadata, &PutOptions::default()).await.unwrap_err();
+    let error = saver
+        .put(&other, &checkpoint, &metadata, &PutOptions::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
     assert_eq!(server.keys().await, before);
     let named = other.clone().with_checkpoint(checkpoint.id().clone());
@@ -208,7 +260,12 @@ async fn a_ttl_that_cannot_be_is_refused() {
     for ttl in [Duration::ZERO, Duration::MAX] {
         let options = PutOptions::default().with_ttl(TtlChoice::For(ttl));
         let error = saver
-            .put(&thread(), &checkpoint(), &CheckpointMetadata::new(), &options)
+            .put(
+                &thread(),
+                &checkpoint(),
+                &CheckpointMetadata::new(),
+                &options,
+            )
             .await
             .unwrap_err();
         assert_says(&error, &["ttl"]);

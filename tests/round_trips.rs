@@ -54,13 +54,21 @@ impl Setting {
 
     /// How often each command ran since the last call, those inside scripts included.
     async fn commands(&mut self) -> BTreeMap<String, u64> {
-        let stats: String =
-            redis::cmd("INFO").arg("commandstats").query_async(&mut self.server.client).await.unwrap();
+        let stats: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut self.server.client)
+            .await
+            .unwrap();
         self.server.run(&["CONFIG", "RESETSTAT"]).await;
         stats
             .lines()
             .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="))
-            .map(|(name, rest)| (name.to_owned(), rest.split(',').next().unwrap().parse().unwrap()))
+            .map(|(name, rest)| {
+                (
+                    name.to_owned(),
+                    rest.split(',').next().unwrap().parse().unwrap(),
+                )
+            })
             .collect()
     }
 }
@@ -78,10 +86,16 @@ async fn saver(proxy: &Proxy, ttl: TtlPolicy) -> RedisSaver {
 }
 
 async fn put(saver: &RedisSaver, config: &CheckpointConfig, size: usize) -> CheckpointConfig {
-    let checkpoint =
-        Checkpoint::builder().channel("text", 1, &"x".repeat(size)).unwrap().build().unwrap();
+    let checkpoint = Checkpoint::builder()
+        .channel("text", 1, &"x".repeat(size))
+        .unwrap()
+        .build()
+        .unwrap();
     let metadata = CheckpointMetadata::new().with("source", "loop").unwrap();
-    saver.put(config, &checkpoint, &metadata, &PutOptions::default()).await.unwrap()
+    saver
+        .put(config, &checkpoint, &metadata, &PutOptions::default())
+        .await
+        .unwrap()
 }
 
 async fn put_writes(saver: &RedisSaver, config: &CheckpointConfig, count: usize) {
@@ -89,7 +103,10 @@ async fn put_writes(saver: &RedisSaver, config: &CheckpointConfig, count: usize)
         .map(|n| ChannelWrite::new("n", TypedValue::json(&n).unwrap()))
         .collect();
     let task = TaskId::new(format!("task-{count}")).unwrap();
-    saver.put_writes(config, &writes, &task, &PutWritesOptions::default()).await.unwrap();
+    saver
+        .put_writes(config, &writes, &task, &PutWritesOptions::default())
+        .await
+        .unwrap();
 }
 
 async fn every_call_is_one_round_trip(ttl: TtlPolicy) {
@@ -102,8 +119,9 @@ async fn every_call_is_one_round_trip(ttl: TtlPolicy) {
         assert_eq!(setting.commands().await.get("evalsha"), Some(&1));
 
         for count in [1, 5, 50] {
-            let (flights, ()) =
-                setting.flights(put_writes(&setting.saver, &stored, count)).await;
+            let (flights, ()) = setting
+                .flights(put_writes(&setting.saver, &stored, count))
+                .await;
             assert_eq!(flights, 1, "put_writes of {count}");
             let commands = setting.commands().await;
             assert_eq!(commands.get("evalsha"), Some(&1), "put_writes of {count}");
@@ -162,12 +180,20 @@ async fn listing_costs_the_same_in_a_long_thread_and_in_a_short_one() {
         for _ in 0..length {
             put(&setting.saver, &thread, 10).await;
         }
-        let list = || setting.saver.list_all(Some(&thread), ListOptions::default().with_limit(10));
+        let list = || {
+            setting
+                .saver
+                .list_all(Some(&thread), ListOptions::default().with_limit(10))
+        };
         assert_eq!(list().await.unwrap().len(), 10);
         let (flights, listed) = setting.flights(list()).await;
         assert_eq!(listed.unwrap().len(), 10);
         setting.commands().await;
-        setting.saver.list_all(Some(&thread), ListOptions::default().with_limit(10)).await.unwrap();
+        setting
+            .saver
+            .list_all(Some(&thread), ListOptions::default().with_limit(10))
+            .await
+            .unwrap();
         let commands: u64 = setting.commands().await.values().sum();
         costs.push((flights, commands));
     }

@@ -85,7 +85,10 @@ impl RedisSaverBuilder {
     /// One prefix for all that the saver keeps: `{prefix}:checkpoint` and
     /// `{prefix}:checkpoint_write` for checkpoints and writes.
     pub fn prefix(self, prefix: impl fmt::Display) -> Self {
-        self.prefixes(format!("{prefix}:checkpoint"), format!("{prefix}:checkpoint_write"))
+        self.prefixes(
+            format!("{prefix}:checkpoint"),
+            format!("{prefix}:checkpoint_write"),
+        )
     }
 
     /// How long what is written is kept. Default: for ever.

@@ -153,7 +153,7 @@ impl Store {
         thread: &ThreadId,
     ) -> Result<Vec<Indexed>> {
         let mut found = Vec::new();
-        let mut rows = self.rows_of_thread(
+        let mut rows = rows_of_thread(
             search,
             thread,
             self.keyspace.checkpoint_prefix(),
@@ -162,7 +162,7 @@ impl Store {
         while let Some(page) = rows.next(self).await? {
             found.extend(
                 page.iter()
-                    .filter_map(indexed)
+                    .filter_map(|row| indexed(row))
                     .filter(|one| one.thread_id == *thread),
             );
         }
@@ -176,8 +176,7 @@ impl Store {
         thread: &ThreadId,
     ) -> Result<Vec<IndexedWrite>> {
         let mut found = Vec::new();
-        let mut rows =
-            self.rows_of_thread(search, thread, self.keyspace.write_prefix(), WRITE_LOAD);
+        let mut rows = rows_of_thread(search, thread, self.keyspace.write_prefix(), WRITE_LOAD);
         while let Some(page) = rows.next(self).await? {
             for row in &page {
                 let field = |name: &str| field(row, name).unwrap_or_default();
@@ -217,7 +216,7 @@ impl Store {
         let mut rows = Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command));
         let mut found = Vec::new();
         while let Some(page) = rows.next(self).await? {
-            found.extend(page.iter().filter_map(indexed));
+            found.extend(page.iter().filter_map(|row| indexed(row)));
         }
         Ok(found)
     }
@@ -227,23 +226,6 @@ impl Store {
         let command = aggregate(self.keyspace.checkpoint_prefix(), "*", &["@thread_id"])
             .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
         Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
-    }
-
-    fn rows_of_thread(
-        &self,
-        search: Search,
-        thread: &ThreadId,
-        index: &str,
-        load: &[&'static str],
-    ) -> Rows {
-        let Some(piece) = search.piece(thread) else {
-            return Rows::none();
-        };
-        let command = aggregate(index, "@thread_id:{$thread}", load)
-            .args(["PARAMS", "2", "thread"].map(Bytes::from))
-            .arg(text(piece))
-            .args(["DIALECT", "2"].map(Bytes::from));
-        Rows::new(index, with_cursor(command))
     }
 }
 
@@ -257,6 +239,18 @@ impl Search {
             .max_by_key(|piece| piece.len())
             .filter(|piece| !piece.is_empty())
     }
+}
+
+/// The rows of an index that may be a thread's.
+fn rows_of_thread(search: Search, thread: &ThreadId, index: &str, load: &[&'static str]) -> Rows {
+    let Some(piece) = search.piece(thread) else {
+        return Rows::none();
+    };
+    let command = aggregate(index, "@thread_id:{$thread}", load)
+        .args(["PARAMS", "2", "thread"].map(Bytes::from))
+        .arg(text(piece))
+        .args(["DIALECT", "2"].map(Bytes::from));
+    Rows::new(index, with_cursor(command))
 }
 
 /// The rows of a search, page by page.
@@ -318,7 +312,7 @@ impl Rows {
 }
 
 /// The checkpoint that a row names; `None` for one whose ids are no ids.
-pub(crate) fn indexed(row: &Vec<Reply>) -> Option<Indexed> {
+pub(crate) fn indexed(row: &[Reply]) -> Option<Indexed> {
     Some(Indexed {
         thread_id: ThreadId::new(field(row, "thread_id")?).ok()?,
         namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
@@ -327,7 +321,7 @@ pub(crate) fn indexed(row: &Vec<Reply>) -> Option<Indexed> {
 }
 
 /// The thread that a row names.
-pub(crate) fn thread(row: &Vec<Reply>) -> Option<ThreadId> {
+pub(crate) fn thread(row: &[Reply]) -> Option<ThreadId> {
     ThreadId::new(field(row, "thread_id")?).ok()
 }
 

@@ -204,7 +204,7 @@ impl Lister {
                     .into_array()
                     .into_iter()
                     .filter_map(Reply::into_bytes);
-                tuples.push_back(read.with_writes(parse_writes(one, writes.collect())?));
+                tuples.push_back(read.with_writes(parse_writes(one, writes)?));
             }
         }
         Ok(tuples)
@@ -376,7 +376,7 @@ async fn next_indexed(
         };
         ids.extend(
             page.iter()
-                .filter_map(indexed)
+                .filter_map(|row| indexed(row))
                 .filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
                 .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id)),
         );
@@ -406,8 +406,9 @@ fn read_page_reply(keys: &NamespaceKeys, reply: Reply) -> Result<(String, Vec<Ch
     let ids = parts
         .filter_map(Reply::into_bytes)
         .map(|id| {
-            CheckpointId::from_bytes(&id)
-                .map_err(|error| Error::corrupt(String::from_utf8_lossy(&keys.registry), error))
+            CheckpointId::from_bytes(&id).map_err(|error| {
+                Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
+            })
         })
         .collect::<Result<_>>()?;
     Ok((state.unwrap_or_default(), ids))

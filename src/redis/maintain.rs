@@ -187,8 +187,7 @@ impl Store {
         let documents = documents
             .into_iter()
             .flat_map(super::driver::Reply::into_array)
-            .filter_map(super::driver::Reply::into_bytes)
-            .collect();
+            .filter_map(super::driver::Reply::into_bytes);
         parse_writes(&identity(thread, namespace, id), documents)
     }
 
@@ -317,7 +316,7 @@ impl Store {
                 let id = CheckpointId::from_bytes(&parts.next().unwrap_or_default())?;
                 let document = parts.next().unwrap_or_default();
                 let identity = identity(&config.thread_id, &namespace, &id);
-                let mut writes = parse_writes(&identity, parts.collect())?;
+                let mut writes = parse_writes(&identity, parts)?;
                 writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
                 collect(&mut histories, &writes);
                 if !document.is_empty()

@@ -75,7 +75,7 @@ impl Store {
                     }
                 };
                 let identity = identity(&config.thread_id, &namespace, &id);
-                match self.assemble(&keys, &identity, &document, writes)? {
+                match assemble(&keys, &identity, &document, writes)? {
                     Some(tuple) => {
                         self.remember(&keys, id, document.len());
                         Ok(Some(tuple))
@@ -101,7 +101,7 @@ impl Store {
         let (Found::Checkpoint(_, _, writes), Some(document)) = (found, document) else {
             return Ok(None);
         };
-        self.assemble(keys, &identity(thread, namespace, id), &document, writes)
+        assemble(keys, &identity(thread, namespace, id), &document, writes)
     }
 
     /// Reads the newest checkpoint when the pointer and the registry do not tell: from what the
@@ -195,31 +195,33 @@ impl Store {
             ],
         )
     }
+}
 
-    /// Makes a tuple of a document and writes, or `None` if they are another checkpoint's.
-    pub(crate) fn assemble(
-        &self,
-        keys: &NamespaceKeys,
-        identity: &Identity,
-        document: &Bytes,
-        writes: Vec<Bytes>,
-    ) -> Result<Option<CheckpointTuple>> {
-        let key = keys.document(&identity.checkpoint_id);
-        let Some(read) = ReadCheckpoint::parse(&key, document)? else {
-            return Ok(None);
-        };
-        if read.identity != *identity {
-            return Ok(None);
-        }
-        Ok(Some(read.with_writes(parse_writes(identity, writes)?)))
+/// Makes a tuple of a document and writes, or `None` if they are another checkpoint's.
+fn assemble(
+    keys: &NamespaceKeys,
+    identity: &Identity,
+    document: &Bytes,
+    writes: Vec<Bytes>,
+) -> Result<Option<CheckpointTuple>> {
+    let key = keys.document(&identity.checkpoint_id);
+    let Some(read) = ReadCheckpoint::parse(&key, document)? else {
+        return Ok(None);
+    };
+    if read.identity != *identity {
+        return Ok(None);
     }
+    Ok(Some(read.with_writes(parse_writes(identity, writes)?)))
 }
 
 /// Reads the documents of a checkpoint's writes, leaving out those of others.
-pub(crate) fn parse_writes(identity: &Identity, writes: Vec<Bytes>) -> Result<Vec<PendingWrite>> {
+pub(crate) fn parse_writes(
+    identity: &Identity,
+    writes: impl IntoIterator<Item = Bytes>,
+) -> Result<Vec<PendingWrite>> {
     writes
-        .iter()
-        .filter_map(|write| parse_write(identity, write).transpose())
+        .into_iter()
+        .filter_map(|write| parse_write(identity, &write).transpose())
         .collect()
 }
 
@@ -249,8 +251,9 @@ fn found(keys: &NamespaceKeys, reply: Reply) -> Result<Found> {
             Found::Absent
         });
     }
-    let id = CheckpointId::from_bytes(&id)
-        .map_err(|error| Error::corrupt(String::from_utf8_lossy(&keys.pointer), error))?;
+    let id = CheckpointId::from_bytes(&id).map_err(|error| {
+        Error::corrupt(String::from_utf8_lossy(&keys.pointer), error.to_string())
+    })?;
     let document = (!second.is_empty()).then_some(second);
     Ok(Found::Checkpoint(id, document, parts.collect()))
 }

@@ -1,7 +1,7 @@
 //! `threads`: the threads there are, from the index, or from the pointers where search cannot
 //! answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,30 +53,30 @@ impl Walk {
         }
     }
 
+    async fn start(&self) -> Result<Source> {
+        if self.store.search().await?.is_some() {
+            return Ok(Source::Index(self.store.indexed_threads(), VecDeque::new()));
+        }
+        let found = self.store.every_checkpoint().await?;
+        let threads: BTreeSet<_> = found.into_iter().map(|one| one.thread_id).collect();
+        Ok(Source::Scanned(threads.into_iter().collect()))
+    }
+
     async fn next_id(&mut self) -> Result<Option<ThreadId>> {
-        let source = match &mut self.source {
-            Some(source) => source,
-            None => {
-                let source = match self.store.search().await? {
-                    Some(_) => Source::Index(self.store.indexed_threads(), VecDeque::new()),
-                    None => {
-                        let found = self.store.every_checkpoint().await?;
-                        let threads: BTreeMap<_, _> =
-                            found.into_iter().map(|one| (one.thread_id, ())).collect();
-                        Source::Scanned(threads.into_keys().collect())
-                    }
-                };
-                self.source.insert(source)
-            }
-        };
-        match source {
-            Source::Scanned(threads) => Ok(threads.pop_front()),
-            Source::Index(rows, threads) => loop {
+        if self.source.is_none() {
+            self.source = Some(self.start().await?);
+        }
+        match &mut self.source {
+            None => Ok(None),
+            Some(Source::Scanned(threads)) => Ok(threads.pop_front()),
+            Some(Source::Index(rows, threads)) => loop {
                 if let Some(thread) = threads.pop_front() {
                     return Ok(Some(thread));
                 }
                 match rows.next(&self.store).await? {
-                    Some(page) => threads.extend(page.iter().filter_map(super::index::thread)),
+                    Some(page) => {
+                        threads.extend(page.iter().filter_map(|row| super::index::thread(row)));
+                    }
                     None => return Ok(None),
                 }
             },

@@ -1,4 +1,5 @@
 //! Dumps of the Python saver's keys.
+#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,8 +83,14 @@ impl Case {
     /// The write documents by thread, namespace and checkpoint.
     pub fn writes_by_checkpoint(&self) -> BTreeMap<(String, String, String), Vec<Value>> {
         let mut writes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for document in self.documents().filter(|document| document.get("blob").is_some()) {
-            writes.entry(identity(&document)).or_default().push(document);
+        for document in self
+            .documents()
+            .filter(|document| document.get("blob").is_some())
+        {
+            writes
+                .entry(identity(&document))
+                .or_default()
+                .push(document);
         }
         writes
     }
@@ -92,7 +99,11 @@ impl Case {
 /// The thread, namespace and checkpoint that a document names.
 pub fn identity(document: &Value) -> (String, String, String) {
     let text = |field: &str| document[field].as_str().unwrap().to_owned();
-    (text("thread_id"), text("checkpoint_ns"), text("checkpoint_id"))
+    (
+        text("thread_id"),
+        text("checkpoint_ns"),
+        text("checkpoint_id"),
+    )
 }
 
 /// Makes the indexes as the Python saver makes them.
@@ -111,16 +122,41 @@ pub async fn create_python_indexes(server: &mut Server) {
     for (prefix, fields) in [
         (
             "checkpoint",
-            tags(&["thread_id", "run_id", "checkpoint_ns", "checkpoint_id", "parent_checkpoint_id", "source", "has_writes"]),
+            tags(&[
+                "thread_id",
+                "run_id",
+                "checkpoint_ns",
+                "checkpoint_id",
+                "parent_checkpoint_id",
+                "source",
+                "has_writes",
+            ]),
         ),
         (
             "checkpoint_write",
-            tags(&["thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "channel", "type"]),
+            tags(&[
+                "thread_id",
+                "checkpoint_ns",
+                "checkpoint_id",
+                "task_id",
+                "channel",
+                "type",
+            ]),
         ),
     ] {
         let start = format!("{prefix}:");
-        let mut command =
-            vec!["FT.CREATE", prefix, "ON", "JSON", "PREFIX", "1", &start, "SCORE", "1.0", "SCHEMA"];
+        let mut command = vec![
+            "FT.CREATE",
+            prefix,
+            "ON",
+            "JSON",
+            "PREFIX",
+            "1",
+            &start,
+            "SCORE",
+            "1.0",
+            "SCHEMA",
+        ];
         command.extend(fields.iter().map(String::as_str));
         server.run(&command).await;
     }

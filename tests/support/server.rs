@@ -1,4 +1,5 @@
 //! A Redis of a test's own, and an independent client to look into it.
+#![allow(dead_code, unreachable_pub)]
 
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
 use redis::aio::MultiplexedConnection;
@@ -51,8 +52,11 @@ impl Server {
 
     /// A document as text.
     pub async fn json(&mut self, key: &str) -> String {
-        let found: Option<String> =
-            redis::cmd("JSON.GET").arg(key).query_async(&mut self.client).await.unwrap();
+        let found: Option<String> = redis::cmd("JSON.GET")
+            .arg(key)
+            .query_async(&mut self.client)
+            .await
+            .unwrap();
         found.unwrap_or_else(|| panic!("{key} is not there"))
     }
 
@@ -65,6 +69,10 @@ impl Server {
 
     /// The time that a key has left in milliseconds; -1 for ever, -2 if it is not there.
     pub async fn time_left(&mut self, key: &str) -> i64 {
-        redis::cmd("PTTL").arg(key).query_async(&mut self.client).await.unwrap()
+        redis::cmd("PTTL")
+            .arg(key)
+            .query_async(&mut self.client)
+            .await
+            .unwrap()
     }
 }

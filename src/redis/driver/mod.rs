@@ -60,6 +60,6 @@ impl Command {
 }
 
 /// A number as an argument.
-pub(crate) fn number(number: impl ToString) -> Bytes {
+pub(crate) fn number(number: impl std::fmt::Display + Copy) -> Bytes {
     Bytes::from(number.to_string())
 }

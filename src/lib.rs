@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![forbid(unsafe_code)]
+
+// The interface.
+mod saver;
+
+mod checkpoint;
+mod config;
+mod error;
+mod filter;
+mod id;
+mod options;
+mod version;
+
+mod codec;
+mod lineage;
+
+// The implementations.
+mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
+
+// Around them.
+pub mod blocking;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use checkpoint::{
+    ChannelWrite, Checkpoint, CheckpointBuilder, CheckpointMetadata, CheckpointTuple,
+    DeltaChannelHistory, PendingWrite, TypedValue, write_index,
+};
+pub use codec::{RawJson, RawObject};
+pub use config::CheckpointConfig;
+pub use error::{Error, Result};
+pub use filter::MetadataFilter;
+pub use id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
+pub use memory::MemorySaver;
+pub use options::{
+    CopyOptions, DeleteOptions, ExistingTarget, ExpectedParent, ListOptions, MAX_TTL, Progress,
+    ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlChoice,
+    TtlPolicy,
+};
+#[cfg(feature = "redis")]
+pub use redis::RedisSaver;
+pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
+pub use version::ChannelVersion;

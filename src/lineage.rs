@@ -1,0 +1,406 @@
+//! Which checkpoints others need: the ancestors that hold the history of delta channels.
+//!
+//! Most channels have their value in every checkpoint, so that any checkpoint can be removed
+//! without a loss to the others. A channel of LangGraph's `DeltaChannel` has a value only in some
+//! checkpoints, its snapshots; elsewhere its value is made from the newest snapshot among the
+//! ancestors and the writes made since, all of which must stay as long as the checkpoint does.
+//!
+//! Nothing stored says of which kind a channel is, and channels that lose their value when they
+//! are read (`branch:to:…`, `__start__`) look much the same. What is known of LangGraph tells them
+//! apart; one sign in one checkpoint of a namespace is enough:
+//!
+//! - The metadata's `counters_since_delta_snapshot` names the channel. LangGraph counts every
+//!   delta channel there that has no snapshot in the checkpoint.
+//! - A checkpoint gave the channel a new version, and its parent's writes hold one to the channel,
+//!   yet it has no value. Any other channel that was written has a value right after.
+//! - A checkpoint has no value for the channel, but its parent has one at the same version. Any
+//!   other channel gets a new version when it loses its value.
+//!
+//! The second and third sign are for checkpoints without counters: those that LangGraph copies
+//! for a state update, and those of callers who do not count. When a sign is wrong, a checkpoint
+//! too many is kept.
+//!
+//! Of the ancestors, those stay that lie on the way to the last one that adds something, that is
+//! a value or a write. So a delta channel's history is the same before and after.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
+
+use crate::checkpoint::{Checkpoint, CheckpointMetadata};
+use crate::codec::{RawJson, RawObject};
+use crate::error::Result;
+use crate::id::CheckpointId;
+use crate::options::PruneStrategy;
+
+/// What is to be known of one checkpoint of a namespace to decide what it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct LineageNode {
+    id: CheckpointId,
+    parent: Option<CheckpointId>,
+    made_at: Option<SystemTime>,
+    versions: BTreeMap<Box<str>, RawJson>,
+    valued: BTreeSet<Box<str>>,
+    counted: BTreeSet<Box<str>>,
+    written: BTreeSet<Box<str>>,
+}
+
+impl LineageNode {
+    /// The node of a checkpoint; `written` are the channels of its pending writes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) if the values or versions of the
+    /// checkpoint's channels are no object: what it needs is not known then.
+    pub(crate) fn new<'a>(
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        parent: Option<CheckpointId>,
+        written: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
+        let versions = match checkpoint.fields().get("channel_versions") {
+            Some(versions) if versions.as_str() != "null" => {
+                RawObject::parse(versions.bytes().clone())?
+            }
+            _ => RawObject::new(),
+        };
+        // Counters that are no object name no channel.
+        let counters = metadata
+            .fields()
+            .get("counters_since_delta_snapshot")
+            .and_then(|counters| RawObject::parse(counters.bytes().clone()).ok())
+            .unwrap_or_default();
+        Ok(Self {
+            id: checkpoint.id().clone(),
+            parent,
+            made_at: made_at(checkpoint),
+            versions: versions
+                .iter()
+                .map(|(channel, version)| (channel.into(), version.clone()))
+                .collect(),
+            valued: names(&checkpoint.channel_values()?),
+            counted: names(&counters),
+            written: written.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    fn lacks(&self, channel: &str) -> bool {
+        self.versions.contains_key(channel) && !self.valued.contains(channel)
+    }
+
+    fn contributes(&self, channel: &str) -> bool {
+        self.valued.contains(channel) || self.written.contains(channel)
+    }
+}
+
+fn names(object: &RawObject) -> BTreeSet<Box<str>> {
+    object.iter().map(|(name, _)| name.into()).collect()
+}
+
+/// When a checkpoint was made: as its id says, else as its `ts` says.
+pub(crate) fn made_at(checkpoint: &Checkpoint) -> Option<SystemTime> {
+    checkpoint.id().time().or_else(|| {
+        let ts: jiff::Timestamp = checkpoint.ts()?.parse().ok()?;
+        Some(ts.into())
+    })
+}
+
+/// The checkpoints of a namespace that stay when it is pruned: those that the strategy keeps, and
+/// the ancestors that their delta channels need.
+///
+/// `nodes` are all checkpoints of the namespace, in any order.
+pub(crate) fn survivors(
+    nodes: &[LineageNode],
+    strategy: &PruneStrategy,
+    now: SystemTime,
+) -> BTreeSet<CheckpointId> {
+    let nodes: BTreeMap<&CheckpointId, &LineageNode> =
+        nodes.iter().map(|node| (&node.id, node)).collect();
+    let newest_first = nodes.values().rev();
+    let kept: Vec<&LineageNode> = match strategy {
+        PruneStrategy::Delete => Vec::new(),
+        PruneStrategy::KeepLatest => newest_first.take(1).copied().collect(),
+        PruneStrategy::KeepLast(count) => newest_first.take((*count).max(1)).copied().collect(),
+        PruneStrategy::OlderThan(age) => {
+            let limit = now.checked_sub(*age);
+            newest_first
+                .enumerate()
+                .filter(|(position, node)| {
+                    // A checkpoint of unknown age is kept.
+                    *position == 0
+                        || limit.is_none_or(|limit| node.made_at.is_none_or(|made| made > limit))
+                })
+                .map(|(_, node)| *node)
+                .collect()
+        }
+    };
+    with_ancestors(&nodes, &kept)
+}
+
+fn with_ancestors(
+    nodes: &BTreeMap<&CheckpointId, &LineageNode>,
+    kept: &[&LineageNode],
+) -> BTreeSet<CheckpointId> {
+    let delta = delta_channels(nodes);
+    let mut survivors: BTreeSet<CheckpointId> = kept.iter().map(|node| node.id.clone()).collect();
+    // For each ancestor the channels that were looked for from there on already. Kept checkpoints
+    // share most of their ancestors; without this the walk would take quadratic time. It also
+    // ends the walk if parents form a circle.
+    let mut searched: HashMap<&CheckpointId, BTreeSet<&str>> = HashMap::new();
+    for node in kept {
+        let mut missing: BTreeSet<&str> = delta
+            .iter()
+            .copied()
+            .filter(|channel| node.lacks(channel))
+            .collect();
+        let mut path = Vec::new();
+        let mut needed = 0;
+        let mut parent = node.parent.as_ref();
+        while let Some(ancestor) = parent.and_then(|id| nodes.get(id))
+            && !missing.is_empty()
+        {
+            let before = searched.entry(&ancestor.id).or_default();
+            if missing.is_subset(before) {
+                if survivors.contains(&ancestor.id) {
+                    needed = path.len();
+                }
+                break;
+            }
+            before.extend(&missing);
+            path.push(&ancestor.id);
+            if missing.iter().any(|channel| ancestor.contributes(channel)) {
+                needed = path.len();
+            }
+            missing.retain(|channel| !ancestor.valued.contains(*channel));
+            parent = ancestor.parent.as_ref();
+        }
+        survivors.extend(path.into_iter().take(needed).cloned());
+    }
+    survivors
+}
+
+/// The channels of which a sign says that they are delta channels.
+fn delta_channels<'a>(nodes: &BTreeMap<&CheckpointId, &'a LineageNode>) -> BTreeSet<&'a str> {
+    let mut delta = BTreeSet::new();
+    for node in nodes.values() {
+        delta.extend(node.counted.iter().map(|channel| &**channel));
+        let Some(parent) = node.parent.as_ref().and_then(|id| nodes.get(id)) else {
+            continue;
+        };
+        for (channel, version) in &node.versions {
+            let renewed = parent.versions.get(channel) != Some(version);
+            let lost = if renewed {
+                parent.written.contains(channel)
+            } else {
+                parent.valued.contains(channel)
+            };
+            if lost && !node.valued.contains(channel) {
+                delta.insert(&**channel);
+            }
+        }
+    }
+    delta
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    /// A checkpoint `id` after `parent`: its versions and values as JSON, the channels that its
+    /// metadata counts, and those of its pending writes.
+    fn node(
+        id: &str,
+        parent: &str,
+        versions: &str,
+        values: &str,
+        counted: &[&str],
+        written: &[&str],
+    ) -> LineageNode {
+        let checkpoint = Checkpoint::from_json(format!(
+            r#"{{"id":"{id}","channel_versions":{versions},"channel_values":{values}}}"#
+        ))
+        .unwrap();
+        let counters: BTreeMap<_, _> = counted.iter().map(|name| (name, (1, 1))).collect();
+        let metadata = if counted.is_empty() {
+            CheckpointMetadata::new()
+        } else {
+            CheckpointMetadata::new()
+                .with("counters_since_delta_snapshot", &counters)
+                .unwrap()
+        };
+        let parent = (!parent.is_empty()).then(|| CheckpointId::new(parent).unwrap());
+        LineageNode::new(&checkpoint, &metadata, parent, written.iter().copied()).unwrap()
+    }
+
+    fn ids(survivors: &BTreeSet<CheckpointId>) -> Vec<&str> {
+        survivors.iter().map(CheckpointId::as_str).collect()
+    }
+
+    fn keep_latest(nodes: &[LineageNode]) -> Vec<String> {
+        survivors(nodes, &PruneStrategy::KeepLatest, SystemTime::now())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_checkpoint_whose_channels_all_have_values_needs_no_other() {
+        let nodes = [
+            node("1", "", r#"{"a":1}"#, r#"{"a":0}"#, &[], &["a"]),
+            node("2", "1", r#"{"a":2}"#, r#"{"a":null}"#, &[], &["a"]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["2"]);
+    }
+
+    #[test]
+    fn a_channel_that_loses_its_value_when_read_is_no_delta_channel() {
+        let nodes = [
+            node(
+                "1",
+                "",
+                r#"{"__start__":1}"#,
+                r#"{"__start__":{}}"#,
+                &[],
+                &["branch:to:a"],
+            ),
+            node(
+                "2",
+                "1",
+                r#"{"__start__":2,"branch:to:a":2}"#,
+                r#"{"branch:to:a":null}"#,
+                &[],
+                &[],
+            ),
+            node(
+                "3",
+                "2",
+                r#"{"__start__":2,"branch:to:a":3}"#,
+                "{}",
+                &[],
+                &[],
+            ),
+        ];
+        assert_eq!(keep_latest(&nodes), ["3"]);
+    }
+
+    #[test]
+    fn a_counted_channel_keeps_its_ancestors_back_to_the_snapshot() {
+        let nodes = [
+            node("1", "", r#"{"d":1}"#, r#"{"d":[]}"#, &[], &["d"]),
+            node("2", "1", r#"{"d":2}"#, r#"{"d":[1]}"#, &[], &["d"]),
+            node("3", "2", r#"{"d":3}"#, "{}", &["d"], &[]),
+            node("4", "3", r#"{"d":3}"#, "{}", &["d"], &["d"]),
+            node("5", "4", r#"{"d":4}"#, "{}", &["d"], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["2", "3", "4", "5"]);
+    }
+
+    #[test]
+    fn a_channel_without_counters_is_known_by_a_write_that_left_no_value() {
+        let nodes = [
+            node("1", "", "{}", "{}", &[], &[]),
+            node("2", "1", "{}", "{}", &[], &["d"]),
+            node("3", "2", r#"{"d":1}"#, "{}", &[], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["2", "3"], "checkpoint 1 adds nothing");
+    }
+
+    #[test]
+    fn a_channel_without_counters_is_known_by_a_value_lost_at_the_same_version() {
+        let nodes = [
+            node("1", "", r#"{"d":1}"#, r#"{"d":[1]}"#, &[], &[]),
+            node("2", "1", r#"{"d":1}"#, "{}", &[], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_sign_in_one_checkpoint_holds_for_the_namespace() {
+        let nodes = [
+            node("1", "", r#"{"d":1}"#, r#"{"d":[1]}"#, &[], &[]),
+            node("2", "1", r#"{"d":2}"#, "{}", &["d"], &[]),
+            node("3", "2", r#"{"d":3}"#, "{}", &[], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn only_the_ancestors_of_a_fork_are_needed_by_it() {
+        let nodes = [
+            node("1", "", r#"{"d":1}"#, r#"{"d":[1]}"#, &[], &["d"]),
+            node("2", "1", r#"{"d":2}"#, "{}", &["d"], &["d"]),
+            node("3", "2", r#"{"d":3}"#, "{}", &["d"], &[]),
+            node("4", "1", r#"{"d":2}"#, "{}", &["d"], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["1", "4"]);
+        let two = survivors(&nodes, &PruneStrategy::KeepLast(2), SystemTime::now());
+        assert_eq!(ids(&two), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn each_channel_keeps_what_it_needs_of_ancestors_that_are_shared() {
+        let nodes = [
+            node("1", "", r#"{"d":1,"e":1}"#, r#"{"e":[]}"#, &["d"], &["d"]),
+            node("2", "1", r#"{"d":2,"e":1}"#, "{}", &["d", "e"], &[]),
+            node("3", "2", r#"{"d":3,"e":2}"#, r#"{"d":[]}"#, &["e"], &[]),
+            node("4", "3", r#"{"d":4,"e":2}"#, r#"{"e":[]}"#, &["d"], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["3", "4"]);
+        let two = survivors(&nodes, &PruneStrategy::KeepLast(2), SystemTime::now());
+        assert_eq!(ids(&two), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn parents_in_a_circle_or_missing_end_the_walk() {
+        let nodes = [
+            node("1", "2", r#"{"d":1}"#, "{}", &["d"], &["d"]),
+            node("2", "1", r#"{"d":2}"#, "{}", &["d"], &["d"]),
+            node("3", "gone", r#"{"d":2}"#, "{}", &["d"], &[]),
+        ];
+        assert_eq!(keep_latest(&nodes), ["3"]);
+        assert_eq!(keep_latest(&nodes[..2]), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_age_is_that_of_the_id_else_of_the_ts_and_the_newest_stays() {
+        let timed = |id: &str, ts: &str| {
+            let checkpoint =
+                Checkpoint::from_json(format!(r#"{{"id":"{id}","ts":"{ts}"}}"#)).unwrap();
+            LineageNode::new(&checkpoint, &CheckpointMetadata::new(), None, []).unwrap()
+        };
+        let nodes = [
+            timed("a", "2020-01-01T00:00:00Z"),
+            timed("b", "2020-01-01T00:00:50+00:00"),
+            timed("c", "of no known age"),
+            timed("d", "2020-01-01T00:00:00Z"),
+        ];
+        let start = Duration::from_secs(1_577_836_800);
+        let now = UNIX_EPOCH + start + Duration::from_secs(60);
+        let minute = PruneStrategy::OlderThan(Duration::from_secs(30));
+        assert_eq!(ids(&survivors(&nodes, &minute, now)), ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_long_history_takes_one_walk() {
+        let nodes: Vec<_> = (1..=3_000)
+            .map(|position| {
+                let parent = if position == 1 {
+                    String::new()
+                } else {
+                    format!("{:06}", position - 1)
+                };
+                let versions = format!(r#"{{"d":{position}}}"#);
+                node(
+                    &format!("{position:06}"),
+                    &parent,
+                    &versions,
+                    "{}",
+                    &["d"],
+                    &["d"],
+                )
+            })
+            .collect();
+        let kept = survivors(&nodes, &PruneStrategy::KeepLast(2_000), SystemTime::now());
+        assert_eq!(kept.len(), 3_000);
+    }
+}

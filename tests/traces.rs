@@ -1,0 +1,90 @@
+//! Recorded LangGraph runs, replayed through every kind of saver: no answer may differ.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use futures_util::TryStreamExt;
+use langgraph_checkpoint_redis::conformance::replay::Trace;
+use langgraph_checkpoint_redis::{
+    CheckpointSaver, ListOptions, MemorySaver, PruneOptions, PruneStrategy,
+};
+
+/// The traces by name.
+fn traces() -> Vec<(String, Trace)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/traces");
+    let mut traces: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let trace = Trace::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+            (
+                path.file_stem().unwrap().to_string_lossy().into_owned(),
+                trace,
+            )
+        })
+        .collect();
+    traces.sort_by(|one, other| one.0.cmp(&other.0));
+    assert!(traces.len() >= 5, "the traces are there");
+    traces
+}
+
+async fn assert_replays(name: &str, trace: &Trace, saver: &dyn CheckpointSaver) {
+    let replay = trace.replay(saver).await;
+    assert!(replay.calls > 10, "{name} has calls");
+    let told: Vec<String> = replay.differences.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{name}: {}", told.join("\n"));
+}
+
+#[tokio::test]
+async fn traces_replay_on_memory_without_a_difference() {
+    for (name, trace) in traces() {
+        assert_replays(&name, &trace, &MemorySaver::new()).await;
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_on_redis_without_a_difference() {
+    for (name, trace) in traces() {
+        let ttl = langgraph_checkpoint_redis::TtlPolicy::default();
+        let saver = support::redis_saver(&support::random_prefix(), ttl)
+            .await
+            .unwrap();
+        saver.setup().await.unwrap();
+        assert_replays(&name, &trace, &saver).await;
+        trace.clean_up(&saver).await.unwrap();
+    }
+}
+
+/// A rule that took one of LangGraph's ordinary channels for a delta channel would keep more.
+#[tokio::test]
+async fn of_a_recorded_run_pruning_keeps_one_checkpoint_a_namespace() {
+    for (name, trace) in traces() {
+        let saver = MemorySaver::new();
+        trace.replay(&saver).await;
+        let threads: Vec<_> = saver.threads("").try_collect().await.unwrap();
+        let threads: Vec<_> = threads
+            .into_iter()
+            .map(|summary| summary.thread_id)
+            .collect();
+        saver
+            .prune(&threads, &PruneOptions::new(PruneStrategy::KeepLatest))
+            .await
+            .unwrap();
+        let left: Vec<_> = saver
+            .list(None, ListOptions::default())
+            .try_collect()
+            .await
+            .unwrap();
+        let namespaces: BTreeSet<_> = left
+            .iter()
+            .map(|tuple| (tuple.config.thread_id.clone(), tuple.config.namespace()))
+            .collect();
+        assert_eq!(left.len(), namespaces.len(), "{name}");
+    }
+}
