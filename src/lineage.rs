@@ -26,6 +26,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use crate::checkpoint::{Checkpoint, CheckpointMetadata};
 use crate::codec::{RawJson, RawObject};
 use crate::error::Result;
@@ -74,7 +76,11 @@ impl LineageNode {
             made_at: made_at(checkpoint),
             versions: versions
                 .iter()
-                .map(|(channel, version)| (channel.into(), version.clone()))
+                // A copy, so that the document that it stands in is not kept in memory.
+                .map(|(channel, version)| {
+                    let version = Bytes::copy_from_slice(version.bytes());
+                    (channel.into(), RawJson::trusted(version))
+                })
                 .collect(),
             valued: names(&checkpoint.channel_values()?),
             counted: names(&counters),

@@ -1,6 +1,6 @@
 //! What keeps threads in order: pruning, copies, TTLs, the history of delta channels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,8 +43,8 @@ pub(crate) async fn prune(
     options: &PruneOptions,
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
+    let mut newest = BTreeMap::new();
     for namespace in store.namespaces(thread).await? {
-        let keys = store.keys(thread, &namespace);
         let mut nodes = Vec::new();
         let mut ids = Vec::new();
         let mut checkpoints = tuples(store, thread, &namespace);
@@ -65,7 +65,21 @@ pub(crate) async fn prune(
         let kept = survivors(&nodes, &options.strategy, SystemTime::now());
         let removed: Vec<_> = ids.into_iter().filter(|id| !kept.contains(id)).collect();
         if !removed.is_empty() {
+            let keys = store.keys(thread, &namespace);
             store.remove(&keys, &removed, &mut counter).await?;
+        }
+        newest.insert(namespace, kept.last().cloned());
+    }
+    // Writes that wait for a checkpoint stay only if it can still become the newest.
+    for member in store.members(thread).await? {
+        if let Member::Writes(namespace, id) = member
+            && newest
+                .get(&namespace)
+                .is_some_and(|newest| Some(&id) <= newest.as_ref())
+        {
+            store
+                .remove(&store.keys(thread, &namespace), &[id], &mut counter)
+                .await?;
         }
     }
     Ok(())
@@ -277,7 +291,9 @@ impl Store {
                 .map_or("", CheckpointId::as_str),
         );
         let mut from_parent = true;
-        loop {
+        // Parents may form a circle that is larger than what is walked at once.
+        let mut seen = BTreeSet::new();
+        'walk: loop {
             let missing: Vec<_> = histories
                 .iter()
                 .filter(|(_, history)| history.seed.is_none())
@@ -314,6 +330,9 @@ impl Store {
                     .into_iter()
                     .filter_map(super::driver::Reply::into_bytes);
                 let id = CheckpointId::from_bytes(&parts.next().unwrap_or_default())?;
+                if !seen.insert(id.clone()) {
+                    break 'walk;
+                }
                 let document = parts.next().unwrap_or_default();
                 let identity = identity(&config.thread_id, &namespace, &id);
                 let mut writes = parse_writes(&identity, parts)?;

@@ -104,7 +104,7 @@ impl Store {
             let (_, ids) = self.page(&keys, None, 1).await?;
             if let Some(id) = ids.into_iter().next()
                 && newest.as_ref().is_none_or(|(best, best_id)| {
-                    (namespace.is_root(), &id) > (best.is_root(), best_id)
+                    (namespace.is_root(), &id, &namespace) > (best.is_root(), best_id, best)
                 })
             {
                 newest = Some((namespace, id));

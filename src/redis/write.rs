@@ -33,10 +33,7 @@ impl Store {
             namespace: config.namespace(),
             checkpoint_id: checkpoint.id().clone(),
         };
-        let parent = config
-            .checkpoint_id
-            .as_ref()
-            .filter(|parent| *parent != checkpoint.id());
+        let parent = config.checkpoint_id.as_ref();
         let document = checkpoint_document(&identity, parent, checkpoint, &metadata);
         let expected = expected(&options.expected_parent);
         self.put_document(&identity, document, ttl, expected)
