@@ -39,7 +39,7 @@ pub use memory::MemorySaver;
 pub use options::{
     CopyOptions, DeleteOptions, ExistingTarget, ExpectedParent, ListOptions, MAX_TTL, Progress,
     ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlChoice,
-    TtlPolicy,
+    TtlPolicy, TtlScope,
 };
 #[cfg(feature = "redis")]
 pub use redis::RedisSaver;

@@ -60,6 +60,23 @@ pub struct TtlPolicy {
     /// Whether reading a checkpoint with [`get_tuple`](crate::CheckpointSaver::get_tuple) gives
     /// it and its writes the default TTL anew. What is kept for ever stays so. Default: no.
     pub refresh_on_read: bool,
+    /// What is kept together. Default: each checkpoint is kept by itself.
+    pub scope: TtlScope,
+}
+
+/// What a TTL keeps together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TtlScope {
+    /// Each checkpoint is kept by itself, with its writes: the history of a thread that lives on
+    /// expires step by step.
+    #[default]
+    Checkpoint,
+    /// A thread is kept whole: nothing of it expires before the TTL has passed since the last
+    /// write (or read, if reading refreshes), and all of it soon after. In Redis that is up to a
+    /// quarter of the TTL later, so that the whole thread need not be visited by every call but
+    /// once in that time.
+    Thread,
 }
 
 impl TtlPolicy {
@@ -68,7 +85,7 @@ impl TtlPolicy {
     pub fn of(ttl: Duration) -> Self {
         Self {
             default: Some(ttl),
-            refresh_on_read: false,
+            ..Self::default()
         }
     }
 
@@ -76,6 +93,13 @@ impl TtlPolicy {
     #[must_use]
     pub fn refreshed_on_read(mut self) -> Self {
         self.refresh_on_read = true;
+        self
+    }
+
+    /// The same, for each thread as a whole.
+    #[must_use]
+    pub fn of_whole_threads(mut self) -> Self {
+        self.scope = TtlScope::Thread;
         self
     }
 

@@ -200,3 +200,30 @@ async fn listing_costs_the_same_in_a_long_thread_and_in_a_short_one() {
     assert_eq!(costs[0], costs[1]);
     assert_eq!(costs[0].0, 2);
 }
+
+/// A thread that is kept whole is visited once in a quarter of its TTL, not by every call.
+#[tokio::test]
+async fn keeping_a_thread_whole_costs_the_same_at_every_length() {
+    let ttl = TtlPolicy::of(Duration::from_secs(3_600))
+        .refreshed_on_read()
+        .of_whole_threads();
+    let mut setting = Setting::new(ttl).await;
+    let thread = CheckpointConfig::new("thread").unwrap();
+    let mut costs = Vec::new();
+    for steps in 0..1_000 {
+        if steps % 200 == 199 {
+            setting.commands().await;
+        }
+        let stored = put(&setting.saver, &thread, 10).await;
+        put_writes(&setting.saver, &stored, 1).await;
+        setting.saver.get_tuple(&thread).await.unwrap();
+        if steps % 200 == 199 {
+            costs.push(setting.commands().await.values().sum::<u64>());
+        }
+    }
+    assert!(costs.iter().all(|cost| *cost == costs[0]), "{costs:?}");
+    assert!(
+        costs[0] < 60,
+        "{costs:?} commands a step, those inside scripts included"
+    );
+}

@@ -42,8 +42,14 @@ for _, channel in ipairs(channels) do
 end
 
 local result = { '' }
-local steps = 0
+local steps, seen = 0, {}
 while id and next(remaining) and steps < tonumber(ARGV[5]) do
+  if seen[id] then
+    -- The parents form a circle.
+    id = nil
+    break
+  end
+  seen[id] = true
   steps = steps + 1
   local document = prefix .. id
   if redis.call('EXISTS', document) == 0 then

@@ -34,6 +34,21 @@ local function after(text, prefix)
   end
 end
 
+-- The newest id of a registry whose document is there; of many that are gone not all are tried.
+local function newest_of(registry, prefix)
+  for offset = 0, 9900, 100 do
+    local page = redis.call('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', offset, 100)
+    for _, id in ipairs(page) do
+      if redis.call('EXISTS', prefix .. id) == 1 then
+        return id
+      end
+    end
+    if #page < 100 then
+      return nil
+    end
+  end
+end
+
 -- The member of a thread's set of namespaces that says that the thread is pinned.
 local PINNED = '\0pinned'
 
@@ -55,6 +70,19 @@ local function expire_shared(key, ttl, is_new)
   else
     redis.call('PEXPIRE', key, ttl, 'GT')
   end
+end
+
+-- Gives a thread's set of namespaces its TTL, and says whether all of the thread is due for
+-- another. `whole` is 0 where each checkpoint is kept by itself. Where a thread is kept whole it
+-- is the TTL that all of it must still have, -1 for none; keys get more than that, and nothing of
+-- the thread expires before the set does, which only gets a TTL anew when all else has.
+local function expire_namespaces(namespaces, ttl, whole, is_new)
+  if whole == 0 or is_new then
+    expire_shared(namespaces, ttl, is_new)
+    return 0
+  end
+  local left = redis.call('PTTL', namespaces)
+  return left >= 0 and (whole == -1 or left < whole) and 1 or 0
 end
 
 -- Appends the documents of a checkpoint's writes to `documents`.

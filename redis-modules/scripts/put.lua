@@ -5,12 +5,13 @@
 -- ARGV  1 document (JSON)  2 id  3 namespace, as stored  4 TTL in ms, 0 for none
 --       5 prefix of the namespace's documents  6 expected newest: '' anything, '-' none, '=ID'
 --       7, 8 what an existing document must say at $.thread_id and $.checkpoint_ns
--- Returns 1 if it is the newest now, else 0.
+--       9 TTL that all of the thread must have (see expire_namespaces)
+-- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0 }.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
 -- Twice: the document, the pointer and the registry are the same after the second run.
 local document, pointer, registry, namespaces, writes = unpack(KEYS)
 local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
-local ttl = tonumber(ARGV[4])
+local ttl, whole = tonumber(ARGV[4]), tonumber(ARGV[9])
 
 local wrong = check_type(document, 'ReJSON-RL') or check_type(pointer, 'string')
   or check_type(registry, 'zset') or check_type(namespaces, 'set') or check_type(writes, 'zset')
@@ -18,21 +19,23 @@ if wrong then
   return wrong
 end
 
+local is_there = false
 if redis.call('EXISTS', document) == 1 then
   local thread = redis.call('JSON.GET', document, '$.thread_id')
   -- A document without ids is what the Python saver leaves when writes come first.
-  if thread ~= '[]'
+  is_there = thread ~= '[]'
+  if is_there
     and (thread ~= ARGV[7] or redis.call('JSON.GET', document, '$.checkpoint_ns') ~= ARGV[8]) then
     return redis.error_reply('LGFOREIGN ' .. document)
   end
 end
 
 local newest = after(redis.call('GET', pointer), prefix)
-if expected ~= '' and newest ~= id then
-  local alive = newest and redis.call('EXISTS', prefix .. newest) == 1
-  if not alive then
-    newest = redis.call('ZREVRANGE', registry, 0, 0)[1]
-  end
+if not newest or (newest ~= id and redis.call('EXISTS', prefix .. newest) == 0) then
+  newest = newest_of(registry, prefix)
+end
+-- A checkpoint that is there already is put again after a lost reply; the expectation held then.
+if expected ~= '' and not is_there then
   local wanted = nil
   if expected ~= '-' then
     wanted = string.sub(expected, 2)
@@ -43,7 +46,7 @@ if expected ~= '' and newest ~= id then
 end
 
 if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
-  ttl = 0
+  ttl, whole = 0, 0
 end
 local had_registry = redis.call('EXISTS', registry) == 1
 local had_namespaces = redis.call('EXISTS', namespaces) == 1
@@ -63,11 +66,11 @@ end
 redis.call('ZADD', registry, 0, id)
 expire_shared(registry, ttl, not had_registry)
 redis.call('SADD', namespaces, namespace)
-expire_shared(namespaces, ttl, not had_namespaces)
+local due = expire_namespaces(namespaces, ttl, whole, not had_namespaces)
 
 local is_newest = not newest or newest == id or less(newest, id)
 if is_newest then
   redis.call('SET', pointer, document)
   expire(pointer, ttl)
 end
-return is_newest and 1 or 0
+return { is_newest and 1 or 0, due }

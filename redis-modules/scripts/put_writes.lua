@@ -3,14 +3,16 @@
 -- KEYS  1 registry of the checkpoint's writes  2 the checkpoint's document  3 set of namespaces
 --       4… keys of the writes
 -- ARGV  1 'replace' or 'keep' a write that is there  2 TTL in ms, 0 for none
---       3 namespace, as stored  4 checkpoint id  5… documents of the writes (JSON)
--- Returns how many were stored.
+--       3 namespace, as stored  4 checkpoint id
+--       5 TTL that all of the thread must have (see expire_namespaces)
+--       6… documents of the writes (JSON)
+-- Returns { how many were stored; 1 if the thread is due for its TTL, else 0 }.
 -- Errors  LGWRONGTYPE key.
 -- Twice: what is there is kept, or replaced by the same.
 local registry, document, namespaces = KEYS[1], KEYS[2], KEYS[3]
-local replace, ttl = ARGV[1] == 'replace', tonumber(ARGV[2])
+local replace, ttl, whole = ARGV[1] == 'replace', tonumber(ARGV[2]), tonumber(ARGV[5])
 local namespace, id = ARGV[3], ARGV[4]
-local first_key, first_document = 3, 4
+local first_key, first_document = 3, 5
 
 local wrong = check_type(registry, 'zset') or check_type(document, 'ReJSON-RL')
   or check_type(namespaces, 'set')
@@ -22,7 +24,7 @@ if wrong then
 end
 
 if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
-  ttl = 0
+  ttl, whole = 0, 0
 end
 local had_registry = redis.call('EXISTS', registry) == 1
 local had_namespaces = redis.call('EXISTS', namespaces) == 1
@@ -51,5 +53,4 @@ if redis.call('EXISTS', document) == 0 then
 elseif not had_registry then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
 end
-expire_shared(namespaces, ttl, not had_namespaces)
-return stored
+return { stored, expire_namespaces(namespaces, ttl, whole, not had_namespaces) }

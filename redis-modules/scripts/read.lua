@@ -6,13 +6,14 @@
 --       5 prefix of further registries of its writes, '' for none
 --       6 TTL in ms to give to what was read, 0 to leave it
 --       7 the id whose document the caller reads by itself; '' to get it from here
--- Returns { id, document or '', writes… }, or { '', state } if there is none: state 'absent', or
+--       8 TTL that all of the thread must have (see expire_namespaces)
+-- Returns { id, document or '', 1 if the thread is due for its TTL, else 0, writes… }, or { '', state } if there is none: state 'absent', or
 -- 'unknown' if another saver may have written something that only the index knows.
 -- Errors  none of its own.
 -- Twice: reading changes nothing but TTLs and a pointer that named nothing.
 local pointer, registry, namespaces = unpack(KEYS)
 local id, prefix = ARGV[1], ARGV[2]
-local ttl, own = tonumber(ARGV[6]), ARGV[7]
+local ttl, own, whole = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 
 if id == '' then
   local target = redis.call('GET', pointer)
@@ -42,7 +43,7 @@ if id == '' then
 end
 
 local document = prefix .. id
-local result = { id, '' }
+local result = { id, '', 0 }
 if id ~= own then
   result[2] = redis.call('JSON.GET', document)
   if not result[2] then
@@ -59,7 +60,9 @@ if ARGV[5] ~= '' then
 end
 
 -- A document without a TTL is pinned, or kept for ever; reading it does not give it one.
-if ttl > 0 and redis.call('PTTL', document) > 0 then
+if ttl > 0 and whole > 0 then
+  result[3] = expire_namespaces(namespaces, ttl, whole, false)
+elseif ttl > 0 and redis.call('PTTL', document) > 0 then
   redis.call('PEXPIRE', document, ttl)
   for _, key in ipairs(keys) do
     redis.call('PEXPIRE', key, ttl)

@@ -37,8 +37,8 @@ end
 
 local target = redis.call('GET', pointer)
 if target and redis.call('EXISTS', target) == 0 then
-  local newest = redis.call('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', 0, 1)[1]
-  if newest and redis.call('EXISTS', prefix .. newest) == 1 then
+  local newest = newest_of(registry, prefix)
+  if newest then
     redis.call('SET', pointer, prefix .. newest)
     expire(pointer, math.max(redis.call('PTTL', prefix .. newest), 0))
   else
@@ -47,6 +47,19 @@ if target and redis.call('EXISTS', target) == 0 then
 end
 if redis.call('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', 0, 1)[1] == nil then
   redis.call('UNLINK', registry)
-  redis.call('SREM', namespaces, namespace)
+  -- Of very many members not each is looked at; then the namespace stays listed for now.
+  local start, awaited = '\0writes\0' .. namespace .. '\0', redis.call('SCARD', namespaces) > 1000
+  if not awaited then
+    for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
+      awaited = awaited or after(member, start) ~= nil
+    end
+  end
+  if not awaited then
+    redis.call('SREM', namespaces, namespace)
+  end
+  if redis.call('SCARD', namespaces) == 1 and redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+    -- A pin ends with its thread.
+    redis.call('UNLINK', namespaces)
+  end
 end
 return { documents, removed_writes }

@@ -38,6 +38,10 @@ case_table! {
         without_a_ttl_touch_and_unpin_do_nothing,
         a_copy_has_the_ttl_of_its_call,
         what_has_expired_is_no_parent_to_expect,
+        a_thread_kept_whole_loses_nothing_while_it_is_written,
+        a_thread_kept_whole_loses_nothing_while_it_is_read,
+        a_thread_kept_whole_is_as_lasting_as_its_newest,
+        otherwise_the_history_expires_step_by_step,
     }
 }
 
@@ -393,4 +397,69 @@ async fn what_has_expired_is_no_parent_to_expect(subject: Subject) {
         .put(&thread, &empty(), &step(0), &options)
         .await
         .unwrap();
+}
+
+/// Writes a thread for longer than its TTL, and tells how many checkpoints are left.
+async fn written_for_longer_than(saver: &dyn CheckpointSaver, thread: &CheckpointConfig) -> usize {
+    let mut parent = thread.clone();
+    for namespace in ["child", ""] {
+        parent = put_empty(saver, &within(thread, namespace)).await;
+    }
+    put_writes(saver, &parent, &[("a", json!(1))], "task").await;
+    for _ in 0..8 {
+        sleep(SHORT / 4).await;
+        put_empty(saver, thread).await;
+    }
+    list(saver, thread).await.len()
+}
+
+async fn a_thread_kept_whole_loses_nothing_while_it_is_written(subject: Subject) {
+    let saver = subject
+        .with_ttl(TtlPolicy::of(SHORT).of_whole_threads())
+        .await;
+    let thread = thread();
+    assert_eq!(written_for_longer_than(&*saver, &thread).await, 10);
+    let listed = list(&*saver, &thread).await;
+    let writes: usize = listed.iter().map(|tuple| tuple.pending_writes.len()).sum();
+    assert_eq!(writes, 1, "the writes are kept as well");
+    expires(&*saver, &thread).await;
+}
+
+async fn otherwise_the_history_expires_step_by_step(subject: Subject) {
+    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let thread = thread();
+    let left = written_for_longer_than(&*saver, &thread).await;
+    assert!((1..=5).contains(&left), "{left} are left");
+}
+
+async fn a_thread_kept_whole_loses_nothing_while_it_is_read(subject: Subject) {
+    let ttl = TtlPolicy::of(SHORT).refreshed_on_read().of_whole_threads();
+    let saver = subject.with_ttl(ttl).await;
+    let thread = thread();
+    for _ in 0..3 {
+        put_empty(&*saver, &thread).await;
+    }
+    for _ in 0..8 {
+        sleep(SHORT / 4).await;
+        got(&*saver, &thread).await;
+    }
+    assert_eq!(list(&*saver, &thread).await.len(), 3);
+    sleep(SHORT * 2).await;
+    assert_eq!(list(&*saver, &thread).await, []);
+}
+
+async fn a_thread_kept_whole_is_as_lasting_as_its_newest(subject: Subject) {
+    let saver = subject
+        .with_ttl(TtlPolicy::of(SHORT).of_whole_threads())
+        .await;
+    let thread = thread();
+    put_empty(&*saver, &thread).await;
+    let forever = PutOptions::default().with_ttl(TtlChoice::Forever);
+    saver
+        .put(&thread, &empty(), &step(1), &forever)
+        .await
+        .unwrap();
+    sleep(SHORT * 2).await;
+    assert_eq!(list(&*saver, &thread).await.len(), 2);
+    assert_eq!(ttl_of(&*saver, &thread).await, None);
 }

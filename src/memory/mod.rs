@@ -20,6 +20,7 @@ use crate::lineage;
 use crate::options::{
     CopyOptions, DeleteOptions, ExistingTarget, ExpectedParent, ListOptions, Progress,
     ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlPolicy,
+    TtlScope,
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
@@ -95,6 +96,15 @@ impl MemorySaver {
             .is_some_and(|thread| thread.pinned);
         store.lifetime(ttl.filter(|_| !pinned), now)
     }
+
+    /// Lets nothing of a thread that is kept whole expire before a lifetime is over.
+    fn keep_whole(&self, store: &mut Store, thread_id: &ThreadId, lifetime: Lifetime) {
+        if self.ttl.scope == TtlScope::Thread
+            && let Some(thread) = store.threads.get_mut(thread_id)
+        {
+            thread.lifetimes_mut().for_each(|old| old.extend(lifetime));
+        }
+    }
 }
 
 #[async_trait]
@@ -128,6 +138,7 @@ impl CheckpointSaver for MemorySaver {
             .namespace_mut(&config.thread_id, &namespace_id)
             .checkpoints
             .insert(checkpoint.id().clone(), stored);
+        self.keep_whole(&mut store, &config.thread_id, lifetime);
         Ok(CheckpointConfig::of_checkpoint(
             config.thread_id.clone(),
             namespace_id,
@@ -169,6 +180,7 @@ impl CheckpointSaver for MemorySaver {
                 stored.insert(key, write);
             }
         }
+        self.keep_whole(&mut store, &config.thread_id, lifetime);
         Ok(())
     }
 
@@ -182,6 +194,7 @@ impl CheckpointSaver for MemorySaver {
             store
                 .namespace_mut(&key.thread_id, &key.namespace)
                 .slide(&key.checkpoint_id, lifetime);
+            self.keep_whole(&mut store, &key.thread_id, lifetime);
         }
         Ok(store.tuple(&key))
     }

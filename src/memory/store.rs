@@ -97,6 +97,16 @@ impl Lifetime {
         self.0.is_some_and(|expiry| expiry <= now)
     }
 
+    /// Lets what would expire before a time expire then.
+    pub(super) fn extend(&mut self, to: Self) {
+        if self
+            .0
+            .is_some_and(|expiry| to.0.is_none_or(|to| expiry < to))
+        {
+            *self = to;
+        }
+    }
+
     /// Lets what would expire expire at another time; what stays for ever stays so.
     pub(super) fn slide(&mut self, to: Self) {
         if self.0.is_some() {

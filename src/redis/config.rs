@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::keys::{CHECKPOINT_PREFIX, WRITE_PREFIX};
 use crate::error::{Error, Result};
-use crate::options::{TtlPolicy, check_ttl};
+use crate::options::{TtlPolicy, TtlScope, check_ttl};
 
 /// The name of a setting: what the builder, the environment (`LANGGRAPH_REDIS_` and the name in
 /// capitals) and the other doors call it.
@@ -23,6 +23,9 @@ pub enum ConfigKey {
     Ttl,
     /// Whether reading a checkpoint gives it its TTL anew. Default: `false`.
     RefreshOnRead,
+    /// What a TTL keeps together: each `checkpoint` by itself, or the whole `thread`. Default:
+    /// `checkpoint`.
+    TtlScope,
     /// How many connections are kept. Default: 2.
     PoolSize,
     /// How long a command may take. Default: `10s`.
@@ -40,12 +43,13 @@ pub enum ConfigKey {
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
         Self::Ttl,
         Self::RefreshOnRead,
+        Self::TtlScope,
         Self::PoolSize,
         Self::CommandTimeout,
         Self::ConnectTimeout,
@@ -63,6 +67,7 @@ impl ConfigKey {
             Self::CheckpointWritePrefix => "checkpoint_write_prefix",
             Self::Ttl => "ttl",
             Self::RefreshOnRead => "refresh_on_read",
+            Self::TtlScope => "ttl_scope",
             Self::PoolSize => "pool_size",
             Self::CommandTimeout => "command_timeout",
             Self::ConnectTimeout => "connect_timeout",
@@ -150,6 +155,16 @@ impl Settings {
                 };
             }
             ConfigKey::RefreshOnRead => self.ttl.refresh_on_read = truth(value).map_err(refuse)?,
+            ConfigKey::TtlScope => {
+                self.ttl.scope = match value {
+                    "checkpoint" => TtlScope::Checkpoint,
+                    "thread" => TtlScope::Thread,
+                    other => {
+                        let reason = format!("`{other}` is neither `checkpoint` nor `thread`");
+                        return Err(refuse(reason));
+                    }
+                };
+            }
             ConfigKey::PoolSize => self.pool_size = count(value, 1, 1_024).map_err(refuse)?,
             ConfigKey::CommandTimeout => {
                 self.command_timeout = limit(value).map_err(refuse)?;

@@ -43,6 +43,32 @@ pub(crate) fn checkpoint_document(
     checkpoint: &Checkpoint,
     metadata: &CheckpointMetadata,
 ) -> Bytes {
+    document(identity, &Layout::Full { parent }, checkpoint, metadata)
+}
+
+/// The document of a checkpoint in shallow mode.
+pub(crate) fn shallow_document(
+    identity: &Identity,
+    checkpoint: &Checkpoint,
+    metadata: &CheckpointMetadata,
+) -> Bytes {
+    document(identity, &Layout::Shallow, checkpoint, metadata)
+}
+
+/// What documents hold beside the checkpoint.
+enum Layout<'a> {
+    /// The parent, and whether there are writes.
+    Full { parent: Option<&'a CheckpointId> },
+    /// Neither; and the root namespace stands as it is.
+    Shallow,
+}
+
+fn document(
+    identity: &Identity,
+    layout: &Layout<'_>,
+    checkpoint: &Checkpoint,
+    metadata: &CheckpointMetadata,
+) -> Bytes {
     let fields = checkpoint.fields();
     let metadata_text = metadata.to_json();
     let enveloped = !fields
@@ -67,17 +93,16 @@ pub(crate) fn checkpoint_document(
     member("thread_id", identity.thread_id.as_str(), &mut text);
     let run_id = metadata.get::<String>("run_id").ok().flatten();
     member("run_id", run_id.as_deref().unwrap_or_default(), &mut text);
-    member(
-        "checkpoint_ns",
-        stored_namespace(&identity.namespace),
-        &mut text,
-    );
+    let namespace = match layout {
+        Layout::Full { .. } => stored_namespace(&identity.namespace),
+        Layout::Shallow => identity.namespace.as_str(),
+    };
+    member("checkpoint_ns", namespace, &mut text);
     member("checkpoint_id", identity.checkpoint_id.as_str(), &mut text);
-    member(
-        "parent_checkpoint_id",
-        parent.map_or("", CheckpointId::as_str),
-        &mut text,
-    );
+    if let Layout::Full { parent } = layout {
+        let parent = parent.map_or("", CheckpointId::as_str);
+        member("parent_checkpoint_id", parent, &mut text);
+    }
     text.put_slice(b",\"checkpoint_ts\":");
     text.put_slice(milliseconds(&identity.checkpoint_id).to_string().as_bytes());
     text.put_slice(b",\"checkpoint\":{");
@@ -90,7 +115,9 @@ pub(crate) fn checkpoint_document(
     }
     text.put_u8(b'}');
     member("metadata", metadata_text.as_str(), &mut text);
-    text.put_slice(b",\"has_writes\":false");
+    if matches!(layout, Layout::Full { .. }) {
+        text.put_slice(b",\"has_writes\":false");
+    }
     if enveloped {
         text.put_slice(b",\"enveloped\":true");
     }
@@ -314,6 +341,22 @@ pub(crate) fn pending_document(identity: &Identity, write: &PendingWrite) -> Res
     write_document(identity, task_id, task_path, *idx, channel, value)
 }
 
+/// The document of a write in shallow mode, where the root namespace stands as it is.
+pub(crate) fn shallow_write_document(
+    identity: &Identity,
+    write: &PendingWrite,
+) -> Result<Bytes> {
+    let PendingWrite {
+        task_id,
+        task_path,
+        idx,
+        channel,
+        value,
+    } = write;
+    let namespace = identity.namespace.as_str();
+    stored_write(identity, namespace, task_id, task_path, *idx, channel, value)
+}
+
 /// The document of a write.
 pub(crate) fn write_document(
     identity: &Identity,
@@ -323,9 +366,22 @@ pub(crate) fn write_document(
     channel: &str,
     value: &TypedValue,
 ) -> Result<Bytes> {
+    let namespace = stored_namespace(&identity.namespace);
+    stored_write(identity, namespace, task_id, task_path, idx, channel, value)
+}
+
+fn stored_write(
+    identity: &Identity,
+    namespace: &str,
+    task_id: &TaskId,
+    task_path: &str,
+    idx: i64,
+    channel: &str,
+    value: &TypedValue,
+) -> Result<Bytes> {
     let document = StoredWrite {
         thread_id: identity.thread_id.as_str().into(),
-        checkpoint_ns: stored_namespace(&identity.namespace).into(),
+        checkpoint_ns: namespace.into(),
         checkpoint_id: identity.checkpoint_id.as_str().into(),
         task_id: task_id.as_str().into(),
         task_path: task_path.into(),
@@ -336,6 +392,12 @@ pub(crate) fn write_document(
         hints: value.hints.as_ref().map(|hints| hints.as_str().into()),
     };
     RawJson::encode(&document).map(|document| document.bytes().clone())
+}
+
+/// The checkpoint that the document of a write names.
+pub(crate) fn checkpoint_of_write(document: &Bytes) -> Option<CheckpointId> {
+    let stored: StoredWrite<'_> = serde_json::from_slice(document).ok()?;
+    CheckpointId::new(&stored.checkpoint_id).ok()
 }
 
 /// Reads the document of a write. `None` if it belongs to another checkpoint.

@@ -85,6 +85,43 @@ impl Store {
         }
     }
 
+    /// What is wrong with an index, in words; nothing if all is well.
+    pub(crate) async fn index_problem(&self, index: &str) -> Result<Option<IndexProblem>> {
+        let fields = if index == self.keyspace.write_prefix() {
+            WRITE_FIELDS
+        } else {
+            CHECKPOINT_FIELDS
+        };
+        let Some(info) = self.info(index).await? else {
+            return Ok(Some(IndexProblem::Missing));
+        };
+        let number = |name| value_of(info.clone(), name).and_then(|value| value.as_int());
+        if number("indexing").unwrap_or(0) != 0 {
+            return Ok(Some(IndexProblem::Busy));
+        }
+        let mut differences: Vec<String> = fields
+            .iter()
+            .filter_map(|(name, kind)| difference(&info, name, kind))
+            .collect();
+        let failures = number("hash_indexing_failures").unwrap_or(0);
+        if failures > 0 {
+            differences.push(format!("it could not take {failures} documents"));
+        }
+        Ok((!differences.is_empty()).then(|| IndexProblem::Differs(differences.join(", "))))
+    }
+
+    /// Makes an index anew; the documents stay.
+    pub(crate) async fn rebuild_index(&self, index: &str) -> Result<()> {
+        let drop = Command::new("FT.DROPINDEX").arg(text(index));
+        match self.driver.call("doctor", drop).await {
+            Err(error) if is_unknown_index(&error) => {}
+            reply => {
+                reply?;
+            }
+        }
+        self.create_indexes().await
+    }
+
     /// What can be searched, found out once; `None` where search cannot answer.
     pub(crate) async fn search(&self) -> Result<Option<Search>> {
         self.search
@@ -226,6 +263,46 @@ impl Store {
         let command = aggregate(self.keyspace.checkpoint_prefix(), "*", &["@thread_id"])
             .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
         Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
+    }
+}
+
+/// What is wrong with an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IndexProblem {
+    Missing,
+    Busy,
+    Differs(String),
+}
+
+/// How a field of an index differs from ours.
+fn difference(info: &Reply, field: &str, kind: &Field) -> Option<String> {
+    let attributes = value_of(info.clone(), "attributes")?.into_array();
+    let Some(attribute) = attributes
+        .into_iter()
+        .map(Reply::into_array)
+        .find(|attribute| {
+            let name = value_of(Reply::Array(attribute.clone()), "attribute");
+            name.is_some_and(|name| name.as_str() == Some(field))
+        })
+    else {
+        return Some(format!("it has no field `{field}`"));
+    };
+    let has = |flag: &str| attribute.iter().any(|part| part.as_str() == Some(flag));
+    match kind {
+        Field::Numeric => (!has("NUMERIC")).then(|| format!("`{field}` is no number")),
+        Field::Tag | Field::SortedTag if !has("TAG") => Some(format!("`{field}` is no tag")),
+        Field::Tag | Field::SortedTag => {
+            let separator = value_of(Reply::Array(attribute.clone()), "SEPARATOR");
+            let separator = separator.as_ref().and_then(Reply::as_str).unwrap_or(",");
+            if separator != SEPARATOR.to_string() {
+                Some(format!("`{field}` is split at {separator:?}"))
+            } else if has("CASESENSITIVE") {
+                let sorted = matches!(kind, Field::SortedTag);
+                (sorted && !has("SORTABLE")).then(|| format!("`{field}` is not sortable"))
+            } else {
+                Some(format!("`{field}` folds case"))
+            }
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) const CHECKPOINT_PREFIX: &str = "checkpoint";
 pub(crate) const WRITE_PREFIX: &str = "checkpoint_write";
 /// The registry of writes under the default prefix; the Python saver uses it under every prefix.
 const WRITE_REGISTRY: &str = "write_keys_zset";
+/// What ends the name of the registry of a namespace's writes in shallow mode.
+const SHALLOW_REGISTRY: &str = ":shallow";
 
 /// The names of all families of one saver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +107,92 @@ impl Keyspace {
         format!("{}_latest:", self.checkpoint)
     }
 
+    /// How every document of a checkpoint starts.
+    pub(crate) fn document_family(&self) -> String {
+        format!("{}:", self.checkpoint)
+    }
+
+    /// How every write starts.
+    pub(crate) fn write_family(&self) -> String {
+        format!("{}:", self.write)
+    }
+
+    /// How every registry of a checkpoint's writes starts.
+    pub(crate) fn write_registry_family(&self) -> String {
+        format!("{}:", self.write_registry)
+    }
+
+    /// How every registry of checkpoints starts.
+    pub(crate) fn registry_family(&self) -> String {
+        format!("{}_keys_zset", self.checkpoint)
+    }
+
+    /// How every set of namespaces starts.
+    pub(crate) fn namespaces_family(&self) -> String {
+        format!("{}_ns_set:", self.checkpoint)
+    }
+
+    /// What stands for a thread in its keys.
+    pub(crate) fn segment(&self, thread: &str) -> String {
+        if self.hash_tag_threads {
+            format!("{{{thread}}}")
+        } else {
+            thread.to_owned()
+        }
+    }
+
+    /// The namespace whose registry a key is; `None` if it is no registry of ours.
+    pub(crate) fn of_registry(&self, key: &[u8]) -> Option<(ThreadId, CheckpointNamespace)> {
+        let rest = std::str::from_utf8(key).ok()?;
+        let rest = rest.strip_prefix(&self.registry_family())?;
+        let braces = usize::from(self.hash_tag_threads);
+        let (thread, rest) = match rest.strip_prefix('@') {
+            Some(rest) => {
+                let (length, rest) = rest.split_once(':')?;
+                let length: usize = length.parse().ok()?;
+                let end = length.checked_add(braces)?;
+                (rest.get(braces..end)?, rest.get(end + braces..)?)
+            }
+            None => {
+                let (segment, _) = rest.strip_prefix(':')?.split_once(':')?;
+                let end = segment.len().checked_sub(braces)?;
+                (segment.get(braces..end)?, rest.get(1 + segment.len()..)?)
+            }
+        };
+        let thread = ThreadId::new(thread).ok()?;
+        let namespace = namespace_from_stored(rest.strip_prefix(':')?).ok()?;
+        let found = self.thread(&thread).namespace(&namespace).registry;
+        (found == key).then_some((thread, namespace))
+    }
+
+    /// The thread whose set of namespaces a key is.
+    pub(crate) fn of_namespaces(&self, key: &[u8]) -> Option<ThreadId> {
+        let rest = std::str::from_utf8(key).ok()?;
+        let rest = rest.strip_prefix(&self.namespaces_family())?;
+        let braces = usize::from(self.hash_tag_threads);
+        let thread = rest.get(braces..rest.len().checked_sub(braces)?)?;
+        let thread = ThreadId::new(thread).ok()?;
+        (self.thread(&thread).namespaces() == key).then_some(thread)
+    }
+
+    /// Every registry of checkpoints that may stand behind a pointer.
+    pub(crate) fn registries_of_pointer(&self, pointer: &[u8]) -> Vec<Bytes> {
+        let rest = std::str::from_utf8(pointer).ok();
+        let Some(rest) = rest.and_then(|rest| rest.strip_prefix(&self.pointer_family())) else {
+            return Vec::new();
+        };
+        let braces = usize::from(self.hash_tag_threads);
+        rest.match_indices(':')
+            .filter_map(|(colon, _)| {
+                let thread = rest.get(braces..colon.checked_sub(braces)?)?;
+                let thread = ThreadId::new(thread).ok()?;
+                let namespace = namespace_from_stored(&rest[colon + 1..]).ok()?;
+                let keys = self.thread(&thread).namespace(&namespace);
+                (keys.pointer == pointer).then_some(keys.registry)
+            })
+            .collect()
+    }
+
     /// The names of a thread's keys.
     pub(crate) fn thread(&self, thread: &ThreadId) -> ThreadKeys {
         let id = thread.as_str();
@@ -153,6 +241,23 @@ impl ThreadKeys {
     /// What stands before a namespace in the key of its registry.
     pub(crate) fn registries(&self) -> Bytes {
         Bytes::copy_from_slice(self.registries.as_bytes())
+    }
+
+    /// The names of a namespace's keys in shallow mode.
+    pub(crate) fn shallow(&self, namespace: &CheckpointNamespace) -> ShallowKeys {
+        let stored = stored_namespace(namespace);
+        let registry = [stored, SHALLOW_REGISTRY].concat();
+        ShallowKeys {
+            document: join(&self.documents, namespace.as_str(), ""),
+            registry: join(&self.write_registries, &registry, ""),
+            shared_registry: self
+                .shared_write_registries
+                .as_ref()
+                .map(|start| join(start, &registry, "")),
+            namespaces: self.namespaces(),
+            writes: join(&self.writes, stored, ":"),
+            stored: Bytes::copy_from_slice(stored.as_bytes()),
+        }
     }
 
     /// The names of a namespace's keys.
@@ -213,17 +318,37 @@ impl NamespaceKeys {
 
     /// One write.
     pub(crate) fn write(&self, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
-        append(
-            &self.writes,
-            &[
-                checkpoint.as_str(),
-                ":",
-                &escaped(task.as_str()),
-                ":",
-                &idx.to_string(),
-            ],
-        )
+        write_key(&self.writes, checkpoint, task, idx)
     }
+}
+
+/// The names of a namespace's keys in shallow mode, in which it has one document.
+#[derive(Debug, Clone)]
+pub(crate) struct ShallowKeys {
+    /// The document.
+    pub(crate) document: Bytes,
+    /// The registry of its writes, whichever checkpoint they are for.
+    pub(crate) registry: Bytes,
+    /// The registry that the Python saver keeps under a custom prefix.
+    pub(crate) shared_registry: Option<Bytes>,
+    /// The set of the thread's namespaces.
+    pub(crate) namespaces: Bytes,
+    /// How the keys of its writes start.
+    pub(crate) writes: Bytes,
+    /// The namespace as it is stored.
+    pub(crate) stored: Bytes,
+}
+
+impl ShallowKeys {
+    /// One write.
+    pub(crate) fn write(&self, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
+        write_key(&self.writes, checkpoint, task, idx)
+    }
+}
+
+fn write_key(writes: &Bytes, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
+    let (task, idx) = (escaped(task.as_str()), idx.to_string());
+    append(writes, &[checkpoint.as_str(), ":", &task, ":", &idx])
 }
 
 /// The id of a task without colons, so that it cannot take one from the checkpoint's. LangGraph's
@@ -327,11 +452,59 @@ mod tests {
     }
 
     #[test]
+    fn shallow_keys_are_named_as_the_python_saver_names_them() {
+        let root = CheckpointNamespace::root();
+        let thread = ThreadId::new("shallow-1").unwrap();
+        let shallow = |write: &str| {
+            let keyspace = Keyspace::new(CHECKPOINT_PREFIX, write, false).unwrap();
+            keyspace.thread(&thread).shallow(&root)
+        };
+        let keys = shallow(WRITE_PREFIX);
+        assert_eq!(keys.document, "checkpoint:shallow-1:");
+        assert_eq!(keys.registry, "write_keys_zset:shallow-1:__empty__:shallow");
+        assert_eq!(keys.shared_registry, None);
+        let (id, task) = (CheckpointId::new("1f1e"), TaskId::new("be04"));
+        assert_eq!(
+            keys.write(&id.unwrap(), &task.unwrap(), 0),
+            "checkpoint_write:shallow-1:__empty__:1f1e:be04:0"
+        );
+        let custom = shallow("writes");
+        assert_eq!(
+            custom.registry,
+            "writes_keys_zset:shallow-1:__empty__:shallow"
+        );
+        assert_eq!(custom.shared_registry, Some(keys.registry));
+    }
+
+    #[test]
     fn families_of_ours_tell_apart_what_the_shared_ones_mix_up() {
         assert_eq!(keys("a:b", "x").pointer, keys("a", "b:x").pointer);
         assert_ne!(keys("a:b", "x").registry, keys("a", "b:x").registry);
         assert_ne!(keys("a:b", "x").registry, keys("a:b:x", "y").registry);
         assert_ne!(keys("a:b", "c:x").registry, keys("a:b:c", "x").registry);
+    }
+
+    #[test]
+    fn a_registry_tells_whose_it_is() {
+        for hash_tag in [false, true] {
+            let keyspace = Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, hash_tag).unwrap();
+            for (thread, namespace) in [("t", ""), ("t", "a:b"), ("a:b", "x:y"), ("ü:1", "")] {
+                let thread = ThreadId::new(thread).unwrap();
+                let namespace = CheckpointNamespace::new(namespace).unwrap();
+                let keys = keyspace.thread(&thread).namespace(&namespace);
+                assert_eq!(
+                    keyspace.of_namespaces(&keys.namespaces),
+                    Some(thread.clone())
+                );
+                assert!(
+                    keyspace
+                        .registries_of_pointer(&keys.pointer)
+                        .contains(&keys.registry)
+                );
+                let found = keyspace.of_registry(&keys.registry);
+                assert_eq!(found, Some((thread, namespace)));
+            }
+        }
     }
 
     #[test]

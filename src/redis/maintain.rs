@@ -34,6 +34,10 @@ pub(crate) enum TtlVerb {
     Touch,
     Pin,
     Unpin,
+    /// All but the set of namespaces, of a thread that is kept whole.
+    Keep,
+    /// The set of namespaces, when the rest is done.
+    Kept,
 }
 
 /// Removes old checkpoints of a thread, never one that a kept one needs.
@@ -209,11 +213,43 @@ impl Store {
     pub(crate) async fn change_ttl(&self, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
         let ttl = match verb {
             TtlVerb::Pin => None,
-            TtlVerb::Touch | TtlVerb::Unpin => self.settings.ttl.default,
+            _ => self.settings.ttl.default,
         };
         if verb == TtlVerb::Touch && ttl.is_none() {
             return Ok(false);
         }
+        let key_ttl = self.key_ttl(ttl);
+        let found = self.change_ttl_of_thread(thread, key_ttl, verb).await?;
+        Ok(found && (verb == TtlVerb::Pin || ttl.is_some()))
+    }
+
+    /// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
+    /// since the next call finds the same.
+    pub(crate) async fn keep_whole(&self, thread: &ThreadId, ttl: Option<Duration>, due: bool) {
+        if !due || !self.start_keeping(thread) {
+            return;
+        }
+        let kept = async {
+            let ttl = self.key_ttl(ttl);
+            self.change_ttl_of_thread(thread, ttl, TtlVerb::Keep)
+                .await?;
+            let root = self.keys(thread, &CheckpointNamespace::root());
+            self.change_ttl_of(&root, &[], ttl, TtlVerb::Kept).await
+        };
+        if let Err(error) = kept.await {
+            let key = self.keyspace.thread(thread).namespaces();
+            let key = String::from_utf8_lossy(&key);
+            tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
+        }
+        self.end_keeping(thread);
+    }
+
+    async fn change_ttl_of_thread(
+        &self,
+        thread: &ThreadId,
+        ttl: Option<Duration>,
+        verb: TtlVerb,
+    ) -> Result<bool> {
         let namespaces = self.namespaces(thread).await?;
         let members = self.members(thread).await?;
         if members.is_empty() {
@@ -237,7 +273,7 @@ impl Store {
                     .await?;
             }
         }
-        Ok(verb == TtlVerb::Pin || ttl.is_some())
+        Ok(true)
     }
 
     async fn change_ttl_of(
@@ -251,6 +287,8 @@ impl Store {
             TtlVerb::Touch => b"touch",
             TtlVerb::Pin => b"pin",
             TtlVerb::Unpin => b"unpin",
+            TtlVerb::Keep => b"keep",
+            TtlVerb::Kept => b"kept",
         };
         let mut args = vec![
             keys.documents.clone(),

@@ -49,10 +49,12 @@ impl Store {
             .filter(|newest| newest.bytes >= SMALL);
         let (found, document) = match remembered {
             Some(newest) => {
-                let (found, document) = self.read_beside(&keys, None, &newest.id).await?;
+                let (found, document) = self
+                    .read_beside(&config.thread_id, &keys, None, &newest.id)
+                    .await?;
                 (found, document.map(|document| (newest.id, document)))
             }
-            None => (self.read_script(&keys, None).await?, None),
+            None => (self.read_script(&config.thread_id, &keys).await?, None),
         };
         match found {
             Found::Absent => {
@@ -97,7 +99,7 @@ impl Store {
         keys: &NamespaceKeys,
         id: &CheckpointId,
     ) -> Result<Option<CheckpointTuple>> {
-        let (found, document) = self.read_beside(keys, Some(id), id).await?;
+        let (found, document) = self.read_beside(thread, keys, Some(id), id).await?;
         let (Found::Checkpoint(_, _, writes), Some(document)) = (found, document) else {
             return Ok(None);
         };
@@ -132,16 +134,18 @@ impl Store {
     }
 
     /// One script that finds the newest and gives all of it.
-    async fn read_script(&self, keys: &NamespaceKeys, id: Option<&CheckpointId>) -> Result<Found> {
-        let reply = self
-            .script("get_tuple", self.read_call(keys, id, None))
-            .await?;
-        found(keys, reply)
+    async fn read_script(&self, thread: &ThreadId, keys: &NamespaceKeys) -> Result<Found> {
+        let call = self.read_call(keys, None, None);
+        let (found, due) = found(keys, self.script("get_tuple", call).await?)?;
+        self.keep_whole(thread, self.settings.ttl.default, due)
+            .await;
+        Ok(found)
     }
 
     /// One flight: the document of `guess`, and a script for the rest.
     async fn read_beside(
         &self,
+        thread: &ThreadId,
         keys: &NamespaceKeys,
         id: Option<&CheckpointId>,
         guess: &CheckpointId,
@@ -164,7 +168,10 @@ impl Store {
             }
             other => other?.into_bytes(),
         };
-        Ok((found(keys, rest)?, document))
+        let (found, due) = found(keys, rest)?;
+        self.keep_whole(thread, self.settings.ttl.default, due)
+            .await;
+        Ok((found, document))
     }
 
     fn read_call(
@@ -190,8 +197,9 @@ impl Store {
                 keys.write_registries.clone(),
                 keys.writes.clone(),
                 keys.shared_write_registries.clone(),
-                milliseconds(refresh),
+                milliseconds(refresh.and_then(|ttl| self.key_ttl(Some(ttl)))),
                 text(read_apart.map_or("", CheckpointId::as_str)),
+                refresh.map_or(Bytes::from_static(b"0"), |ttl| self.whole_ttl(Some(ttl))),
             ],
         )
     }
@@ -237,23 +245,27 @@ pub(crate) fn identity(
     }
 }
 
-fn found(keys: &NamespaceKeys, reply: Reply) -> Result<Found> {
-    let mut parts = reply
-        .into_array()
-        .into_iter()
-        .map(|part| part.into_bytes().unwrap_or_default());
-    let id = parts.next().unwrap_or_default();
-    let second = parts.next().unwrap_or_default();
+/// What a script found, and whether the thread is due for its TTL.
+fn found(keys: &NamespaceKeys, reply: Reply) -> Result<(Found, bool)> {
+    let mut parts = reply.into_array().into_iter();
+    let mut bytes = || parts.next().and_then(Reply::into_bytes).unwrap_or_default();
+    let (id, second) = (bytes(), bytes());
     if id.is_empty() {
-        return Ok(if second == "unknown" {
-            Found::Unknown
-        } else {
-            Found::Absent
-        });
+        let unknown = second == "unknown";
+        return Ok((
+            if unknown {
+                Found::Unknown
+            } else {
+                Found::Absent
+            },
+            false,
+        ));
     }
     let id = CheckpointId::from_bytes(&id).map_err(|error| {
         Error::corrupt(String::from_utf8_lossy(&keys.pointer), error.to_string())
     })?;
+    let due = parts.next().and_then(|due| due.as_int()) == Some(1);
     let document = (!second.is_empty()).then_some(second);
-    Ok(Found::Checkpoint(id, document, parts.collect()))
+    let writes = parts.filter_map(Reply::into_bytes).collect();
+    Ok((Found::Checkpoint(id, document, writes), due))
 }

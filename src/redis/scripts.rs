@@ -46,6 +46,24 @@ scripts! {
     HISTORY = "history";
     /// Changes the TTL of checkpoints with their writes.
     TTL = "ttl";
+    /// Looks at one write.
+    DOCTOR_WRITE = "doctor_write";
+    /// Looks at the members of a registry of writes.
+    DOCTOR_WRITES = "doctor_writes";
+    /// Looks at writes without a checkpoint.
+    DOCTOR_ORPHAN = "doctor_orphan";
+    /// Looks at one document of a checkpoint.
+    DOCTOR_DOCUMENT = "doctor_document";
+    /// Looks at a document that is not where its ids say.
+    DOCTOR_MISPLACED = "doctor_misplaced";
+    /// Looks at a page of a registry of checkpoints.
+    DOCTOR_REGISTRY = "doctor_registry";
+    /// Looks at a thread's set of namespaces.
+    DOCTOR_NAMESPACES = "doctor_namespaces";
+    /// Looks at the TTL of a shared key.
+    DOCTOR_SHARED = "doctor_shared";
+    /// Looks at a pointer that no registry stands behind.
+    DOCTOR_POINTER = "doctor_pointer";
 }
 
 impl Script {

@@ -1,7 +1,9 @@
 //! What the rooms of the Redis saver share: the driver, the names of keys, and what is known of
 //! the server.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -14,6 +16,7 @@ use super::keys::{Keyspace, NamespaceKeys};
 use super::scripts::ScriptCall;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::options::TtlScope;
 
 /// How many newest checkpoints are remembered, to read large ones in one round trip.
 const REMEMBERED: usize = 16_384;
@@ -26,6 +29,9 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     pub(super) search: OnceCell<Option<Search>>,
     newest: Cache<Bytes, Newest>,
+    /// The threads that are given their TTL at the moment, so that of many calls that find one
+    /// due only one visits it.
+    keeping: Mutex<HashSet<ThreadId>>,
 }
 
 /// The newest checkpoint of a namespace, as far as this saver knows.
@@ -62,6 +68,7 @@ impl Store {
             settings,
             search: OnceCell::new(),
             newest: Cache::new(REMEMBERED),
+            keeping: Mutex::default(),
         })
     }
 
@@ -136,6 +143,39 @@ impl Store {
         self.newest.remove(&keys.registry);
     }
 
+    /// The TTL that keys get: where threads are kept whole a quarter more than was asked for, so
+    /// that a thread must be visited only once in that time.
+    pub(crate) fn key_ttl(&self, ttl: Option<Duration>) -> Option<Duration> {
+        match self.settings.ttl.scope {
+            TtlScope::Checkpoint => ttl,
+            TtlScope::Thread => ttl.map(|ttl| ttl + ttl / 4),
+        }
+    }
+
+    /// The TTL that all of a thread must have after a call, as scripts take it.
+    pub(crate) fn whole_ttl(&self, ttl: Option<Duration>) -> Bytes {
+        match (self.settings.ttl.scope, ttl) {
+            (TtlScope::Checkpoint, _) => Bytes::from_static(b"0"),
+            (TtlScope::Thread, None) => Bytes::from_static(b"-1"),
+            (TtlScope::Thread, ttl) => milliseconds(ttl),
+        }
+    }
+
+    /// Begins to give a thread its TTL; `false` if another call does already.
+    pub(super) fn start_keeping(&self, thread: &ThreadId) -> bool {
+        self.keeping().insert(thread.clone())
+    }
+
+    /// Ends it.
+    pub(super) fn end_keeping(&self, thread: &ThreadId) {
+        self.keeping().remove(thread);
+    }
+
+    fn keeping(&self) -> MutexGuard<'_, HashSet<ThreadId>> {
+        // No call panics while it holds the lock, and a set has no broken state.
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Refuses a document that is too large.
     pub(crate) fn check_size(&self, what: impl FnOnce() -> String, size: usize) -> Result<()> {
         let limit = self.settings.max_document_bytes;
@@ -155,6 +195,6 @@ fn is_unknown_script(error: &Error) -> bool {
 }
 
 /// A TTL as Redis counts it, 0 for none.
-pub(crate) fn milliseconds(ttl: Option<std::time::Duration>) -> Bytes {
+pub(crate) fn milliseconds(ttl: Option<Duration>) -> Bytes {
     super::driver::number(ttl.map_or(0, |ttl| ttl.as_millis()))
 }

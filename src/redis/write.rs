@@ -6,7 +6,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::document::{Identity, checkpoint_document, write_document};
-use super::driver::number;
+use super::driver::{Reply, number};
 use super::keys::stored_namespace;
 use super::scripts;
 use super::store::{Store, milliseconds};
@@ -66,16 +66,19 @@ impl Store {
                 document,
                 text(id.as_str()),
                 keys.stored.clone(),
-                milliseconds(ttl),
+                milliseconds(self.key_ttl(ttl)),
                 keys.documents.clone(),
                 expected,
                 json_list(identity.thread_id.as_str())?,
                 json_list(stored_namespace(&identity.namespace))?,
+                self.whole_ttl(ttl),
             ],
         );
-        if self.script("put", call).await?.as_int() == Some(1) {
+        let [newest, due] = flags(self.script("put", call).await?);
+        if newest {
             self.remember(&keys, id.clone(), bytes);
         }
+        self.keep_whole(&identity.thread_id, ttl, due).await;
         Ok(())
     }
 
@@ -136,16 +139,18 @@ impl Store {
         ];
         let mut args = vec![
             Bytes::from_static(if replace { b"replace" } else { b"keep" }),
-            milliseconds(ttl),
+            milliseconds(self.key_ttl(ttl)),
             keys.stored.clone(),
             text(identity.checkpoint_id.as_str()),
+            self.whole_ttl(ttl),
         ];
         for (key, document) in documents {
             script_keys.push(key);
             args.push(document);
         }
-        self.script("put_writes", scripts::PUT_WRITES.call(script_keys, args))
-            .await?;
+        let call = scripts::PUT_WRITES.call(script_keys, args);
+        let [_, due] = flags(self.script("put_writes", call).await?);
+        self.keep_whole(&identity.thread_id, ttl, due).await;
         Ok(())
     }
 }
@@ -175,6 +180,15 @@ fn expected(parent: &ExpectedParent) -> Bytes {
 /// A JSON list of one string, as RedisJSON answers to a path.
 fn json_list(string: &str) -> Result<Bytes> {
     RawJson::encode(&[string]).map(|list| list.bytes().clone())
+}
+
+/// The two numbers that a script that writes returns, as truths.
+fn flags(reply: Reply) -> [bool; 2] {
+    let mut numbers = reply
+        .into_array()
+        .into_iter()
+        .map(|part| part.as_int() == Some(1));
+    [(); 2].map(|()| numbers.next().unwrap_or(false))
 }
 
 /// Text as an argument.

@@ -1,0 +1,249 @@
+//! What a doctor is told, and what it says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::options::TtlChoice;
+
+/// Options of [`RedisSaver::doctor`](crate::RedisSaver::doctor).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DoctorOptions {
+    /// Whether what is wrong is put right. Default: no.
+    pub fix: bool,
+    /// Whether an index whose schema differs is made anew, which also needs `fix`. The documents
+    /// stay. Until the index has read them all again, what other savers wrote may be missing from
+    /// lists; savers that run already should be made anew. Default: no.
+    pub rebuild_indexes: bool,
+    /// Only threads whose ids start so. Default: `""`, all.
+    pub prefix: String,
+    /// The TTL that documents and writes of threads that are not pinned should have, and get if
+    /// they have none: [`TtlChoice::Saver`] is the saver's, [`TtlChoice::Forever`] asks for none.
+    /// Default: the saver's.
+    pub expect_ttl: TtlChoice,
+    /// How long writes without a checkpoint and without a TTL must have been left alone to be
+    /// reported, as a checkpoint may come after its writes. Default: one hour.
+    pub orphan_age: Duration,
+    /// How many findings are kept in the report; all are counted. Default: 10,000.
+    pub most_findings: usize,
+}
+
+impl Default for DoctorOptions {
+    fn default() -> Self {
+        Self {
+            fix: false,
+            rebuild_indexes: false,
+            prefix: String::new(),
+            expect_ttl: TtlChoice::Saver,
+            orphan_age: Duration::from_secs(3_600),
+            most_findings: 10_000,
+        }
+    }
+}
+
+impl DoctorOptions {
+    /// The same, putting right what is wrong.
+    #[must_use]
+    pub fn fixing(mut self) -> Self {
+        self.fix = true;
+        self
+    }
+
+    /// The same, making indexes anew whose schema differs.
+    #[must_use]
+    pub fn rebuilding_indexes(mut self) -> Self {
+        self.rebuild_indexes = true;
+        self
+    }
+
+    /// Sets how the ids of the threads start that are looked at.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets which TTL documents and writes should have.
+    #[must_use]
+    pub fn with_expect_ttl(mut self, expect_ttl: TtlChoice) -> Self {
+        self.expect_ttl = expect_ttl;
+        self
+    }
+
+    /// Sets how long writes without a checkpoint must have been left alone.
+    #[must_use]
+    pub fn with_orphan_age(mut self, orphan_age: Duration) -> Self {
+        self.orphan_age = orphan_age;
+        self
+    }
+}
+
+/// What can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// A checkpoint or a write has no TTL and its thread is not pinned. Fix: it gets the TTL.
+    MissingTtl,
+    /// A registry, pointer or set of namespaces has no TTL, though all that it stands for has
+    /// one. Fix: it gets the longest of them.
+    SharedKeyOutlives,
+    /// Writes without a TTL whose checkpoint never came. Fix: they are removed.
+    WritesWithoutCheckpoint,
+    /// A write that its checkpoint's registry does not name, so that it is not read. Fix: it is
+    /// registered.
+    WriteNotRegistered,
+    /// A registry names writes that are gone. Fix: they are taken out.
+    WritesGone,
+    /// A thread's set of namespaces names something that is not there, or lacks a namespace.
+    /// Fix: it is put right.
+    NamespaceWrong,
+    /// A pointer is missing or names nothing. Fix: it names the newest checkpoint, or goes.
+    PointerToNothing,
+    /// A pointer does not name the newest checkpoint. Fix: it does.
+    PointerNotNewest,
+    /// A document whose ids are not those of its key, so that it is never read. Fix: it moves to
+    /// the key that its ids name, unless another document is there.
+    DocumentMisplaced,
+    /// A document without ids, as the Python saver leaves when writes come first and their
+    /// checkpoint never. Fix: it is removed.
+    DocumentWithoutIds,
+    /// `has_writes` of a checkpoint is wrong. Fix: it is set.
+    WritesFlagWrong,
+    /// The registry names a checkpoint that is gone. Fix: it is taken out.
+    CheckpointGone,
+    /// A checkpoint that the registry does not name. Fix: it is registered.
+    CheckpointNotRegistered,
+    /// A key holds a value of another type. It is never fixed.
+    WrongType,
+    /// An index is missing. Fix: it is made.
+    IndexMissing,
+    /// An index has another schema than ours. Fix: it is made anew, if the options say so.
+    IndexDiffers,
+    /// An index is still reading what was stored before it. It only takes time.
+    IndexBusy,
+}
+
+impl FindingKind {
+    fn words(self) -> &'static str {
+        match self {
+            Self::MissingTtl => "it has no TTL",
+            Self::SharedKeyOutlives => "it has no TTL, though all that it stands for has one",
+            Self::WritesWithoutCheckpoint => "the checkpoint of these writes never came",
+            Self::WriteNotRegistered => "no registry names this write",
+            Self::WritesGone => "it names writes that are gone",
+            Self::NamespaceWrong => "it does not name what the thread has",
+            Self::PointerToNothing => "the pointer names nothing",
+            Self::PointerNotNewest => "the pointer does not name the newest checkpoint",
+            Self::DocumentMisplaced => "its ids are not those of its key",
+            Self::DocumentWithoutIds => "it has no ids",
+            Self::WritesFlagWrong => "its flag `has_writes` is wrong",
+            Self::CheckpointGone => "it names a checkpoint that is gone",
+            Self::CheckpointNotRegistered => "no registry names this checkpoint",
+            Self::WrongType => "it holds a value of another type",
+            Self::IndexMissing => "the index is missing",
+            Self::IndexDiffers => "the index has another schema",
+            Self::IndexBusy => "the index is still reading what was stored before it",
+        }
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.words())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What is wrong.
+    pub kind: FindingKind,
+    /// The key, or the name of the index.
+    pub key: String,
+    /// More about it; `""` if there is no more.
+    pub detail: String,
+    /// Whether it was put right.
+    pub fixed: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.key.escape_debug(), self.kind)?;
+        if !self.detail.is_empty() {
+            write!(formatter, " ({})", self.detail.escape_debug())?;
+        }
+        if self.fixed {
+            formatter.write_str("; fixed")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a doctor found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DoctorReport {
+    findings: Vec<Finding>,
+    counts: BTreeMap<FindingKind, u64>,
+    examined: u64,
+}
+
+impl DoctorReport {
+    /// What is wrong, in the order in which it was found; not more than the options keep.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// How often each thing is wrong.
+    #[must_use]
+    pub fn counts(&self) -> &BTreeMap<FindingKind, u64> {
+        &self.counts
+    }
+
+    /// How many keys were looked at.
+    #[must_use]
+    pub fn examined(&self) -> u64 {
+        self.examined
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    pub(super) fn looked_at(&mut self, keys: usize) {
+        self.examined += keys as u64;
+    }
+
+    pub(super) fn add(&mut self, finding: Finding, most: usize) {
+        *self.counts.entry(finding.kind).or_default() += 1;
+        if self.findings.len() < most {
+            self.findings.push(finding);
+        }
+    }
+}
+
+impl fmt::Display for DoctorReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(formatter, "{finding}")?;
+        }
+        let found: u64 = self.counts.values().sum();
+        let kept = self.findings.len() as u64;
+        if found > kept {
+            writeln!(formatter, "… and {} more", found - kept)?;
+        }
+        let fixed = self.findings.iter().filter(|finding| finding.fixed).count();
+        match found {
+            0 => write!(formatter, "{} keys looked at, nothing is wrong", self.examined),
+            _ => write!(
+                formatter,
+                "{} keys looked at, {found} findings, {fixed} fixed",
+                self.examined
+            ),
+        }
+    }
+}
