@@ -71,6 +71,10 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         "NOPERM" => Error::Permission {
             reason: rest.to_owned(),
         },
+        "CROSSSLOT" => Error::invalid(
+            "thread_id",
+            "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id",
+        ),
         "LGWRONGTYPE" => Error::WrongType {
             key: rest.to_owned(),
         },
@@ -179,6 +183,12 @@ mod tests {
             ),
             (Unknown, "LGWRONGTYPE checkpoint:t", "WrongType", false),
             (Unknown, "LGCONFLICT 1f1e", "Conflict", false),
+            (
+                Unknown,
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                "InvalidInput",
+                false,
+            ),
             (
                 Unknown,
                 "ERR unknown command 'JSON.SET', with args",

@@ -124,26 +124,29 @@ impl Store {
 
     /// What can be searched, found out once; `None` where search cannot answer.
     pub(crate) async fn search(&self) -> Result<Option<Search>> {
-        self.search
-            .get_or_try_init(|| async {
-                if self.driver.is_cluster() {
-                    return Ok(None);
-                }
-                let Some(info) = self.info(self.keyspace.checkpoint_prefix()).await? else {
-                    tracing::warn!(
-                        index = self.keyspace.checkpoint_prefix(),
-                        "there is no index, so what other savers wrote is not found: call setup()"
-                    );
-                    return Ok(None);
-                };
-                let separator = separator_of(info, "thread_id").unwrap_or(SEPARATOR);
-                Ok(Some(Search { separator }))
-            })
-            .await
-            .copied()
+        if let Some(search) = self.search.get() {
+            return Ok(*search);
+        }
+        let search = if self.driver.is_cluster() {
+            None
+        } else {
+            let Some(info) = self.info(self.keyspace.checkpoint_prefix()).await? else {
+                // Not for good: the index may be made yet.
+                tracing::warn!(
+                    index = self.keyspace.checkpoint_prefix(),
+                    "there is no index, so what other savers wrote is not found: call setup()"
+                );
+                return Ok(None);
+            };
+            let separator = separator_of(info, "thread_id").unwrap_or(SEPARATOR);
+            Some(Search { separator })
+        };
+        // Two calls that find out at once find out the same.
+        let _ = self.search.set(search);
+        Ok(search)
     }
 
-    /// Forgets what can be searched, to find it out anew.
+    /// What the server says of an index; `None` if there is none.
     async fn info(&self, index: &str) -> Result<Option<Reply>> {
         let command = Command::new("FT.INFO").arg(text(index));
         match self.driver.call("search", command).await {

@@ -58,8 +58,8 @@ enum Source {
     Start,
     /// The registries of one thread's namespaces, or of many threads'.
     Registries(Vec<Head>),
-    /// The index, in which every id is there once.
-    Index(Rows, VecDeque<Identity>),
+    /// The index, in which every checkpoint is there once.
+    Index(IndexedIds),
     /// Ids that were named.
     Named(VecDeque<Identity>),
 }
@@ -114,9 +114,7 @@ impl Lister {
                 Source::Registries(heads) => {
                     next_of(&self.store, heads, self.options.before.as_ref(), wanted).await?
                 }
-                Source::Index(rows, ids) => {
-                    next_indexed(&self.store, rows, ids, self.options.before.as_ref()).await?
-                }
+                Source::Index(ids) => ids.next(&self.store, self.options.before.as_ref()).await?,
             };
             match next {
                 Some(identity) => page.push(identity),
@@ -133,10 +131,7 @@ impl Lister {
                 Some(_) => {
                     let exact = self.options.filter.is_empty() && self.options.before.is_none();
                     let most = self.options.limit.filter(|_| exact);
-                    Ok(Source::Index(
-                        store.newest_checkpoints(most),
-                        VecDeque::new(),
-                    ))
+                    Ok(Source::Index(IndexedIds::new(store, most)))
                 }
                 None => Ok(Source::Registries(store.all_heads().await?)),
             };
@@ -361,25 +356,50 @@ async fn fill(
     Ok(())
 }
 
-async fn next_indexed(
-    store: &Store,
-    rows: &mut Rows,
-    ids: &mut VecDeque<Identity>,
-    before: Option<&CheckpointId>,
-) -> Result<Option<Identity>> {
-    loop {
-        if let Some(identity) = ids.pop_front() {
-            return Ok(Some(identity));
+/// The ids of all threads, as the index has them, newest first.
+struct IndexedIds {
+    rows: Rows,
+    ids: VecDeque<Identity>,
+    /// How many the index was asked for, and those that it gave: if some of them turn out to be
+    /// gone, it is asked for all, and these are left out.
+    most: Option<usize>,
+    given: HashSet<Identity>,
+}
+
+impl IndexedIds {
+    fn new(store: &Store, most: Option<usize>) -> Self {
+        Self {
+            rows: store.newest_checkpoints(most),
+            ids: VecDeque::new(),
+            most,
+            given: HashSet::new(),
         }
-        let Some(page) = rows.next(store).await? else {
-            return Ok(None);
-        };
-        ids.extend(
-            page.iter()
-                .filter_map(|row| indexed(row))
-                .filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
-                .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id)),
-        );
+    }
+
+    async fn next(
+        &mut self,
+        store: &Store,
+        before: Option<&CheckpointId>,
+    ) -> Result<Option<Identity>> {
+        loop {
+            if let Some(identity) = self.ids.pop_front() {
+                if self.most.is_some() {
+                    self.given.insert(identity.clone());
+                }
+                return Ok(Some(identity));
+            }
+            match self.rows.next(store).await? {
+                Some(page) => self.ids.extend(
+                    page.iter()
+                        .filter_map(|row| indexed(row))
+                        .filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
+                        .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                        .filter(|one| !self.given.contains(one)),
+                ),
+                None if self.most.take().is_some() => self.rows = store.newest_checkpoints(None),
+                None => return Ok(None),
+            }
+        }
     }
 }
 

@@ -2,12 +2,11 @@
 //! the server.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use tokio::sync::OnceCell;
 
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
@@ -27,7 +26,8 @@ pub(crate) struct Store {
     pub(crate) driver: Driver,
     pub(crate) keyspace: Keyspace,
     pub(crate) settings: Settings,
-    pub(super) search: OnceCell<Option<Search>>,
+    /// What can be searched, once that is known for good.
+    pub(super) search: OnceLock<Option<Search>>,
     newest: Cache<Bytes, Newest>,
     /// The threads that are given their TTL at the moment, so that of many calls that find one
     /// due only one visits it.
@@ -66,7 +66,7 @@ impl Store {
             driver,
             keyspace,
             settings,
-            search: OnceCell::new(),
+            search: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
             keeping: Mutex::default(),
         })
