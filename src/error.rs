@@ -159,6 +159,7 @@ impl Error {
     }
 
     /// An error for a stored document that cannot be read.
+    #[cfg(feature = "redis")]
     pub(crate) fn corrupt(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Corrupt {
             key: key.into(),

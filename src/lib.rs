@@ -42,6 +42,6 @@ pub use options::{
     TtlPolicy, TtlScope,
 };
 #[cfg(feature = "redis")]
-pub use redis::RedisSaver;
+pub use redis::{RedisSaver, ShallowRedisSaver};
 pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
 pub use version::ChannelVersion;

@@ -52,6 +52,18 @@ end
 -- The member of a thread's set of namespaces that says that the thread is pinned.
 local PINNED = '\0pinned'
 
+-- Refuses to go on if another checkpoint than the expected one is the newest: '' expects anything,
+-- '-' none, '=ID' that one.
+local function check_expected(expected, newest)
+  local wanted = nil
+  if expected ~= '-' then
+    wanted = string.sub(expected, 2)
+  end
+  if expected ~= '' and newest ~= wanted then
+    return redis.error_reply('LGCONFLICT ' .. (newest or ''))
+  end
+end
+
 -- Gives a key that holds one thing its TTL in milliseconds; 0 is none.
 local function expire(key, ttl)
   if ttl > 0 then
@@ -83,6 +95,105 @@ local function expire_namespaces(namespaces, ttl, whole, is_new)
   end
   local left = redis.call('PTTL', namespaces)
   return left >= 0 and (whole == -1 or left < whole) and 1 or 0
+end
+
+-- What documents say of themselves: { thread, namespace, checkpoint } of each; false for a key that
+-- is not there, and a list that lacks something for a document of another kind.
+local function names_of(keys)
+  local names = {}
+  for first = 1, #keys, 1000 do
+    local slice = { unpack(keys, first, math.min(first + 999, #keys)) }
+    slice[#slice + 1] = "$['thread_id','checkpoint_ns','checkpoint_id']"
+    for _, found in ipairs(redis.call('JSON.MGET', unpack(slice))) do
+      names[#names + 1] = found and cjson.decode(found)
+    end
+  end
+  return names
+end
+
+-- Of a registry of writes that threads may share, the keys that are this namespace's own and those
+-- that are gone; about so many at most. `wanted` says of a checkpoint's id whether its writes are
+-- looked for.
+local function own_writes(registry, prefix, thread, namespace, most, wanted)
+  local own, gone = {}, {}
+  local first, page = 0, nil
+  repeat
+    page = redis.call('ZRANGE', registry, first, first + 999)
+    first = first + 1000
+    local keys = {}
+    for _, key in ipairs(page) do
+      local id = string.match(after(key, prefix) or '', '^(.+):[^:]*:[^:]*$')
+      if id and wanted(id) then
+        keys[#keys + 1] = key
+      end
+    end
+    for i, names in ipairs(names_of(keys)) do
+      if not names then
+        gone[#gone + 1] = keys[i]
+      elseif names[1] == thread and names[2] == namespace and wanted(names[3]) then
+        own[#own + 1] = keys[i]
+      end
+    end
+  until #page < 1000 or #own + #gone >= most
+  return own, gone
+end
+
+-- Removes writes, and takes those out of the registry that are gone already.
+local function remove_writes(registry, own, gone)
+  for _, key in ipairs(own) do
+    redis.call('UNLINK', key)
+    redis.call('ZREM', registry, key)
+  end
+  for _, key in ipairs(gone) do
+    redis.call('ZREM', registry, key)
+  end
+end
+
+-- Takes some of what has expired out of a thread's registries: three that chance picks, so that a
+-- thread that goes on for ever remembers little more than what is there.
+local function sweep(registry, prefix, namespaces, registries, write_registries)
+  for _, id in ipairs(redis.call('ZRANDMEMBER', registry, 3)) do
+    if id ~= '' and redis.call('EXISTS', prefix .. id) == 0 then
+      redis.call('ZREM', registry, id)
+    end
+  end
+  for _, member in ipairs(redis.call('SRANDMEMBER', namespaces, 3)) do
+    local marked = after(member, '\0writes\0')
+    local gap = marked and string.find(marked, '\0', 1, true)
+    if gap then
+      local key = string.sub(marked, 1, gap - 1) .. ':' .. string.sub(marked, gap + 1)
+      if redis.call('EXISTS', write_registries .. key) == 0 then
+        redis.call('SREM', namespaces, member)
+      end
+    elseif string.sub(member, 1, 1) ~= '\0' and redis.call('EXISTS', registries .. member) == 0 then
+      -- A namespace may be there for writes alone; of very many members not each is looked at.
+      local awaited = false
+      if redis.call('SCARD', namespaces) <= 200 then
+        for _, other in ipairs(redis.call('SMEMBERS', namespaces)) do
+          awaited = awaited or after(other, '\0writes\0' .. member .. '\0') ~= nil
+        end
+      end
+      if not awaited then
+        redis.call('SREM', namespaces, member)
+      end
+    end
+  end
+end
+
+-- Stores one write and registers it; one that is there is kept unless it is to be replaced.
+-- Returns whether it was stored.
+local function store_write(registry, position, key, json, replace, ttl)
+  local done
+  if replace then
+    done = redis.call('JSON.SET', key, '$', json)
+  else
+    done = redis.call('JSON.SET', key, '$', json, 'NX')
+  end
+  if done then
+    expire(key, ttl)
+  end
+  redis.call('ZADD', registry, position, key)
+  return done
 end
 
 -- Appends the documents of a checkpoint's writes to `documents`.

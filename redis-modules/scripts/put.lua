@@ -35,14 +35,9 @@ if not newest or (newest ~= id and redis.call('EXISTS', prefix .. newest) == 0) 
   newest = newest_of(registry, prefix)
 end
 -- A checkpoint that is there already is put again after a lost reply; the expectation held then.
-if expected ~= '' and not is_there then
-  local wanted = nil
-  if expected ~= '-' then
-    wanted = string.sub(expected, 2)
-  end
-  if newest ~= wanted then
-    return redis.error_reply('LGCONFLICT ' .. (newest or ''))
-  end
+local conflict = not is_there and check_expected(expected, newest)
+if conflict then
+  return conflict
 end
 
 if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
@@ -72,5 +67,9 @@ local is_newest = not newest or newest == id or less(newest, id)
 if is_newest then
   redis.call('SET', pointer, document)
   expire(pointer, ttl)
+end
+if ttl > 0 and had_registry then
+  local registries = string.sub(registry, 1, #registry - #namespace)
+  sweep(registry, prefix, namespaces, registries, string.sub(writes, 1, #writes - #namespace - #id - 1))
 end
 return { is_newest and 1 or 0, due }

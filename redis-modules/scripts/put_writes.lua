@@ -32,17 +32,9 @@ local had_namespaces = redis.call('EXISTS', namespaces) == 1
 local stored = 0
 for i = 1, #KEYS - first_key do
   local key, json = KEYS[first_key + i], ARGV[first_document + i]
-  local done
-  if replace then
-    done = redis.call('JSON.SET', key, '$', json)
-  else
-    done = redis.call('JSON.SET', key, '$', json, 'NX')
-  end
-  if done then
+  if store_write(registry, i - 1, key, json, replace, ttl) then
     stored = stored + 1
-    expire(key, ttl)
   end
-  redis.call('ZADD', registry, i - 1, key)
 end
 expire_shared(registry, ttl, not had_registry)
 

@@ -1,5 +1,6 @@
 //! JSON as it passes through: verbatim text, and what RedisJSON cannot keep exactly.
 
+#[cfg(feature = "redis")]
 pub(crate) mod exact;
 mod object;
 mod raw;

@@ -1,17 +1,18 @@
 //! How a Redis saver is made.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::RedisSaver;
 use super::config::{ConfigKey, Settings};
 use super::driver::Driver;
 use super::keys::Keyspace;
 use super::store::Store;
 use super::url::RedisUrl;
+use super::{RedisSaver, ShallowRedisSaver};
 use crate::error::{Error, Result};
 use crate::options::TtlPolicy;
 
@@ -135,6 +136,18 @@ impl RedisSaverBuilder {
     /// [`Error::Config`] for a setting that cannot be, [`Error::Connection`] if the server does
     /// not answer, [`Error::Authentication`] if it refuses the user name or password.
     pub async fn build(self) -> Result<RedisSaver> {
+        self.store().await.map(RedisSaver::over)
+    }
+
+    /// Connects, for a saver that keeps only the newest checkpoint of each thread and namespace.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
+        self.store().await.map(ShallowRedisSaver::over)
+    }
+
+    async fn store(self) -> Result<Arc<Store>> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
@@ -154,11 +167,7 @@ impl RedisSaverBuilder {
                 Driver::connect(&RedisUrl::parse(url.expose_secret())?, &self.settings).await?
             }
         };
-        Ok(RedisSaver::over(Store::new(
-            driver,
-            keyspace,
-            self.settings,
-        )))
+        Ok(Store::new(driver, keyspace, self.settings))
     }
 }
 

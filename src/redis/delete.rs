@@ -39,8 +39,18 @@ impl Counter {
         }
     }
 
-    fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         self.progress.checkpoints + self.progress.writes
+    }
+
+    /// Tells of a call that goes on from here.
+    pub(crate) fn onward(&self) -> Option<ProgressCallback> {
+        let (callback, before) = (self.callback.clone()?, self.progress);
+        Some(ProgressCallback::new(move |mut progress| {
+            progress.checkpoints += before.checkpoints;
+            progress.writes += before.writes;
+            callback.report(progress);
+        }))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 
 /// What names a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) thread_id: ThreadId,
     pub(crate) namespace: CheckpointNamespace,
@@ -342,10 +342,7 @@ pub(crate) fn pending_document(identity: &Identity, write: &PendingWrite) -> Res
 }
 
 /// The document of a write in shallow mode, where the root namespace stands as it is.
-pub(crate) fn shallow_write_document(
-    identity: &Identity,
-    write: &PendingWrite,
-) -> Result<Bytes> {
+pub(crate) fn shallow_write_document(identity: &Identity, write: &PendingWrite) -> Result<Bytes> {
     let PendingWrite {
         task_id,
         task_path,
@@ -354,7 +351,9 @@ pub(crate) fn shallow_write_document(
         value,
     } = write;
     let namespace = identity.namespace.as_str();
-    stored_write(identity, namespace, task_id, task_path, *idx, channel, value)
+    stored_write(
+        identity, namespace, task_id, task_path, *idx, channel, value,
+    )
 }
 
 /// The document of a write.

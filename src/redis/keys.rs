@@ -146,21 +146,19 @@ impl Keyspace {
         let rest = std::str::from_utf8(key).ok()?;
         let rest = rest.strip_prefix(&self.registry_family())?;
         let braces = usize::from(self.hash_tag_threads);
-        let (thread, rest) = match rest.strip_prefix('@') {
-            Some(rest) => {
-                let (length, rest) = rest.split_once(':')?;
-                let length: usize = length.parse().ok()?;
-                let end = length.checked_add(braces)?;
-                (rest.get(braces..end)?, rest.get(end + braces..)?)
-            }
-            None => {
-                let (segment, _) = rest.strip_prefix(':')?.split_once(':')?;
-                let end = segment.len().checked_sub(braces)?;
-                (segment.get(braces..end)?, rest.get(1 + segment.len()..)?)
-            }
+        let (thread, rest) = if let Some(rest) = rest.strip_prefix('@') {
+            let (length, rest) = rest.split_once(':')?;
+            let length: usize = length.parse().ok()?;
+            let end = length.checked_add(braces)?;
+            let after = rest.get(end + braces..)?;
+            (rest.get(braces..end)?, after.strip_prefix(':')?)
+        } else {
+            let (segment, rest) = rest.strip_prefix(':')?.split_once(':')?;
+            let end = segment.len().checked_sub(braces)?;
+            (segment.get(braces..end)?, rest)
         };
         let thread = ThreadId::new(thread).ok()?;
-        let namespace = namespace_from_stored(rest.strip_prefix(':')?).ok()?;
+        let namespace = namespace_from_stored(rest).ok()?;
         let found = self.thread(&thread).namespace(&namespace).registry;
         (found == key).then_some((thread, namespace))
     }
@@ -309,6 +307,16 @@ impl NamespaceKeys {
     /// The registry of a checkpoint's writes.
     pub(crate) fn write_registry(&self, checkpoint: &CheckpointId) -> Bytes {
         append(&self.write_registries, &[checkpoint.as_str()])
+    }
+
+    /// Every registry that may name a checkpoint's writes: our own, and under a custom prefix the
+    /// one that the Python saver keeps all the same.
+    pub(crate) fn write_registries_of(&self, checkpoint: &CheckpointId) -> Vec<Bytes> {
+        [&self.write_registries, &self.shared_write_registries]
+            .into_iter()
+            .filter(|start| !start.is_empty())
+            .map(|start| append(start, &[checkpoint.as_str()]))
+            .collect()
     }
 
     /// How the keys of a checkpoint's writes start.

@@ -12,6 +12,7 @@ use super::index::{Indexed, Rows, indexed};
 use super::keys::{Member, NamespaceKeys};
 use super::read::{identity, parse_writes};
 use super::scripts;
+use super::shallow::list as shallow;
 use super::store::{Step, Store};
 use super::write::{count, text};
 use crate::checkpoint::CheckpointTuple;
@@ -30,8 +31,27 @@ pub(crate) fn list(
     config: Option<&CheckpointConfig>,
     options: ListOptions,
 ) -> SaverStream<CheckpointTuple> {
+    stream_of(store, config, options, false)
+}
+
+/// Streams the checkpoints of shallow mode, newest first.
+pub(crate) fn list_shallow(
+    store: Arc<Store>,
+    config: Option<&CheckpointConfig>,
+    options: ListOptions,
+) -> SaverStream<CheckpointTuple> {
+    stream_of(store, config, options, true)
+}
+
+fn stream_of(
+    store: Arc<Store>,
+    config: Option<&CheckpointConfig>,
+    options: ListOptions,
+    shallow: bool,
+) -> SaverStream<CheckpointTuple> {
     let lister = Lister {
         store,
+        shallow,
         config: config.cloned(),
         left: options.limit.unwrap_or(usize::MAX),
         options,
@@ -46,6 +66,7 @@ pub(crate) fn list(
 
 struct Lister {
     store: Arc<Store>,
+    shallow: bool,
     config: Option<CheckpointConfig>,
     options: ListOptions,
     left: usize,
@@ -89,7 +110,11 @@ impl Lister {
             if page.is_empty() {
                 return Ok(None);
             }
-            self.ready = self.read_page(page).await?;
+            self.ready = if self.shallow {
+                shallow::read_page(&self.store, page, &self.options).await?
+            } else {
+                self.read_page(page).await?
+            };
         }
     }
 
@@ -133,9 +158,17 @@ impl Lister {
                     let most = self.options.limit.filter(|_| exact);
                     Ok(Source::Index(IndexedIds::new(store, most)))
                 }
+                None if self.shallow => {
+                    let found = shallow::every_checkpoint(store).await?;
+                    Ok(Source::Named(shallow::newest_first(found, &self.options)))
+                }
                 None => Ok(Source::Registries(store.all_heads().await?)),
             };
         };
+        if self.shallow {
+            let found = shallow::checkpoints(store, config).await?;
+            return Ok(Source::Named(shallow::newest_first(found, &self.options)));
+        }
         let thread = &config.thread_id;
         let namespaces = match (&config.checkpoint_ns, &config.checkpoint_id) {
             (Some(namespace), _) => vec![namespace.clone()],
@@ -180,10 +213,16 @@ impl Lister {
         steps.extend(write_steps(store, &page, &keys));
         let mut replies = store.flight("list", steps).await?.into_iter();
         let documents: Vec<_> = replies.by_ref().take(page.len()).collect();
-        let mut writes = Vec::with_capacity(page.len());
+        let mut registered = Vec::with_capacity(page.len());
         for reply in replies {
-            writes.extend(reply?.into_array());
+            registered.extend(reply?.into_array());
         }
+        let mut registered = registered.into_iter().map(Reply::into_array);
+        let writes = page.iter().zip(&keys).map(|(one, keys)| {
+            let registries = keys.write_registries_of(&one.checkpoint_id).len();
+            registered.by_ref().take(registries).flatten().collect()
+        });
+        let writes: Vec<Vec<Reply>> = writes.collect();
         let mut tuples = VecDeque::with_capacity(page.len());
         for (((one, keys), document), writes) in page.iter().zip(&keys).zip(documents).zip(writes) {
             let Some(document) = document?.into_bytes() else {
@@ -195,10 +234,7 @@ impl Lister {
                 continue;
             };
             if read.identity == *one && self.options.filter.matches(&read.metadata) {
-                let writes = writes
-                    .into_array()
-                    .into_iter()
-                    .filter_map(Reply::into_bytes);
+                let writes = writes.into_iter().filter_map(Reply::into_bytes);
                 tuples.push_back(read.with_writes(parse_writes(one, writes)?));
             }
         }
@@ -236,11 +272,11 @@ fn write_steps(store: &Store, page: &[Identity], keys: &[NamespaceKeys]) -> Vec<
     let both: Vec<_> = page
         .iter()
         .zip(keys)
-        .map(|(one, keys)| {
-            (
-                keys.write_registry(&one.checkpoint_id),
-                keys.writes_of(&one.checkpoint_id),
-            )
+        .flat_map(|(one, keys)| {
+            let id = &one.checkpoint_id;
+            keys.write_registries_of(id)
+                .into_iter()
+                .map(|registry| (registry, keys.writes_of(id)))
         })
         .collect();
     let size = if store.driver.is_cluster() {

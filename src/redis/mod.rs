@@ -6,6 +6,7 @@
 mod builder;
 mod config;
 mod delete;
+mod doctor;
 mod document;
 mod driver;
 mod error;
@@ -15,6 +16,7 @@ mod list;
 mod maintain;
 mod read;
 mod scripts;
+mod shallow;
 mod slots;
 mod store;
 mod threads;
@@ -28,6 +30,8 @@ use async_trait::async_trait;
 
 pub use builder::RedisSaverBuilder;
 pub use config::ConfigKey;
+pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
+pub use shallow::ShallowRedisSaver;
 
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,

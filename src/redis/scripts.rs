@@ -46,6 +46,16 @@ scripts! {
     HISTORY = "history";
     /// Changes the TTL of checkpoints with their writes.
     TTL = "ttl";
+    /// Stores the one checkpoint of a namespace in shallow mode.
+    SHALLOW_PUT = "shallow_put";
+    /// Stores the writes of a task in shallow mode.
+    SHALLOW_PUT_WRITES = "shallow_put_writes";
+    /// Reads the checkpoint of a namespace in shallow mode.
+    SHALLOW_READ = "shallow_read";
+    /// Removes the checkpoint of a namespace in shallow mode.
+    SHALLOW_REMOVE = "shallow_remove";
+    /// Changes the TTL of a namespace in shallow mode.
+    SHALLOW_TTL = "shallow_ttl";
     /// Looks at one write.
     DOCTOR_WRITE = "doctor_write";
     /// Looks at the members of a registry of writes.

@@ -9,6 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::driver::Command;
 use super::index::{Indexed, Rows};
+use super::shallow::list as shallow;
 use super::store::Store;
 use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
@@ -16,8 +17,18 @@ use crate::saver::{SaverStream, ThreadSummary};
 
 /// Streams the threads whose ids start with a prefix.
 pub(crate) fn threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
+    stream_of(store, prefix, false)
+}
+
+/// Streams the threads of shallow mode.
+pub(crate) fn shallow_threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
+    stream_of(store, prefix, true)
+}
+
+fn stream_of(store: Arc<Store>, prefix: &str, shallow: bool) -> SaverStream<ThreadSummary> {
     let walk = Walk {
         store,
+        shallow,
         prefix: prefix.to_owned(),
         source: None,
     };
@@ -29,6 +40,7 @@ pub(crate) fn threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSumm
 
 struct Walk {
     store: Arc<Store>,
+    shallow: bool,
     prefix: String,
     source: Option<Source>,
 }
@@ -47,8 +59,13 @@ impl Walk {
             if !thread.as_str().starts_with(&self.prefix) {
                 continue;
             }
-            if let Some(summary) = self.store.summary(thread).await? {
-                return Ok(Some(summary));
+            let summary = if self.shallow {
+                shallow::summary(&self.store, thread).await?
+            } else {
+                self.store.summary(thread).await?
+            };
+            if summary.is_some() {
+                return Ok(summary);
             }
         }
     }
@@ -57,8 +74,13 @@ impl Walk {
         if self.store.search().await?.is_some() {
             return Ok(Source::Index(self.store.indexed_threads(), VecDeque::new()));
         }
-        let found = self.store.every_checkpoint().await?;
-        let threads: BTreeSet<_> = found.into_iter().map(|one| one.thread_id).collect();
+        let threads: BTreeSet<_> = if self.shallow {
+            let found = shallow::every_checkpoint(&self.store).await?;
+            found.into_iter().map(|one| one.thread_id).collect()
+        } else {
+            let found = self.store.every_checkpoint().await?;
+            found.into_iter().map(|one| one.thread_id).collect()
+        };
         Ok(Source::Scanned(threads.into_iter().collect()))
     }
 

@@ -99,10 +99,29 @@ impl Store {
         if writes.is_empty() {
             return Ok(());
         }
+        let keys = self.keys(&identity.thread_id, &identity.namespace);
+        let (replace, documents) = self.documents_of(writes, task_id, |idx, write| {
+            let ChannelWrite { channel, value } = write;
+            let key = keys.write(&identity.checkpoint_id, task_id, idx);
+            let document =
+                write_document(&identity, task_id, &options.task_path, idx, channel, value)?;
+            Ok((key, document))
+        })?;
+        self.put_write_documents(&identity, documents, replace, ttl)
+            .await
+    }
+
+    /// The documents of a call's writes under their keys, as `stored` makes them of an index and
+    /// a write, and whether they replace what is there.
+    pub(crate) fn documents_of(
+        &self,
+        writes: &[ChannelWrite],
+        task_id: &TaskId,
+        stored: impl Fn(i64, &ChannelWrite) -> Result<(Bytes, Bytes)>,
+    ) -> Result<(bool, Vec<(Bytes, Bytes)>)> {
         let replace = writes
             .iter()
             .all(|write| special_index(&write.channel).is_some());
-        let keys = self.keys(&identity.thread_id, &identity.namespace);
         // Of two writes of one call with one index, the later special one replaces the earlier,
         // and the earlier regular one stays.
         let mut documents: IndexMap<i64, (Bytes, Bytes)> = IndexMap::with_capacity(writes.len());
@@ -111,16 +130,12 @@ impl Store {
             if !replace && documents.contains_key(&idx) {
                 continue;
             }
-            let ChannelWrite { channel, value } = write;
-            let document =
-                write_document(&identity, task_id, &options.task_path, idx, channel, value)?;
-            let what = || format!("the write of task {task_id} to channel `{channel}`");
+            let (key, document) = stored(idx, write)?;
+            let what = || format!("the write of task {task_id} to channel `{}`", write.channel);
             self.check_size(what, document.len())?;
-            let key = keys.write(&identity.checkpoint_id, task_id, idx);
             documents.insert(idx, (key, document));
         }
-        self.put_write_documents(&identity, documents.into_values(), replace, ttl)
-            .await
+        Ok((replace, documents.into_values().collect()))
     }
 
     /// Stores the documents of writes under their keys.
@@ -156,7 +171,7 @@ impl Store {
 }
 
 /// The metadata of a checkpoint: the call's own, joined by the config's and its run.
-fn metadata_of(
+pub(crate) fn metadata_of(
     config: &CheckpointConfig,
     metadata: &CheckpointMetadata,
 ) -> Result<CheckpointMetadata> {
@@ -169,7 +184,8 @@ fn metadata_of(
     }
 }
 
-fn expected(parent: &ExpectedParent) -> Bytes {
+/// What must be the newest, as an argument.
+pub(crate) fn expected(parent: &ExpectedParent) -> Bytes {
     match parent {
         ExpectedParent::Any => Bytes::new(),
         ExpectedParent::None => Bytes::from_static(b"-"),

@@ -238,7 +238,11 @@ impl fmt::Display for DoctorReport {
         }
         let fixed = self.findings.iter().filter(|finding| finding.fixed).count();
         match found {
-            0 => write!(formatter, "{} keys looked at, nothing is wrong", self.examined),
+            0 => write!(
+                formatter,
+                "{} keys looked at, nothing is wrong",
+                self.examined
+            ),
             _ => write!(
                 formatter,
                 "{} keys looked at, {found} findings, {fixed} fixed",

@@ -1,0 +1,266 @@
+"""Savers side by side: this package and langgraph-checkpoint-redis, in turn, on one Redis.
+
+Run ``python benches/compare.py [redis-url]``; the default is ``REDIS_URL``. All work goes under
+prefixes of its own, which are removed at the end. A number is the median of several rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import platform
+import random
+import statistics
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import redis
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.redis.aio import AsyncRedisSaver as PythonSaver
+from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
+
+from langgraph_checkpoint_redis_rs import AsyncRedisSaver as RustSaver
+
+Saver = BaseCheckpointSaver[Any]
+
+
+def document(size: int) -> dict[str, Any]:
+    """Channel values of about ``size`` bytes of JSON."""
+    rng = random.Random(size)
+    rows: list[Any] = []
+    length = 0
+    while length < size:
+        row = {
+            "id": rng.randrange(10**9),
+            "title": " ".join(rng.choices(["alpha", "beta", "gamma", "delta"], k=6)),
+            "score": rng.random(),
+            "tags": rng.choices(["red", "green", "blue"], k=3),
+        }
+        rows.append(row)
+        length += len(repr(row))
+    return {"rows": rows, "step": 1}
+
+
+def messages(count: int) -> dict[str, Any]:
+    """A conversation."""
+    turns = (
+        (HumanMessage(f"What about {n}? " * 5, id=f"h{n}"), AIMessage("So. " * 30, id=f"a{n}"))
+        for n in range(count // 2)
+    )
+    return {"messages": [message for turn in turns for message in turn]}
+
+
+def checkpoint(values: dict[str, Any]) -> Any:
+    """A checkpoint as LangGraph makes them."""
+    made = empty_checkpoint()
+    version = f"{1:032}.{0.5:016}"
+    made["id"] = str(uuid6(clock_seq=1))
+    made["channel_values"] = values
+    made["channel_versions"] = dict.fromkeys(values, version)
+    made["versions_seen"] = {"agent": dict.fromkeys(values, version)}
+    return made
+
+
+def config(thread: str) -> Any:
+    """What names a thread."""
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+
+
+METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
+
+Work = Callable[[Saver, str], Awaitable[None]]
+
+
+def put(values: dict[str, Any]) -> Work:
+    """Put one checkpoint."""
+
+    async def work(saver: Saver, thread: str) -> None:
+        made = checkpoint(values)
+        await saver.aput(config(thread), made, METADATA, made["channel_versions"])
+
+    return work
+
+
+def get(values: dict[str, Any]) -> Work:
+    """Read the newest checkpoint."""
+
+    async def work(saver: Saver, thread: str) -> None:
+        found = await saver.aget_tuple(config(f"read-{thread}"))
+        assert found is not None and found.checkpoint["channel_values"].keys() == values.keys()
+
+    return work
+
+
+def put_writes(values: dict[str, Any]) -> Work:
+    """Put five writes of a task."""
+    identity = str(uuid6(clock_seq=2))
+    writes = [(f"channel{n}", {"n": n, "text": "x" * 100}) for n in range(5)]
+
+    async def work(saver: Saver, thread: str) -> None:
+        place = config(thread)
+        place["configurable"]["checkpoint_id"] = identity
+        await saver.aput_writes(place, writes, str(uuid.uuid4()))
+
+    return work
+
+
+def list_ten(values: dict[str, Any]) -> Work:
+    """List the newest ten checkpoints."""
+
+    async def work(saver: Saver, thread: str) -> None:
+        found = [found async for found in saver.alist(config(f"read-{thread}"), limit=10)]
+        assert len(found) == 10
+
+    return work
+
+
+async def rate(saver: Saver, work: Work, mark: str, callers: int, calls: int) -> float:
+    """How many calls a second there are."""
+
+    async def caller(number: int) -> None:
+        for _ in range(calls // callers):
+            await work(saver, f"{mark}-{number}")
+
+    start = time.perf_counter()
+    await asyncio.gather(*(caller(number) for number in range(callers)))
+    return calls // callers * callers / (time.perf_counter() - start)
+
+
+class State(TypedDict):
+    """The state of the graph that is run."""
+
+    count: int
+    notes: list[str]
+
+
+def graph(saver: Saver | None) -> Any:
+    """A graph of ten super-steps."""
+    builder = StateGraph(State)
+
+    def node(state: State) -> Any:
+        return {"count": state["count"] + 1, "notes": [*state["notes"], "a note " * 5]}
+
+    builder.add_node("work", node)
+    builder.add_edge(START, "work")
+    builder.add_conditional_edges("work", lambda state: END if state["count"] >= 10 else "work")
+    return builder.compile(checkpointer=saver)
+
+
+async def run_graph(compiled: Any, mark: str, runs: int) -> float:
+    """Milliseconds a run."""
+    start = time.perf_counter()
+    for _ in range(runs):
+        place = {"configurable": {"thread_id": f"{mark}-{uuid.uuid4().hex}"}, "recursion_limit": 50}
+        await compiled.ainvoke({"count": 0, "notes": []}, place)
+    return (time.perf_counter() - start) / runs * 1000
+
+
+@contextlib.asynccontextmanager
+async def savers(url: str, mark: str) -> AsyncIterator[dict[str, Saver]]:
+    """Both savers; every key has the mark in it, and is removed afterwards."""
+    prefixes = [f"{mark}r", f"{mark}rw", f"{mark}p", f"{mark}pw"]
+    try:
+        async with (
+            RustSaver.from_conn_string(
+                url, checkpoint_prefix=prefixes[0], checkpoint_write_prefix=prefixes[1]
+            ) as rust,
+            PythonSaver.from_conn_string(
+                url, checkpoint_prefix=prefixes[2], checkpoint_write_prefix=prefixes[3]
+            ) as python,
+        ):
+            yield {"rust": rust, "python": python}
+    finally:
+        with redis.Redis.from_url(url) as client:
+            for prefix in prefixes:
+                with contextlib.suppress(redis.ResponseError):
+                    client.execute_command("FT.DROPINDEX", prefix)
+            keys = list(client.scan_iter(f"*{mark}*", count=1000))
+            for start in range(0, len(keys), 1000):
+                client.delete(*keys[start : start + 1000])
+
+
+async def compare(url: str, rounds: int, callers: list[int]) -> None:
+    """Print the table."""
+    works: dict[str, tuple[Callable[[dict[str, Any]], Work], int]] = {
+        "aput": (put, 1000),
+        "aget_tuple newest": (get, 1000),
+        "aput_writes(5)": (put_writes, 600),
+        "alist(limit=10)": (list_ten, 150),
+    }
+    documents = {"1 KB": document(1000), "20 KB": document(20_000), "40 messages": messages(40)}
+    with redis.Redis.from_url(url) as client:
+        version = client.info("server")["redis_version"]
+    print(
+        f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, ",
+        end="",
+    )
+    print(f"Redis {version}; medians of {rounds} rounds, calls a second")
+    print(
+        f"{'operation':<18} {'document':<12} {'callers':>7} {'rust':>9} {'python':>9} {'ratio':>7}"
+    )
+    mark = f"bench{uuid.uuid4().hex[:8]}"
+    async with savers(url, mark) as both:
+        for size, values in documents.items():
+            for saver in both.values():
+                for number in range(max(callers)):
+                    await saver.adelete_thread(f"read-{mark}-{number}")
+                    for _ in range(10):
+                        made = checkpoint(values)
+                        await saver.aput(
+                            config(f"read-{mark}-{number}"),
+                            made,
+                            METADATA,
+                            made["channel_versions"],
+                        )
+            for name, (work, calls) in works.items():
+                if name == "aput_writes(5)" and size != "1 KB":
+                    continue
+                for count in callers:
+                    rates: dict[str, list[float]] = {key: [] for key in both}
+                    for _ in range(rounds):
+                        for key, saver in both.items():
+                            some = max(count, calls if key == "rust" else calls // 4)
+                            rates[key].append(await rate(saver, work(values), mark, count, some))
+                    rust, python = (statistics.median(rates[key]) for key in both)
+                    print(
+                        f"{name:<18} {size:<12} {count:>7} {rust:>9,.0f} {python:>9,.0f} "
+                        f"{rust / python:>6.1f}x",
+                        flush=True,
+                    )
+        graphs: dict[str, Any] = {"no saver": graph(None), "InMemorySaver": graph(InMemorySaver())}
+        graphs |= {key: graph(saver) for key, saver in both.items()}
+        times: dict[str, list[float]] = {key: [] for key in graphs}
+        for compiled in graphs.values():
+            await run_graph(compiled, mark, 5)
+        for _ in range(rounds):
+            for key, compiled in graphs.items():
+                times[key].append(await run_graph(compiled, mark, 20))
+        memory = statistics.median(times["InMemorySaver"])
+        print("\na graph of 10 super-steps, ms a run (times InMemorySaver)")
+        for key, found in times.items():
+            median = statistics.median(found)
+            print(f"{key:<18} {median:>7.1f} {median / memory:>6.2f}x")
+
+
+def main() -> None:
+    """Read the arguments and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", default=os.environ.get("REDIS_URL"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--callers", type=int, nargs="+", default=[1, 16])
+    arguments = parser.parse_args()
+    if not arguments.url:
+        parser.error("give the URL of a Redis, or set REDIS_URL")
+    asyncio.run(compare(arguments.url, arguments.rounds, arguments.callers))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A Redis for the tests, and savers on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from langgraph_checkpoint_redis_rs import AsyncRedisSaver, RedisSaver
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """``REDIS_URL``, or a server that lives as long as the tests."""
+    given = os.environ.get("REDIS_URL")
+    if given:
+        yield given
+        return
+    command = ["cargo", "run", "--quiet", "--package", "redis-modules", "--", "up", "standalone"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            if not url:
+                pytest.exit("no Redis: set REDIS_URL, or mend `cargo run -p redis-modules`", 1)
+            yield url
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    """A plain client, to look at what is stored."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def thread(redis_url: str) -> Iterator[str]:
+    """The id of a thread that no one else has, gone after the test."""
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    with RedisSaver(redis_url) as saver:
+        for summary in list(saver.threads(name)):
+            saver.delete_thread(summary.thread_id)
+
+
+@pytest.fixture
+def config(thread: str) -> Any:
+    """The config of that thread's root."""
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+
+
+@pytest.fixture
+def prefixes(redis_url: str) -> Iterator[dict[str, str]]:
+    """Prefixes that no one else has, all of which is gone after the test."""
+    mark = f"test{uuid.uuid4().hex[:12]}"
+    names = {"checkpoint_prefix": f"{mark}c", "checkpoint_write_prefix": f"{mark}w"}
+    yield names
+    with redis.Redis.from_url(redis_url) as client:
+        for name in names.values():
+            with contextlib.suppress(redis.ResponseError):
+                client.execute_command("FT.DROPINDEX", name)
+        for key in client.scan_iter(f"*{mark}*", count=1000):
+            client.delete(key)
+
+
+@pytest.fixture
+def saver(redis_url: str) -> Iterator[RedisSaver]:
+    """The blocking saver."""
+    with RedisSaver(redis_url) as saver:
+        yield saver
+
+
+@pytest.fixture
+async def asaver(redis_url: str) -> AsyncIterator[AsyncRedisSaver]:
+    """The async saver."""
+    async with AsyncRedisSaver.from_conn_string(redis_url) as saver:
+        yield saver
+
+
+@pytest.fixture
+def python_process(redis_url: str) -> Callable[..., subprocess.Popen[str]]:
+    """Starts Python on a script, with the URL as its first argument."""
+
+    def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", script, redis_url, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=pathlib.Path(__file__).parent,
+        )
+
+    return start

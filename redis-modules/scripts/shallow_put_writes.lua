@@ -1,0 +1,54 @@
+-- Stores the writes of a task in shallow mode, all together, unless their checkpoint is older than
+-- the one that is there: then they were consumed.
+--
+-- KEYS  1 document  2 registry of writes  3 set of namespaces  4… keys of the writes
+-- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
+--       5 checkpoint id  6 TTL in ms, 0 for none  7 'replace' or 'keep' a write that is there
+--       8… documents of the writes (JSON)
+-- Returns how many were stored.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key.
+-- Twice: what is there is kept, or replaced by the same.
+local document, registry, namespaces = unpack(KEYS)
+local thread, namespace, stored, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+local ttl, replace = tonumber(ARGV[6]), ARGV[7] == 'replace'
+local keys = {}
+for i = 4, #KEYS do
+  keys[i - 3] = KEYS[i]
+end
+
+local wrong = check_type(document, 'ReJSON-RL') or check_type(registry, 'zset')
+  or check_type(namespaces, 'set')
+for _, key in ipairs(keys) do
+  wrong = wrong or check_type(key, 'ReJSON-RL')
+end
+if wrong then
+  return wrong
+end
+local found = names_of({ document })[1]
+if found and (found[1] ~= thread or found[2] ~= namespace or type(found[3]) ~= 'string') then
+  return redis.error_reply('LGFOREIGN ' .. document)
+end
+if found and less(id, found[3]) then
+  return 0
+end
+for i, names in ipairs(names_of(keys)) do
+  if names and (names[1] ~= thread or names[2] ~= namespace or names[3] ~= id) then
+    return redis.error_reply('LGFOREIGN ' .. keys[i])
+  end
+end
+
+if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+  ttl = 0
+end
+local had_registry = redis.call('EXISTS', registry) == 1
+local had_namespaces = redis.call('EXISTS', namespaces) == 1
+local count = 0
+for i, key in ipairs(keys) do
+  if store_write(registry, i - 1, key, ARGV[7 + i], replace, ttl) then
+    count = count + 1
+  end
+end
+expire_shared(registry, ttl, not had_registry)
+redis.call('SADD', namespaces, stored)
+expire_shared(namespaces, ttl, not had_namespaces)
+return count

@@ -1,0 +1,49 @@
+-- Removes the checkpoint of a namespace in shallow mode with its writes.
+--
+-- KEYS  1 document  2 registry of writes  3 set of namespaces  4 further registry of writes, if any
+-- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
+--       5 id, '' for whatever is there and the writes of all checkpoints
+--       6 run that must have made it, '' for any  7 about how many writes at most
+-- Returns { how many documents were removed, how many writes were removed, 1 if writes are left }.
+-- Errors  LGWRONGTYPE key.
+-- Twice: what is gone stays gone.
+local document, registry, namespaces, shared = unpack(KEYS)
+local thread, namespace, stored, prefix, id, run = unpack(ARGV)
+local most = tonumber(ARGV[7])
+
+local wrong = check_type(document, 'ReJSON-RL') or check_type(registry, 'zset')
+  or check_type(namespaces, 'set') or (shared and check_type(shared, 'zset'))
+if wrong then
+  return wrong
+end
+local found = names_of({ document })[1]
+local is_own = found and found[1] == thread and found[2] == namespace
+if id ~= '' then
+  is_own = is_own and found[3] == id
+  if is_own and run ~= '' then
+    is_own = cjson.decode(redis.call('JSON.GET', document, '$.run_id'))[1] == run
+  end
+  if not is_own then
+    return { 0, 0, 0 }
+  end
+end
+
+local removed, left = 0, 0
+for _, writes in ipairs({ registry, shared }) do
+  local own, gone = own_writes(writes, prefix, thread, namespace, most, function(of)
+    return id == '' or of == id
+  end)
+  remove_writes(writes, own, gone)
+  removed = removed + #own
+  if #own + #gone >= most then
+    left = 1
+  end
+end
+if left == 1 then
+  return { 0, removed, left }
+end
+local documents = is_own and redis.call('UNLINK', document) or 0
+if id == '' or redis.call('EXISTS', registry) == 0 then
+  redis.call('SREM', namespaces, stored)
+end
+return { documents, removed, left }

@@ -1,0 +1,135 @@
+//! What keeps threads of shallow mode in order: deleting, copying, TTLs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::delete::Counter;
+use super::super::maintain::TtlVerb;
+use super::super::read::identity;
+use super::super::store::Store;
+use super::list::{every_checkpoint, known_namespaces, places};
+use super::place::Place;
+use crate::checkpoint::PendingWrite;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, RunId, ThreadId};
+use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
+
+/// Deletes all of a thread, also what a full saver under the same prefix has of it.
+pub(super) async fn delete_thread(
+    store: &Store,
+    thread: &ThreadId,
+    options: &DeleteOptions,
+) -> Result<()> {
+    let mut counter = Counter::new(options.progress.clone());
+    loop {
+        let before = counter.done();
+        for place in places(store, thread).await? {
+            let (documents, writes) = place.remove(store, None).await?;
+            counter.add(documents, writes);
+        }
+        // The rest is what only the index knows, and the set of namespaces.
+        let rest = DeleteOptions {
+            progress: counter.onward(),
+        };
+        store.delete_thread(thread, &rest).await?;
+        // What another writer added meanwhile is found by the next round.
+        if counter.done() == before {
+            return Ok(());
+        }
+    }
+}
+
+/// Deletes the checkpoints that runs made.
+pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<()> {
+    for run in run_ids {
+        let candidates = match store.search().await? {
+            Some(_) => {
+                let found = store.indexed_run(run.as_str()).await?.into_iter();
+                found
+                    .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                    .collect()
+            }
+            None => every_checkpoint(store).await?,
+        };
+        for one in candidates {
+            let place = Place::new(store, &one.thread_id, &one.namespace);
+            place.remove(store, Some((&one.checkpoint_id, run))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies all of a thread.
+pub(super) async fn copy_thread(
+    store: &Store,
+    source: &ThreadId,
+    target: &ThreadId,
+    options: &CopyOptions,
+) -> Result<()> {
+    if source == target {
+        return Err(Error::invalid(
+            "target_thread_id",
+            "it is the source as well",
+        ));
+    }
+    let ttl = options.ttl.resolve(store.settings.ttl.default)?;
+    if options.existing == ExistingTarget::Error
+        && !known_namespaces(store, target).await?.is_empty()
+    {
+        return Err(Error::Conflict {
+            what: format!("the copy of thread {source}"),
+            reason: format!("thread {target} exists already"),
+        });
+    }
+    let mut counter = Counter::new(options.progress.clone());
+    for place in places(store, source).await? {
+        let found = place.everything(store).await?;
+        let to = place.of_thread(store, target);
+        for (id, write) in &found.waiting {
+            copy_writes(store, &to, id, std::slice::from_ref(write), ttl).await?;
+            counter.add(0, 1);
+        }
+        if let Some(tuple) = found.tuple {
+            let (checkpoint, writes) = (&tuple.checkpoint, &tuple.pending_writes);
+            copy_writes(store, &to, checkpoint.id(), writes, ttl).await?;
+            to.put(store, checkpoint, &tuple.metadata, ttl, Bytes::new())
+                .await?;
+            counter.add(1, writes.len() as u64);
+        }
+    }
+    Ok(())
+}
+
+async fn copy_writes(
+    store: &Store,
+    to: &Place,
+    id: &CheckpointId,
+    writes: &[PendingWrite],
+    ttl: Option<Duration>,
+) -> Result<()> {
+    let stored = writes.iter().map(|write| to.stored(id, write));
+    let stored = stored.collect::<Result<Vec<_>>>()?;
+    if stored.is_empty() {
+        return Ok(());
+    }
+    to.put_write_documents(store, id, stored, true, ttl).await
+}
+
+/// Gives all keys of a thread another TTL.
+pub(super) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
+    let default = store.settings.ttl.default;
+    let (name, ttl) = match verb {
+        TtlVerb::Pin => ("pin", None),
+        TtlVerb::Unpin => ("unpin", default),
+        _ => ("touch", default),
+    };
+    if name == "touch" && ttl.is_none() {
+        return Ok(false);
+    }
+    let mut found = false;
+    for place in places(store, thread).await? {
+        found |= place.change_ttl(store, ttl, name).await?;
+    }
+    Ok(found && (name == "pin" || ttl.is_some()))
+}

@@ -1,0 +1,170 @@
+//! Shallow mode: only the newest checkpoint of each thread and namespace is kept, in the format
+//! of the Python package's shallow savers.
+
+pub(super) mod list;
+mod maintain;
+mod place;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::list::list_shallow;
+use super::maintain::TtlVerb;
+use super::store::Store;
+use super::threads::shallow_threads;
+use super::{RedisSaver, RedisSaverBuilder};
+use crate::checkpoint::{
+    ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
+};
+use crate::config::CheckpointConfig;
+use crate::error::Result;
+use crate::id::{RunId, TaskId, ThreadId};
+use crate::options::{
+    CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy, PutOptions,
+    PutWritesOptions,
+};
+use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
+
+/// Keeps only the newest checkpoint of each thread and namespace in Redis, in the format of the
+/// shallow savers of Python's langgraph-checkpoint-redis 0.5.
+///
+/// Pending writes, open interrupts among them, stay until they are consumed: putting a checkpoint
+/// removes those of older ones in the same step. An older checkpoint than the one that is there
+/// changes nothing, nor do its writes. There are no parents, so delta channels, which need their
+/// ancestors, are refused: keep such threads in a [`RedisSaver`]. Every `put`, `put_writes` and
+/// `get_tuple` is one round trip. Where the TTL policy names a scope, each namespace is kept by
+/// itself.
+///
+/// Give it prefixes of its own: a [`RedisSaver`] under the same ones does not see what it keeps.
+///
+/// ```no_run
+/// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
+///
+/// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+/// let saver = RedisSaver::builder()
+///     .url("redis://localhost:6379")
+///     .prefix("newest")
+///     .build_shallow()
+///     .await?;
+/// saver.setup().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ShallowRedisSaver(Arc<Store>);
+
+impl ShallowRedisSaver {
+    /// A builder, for everything that can be set; it ends with
+    /// [`build_shallow`](RedisSaverBuilder::build_shallow).
+    pub fn builder() -> RedisSaverBuilder {
+        RedisSaver::builder()
+    }
+
+    pub(super) fn over(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+
+    /// Waits for the calls in flight and closes the connections; later calls fail.
+    pub async fn close(&self) {
+        self.0.driver.close().await;
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CheckpointSaver for ShallowRedisSaver {
+    async fn setup(&self) -> Result<()> {
+        self.0.check_commands().await?;
+        self.0.create_indexes().await
+    }
+
+    async fn put(
+        &self,
+        config: &CheckpointConfig,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        options: &PutOptions,
+    ) -> Result<CheckpointConfig> {
+        place::put(&self.0, config, checkpoint, metadata, options).await
+    }
+
+    async fn put_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[ChannelWrite],
+        task_id: &TaskId,
+        options: &PutWritesOptions,
+    ) -> Result<()> {
+        place::put_writes(&self.0, config, writes, task_id, options).await
+    }
+
+    async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
+        place::get_tuple(&self.0, config).await
+    }
+
+    fn list(
+        &self,
+        config: Option<&CheckpointConfig>,
+        options: ListOptions,
+    ) -> SaverStream<CheckpointTuple> {
+        list_shallow(Arc::clone(&self.0), config, options)
+    }
+
+    async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
+        maintain::delete_thread(&self.0, thread_id, options).await
+    }
+
+    async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
+        maintain::delete_for_runs(&self.0, run_ids).await
+    }
+
+    async fn copy_thread(
+        &self,
+        source: &ThreadId,
+        target: &ThreadId,
+        options: &CopyOptions,
+    ) -> Result<()> {
+        maintain::copy_thread(&self.0, source, target, options).await
+    }
+
+    async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
+        options.strategy.check()?;
+        // Every other strategy keeps the newest checkpoint, and there is none else.
+        if options.strategy == PruneStrategy::Delete {
+            let mut delete = DeleteOptions::default();
+            delete.progress.clone_from(&options.progress);
+            for thread in thread_ids {
+                maintain::delete_thread(&self.0, thread, &delete).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delta_channel_history(
+        &self,
+        _config: &CheckpointConfig,
+        channels: &[String],
+    ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
+        // There are no ancestors, so there is nothing to tell of them.
+        let nothing = |channel: &String| (channel.clone(), DeltaChannelHistory::default());
+        Ok(channels.iter().map(nothing).collect())
+    }
+
+    fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
+        shallow_threads(Arc::clone(&self.0), prefix)
+    }
+
+    async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {
+        maintain::change_ttl(&self.0, thread_id, TtlVerb::Touch).await
+    }
+
+    async fn pin(&self, thread_id: &ThreadId) -> Result<bool> {
+        maintain::change_ttl(&self.0, thread_id, TtlVerb::Pin).await
+    }
+
+    async fn unpin(&self, thread_id: &ThreadId) -> Result<bool> {
+        maintain::change_ttl(&self.0, thread_id, TtlVerb::Unpin).await
+    }
+}

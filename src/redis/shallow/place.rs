@@ -1,0 +1,318 @@
+//! One namespace of a thread in shallow mode: a document and the writes made since, each call
+//! one script.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::document::{
+    Identity, ReadCheckpoint, checkpoint_of_write, parse_write, shallow_document,
+    shallow_write_document,
+};
+use super::super::driver::{Reply, number};
+use super::super::keys::ShallowKeys;
+use super::super::read::{identity, parse_writes};
+use super::super::scripts::{self, Script, ScriptCall};
+use super::super::store::{Store, milliseconds};
+use super::super::write::{expected, metadata_of, text};
+use crate::checkpoint::{
+    ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite,
+};
+use crate::codec::RawObject;
+use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
+use crate::options::{PutOptions, PutWritesOptions};
+
+/// About how many writes are removed at once.
+const SLICE: usize = 1_000;
+
+/// Stores a checkpoint.
+pub(super) async fn put(
+    store: &Store,
+    config: &CheckpointConfig,
+    checkpoint: &Checkpoint,
+    metadata: &CheckpointMetadata,
+    options: &PutOptions,
+) -> Result<CheckpointConfig> {
+    let ttl = options.ttl.resolve(store.settings.ttl.default)?;
+    let metadata = metadata_of(config, metadata)?;
+    refuse_delta_channels(&metadata)?;
+    let place = Place::new(store, &config.thread_id, &config.namespace());
+    let expected = expected(&options.expected_parent);
+    place
+        .put(store, checkpoint, &metadata, ttl, expected)
+        .await?;
+    Ok(place.identity(checkpoint.id()).config())
+}
+
+/// Stores the writes of a task.
+pub(super) async fn put_writes(
+    store: &Store,
+    config: &CheckpointConfig,
+    writes: &[ChannelWrite],
+    task_id: &TaskId,
+    options: &PutWritesOptions,
+) -> Result<()> {
+    let ttl = options.ttl.resolve(store.settings.ttl.default)?;
+    let id = config.required_checkpoint()?;
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let place = Place::new(store, &config.thread_id, &config.namespace());
+    let (replace, documents) = store.documents_of(writes, task_id, |idx, write| {
+        let write = PendingWrite {
+            task_id: task_id.clone(),
+            task_path: options.task_path.clone(),
+            idx,
+            channel: write.channel.clone(),
+            value: write.value.clone(),
+        };
+        place.stored(id, &write)
+    })?;
+    place
+        .put_write_documents(store, id, documents, replace, ttl)
+        .await
+}
+
+/// Reads the checkpoint of a namespace, if it is the one that the config names.
+pub(super) async fn get_tuple(
+    store: &Store,
+    config: &CheckpointConfig,
+) -> Result<Option<CheckpointTuple>> {
+    let place = Place::new(store, &config.thread_id, &config.namespace());
+    let policy = store.settings.ttl;
+    let refresh = policy.default.filter(|_| policy.refresh_on_read);
+    let call = place.read(config.checkpoint_id.as_ref(), refresh);
+    place.tuple(store.script("get_tuple", call).await?)
+}
+
+/// Refuses metadata that names delta channels: their values are made of what ancestors wrote.
+fn refuse_delta_channels(metadata: &CheckpointMetadata) -> Result<()> {
+    let field = "counters_since_delta_snapshot";
+    let counters = metadata.fields().get(field);
+    let counters = counters.and_then(|counters| RawObject::parse(counters.bytes().clone()).ok());
+    let channels: Vec<_> = counters
+        .iter()
+        .flat_map(RawObject::iter)
+        .map(|(channel, _)| format!("`{channel}`"))
+        .collect();
+    if channels.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("metadata.{field}"),
+        format!(
+            "it names delta channels ({}), which need the checkpoint's ancestors, and a shallow saver keeps none: use the full saver",
+            channels.join(", ")
+        ),
+    ))
+}
+
+/// One namespace of a thread.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    thread_id: ThreadId,
+    namespace: CheckpointNamespace,
+    pub(super) keys: ShallowKeys,
+}
+
+/// What was found in a place, for a copy.
+pub(super) struct Everything {
+    pub(super) tuple: Option<CheckpointTuple>,
+    /// The writes that are not the tuple's, by the checkpoint that they wait for.
+    pub(super) waiting: Vec<(CheckpointId, PendingWrite)>,
+}
+
+impl Place {
+    pub(super) fn new(store: &Store, thread: &ThreadId, namespace: &CheckpointNamespace) -> Self {
+        Self {
+            keys: store.keyspace.thread(thread).shallow(namespace),
+            thread_id: thread.clone(),
+            namespace: namespace.clone(),
+        }
+    }
+
+    fn identity(&self, id: &CheckpointId) -> Identity {
+        identity(&self.thread_id, &self.namespace, id)
+    }
+
+    /// The call of a script whose first keys and arguments are those of all scripts here.
+    fn call(&self, script: &'static Script, args: impl IntoIterator<Item = Bytes>) -> ScriptCall {
+        self.call_on(self.keys.shared_registry.clone(), script, args)
+    }
+
+    /// The same with other keys at the end.
+    fn call_on(
+        &self,
+        more_keys: impl IntoIterator<Item = Bytes>,
+        script: &'static Script,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> ScriptCall {
+        let keys = &self.keys;
+        let own_keys = [&keys.document, &keys.registry, &keys.namespaces].map(Bytes::clone);
+        let own_args = [
+            text(self.thread_id.as_str()),
+            text(self.namespace.as_str()),
+            keys.stored.clone(),
+            keys.writes.clone(),
+        ];
+        script.call(
+            own_keys.into_iter().chain(more_keys).collect(),
+            own_args.into_iter().chain(args).collect(),
+        )
+    }
+
+    /// The same namespace of another thread.
+    pub(super) fn of_thread(&self, store: &Store, thread: &ThreadId) -> Self {
+        Self::new(store, thread, &self.namespace)
+    }
+
+    /// Stores a checkpoint, unless a newer one is there.
+    pub(super) async fn put(
+        &self,
+        store: &Store,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        ttl: Option<Duration>,
+        expected: Bytes,
+    ) -> Result<()> {
+        let id = checkpoint.id();
+        let document = shallow_document(&self.identity(id), checkpoint, metadata);
+        let what = || format!("the checkpoint {id} of thread {}", self.thread_id);
+        store.check_size(what, document.len())?;
+        let args = [document, text(id.as_str()), milliseconds(ttl), expected];
+        store
+            .script("put", self.call(&scripts::SHALLOW_PUT, args))
+            .await?;
+        Ok(())
+    }
+
+    /// The key and the document of a write.
+    pub(super) fn stored(&self, id: &CheckpointId, write: &PendingWrite) -> Result<(Bytes, Bytes)> {
+        let key = self.keys.write(id, &write.task_id, write.idx);
+        Ok((key, shallow_write_document(&self.identity(id), write)?))
+    }
+
+    /// Stores the documents of writes under their keys.
+    pub(super) async fn put_write_documents(
+        &self,
+        store: &Store,
+        id: &CheckpointId,
+        documents: Vec<(Bytes, Bytes)>,
+        replace: bool,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        let mode = Bytes::from_static(if replace { b"replace" } else { b"keep" });
+        let (keys, documents): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
+        let args = [text(id.as_str()), milliseconds(ttl), mode];
+        let args = args.into_iter().chain(documents);
+        let call = self.call_on(keys, &scripts::SHALLOW_PUT_WRITES, args);
+        store.script("put_writes", call).await?;
+        Ok(())
+    }
+
+    /// The call that reads the checkpoint, if it is the one that is named.
+    pub(super) fn read(&self, id: Option<&CheckpointId>, refresh: Option<Duration>) -> ScriptCall {
+        let id = text(id.map_or("", CheckpointId::as_str));
+        let args = [id, milliseconds(refresh), Bytes::new()];
+        self.call(&scripts::SHALLOW_READ, args)
+    }
+
+    /// Makes a tuple of what was read.
+    pub(super) fn tuple(&self, reply: Reply) -> Result<Option<CheckpointTuple>> {
+        let mut parts = parts(reply);
+        let Some(document) = parts.next() else {
+            return Ok(None);
+        };
+        let Some(read) = self.parse(&document)? else {
+            return Ok(None);
+        };
+        let writes = parse_writes(&read.identity, parts)?;
+        Ok(Some(read.with_writes(writes)))
+    }
+
+    fn parse(&self, document: &Bytes) -> Result<Option<ReadCheckpoint>> {
+        let read = ReadCheckpoint::parse(&self.keys.document, document)?;
+        let own =
+            |one: &Identity| one.thread_id == self.thread_id && one.namespace == self.namespace;
+        Ok(read
+            .filter(|read| own(&read.identity))
+            .map(|read| ReadCheckpoint {
+                parent: None,
+                ..read
+            }))
+    }
+
+    /// Reads the checkpoint and all writes, also those that came before their checkpoint.
+    pub(super) async fn everything(&self, store: &Store) -> Result<Everything> {
+        let args = [Bytes::new(), milliseconds(None), Bytes::from_static(b"all")];
+        let call = self.call(&scripts::SHALLOW_READ, args);
+        let mut parts = parts(store.script("copy_thread", call).await?);
+        let document = parts.next().unwrap_or_default();
+        let read = if document.is_empty() {
+            None
+        } else {
+            self.parse(&document)?
+        };
+        let (mut own, mut waiting) = (Vec::new(), Vec::new());
+        for document in parts {
+            let Some(id) = checkpoint_of_write(&document) else {
+                continue;
+            };
+            let Some(write) = parse_write(&self.identity(&id), &document)? else {
+                continue;
+            };
+            match &read {
+                Some(read) if read.identity.checkpoint_id == id => own.push(write),
+                Some(read) if read.identity.checkpoint_id > id => {}
+                _ => waiting.push((id, write)),
+            }
+        }
+        Ok(Everything {
+            tuple: read.map(|read| read.with_writes(own)),
+            waiting,
+        })
+    }
+
+    /// Removes the checkpoint that a run made with its writes, or without a run all there is.
+    /// Gives the numbers of documents and of writes.
+    pub(super) async fn remove(
+        &self,
+        store: &Store,
+        of_run: Option<(&CheckpointId, &RunId)>,
+    ) -> Result<(u64, u64)> {
+        let (id, run) = of_run.map_or(("", ""), |(id, run)| (id.as_str(), run.as_str()));
+        let (mut documents, mut writes) = (0, 0);
+        loop {
+            let args = [text(id), text(run), number(SLICE)];
+            let call = self.call(&scripts::SHALLOW_REMOVE, args);
+            let reply = store.script("delete", call).await?.into_array();
+            let number = |position: usize| {
+                let number = reply.get(position).and_then(Reply::as_int);
+                number.and_then(|number| u64::try_from(number).ok())
+            };
+            documents += number(0).unwrap_or(0);
+            writes += number(1).unwrap_or(0);
+            if number(2) != Some(1) {
+                return Ok((documents, writes));
+            }
+        }
+    }
+
+    /// Gives the checkpoint and its writes another TTL; `false` if there is nothing.
+    pub(super) async fn change_ttl(
+        &self,
+        store: &Store,
+        ttl: Option<Duration>,
+        verb: &'static str,
+    ) -> Result<bool> {
+        let args = [milliseconds(ttl), Bytes::from_static(verb.as_bytes())];
+        let call = self.call(&scripts::SHALLOW_TTL, args);
+        Ok(store.script("ttl", call).await?.as_int() > Some(0))
+    }
+}
+
+fn parts(reply: Reply) -> impl Iterator<Item = Bytes> {
+    reply.into_array().into_iter().filter_map(Reply::into_bytes)
+}

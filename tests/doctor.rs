@@ -1,0 +1,542 @@
+//! What is broken by hand is found, put right, and found no more; what is whole is left alone,
+//! whatever others do meanwhile.
+#![cfg(feature = "redis")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::time::Duration;
+
+use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind};
+use langgraph_checkpoint_redis::{
+    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
+    CheckpointSaverExt, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
+    RedisSaver, TaskId, ThreadId, TtlChoice, TtlPolicy, TypedValue,
+};
+use server::Server;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn config(thread: &str, namespace: &str) -> CheckpointConfig {
+    CheckpointConfig::new(thread)
+        .unwrap()
+        .with_namespace(namespace)
+        .unwrap()
+}
+
+async fn put(saver: &RedisSaver, config: &CheckpointConfig, id: &str) -> CheckpointConfig {
+    let id = CheckpointId::new(id).unwrap();
+    let checkpoint = Checkpoint::builder()
+        .id(id)
+        .channel("n", 1, &1)
+        .unwrap()
+        .build()
+        .unwrap();
+    let metadata = CheckpointMetadata::new();
+    saver
+        .put(config, &checkpoint, &metadata, &PutOptions::default())
+        .await
+        .unwrap()
+}
+
+async fn put_write(saver: &RedisSaver, config: &CheckpointConfig, task: &str) {
+    let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
+    let task = TaskId::new(task).unwrap();
+    let options = PutWritesOptions::default();
+    saver
+        .put_writes(config, &writes, &task, &options)
+        .await
+        .unwrap();
+}
+
+/// A server with the threads `t` and `a:b`: checkpoints 1, 2 and 3 in two namespaces each, with a
+/// write each.
+struct Ward {
+    server: Server,
+    saver: RedisSaver,
+}
+
+impl Ward {
+    async fn new(ttl: TtlPolicy) -> Self {
+        let server = Server::start().await;
+        let saver = RedisSaver::builder()
+            .url(server.redis.url())
+            .ttl(ttl)
+            .build()
+            .await
+            .unwrap();
+        saver.setup().await.unwrap();
+        for thread in ["t", "a:b"] {
+            for namespace in ["", "child:1"] {
+                for id in ["1", "2", "3"] {
+                    let stored = put(&saver, &config(thread, namespace), id).await;
+                    put_write(&saver, &stored, "task").await;
+                }
+            }
+        }
+        Self { server, saver }
+    }
+
+    async fn without_ttl() -> Self {
+        Self::new(TtlPolicy::default()).await
+    }
+
+    async fn run(&mut self, command: &[&str]) {
+        self.server.run(command).await;
+    }
+
+    fn options() -> DoctorOptions {
+        DoctorOptions::default().with_orphan_age(Duration::ZERO)
+    }
+
+    /// The fault is found, nothing else is, and once put right it is found no more.
+    async fn cures(&self, kind: FindingKind, key: &str) {
+        self.cures_with(kind, key, &Self::options()).await;
+    }
+
+    async fn cures_with(&self, kind: FindingKind, key: &str, options: &DoctorOptions) {
+        let report = self.saver.doctor(options).await.unwrap();
+        let found: Vec<_> = report
+            .findings()
+            .iter()
+            .map(|found| (found.kind, &*found.key))
+            .collect();
+        assert!(found.contains(&(kind, key)), "{kind:?} {key}: {report}");
+        assert!(
+            report.findings().iter().all(|finding| !finding.fixed),
+            "{report}"
+        );
+        let fixed = self.saver.doctor(&options.clone().fixing()).await.unwrap();
+        let cure = fixed
+            .findings()
+            .iter()
+            .find(|found| (found.kind, &*found.key) == (kind, key));
+        assert!(cure.is_some_and(|cure| cure.fixed), "{fixed}");
+        let after = self.saver.doctor(options).await.unwrap();
+        assert!(after.is_healthy(), "{after}");
+    }
+
+    async fn lists(&self, thread: &str, namespace: &str) -> Vec<String> {
+        let config = config(thread, namespace);
+        let listed = self
+            .saver
+            .list_all(Some(&config), ListOptions::default())
+            .await
+            .unwrap();
+        listed
+            .iter()
+            .map(|tuple| tuple.checkpoint.id().to_string())
+            .collect()
+    }
+
+    async fn newest(&self, thread: &str, namespace: &str) -> Option<String> {
+        let found = self
+            .saver
+            .get_tuple(&config(thread, namespace))
+            .await
+            .unwrap();
+        found.map(|tuple| tuple.checkpoint.id().to_string())
+    }
+}
+
+#[tokio::test]
+async fn what_is_whole_is_left_alone() {
+    for ttl in [TtlPolicy::default(), TtlPolicy::of(HOUR)] {
+        let ward = Ward::new(ttl).await;
+        let report = ward.saver.doctor(&Ward::options()).await.unwrap();
+        assert!(report.is_healthy(), "{report}");
+        assert!(report.examined() > 40, "{report}");
+        assert!(report.to_string().ends_with("nothing is wrong"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_or_write_without_a_ttl_gets_one_unless_it_is_pinned() {
+    let mut ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    for key in [
+        "checkpoint:t:__empty__:2",
+        "checkpoint_write:a:b:child:1:1:task:0",
+    ] {
+        ward.run(&["PERSIST", key]).await;
+        let forever = Ward::options().with_expect_ttl(TtlChoice::Forever);
+        assert!(ward.saver.doctor(&forever).await.unwrap().is_healthy());
+        ward.cures(FindingKind::MissingTtl, key).await;
+        assert!(ward.server.time_left(key).await > 3_500_000);
+    }
+    ward.saver.pin(&ThreadId::new("t").unwrap()).await.unwrap();
+    let report = ward.saver.doctor(&Ward::options()).await.unwrap();
+    assert!(report.is_healthy(), "{report}");
+}
+
+#[tokio::test]
+async fn a_shared_key_does_not_outlive_what_it_stands_for() {
+    let mut ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    for key in [
+        "checkpoint_latest:t:__empty__",
+        "checkpoint_keys_zset@3:a:b:child:1",
+        "checkpoint_ns_set:a:b",
+        "write_keys_zset:t:child:1:3",
+    ] {
+        ward.run(&["PERSIST", key]).await;
+        ward.cures(FindingKind::SharedKeyOutlives, key).await;
+        assert!(ward.server.time_left(key).await > 3_500_000);
+    }
+    // One thing that is kept for ever keeps what is shared.
+    ward.run(&["PERSIST", "checkpoint:t:__empty__:1"]).await;
+    ward.run(&["PERSIST", "checkpoint_keys_zset:t:__empty__"])
+        .await;
+    ward.run(&["PERSIST", "checkpoint_ns_set:t"]).await;
+    let forever = Ward::options().with_expect_ttl(TtlChoice::Forever);
+    let report = ward.saver.doctor(&forever).await.unwrap();
+    assert!(report.is_healthy(), "{report}");
+}
+
+#[tokio::test]
+async fn writes_whose_checkpoint_never_came_go_once_they_are_old() {
+    let mut ward = Ward::without_ttl().await;
+    let id = CheckpointId::new("9").unwrap();
+    put_write(&ward.saver, &config("t", "").with_checkpoint(id), "task").await;
+    let report = ward.saver.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(report.is_healthy(), "they are young: {report}");
+    ward.cures(
+        FindingKind::WritesWithoutCheckpoint,
+        "write_keys_zset:t:__empty__:9",
+    )
+    .await;
+    let left = ward.server.keys().await;
+    assert!(!left.iter().any(|key| key.contains(":9")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_no_registry_names_is_read_again() {
+    let mut ward = Ward::without_ttl().await;
+    let write = "checkpoint_write:t:child:1:2:task:0";
+    ward.run(&["UNLINK", "write_keys_zset:t:child:1:2"]).await;
+    ward.run(&[
+        "JSON.SET",
+        "checkpoint:t:child:1:2",
+        "$.has_writes",
+        "false",
+    ])
+    .await;
+    ward.cures(FindingKind::WriteNotRegistered, write).await;
+    let named = config("t", "child:1").with_checkpoint(CheckpointId::new("2").unwrap());
+    let found = ward.saver.get_tuple(&named).await.unwrap().unwrap();
+    assert_eq!(found.pending_writes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_registry_forgets_writes_that_are_gone() {
+    let mut ward = Ward::without_ttl().await;
+    ward.run(&["UNLINK", "checkpoint_write:a:b:__empty__:2:task:0"])
+        .await;
+    ward.cures(FindingKind::WritesGone, "write_keys_zset:a:b:__empty__:2")
+        .await;
+}
+
+#[tokio::test]
+async fn a_mark_of_writes_that_are_gone_and_a_pin_of_nothing_go() {
+    let mut ward = Ward::without_ttl().await;
+    ward.run(&["SADD", "checkpoint_ns_set:t", "\0writes\0child:1\x009"])
+        .await;
+    ward.cures(FindingKind::NamespaceWrong, "checkpoint_ns_set:t")
+        .await;
+    ward.run(&["SADD", "checkpoint_ns_set:t", "nothing"]).await;
+    ward.cures(FindingKind::NamespaceWrong, "checkpoint_ns_set:t")
+        .await;
+    ward.run(&["SADD", "checkpoint_ns_set:gone", "\0pinned"])
+        .await;
+    ward.cures(FindingKind::NamespaceWrong, "checkpoint_ns_set:gone")
+        .await;
+    assert!(
+        !ward
+            .server
+            .keys()
+            .await
+            .contains(&"checkpoint_ns_set:gone".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_listed_is_listed_again() {
+    let mut ward = Ward::without_ttl().await;
+    ward.run(&["UNLINK", "checkpoint_ns_set:a:b"]).await;
+    ward.cures(FindingKind::NamespaceWrong, "checkpoint_ns_set:a:b")
+        .await;
+    assert_eq!(ward.lists("a:b", "child:1").await, ["3", "2", "1"]);
+}
+
+#[tokio::test]
+async fn a_pointer_names_the_newest_again() {
+    let mut ward = Ward::without_ttl().await;
+    let pointer = "checkpoint_latest:a:b:__empty__";
+    ward.run(&["SET", pointer, "checkpoint:a:b:__empty__:1"])
+        .await;
+    ward.cures(FindingKind::PointerNotNewest, pointer).await;
+    ward.run(&["SET", pointer, "elsewhere"]).await;
+    ward.cures(FindingKind::PointerToNothing, pointer).await;
+    ward.run(&["UNLINK", pointer]).await;
+    ward.cures(FindingKind::PointerToNothing, pointer).await;
+    assert_eq!(ward.newest("a:b", "").await.as_deref(), Some("3"));
+    ward.run(&["SET", "checkpoint_latest:gone:x:y", "checkpoint:gone:x:y:1"])
+        .await;
+    ward.cures(FindingKind::PointerToNothing, "checkpoint_latest:gone:x:y")
+        .await;
+    assert!(
+        !ward
+            .server
+            .keys()
+            .await
+            .contains(&"checkpoint_latest:gone:x:y".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_document_moves_to_where_its_ids_say_unless_another_is_there() {
+    let mut ward = Ward::without_ttl().await;
+    ward.run(&[
+        "RENAME",
+        "checkpoint:t:__empty__:3",
+        "checkpoint:t:elsewhere",
+    ])
+    .await;
+    ward.cures(FindingKind::DocumentMisplaced, "checkpoint:t:elsewhere")
+        .await;
+    assert_eq!(ward.lists("t", "").await, ["3", "2", "1"]);
+    ward.run(&["COPY", "checkpoint:t:__empty__:3", "checkpoint:t:elsewhere"])
+        .await;
+    let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+    let [finding] = report.findings() else {
+        panic!("{report}")
+    };
+    assert_eq!(
+        (finding.kind, finding.fixed),
+        (FindingKind::DocumentMisplaced, false)
+    );
+}
+
+#[tokio::test]
+async fn a_document_without_ids_goes() {
+    let mut ward = Ward::without_ttl().await;
+    let key = "checkpoint:t:__empty__:9";
+    ward.run(&["JSON.SET", key, "$", r#"{"has_writes":true}"#])
+        .await;
+    ward.cures(FindingKind::DocumentWithoutIds, key).await;
+}
+
+#[tokio::test]
+async fn a_wrong_flag_is_set_right() {
+    let mut ward = Ward::without_ttl().await;
+    let key = "checkpoint:t:__empty__:2";
+    ward.run(&["JSON.SET", key, "$.has_writes", "false"]).await;
+    ward.cures(FindingKind::WritesFlagWrong, key).await;
+    assert!(ward.server.json(key).await.contains(r#""has_writes":true"#));
+}
+
+#[tokio::test]
+async fn a_registry_and_its_documents_agree_again() {
+    let mut ward = Ward::without_ttl().await;
+    ward.run(&["ZADD", "checkpoint_keys_zset:t:__empty__", "0", "9"])
+        .await;
+    ward.cures(
+        FindingKind::CheckpointGone,
+        "checkpoint_keys_zset:t:__empty__",
+    )
+    .await;
+    ward.run(&["ZREM", "checkpoint_keys_zset@3:a:b:child:1", "2"])
+        .await;
+    ward.cures(
+        FindingKind::CheckpointNotRegistered,
+        "checkpoint:a:b:child:1:2",
+    )
+    .await;
+    ward.run(&["UNLINK", "checkpoint_keys_zset@3:a:b:child:1"])
+        .await;
+    ward.cures(
+        FindingKind::CheckpointNotRegistered,
+        "checkpoint:a:b:child:1:1",
+    )
+    .await;
+    assert_eq!(ward.lists("a:b", "child:1").await, ["3", "2", "1"]);
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_named_and_left() {
+    let mut ward = Ward::without_ttl().await;
+    for key in [
+        "checkpoint:x:__empty__:1",
+        "checkpoint_write:x:__empty__:1:task:0",
+        "checkpoint_keys_zset:x:__empty__",
+        "checkpoint_latest:x:__empty__",
+        "checkpoint_ns_set:x",
+        "write_keys_zset:x:__empty__:1",
+    ] {
+        ward.run(&["RPUSH", key, "mine"]).await;
+        let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+        let [finding] = report.findings() else {
+            panic!("{key}: {report}")
+        };
+        assert_eq!((finding.kind, &*finding.key), (FindingKind::WrongType, key));
+        ward.run(&["LPOP", key]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_missing_is_made() {
+    let mut ward = Ward::without_ttl().await;
+    for index in ["checkpoint", "checkpoint_write"] {
+        ward.run(&["FT.DROPINDEX", index]).await;
+        ward.cures(FindingKind::IndexMissing, index).await;
+    }
+    assert_eq!(ward.lists("t", "").await, ["3", "2", "1"]);
+}
+
+#[tokio::test]
+async fn an_index_of_another_schema_is_made_anew_if_asked() {
+    let mut ward = Ward::without_ttl().await;
+    for schema in [
+        "$.thread_id AS thread_id TAG SEPARATOR ,",
+        "$.thread_id AS thread_id NUMERIC",
+        "$.other AS other TAG",
+    ] {
+        ward.run(&["FT.DROPINDEX", "checkpoint"]).await;
+        let start = "FT.CREATE checkpoint ON JSON PREFIX 1 checkpoint: SCHEMA";
+        let command: Vec<_> = start.split(' ').chain(schema.split(' ')).collect();
+        ward.run(&command).await;
+        let report = loop {
+            let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+            if !report.counts().contains_key(&FindingKind::IndexBusy) {
+                break report;
+            }
+        };
+        let [finding] = report.findings() else {
+            panic!("{report}")
+        };
+        assert_eq!(
+            (finding.kind, finding.fixed),
+            (FindingKind::IndexDiffers, false)
+        );
+        assert!(finding.detail.contains("`thread_id`"), "{finding}");
+        let options = Ward::options().rebuilding_indexes();
+        ward.cures_with(FindingKind::IndexDiffers, "checkpoint", &options)
+            .await;
+    }
+    let all = ward
+        .saver
+        .list_all(None, ListOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(all.len(), 12);
+}
+
+#[tokio::test]
+async fn only_threads_of_the_prefix_are_looked_at() {
+    let mut ward = Ward::without_ttl().await;
+    ward.run(&["UNLINK", "checkpoint:a:b:__empty__:2"]).await;
+    let report = ward
+        .saver
+        .doctor(&Ward::options().with_prefix("t"))
+        .await
+        .unwrap();
+    assert!(report.is_healthy(), "{report}");
+    let report = ward
+        .saver
+        .doctor(&Ward::options().with_prefix("a:"))
+        .await
+        .unwrap();
+    assert!(
+        report.counts().contains_key(&FindingKind::CheckpointGone),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn under_other_prefixes_and_hash_tags_all_is_found_as_well() {
+    let mut server = Server::start().await;
+    let saver = RedisSaver::builder()
+        .url(server.redis.url())
+        .prefix("app[1]")
+        .hash_tag_threads(true)
+        .build()
+        .await
+        .unwrap();
+    saver.setup().await.unwrap();
+    let stored = put(&saver, &config("a:b", "x:y"), "1").await;
+    put_write(&saver, &stored, "task").await;
+    let report = saver.doctor(&Ward::options()).await.unwrap();
+    assert!(report.is_healthy() && report.examined() > 5, "{report}");
+    server
+        .run(&["UNLINK", "app[1]:checkpoint:{a:b}:x:y:1"])
+        .await;
+    let report = saver
+        .doctor(&Ward::options().with_prefix("a:").fixing())
+        .await
+        .unwrap();
+    assert!(
+        report.counts().contains_key(&FindingKind::CheckpointGone),
+        "{report}"
+    );
+    assert!(
+        report.counts().contains_key(&FindingKind::PointerToNothing),
+        "{report}"
+    );
+    assert!(
+        report
+            .counts()
+            .contains_key(&FindingKind::WritesWithoutCheckpoint),
+        "{report}"
+    );
+    assert_eq!(server.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_found_or_lost_while_others_write() {
+    let ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    let mut writers = Vec::new();
+    for worker in 0..4 {
+        let saver = ward.saver.clone();
+        writers.push(tokio::spawn(async move {
+            for round in 0..12 {
+                let thread = ThreadId::new(format!("w:{worker}")).unwrap();
+                let config = CheckpointConfig::of_thread(thread.clone());
+                for id in 10..20 {
+                    let checkpoint = CheckpointId::new(id.to_string()).unwrap();
+                    // Writes come before their checkpoint and after it.
+                    put_write(&saver, &config.clone().with_checkpoint(checkpoint), "one").await;
+                    let stored = put(&saver, &config, &id.to_string()).await;
+                    put_write(&saver, &stored, "two").await;
+                }
+                let found = saver
+                    .list_all(Some(&config), ListOptions::default())
+                    .await
+                    .unwrap();
+                assert_eq!(found.len(), 10, "round {round}");
+                assert!(found.iter().all(|tuple| tuple.pending_writes.len() == 2));
+                let both = [thread.clone()];
+                saver.prune(&both, &PruneOptions::default()).await.unwrap();
+                let copy = ThreadId::new(format!("copy:{worker}")).unwrap();
+                let options = langgraph_checkpoint_redis::CopyOptions::default();
+                saver.copy_thread(&thread, &copy, &options).await.unwrap();
+                saver
+                    .delete_thread(&copy, &DeleteOptions::default())
+                    .await
+                    .unwrap();
+                saver
+                    .delete_thread(&thread, &DeleteOptions::default())
+                    .await
+                    .unwrap();
+            }
+        }));
+    }
+    let mut rounds = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+        assert!(report.is_healthy(), "{report}");
+        rounds += 1;
+    }
+    assert!(rounds > 1);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
