@@ -7,12 +7,15 @@
 -- * Everything is checked before the first write, because Redis does not roll back.
 -- * Running twice is the same as running once.
 
--- Refuses keys of another type. `wanted` is what TYPE says, `none` is always right.
-local function check_type(key, wanted)
+-- Whether a key is there. One of another type than `wanted` is remembered in `wrong`, which a
+-- script returns before it writes anything.
+local wrong = nil
+local function is_there(key, wanted)
   local found = redis.call('TYPE', key).ok
   if found ~= 'none' and found ~= wanted then
-    return redis.error_reply('LGWRONGTYPE ' .. key)
+    wrong = wrong or redis.error_reply('LGWRONGTYPE ' .. key)
   end
+  return found ~= 'none'
 end
 
 -- Whether one id is less than another, byte for byte; `<` would follow the server's locale.
@@ -64,21 +67,20 @@ local function check_expected(expected, newest)
   end
 end
 
--- Gives a key that holds one thing its TTL in milliseconds; 0 is none.
-local function expire(key, ttl)
+-- Gives a key that holds one thing its TTL in milliseconds; 0 is none. `is_new` says that the key
+-- was not there before, and so has none yet.
+local function expire(key, ttl, is_new)
   if ttl > 0 then
     redis.call('PEXPIRE', key, ttl)
-  else
+  elseif not is_new then
     redis.call('PERSIST', key)
   end
 end
 
 -- Gives a key that is shared by things of different TTLs the longest of them.
 local function expire_shared(key, ttl, is_new)
-  if ttl == 0 then
-    redis.call('PERSIST', key)
-  elseif is_new then
-    redis.call('PEXPIRE', key, ttl)
+  if ttl == 0 or is_new then
+    expire(key, ttl, is_new)
   else
     redis.call('PEXPIRE', key, ttl, 'GT')
   end
@@ -180,20 +182,43 @@ local function sweep(registry, prefix, namespaces, registries, write_registries)
   end
 end
 
--- Stores one write and registers it; one that is there is kept unless it is to be replaced.
--- Returns whether it was stored.
-local function store_write(registry, position, key, json, replace, ttl)
-  local done
-  if replace then
-    done = redis.call('JSON.SET', key, '$', json)
-  else
-    done = redis.call('JSON.SET', key, '$', json, 'NX')
+-- Refuses keys of writes of another type, and says how many are there. Most often none is.
+local function count_writes(keys)
+  local found = 0
+  for first = 1, #keys, 1000 do
+    found = found + redis.call('EXISTS', unpack(keys, first, math.min(first + 999, #keys)))
   end
-  if done then
-    expire(key, ttl)
+  for i = 1, found > 0 and #keys or 0 do
+    is_there(keys[i], 'ReJSON-RL')
   end
-  redis.call('ZADD', registry, position, key)
-  return done
+  return found
+end
+
+-- Stores writes and registers them; one that is there is kept unless it is to be replaced. `are_new`
+-- says that none was there before. Returns how many were stored.
+local function store_writes(registry, keys, documents, replace, ttl, are_new)
+  local stored = 0
+  for i, key in ipairs(keys) do
+    local done
+    if replace then
+      done = redis.call('JSON.SET', key, '$', documents[i])
+    else
+      done = redis.call('JSON.SET', key, '$', documents[i], 'NX')
+    end
+    if done then
+      stored = stored + 1
+      expire(key, ttl, are_new)
+    end
+  end
+  for first = 1, #keys, 1000 do
+    local members = {}
+    for i = first, math.min(first + 999, #keys) do
+      members[#members + 1] = i - 1
+      members[#members + 1] = keys[i]
+    end
+    redis.call('ZADD', registry, unpack(members))
+  end
+  return stored
 end
 
 -- Appends the documents of a checkpoint's writes to `documents`.

@@ -13,18 +13,21 @@ local document, pointer, registry, namespaces, writes = unpack(KEYS)
 local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
 local ttl, whole = tonumber(ARGV[4]), tonumber(ARGV[9])
 
-local wrong = check_type(document, 'ReJSON-RL') or check_type(pointer, 'string')
-  or check_type(registry, 'zset') or check_type(namespaces, 'set') or check_type(writes, 'zset')
+local had_document = is_there(document, 'ReJSON-RL')
+local had_registry = is_there(registry, 'zset')
+local had_namespaces = is_there(namespaces, 'set')
+local has_writes = is_there(writes, 'zset')
+is_there(pointer, 'string')
 if wrong then
   return wrong
 end
 
-local is_there = false
-if redis.call('EXISTS', document) == 1 then
+local is_again = false
+if had_document then
   local thread = redis.call('JSON.GET', document, '$.thread_id')
   -- A document without ids is what the Python saver leaves when writes come first.
-  is_there = thread ~= '[]'
-  if is_there
+  is_again = thread ~= '[]'
+  if is_again
     and (thread ~= ARGV[7] or redis.call('JSON.GET', document, '$.checkpoint_ns') ~= ARGV[8]) then
     return redis.error_reply('LGFOREIGN ' .. document)
   end
@@ -35,20 +38,18 @@ if not newest or (newest ~= id and redis.call('EXISTS', prefix .. newest) == 0) 
   newest = newest_of(registry, prefix)
 end
 -- A checkpoint that is there already is put again after a lost reply; the expectation held then.
-local conflict = not is_there and check_expected(expected, newest)
+local conflict = not is_again and check_expected(expected, newest)
 if conflict then
   return conflict
 end
 
-if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+if had_namespaces and redis.call('SISMEMBER', namespaces, PINNED) == 1 then
   ttl, whole = 0, 0
 end
-local had_registry = redis.call('EXISTS', registry) == 1
-local had_namespaces = redis.call('EXISTS', namespaces) == 1
 
 redis.call('JSON.SET', document, '$', json)
-expire(document, ttl)
-if redis.call('EXISTS', writes) == 1 then
+expire(document, ttl, not had_document)
+if has_writes then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
   redis.call('SREM', namespaces, '\0writes\0' .. namespace .. '\0' .. id)
 end
@@ -65,8 +66,11 @@ local due = expire_namespaces(namespaces, ttl, whole, not had_namespaces)
 
 local is_newest = not newest or newest == id or less(newest, id)
 if is_newest then
-  redis.call('SET', pointer, document)
-  expire(pointer, ttl)
+  if ttl > 0 then
+    redis.call('SET', pointer, document, 'PX', ttl)
+  else
+    redis.call('SET', pointer, document)
+  end
 end
 if ttl > 0 and had_registry then
   local registries = string.sub(registry, 1, #registry - #namespace)

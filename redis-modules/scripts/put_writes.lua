@@ -12,34 +12,27 @@
 local registry, document, namespaces = KEYS[1], KEYS[2], KEYS[3]
 local replace, ttl, whole = ARGV[1] == 'replace', tonumber(ARGV[2]), tonumber(ARGV[5])
 local namespace, id = ARGV[3], ARGV[4]
-local first_key, first_document = 3, 5
-
-local wrong = check_type(registry, 'zset') or check_type(document, 'ReJSON-RL')
-  or check_type(namespaces, 'set')
-for i = first_key + 1, #KEYS do
-  wrong = wrong or check_type(KEYS[i], 'ReJSON-RL')
+local keys, documents = {}, {}
+for i = 4, #KEYS do
+  keys[i - 3], documents[i - 3] = KEYS[i], ARGV[i + 2]
 end
+
+local had_registry = is_there(registry, 'zset')
+local had_document = is_there(document, 'ReJSON-RL')
+local had_namespaces = is_there(namespaces, 'set')
+local are_new = count_writes(keys) == 0
 if wrong then
   return wrong
 end
 
-if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+if had_namespaces and redis.call('SISMEMBER', namespaces, PINNED) == 1 then
   ttl, whole = 0, 0
 end
-local had_registry = redis.call('EXISTS', registry) == 1
-local had_namespaces = redis.call('EXISTS', namespaces) == 1
-
-local stored = 0
-for i = 1, #KEYS - first_key do
-  local key, json = KEYS[first_key + i], ARGV[first_document + i]
-  if store_write(registry, i - 1, key, json, replace, ttl) then
-    stored = stored + 1
-  end
-end
+local stored = store_writes(registry, keys, documents, replace, ttl, are_new)
 expire_shared(registry, ttl, not had_registry)
 
 redis.call('SADD', namespaces, namespace)
-if redis.call('EXISTS', document) == 0 then
+if not had_document then
   -- The checkpoint may come later; until then only this says that the writes are there.
   redis.call('SADD', namespaces, '\0writes\0' .. namespace .. '\0' .. id)
 elseif not had_registry then

@@ -13,8 +13,12 @@ local document, registry, namespaces, shared = unpack(KEYS)
 local thread, namespace, stored, prefix, json, id = unpack(ARGV)
 local ttl, expected = tonumber(ARGV[7]), ARGV[8]
 
-local wrong = check_type(document, 'ReJSON-RL') or check_type(registry, 'zset')
-  or check_type(namespaces, 'set') or (shared and check_type(shared, 'zset'))
+is_there(document, 'ReJSON-RL')
+is_there(registry, 'zset')
+local had_namespaces = is_there(namespaces, 'set')
+if shared then
+  is_there(shared, 'zset')
+end
 if wrong then
   return wrong
 end
@@ -35,7 +39,6 @@ end
 if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
   ttl = 0
 end
-local had_namespaces = redis.call('EXISTS', namespaces) == 1
 redis.call('JSON.SET', document, '$', json)
 expire(document, ttl)
 redis.call('SADD', namespaces, stored)

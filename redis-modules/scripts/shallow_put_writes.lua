@@ -11,16 +11,15 @@
 local document, registry, namespaces = unpack(KEYS)
 local thread, namespace, stored, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local ttl, replace = tonumber(ARGV[6]), ARGV[7] == 'replace'
-local keys = {}
+local keys, documents = {}, {}
 for i = 4, #KEYS do
-  keys[i - 3] = KEYS[i]
+  keys[i - 3], documents[i - 3] = KEYS[i], ARGV[i + 4]
 end
 
-local wrong = check_type(document, 'ReJSON-RL') or check_type(registry, 'zset')
-  or check_type(namespaces, 'set')
-for _, key in ipairs(keys) do
-  wrong = wrong or check_type(key, 'ReJSON-RL')
-end
+is_there(document, 'ReJSON-RL')
+local had_registry = is_there(registry, 'zset')
+local had_namespaces = is_there(namespaces, 'set')
+local are_new = count_writes(keys) == 0
 if wrong then
   return wrong
 end
@@ -40,14 +39,7 @@ end
 if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
   ttl = 0
 end
-local had_registry = redis.call('EXISTS', registry) == 1
-local had_namespaces = redis.call('EXISTS', namespaces) == 1
-local count = 0
-for i, key in ipairs(keys) do
-  if store_write(registry, i - 1, key, ARGV[7 + i], replace, ttl) then
-    count = count + 1
-  end
-end
+local count = store_writes(registry, keys, documents, replace, ttl, are_new)
 expire_shared(registry, ttl, not had_registry)
 redis.call('SADD', namespaces, stored)
 expire_shared(namespaces, ttl, not had_namespaces)

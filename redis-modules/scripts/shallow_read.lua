@@ -11,7 +11,7 @@ local document, registry, namespaces, shared = unpack(KEYS)
 local thread, namespace, prefix = ARGV[1], ARGV[2], ARGV[4]
 local id, ttl, all = ARGV[5], tonumber(ARGV[6]), ARGV[7] == 'all'
 
-local wrong = check_type(document, 'ReJSON-RL')
+is_there(document, 'ReJSON-RL')
 if wrong then
   return wrong
 end

@@ -11,8 +11,12 @@ local document, registry, namespaces, shared = unpack(KEYS)
 local thread, namespace, stored, prefix, id, run = unpack(ARGV)
 local most = tonumber(ARGV[7])
 
-local wrong = check_type(document, 'ReJSON-RL') or check_type(registry, 'zset')
-  or check_type(namespaces, 'set') or (shared and check_type(shared, 'zset'))
+is_there(document, 'ReJSON-RL')
+is_there(registry, 'zset')
+is_there(namespaces, 'set')
+if shared then
+  is_there(shared, 'zset')
+end
 if wrong then
   return wrong
 end
