@@ -233,6 +233,30 @@ pub trait CheckpointSaverExt: CheckpointSaver {
         Ok(self.get_tuple(config).await?.map(|tuple| tuple.checkpoint))
     }
 
+    /// What a thread holds and how long it is kept, or `None` if there is no such thread.
+    ///
+    /// # Errors
+    /// What the store may say.
+    ///
+    /// ```
+    /// use langgraph_checkpoint_redis::{CheckpointSaverExt, MemorySaver, ThreadId};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> langgraph_checkpoint_redis::Result<()> {
+    /// let saver = MemorySaver::new();
+    /// assert_eq!(saver.thread(&ThreadId::new("nobody's")?).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
+        let mut threads = self.threads(thread_id.as_str());
+        while let Some(summary) = threads.try_next().await? {
+            if summary.thread_id == *thread_id {
+                return Ok(Some(summary));
+            }
+        }
+        Ok(None)
+    }
+
     /// The checkpoints of a config as a list; mind that a thread may have many.
     ///
     /// # Errors

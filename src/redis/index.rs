@@ -261,11 +261,27 @@ impl Store {
         Ok(found)
     }
 
-    /// The threads that the index knows, each once.
-    pub(crate) fn indexed_threads(&self) -> Rows {
-        let command = aggregate(self.keyspace.checkpoint_prefix(), "*", &["@thread_id"])
-            .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
-        Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
+    /// The threads that the index knows, each once; only those whose ids start with a prefix where
+    /// the index can tell, else all.
+    pub(crate) fn indexed_threads(&self, search: Search, prefix: &str) -> Rows {
+        let index = self.keyspace.checkpoint_prefix();
+        let group = ["GROUPBY", "1", "@thread_id"].map(Bytes::from);
+        // An index of another saver's folds case and splits; one of ours keeps ids as they are.
+        // Shorter prefixes than two characters cannot be searched for.
+        let searchable = search.separator == SEPARATOR
+            && prefix.chars().count() >= 2
+            && prefix.trim() == prefix
+            && !prefix.contains(['\0', SEPARATOR]);
+        let command = if searchable {
+            aggregate(index, "@thread_id:{$prefix*}", &["@thread_id"])
+                .args(group)
+                .args(["PARAMS", "2", "prefix"].map(Bytes::from))
+                .arg(text(prefix))
+                .args(["DIALECT", "2"].map(Bytes::from))
+        } else {
+            aggregate(index, "*", &["@thread_id"]).args(group)
+        };
+        Rows::new(index, with_cursor(command))
     }
 }
 

@@ -71,8 +71,9 @@ impl Walk {
     }
 
     async fn start(&self) -> Result<Source> {
-        if self.store.search().await?.is_some() {
-            return Ok(Source::Index(self.store.indexed_threads(), VecDeque::new()));
+        if let Some(search) = self.store.search().await? {
+            let rows = self.store.indexed_threads(search, &self.prefix);
+            return Ok(Source::Index(rows, VecDeque::new()));
         }
         let threads: BTreeSet<_> = if self.shallow {
             let found = shallow::every_checkpoint(&self.store).await?;
