@@ -767,3 +767,15 @@ async fn two_savers_leave_the_newest_and_its_writes() {
     delete(&savers[1], "t").await;
     assert_eq!(server.keys().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_ttl_for_whole_threads_is_refused() {
+    let server = Server::start().await;
+    let ttl = TtlPolicy::of(Duration::from_secs(60)).of_whole_threads();
+    let error = RedisSaver::builder()
+        .url(server.redis.url())
+        .ttl(ttl)
+        .build_shallow()
+        .await;
+    assert!(error.unwrap_err().to_string().contains("ttl_scope"));
+}

@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ._bridge import waiting
 from ._native import Listing, Saver
-from ._settings import Ttl, connection, read_ttl, seconds
+from ._settings import Ttl, connection, read_ttl, read_ttl_scope, seconds
 from ._values import Values, values_of
 from .errors import ConfigError, InvalidInputError
 from .serde import RedisSerializer
@@ -73,7 +73,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             Those that have no meaning here are passed over, unknown ones refused.
         ttl: How long things are kept: ``{"default_ttl": minutes, "refresh_on_read": bool}``, in
             which ``default_ttl`` may be a ``timedelta``, or only a ``timedelta``. Default: for
-            ever.
+            ever. With ``"scope": "thread"`` a thread is kept whole: nothing of it expires before
+            the TTL has passed since the last write (or read, if that refreshes).
         checkpoint_prefix: The prefix of checkpoints' keys and the name of their index.
         checkpoint_write_prefix: The prefix of writes' keys and the name of their index.
         serde: A serializer of LangGraph's, such as ``EncryptedSerializer``. Then nothing of a
@@ -139,7 +140,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 settings[name] = str(number)
         if hash_tag_threads:
             settings["hash_tag_threads"] = "true"
-        self._native = Saver(list(settings.items()), *read_ttl(ttl), self._shallow)
+        time, refresh_on_read = read_ttl(ttl)
+        settings["ttl_scope"] = read_ttl_scope(ttl)
+        self._native = Saver(list(settings.items()), time, refresh_on_read, self._shallow)
         self._used_serde: SerializerProtocol = self.serde
         self._used_values: Values = values_of(self.serde)
 

@@ -130,10 +130,10 @@ def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
         return _positive(ttl), False
     if not isinstance(ttl, Mapping):
         raise TypeError(f"ttl must be a dict or a timedelta, not {type(ttl).__name__}")
-    unknown = set(ttl) - {"default_ttl", "refresh_on_read"}
+    unknown = set(ttl) - {"default_ttl", "refresh_on_read", "scope"}
     if unknown:
         names = ", ".join(sorted(map(repr, unknown)))
-        raise ConfigError(f"ttl has no {names}; it takes default_ttl and refresh_on_read")
+        raise ConfigError(f"ttl has no {names}; it takes default_ttl, refresh_on_read and scope")
     refresh = ttl.get("refresh_on_read", False)
     if refresh is not None and not isinstance(refresh, bool):
         raise TypeError(f"ttl['refresh_on_read'] must be a bool, not {type(refresh).__name__}")
@@ -150,6 +150,18 @@ def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
     except (OverflowError, ValueError) as error:
         raise ConfigError(f"ttl['default_ttl'] cannot be {default!r} minutes") from error
     return _positive(time), bool(refresh)
+
+
+def read_ttl_scope(ttl: Ttl) -> str:
+    """Read what a TTL keeps together: each ``checkpoint`` by itself, or the whole ``thread``.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    scope = ttl.get("scope", "checkpoint") if isinstance(ttl, Mapping) else "checkpoint"
+    if scope not in ("checkpoint", "thread"):
+        raise ConfigError(f"ttl['scope'] must be 'checkpoint' or 'thread', not {scope!r}")
+    return str(scope)
 
 
 def _positive(time: dt.timedelta) -> dt.timedelta:

@@ -19,8 +19,8 @@ _KEPT = """Keeps only the newest checkpoint of each thread and namespace in Redi
     Graphs with a ``DeltaChannel`` are refused with a ``ValueError``, as such channels need the
     ancestors of a checkpoint: keep their threads in a full saver.
 
-    The data is that of langgraph-checkpoint-redis's shallow savers. Full savers do not see it:
-    give each kind prefixes of its own.
+    The data is that of langgraph-checkpoint-redis's ``AsyncShallowRedisSaver``. Full savers do not
+    see it: give each kind prefixes of its own.
 
     Use it"""
 

@@ -40,6 +40,7 @@ def one_sentence(error):
         ({"ttl": 60}, TypeError, "ttl"),
         ({"ttl": {"minutes": 1}}, ValueError, "minutes"),
         ({"ttl": {"default_ttl": "1"}}, TypeError, "default_ttl"),
+        ({"ttl": {"default_ttl": 1, "scope": "all"}}, ValueError, "scope"),
         ({"ttl": {"default_ttl": -5}}, ValueError, "ttl"),
         ({"ttl": {"default_ttl": float("nan")}}, ValueError, "default_ttl"),
         ({"ttl": {"default_ttl": 1e300}}, ValueError, "default_ttl"),

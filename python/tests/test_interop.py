@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -240,3 +241,15 @@ async def test_the_python_saver_reads_values_that_need_type_hints(redis_url, con
     ours = await asaver.aget_tuple(config)
     assert ours.checkpoint["channel_values"] == {"tuple": (1, 2), "plain": {"a": 1}}
     assert "value_types" not in ours.checkpoint
+
+
+async def test_a_thread_kept_whole_does_not_lose_its_history(redis_url, raw, config, thread):
+    ttl = {"default_ttl": 1.5 / 60, "scope": "thread"}
+    async with AsyncRedisSaver.from_conn_string(redis_url, ttl=ttl) as saver:
+        for step in range(6):
+            made = empty_checkpoint()
+            made["id"] = str(uuid6(clock_seq=step))
+            await saver.aput(config, made, {"source": "loop", "step": step}, {})
+            await asyncio.sleep(0.4)
+        assert len([one async for one in saver.alist(config)]) == 6
+        assert all(raw.pttl(key) > 0 for key in raw.scan_iter(f"*{thread}*"))

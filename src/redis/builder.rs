@@ -14,7 +14,7 @@ use super::store::Store;
 use super::url::RedisUrl;
 use super::{RedisSaver, ShallowRedisSaver};
 use crate::error::{Error, Result};
-use crate::options::TtlPolicy;
+use crate::options::{TtlPolicy, TtlScope};
 
 /// Makes a [`RedisSaver`]. Settings are checked when it is built.
 ///
@@ -142,8 +142,17 @@ impl RedisSaverBuilder {
     /// Connects, for a saver that keeps only the newest checkpoint of each thread and namespace.
     ///
     /// # Errors
-    /// As [`build`](Self::build).
+    /// As [`build`](Self::build), and [`Error::Config`] for the TTL scope `thread`: there is no
+    /// history to keep whole, and each namespace is kept by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
+        if self.settings.ttl.scope == TtlScope::Thread {
+            return Err(Error::Config {
+                key: "ttl_scope".to_owned(),
+                reason:
+                    "a shallow saver keeps each namespace by itself; use the scope `checkpoint`"
+                        .to_owned(),
+            });
+        }
         self.store().await.map(ShallowRedisSaver::over)
     }
 

@@ -27,13 +27,10 @@ impl Settings {
         let mut policy = TtlPolicy::default();
         policy.default = self.ttl;
         policy.refresh_on_read = self.refresh_on_read;
-        let builder = self
-            .settings
-            .iter()
-            .fold(RedisSaver::builder(), |builder, (key, value)| {
-                builder.set(*key, value)
-            });
-        let builder = builder.ttl(policy);
+        let builder = self.settings.iter().fold(
+            RedisSaver::builder().ttl(policy),
+            |builder, (key, value)| builder.set(*key, value),
+        );
         Ok(if self.shallow {
             Kind::Shallow(builder.build_shallow().await?)
         } else {

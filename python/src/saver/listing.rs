@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use langgraph_checkpoint_redis::{
-    CheckpointConfig, CheckpointSaver, CheckpointTuple, ListOptions, Result, SaverStream,
-    ThreadSummary,
+    CheckpointConfig, CheckpointTuple, ListOptions, Result, SaverStream, ThreadSummary,
 };
 use pyo3::prelude::*;
 use tokio::sync::Mutex;

@@ -18,9 +18,8 @@ use bytes::Bytes;
 use langgraph_checkpoint_redis::redis::ConfigKey;
 use langgraph_checkpoint_redis::{
     ChannelWrite, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointNamespace,
-    CheckpointSaver, CopyOptions, DeleteOptions, Error, ExistingTarget, ListOptions,
-    MetadataFilter, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, RawJson, RunId,
-    TaskId, ThreadId, TypedValue,
+    CopyOptions, DeleteOptions, Error, ExistingTarget, ListOptions, MetadataFilter, PruneOptions,
+    PruneStrategy, PutOptions, PutWritesOptions, RawJson, RunId, TaskId, ThreadId, TypedValue,
 };
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;

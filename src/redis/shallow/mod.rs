@@ -28,13 +28,13 @@ use crate::options::{
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// Keeps only the newest checkpoint of each thread and namespace in Redis, in the format of the
-/// shallow savers of Python's langgraph-checkpoint-redis 0.5.
+/// `AsyncShallowRedisSaver` of Python's langgraph-checkpoint-redis 0.5.
 ///
 /// Pending writes, open interrupts among them, stay until they are consumed: putting a checkpoint
 /// removes those of older ones in the same step. An older checkpoint than the one that is there
 /// changes nothing, nor do its writes. There are no parents, so delta channels, which need their
 /// ancestors, are refused: keep such threads in a [`RedisSaver`]. Every `put`, `put_writes` and
-/// `get_tuple` is one round trip. Where the TTL policy names a scope, each namespace is kept by
+/// `get_tuple` is one round trip. The TTL scope `thread` is refused: each namespace is kept by
 /// itself.
 ///
 /// Give it prefixes of its own: a [`RedisSaver`] under the same ones does not see what it keeps.
