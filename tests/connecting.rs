@@ -1,0 +1,117 @@
+//! Every way to a server: a URL, a socket, the environment, a client of the caller's own.
+#![cfg(feature = "redis")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::process::Command;
+
+use fred::prelude::{Builder, ClientLike, Config};
+use langgraph_checkpoint_redis::redis::ConfigKey;
+use langgraph_checkpoint_redis::{
+    Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, Error, PutOptions,
+    RedisSaver,
+};
+use redis_modules::Standalone;
+use server::Server;
+
+async fn works(saver: &RedisSaver) {
+    saver.setup().await.unwrap();
+    let thread = CheckpointConfig::new("thread").unwrap();
+    let checkpoint = Checkpoint::builder()
+        .channel("n", 1, &1)
+        .unwrap()
+        .build()
+        .unwrap();
+    let metadata = CheckpointMetadata::new();
+    let stored = saver
+        .put(&thread, &checkpoint, &metadata, &PutOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        saver.get_tuple(&thread).await.unwrap().unwrap().config,
+        stored
+    );
+}
+
+#[tokio::test]
+async fn a_socket_serves() {
+    let redis = Standalone::builder().unix_socket(true).start().unwrap();
+    let socket = redis.unix_socket().unwrap();
+    let saver = RedisSaver::connect(format!("redis+unix://{}", socket.display()))
+        .await
+        .unwrap();
+    works(&saver).await;
+}
+
+#[tokio::test]
+async fn a_client_of_the_callers_own_serves_and_stays_open() {
+    let server = Server::start().await;
+    let config = Config::from_url(&server.redis.url()).unwrap();
+    let client = Builder::from_config(config).build_pool(2).unwrap();
+    client.init().await.unwrap();
+    let saver = RedisSaver::from_client(client.clone()).await.unwrap();
+    works(&saver).await;
+    saver.close().await;
+    let pong: String = client.ping(None).await.unwrap();
+    assert_eq!(pong, "PONG");
+}
+
+#[tokio::test]
+async fn another_database_is_another_place() {
+    let mut server = Server::start().await;
+    let url = format!("{}/3", server.redis.url());
+    // Search knows the first database only, and says so.
+    let error = RedisSaver::connect(url)
+        .await
+        .unwrap()
+        .setup()
+        .await
+        .unwrap_err();
+    assert!(!error.is_retryable(), "{error:?}");
+    assert_eq!(server.keys().await, Vec::<String>::new());
+}
+
+/// Makes a saver as the environment says, when it is asked to by the test below.
+#[tokio::test]
+async fn a_child_reads_its_environment() {
+    if std::env::var(ConfigKey::CheckpointPrefix.variable()).is_ok() {
+        works(&RedisSaver::from_env().await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_environment_says_where_and_how() {
+    let mut server = Server::start().await;
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_child_reads_its_environment"])
+        .env("REDIS_URL", server.redis.url())
+        .env(ConfigKey::CheckpointPrefix.variable(), "mine")
+        .env(ConfigKey::Ttl.variable(), "1h")
+        .status()
+        .unwrap();
+    assert!(child.success());
+    let keys = server.keys().await;
+    assert!(
+        !keys.is_empty() && keys.iter().all(|key| key.starts_with("mine")),
+        "{keys:?}"
+    );
+    for key in keys {
+        assert!(server.time_left(&key).await > 3_000_000, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_cannot_be_is_named_before_anything_connects() {
+    let error = RedisSaver::builder()
+        .url("redis://127.0.0.1:1")
+        .set(ConfigKey::PageSize, "many")
+        .build()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Config { key, .. } if key == "page_size"),
+        "{error:?}"
+    );
+}
