@@ -195,6 +195,8 @@ def test_ctrl_c_interrupts_a_blocking_call(python_process):
 import os, signal, socket, sys, threading, time
 from langgraph_checkpoint_redis_rs import RedisSaver
 
+# Whoever started the tests may have ignored the signal, as a shell does for a job of its own.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 silent = socket.create_server(("127.0.0.1", 0))
 saver = RedisSaver(f"redis://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=30)
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
