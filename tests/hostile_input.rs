@@ -8,9 +8,11 @@ mod server;
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, Error,
-    PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlChoice, TypedValue,
+    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
+    CheckpointSaverExt, Error, PruneOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId,
+    TtlChoice, TypedValue,
 };
 use redis_modules::Standalone;
 use server::Server;
@@ -305,4 +307,90 @@ async fn a_closed_saver_says_so() {
     saver.close().await;
     let error = put(&saver, &checkpoint()).await.unwrap_err();
     assert!(matches!(error, Error::Closed), "{error:?}");
+}
+
+#[tokio::test]
+async fn writes_under_a_foreign_key_are_refused_and_leave_the_others_alone() {
+    let mut server = Server::start().await;
+    let saver = server.saver().await;
+    let id = checkpoint().id().clone();
+    let config = |thread: &str, namespace: &str| {
+        let config = CheckpointConfig::new(thread)
+            .unwrap()
+            .with_namespace(namespace)
+            .unwrap();
+        config.with_checkpoint(id.clone())
+    };
+    put_write(&saver, &config("a:b", "x")).await.unwrap();
+    let before = server.keys().await;
+    let error = put_write(&saver, &config("a", "b:x")).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+    assert_eq!(server.keys().await, before);
+}
+
+#[tokio::test]
+async fn a_newest_checkpoint_that_someone_removed_gives_way_to_the_one_before() {
+    let mut server = Server::start().await;
+    let saver = server.saver().await;
+    let large = |size: usize| {
+        let builder = Checkpoint::builder()
+            .channel("text", 1, &"x".repeat(size))
+            .unwrap();
+        builder.build().unwrap()
+    };
+    for size in [10, 20_000] {
+        let (older, newer) = (large(size), large(size));
+        put(&saver, &older).await.unwrap();
+        put(&saver, &newer).await.unwrap();
+        let key = format!("checkpoint:thread-1:__empty__:{}", newer.id());
+        server.run(&["DEL", &key]).await;
+        for _ in 0..2 {
+            let found = saver.get_tuple(&thread()).await.unwrap().unwrap();
+            assert_eq!(found.checkpoint, older, "{size} bytes");
+        }
+        let summary = saver.thread(&thread().thread_id).await.unwrap().unwrap();
+        assert_eq!(summary.newest.as_ref(), Some(older.id()));
+    }
+}
+
+#[tokio::test]
+async fn pruning_keeps_a_checkpoint_whose_early_writes_have_expired() {
+    let server = Server::start().await;
+    let saver = server.saver().await;
+    let checkpoint = checkpoint();
+    let config = thread().with_checkpoint(checkpoint.id().clone());
+    let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
+    let soon = TtlChoice::For(Duration::from_millis(5));
+    let options = PutWritesOptions::default().with_ttl(soon);
+    saver
+        .put_writes(&config, &writes, &TaskId::new("task").unwrap(), &options)
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    put(&saver, &checkpoint).await.unwrap();
+    saver
+        .prune(&[thread().thread_id], &PruneOptions::default())
+        .await
+        .unwrap();
+    assert!(saver.get_tuple(&thread()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn all_of_many_threads_with_one_prefix_are_listed() {
+    let server = Server::start().await;
+    let saver = server.saver().await;
+    for number in 0..450 {
+        let thread = CheckpointConfig::new(format!("user-{number}")).unwrap();
+        saver
+            .put(
+                &thread,
+                &checkpoint(),
+                &CheckpointMetadata::new(),
+                &PutOptions::default(),
+            )
+            .await
+            .unwrap();
+    }
+    let found: Vec<_> = saver.threads("user-").try_collect().await.unwrap();
+    assert_eq!(found.len(), 450);
 }

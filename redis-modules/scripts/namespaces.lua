@@ -2,12 +2,18 @@
 --
 -- KEYS  1 set of namespaces
 -- ARGV  1 what stands before a namespace in the key of its registry
--- Returns { how many checkpoints are registered, member… } of all namespaces.
+-- Returns { how many checkpoints are registered, member… } of all namespaces; -1 if a registry is
+-- known to be incomplete.
 local members = redis.call('SMEMBERS', KEYS[1])
 local total = 0
 for _, member in ipairs(members) do
   if string.sub(member, 1, 1) ~= '\0' then
-    total = total + redis.call('ZCARD', ARGV[1] .. member)
+    local registry = ARGV[1] .. member
+    if total < 0 or redis.call('ZSCORE', registry, '') then
+      total = -1
+    else
+      total = total + redis.call('ZCARD', registry)
+    end
   end
 end
 table.insert(members, 1, total)

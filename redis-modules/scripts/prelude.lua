@@ -96,7 +96,21 @@ local function expire_namespaces(namespaces, ttl, whole, is_new)
     return 0
   end
   local left = redis.call('PTTL', namespaces)
+  if left == -2 then
+    -- Another saver wrote the thread, and none of ours has visited it yet.
+    return 1
+  end
   return left >= 0 and (whole == -1 or left < whole) and 1 or 0
+end
+
+-- The TTL that a call may give: none in a pinned thread, and none in a thread that is kept whole
+-- and has something that is kept for ever. Returns it with what all of the thread must have.
+local function allowed_ttl(namespaces, ttl, whole, had_namespaces)
+  if had_namespaces and (redis.call('SISMEMBER', namespaces, PINNED) == 1
+    or (whole > 0 and redis.call('PTTL', namespaces) == -1)) then
+    return 0, 0
+  end
+  return ttl, whole
 end
 
 -- What documents say of themselves: { thread, namespace, checkpoint } of each; false for a key that

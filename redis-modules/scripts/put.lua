@@ -43,14 +43,14 @@ if conflict then
   return conflict
 end
 
-if had_namespaces and redis.call('SISMEMBER', namespaces, PINNED) == 1 then
-  ttl, whole = 0, 0
-end
+ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces)
 
 redis.call('JSON.SET', document, '$', json)
 expire(document, ttl, not had_document)
 if has_writes then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
+end
+if had_namespaces then
   redis.call('SREM', namespaces, '\0writes\0' .. namespace .. '\0' .. id)
 end
 

@@ -5,16 +5,16 @@
 -- ARGV  1 'replace' or 'keep' a write that is there  2 TTL in ms, 0 for none
 --       3 namespace, as stored  4 checkpoint id
 --       5 TTL that all of the thread must have (see expire_namespaces)
---       6… documents of the writes (JSON)
+--       6 thread  7… documents of the writes (JSON)
 -- Returns { how many were stored; 1 if the thread is due for its TTL, else 0 }.
--- Errors  LGWRONGTYPE key.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key.
 -- Twice: what is there is kept, or replaced by the same.
 local registry, document, namespaces = KEYS[1], KEYS[2], KEYS[3]
 local replace, ttl, whole = ARGV[1] == 'replace', tonumber(ARGV[2]), tonumber(ARGV[5])
 local namespace, id = ARGV[3], ARGV[4]
 local keys, documents = {}, {}
 for i = 4, #KEYS do
-  keys[i - 3], documents[i - 3] = KEYS[i], ARGV[i + 2]
+  keys[i - 3], documents[i - 3] = KEYS[i], ARGV[i + 3]
 end
 
 local had_registry = is_there(registry, 'zset')
@@ -25,9 +25,26 @@ if wrong then
   return wrong
 end
 
-if had_namespaces and redis.call('SISMEMBER', namespaces, PINNED) == 1 then
-  ttl, whole = 0, 0
+-- Threads and namespaces with colons may share keys with others.
+local thread = ARGV[6]
+local function is_foreign(names)
+  local theirs = names and names[2] == '' and '__empty__' or names and names[2]
+  return names and #names > 0 and (names[1] ~= thread or theirs ~= namespace or names[3] ~= id)
 end
+local shared = {}
+if had_document and string.find(thread .. namespace, ':', 1, true) then
+  shared[1] = document
+end
+for i = 1, are_new and 0 or #keys do
+  shared[#shared + 1] = keys[i]
+end
+for i, names in ipairs(names_of(shared)) do
+  if is_foreign(names) then
+    return redis.error_reply('LGFOREIGN ' .. shared[i])
+  end
+end
+
+ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces)
 local stored = store_writes(registry, keys, documents, replace, ttl, are_new)
 expire_shared(registry, ttl, not had_registry)
 

@@ -79,8 +79,8 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
             key: rest.to_owned(),
         },
         "LGFOREIGN" => Error::Conflict {
-            what: "the checkpoint".to_owned(),
-            reason: format!("the key {rest} holds a checkpoint of another thread or namespace"),
+            what: "the document".to_owned(),
+            reason: format!("the key {rest} belongs to another thread or namespace"),
         },
         "LGCONFLICT" => Error::Conflict {
             what: "the checkpoint".to_owned(),

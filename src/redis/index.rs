@@ -15,6 +15,9 @@ use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 
 /// The separator of tags in our own indexes: a character that an id hardly holds.
 const SEPARATOR: char = '\u{1}';
+/// Past its own time limit a search gives what it has so far and does not say so; ours is that of
+/// the command.
+const NO_TIME_LIMIT: [&str; 2] = ["TIMEOUT", "0"];
 /// How many rows a cursor gives at once.
 const ROWS: usize = 500;
 
@@ -164,7 +167,9 @@ impl Store {
             Command::new("FT.SEARCH")
                 .arg(text(self.keyspace.checkpoint_prefix()))
                 .arg("@thread_id:{$thread}")
-                .args(["LIMIT", "0", "0", "PARAMS", "2", "thread"].map(Bytes::from))
+                .args(["LIMIT", "0", "0"].map(Bytes::from))
+                .args(NO_TIME_LIMIT.map(Bytes::from))
+                .args(["PARAMS", "2", "thread"].map(Bytes::from))
                 .arg(text(piece))
                 .args(["DIALECT", "2"].map(Bytes::from)),
         )
@@ -261,26 +266,12 @@ impl Store {
         Ok(found)
     }
 
-    /// The threads that the index knows, each once; only those whose ids start with a prefix where
-    /// the index can tell, else all.
-    pub(crate) fn indexed_threads(&self, search: Search, prefix: &str) -> Rows {
+    /// The threads that the index knows, each once. Not by their prefix: a search for one gives up
+    /// after 200 different ids.
+    pub(crate) fn indexed_threads(&self) -> Rows {
         let index = self.keyspace.checkpoint_prefix();
-        let group = ["GROUPBY", "1", "@thread_id"].map(Bytes::from);
-        // An index of another saver's folds case and splits; one of ours keeps ids as they are.
-        // Shorter prefixes than two characters cannot be searched for.
-        let searchable = search.separator == SEPARATOR
-            && prefix.chars().count() >= 2
-            && prefix.trim() == prefix
-            && !prefix.contains(['\0', SEPARATOR]);
-        let command = if searchable {
-            aggregate(index, "@thread_id:{$prefix*}", &["@thread_id"])
-                .args(group)
-                .args(["PARAMS", "2", "prefix"].map(Bytes::from))
-                .arg(text(prefix))
-                .args(["DIALECT", "2"].map(Bytes::from))
-        } else {
-            aggregate(index, "*", &["@thread_id"]).args(group)
-        };
+        let command = aggregate(index, "*", &["@thread_id"])
+            .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
         Rows::new(index, with_cursor(command))
     }
 }
@@ -467,7 +458,11 @@ fn aggregate(index: &str, query: &'static str, load: &[&'static str]) -> Command
 }
 
 fn with_cursor(command: Command) -> Command {
-    command.arg("WITHCURSOR").arg("COUNT").arg(number(ROWS))
+    command
+        .arg("WITHCURSOR")
+        .arg("COUNT")
+        .arg(number(ROWS))
+        .args(NO_TIME_LIMIT.map(Bytes::from))
 }
 
 enum Field {

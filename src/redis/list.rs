@@ -490,8 +490,9 @@ impl Store {
 
     /// The namespaces of a thread, those included that only the index knows.
     pub(crate) async fn namespaces(&self, thread: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let (missing, members) = self.registered(thread, true).await?;
-        let members = if missing {
+        let (differs, members) = self.registered(thread, true).await?;
+        let members = if differs {
+            self.forget_all_gone(thread, &members).await?;
             self.reconcile(thread).await?;
             self.members(thread).await?
         } else {
@@ -506,7 +507,7 @@ impl Store {
             .collect())
     }
 
-    /// Reads a thread's registry and, if asked, whether the index knows more, in one flight.
+    /// Reads a thread's registry and, if asked, whether the index knows another number, in one flight.
     async fn registered(&self, thread: &ThreadId, compare: bool) -> Result<(bool, Vec<Member>)> {
         let keys = self.keyspace.thread(thread);
         let call = scripts::NAMESPACES.call(vec![keys.namespaces()], vec![keys.registries()]);
@@ -524,8 +525,36 @@ impl Store {
         let members = parts
             .filter_map(|member| Member::parse(member.as_str()?))
             .collect();
-        let indexed = replies.next().map_or(Ok(0), Self::count_of)?;
-        Ok((indexed > u64::try_from(registered).unwrap_or(0), members))
+        let Some(indexed) = replies.next() else {
+            return Ok((false, members));
+        };
+        // As many here as there may still be others: what has expired is registered for a while.
+        let indexed = i64::try_from(Self::count_of(indexed)?).unwrap_or(i64::MAX);
+        Ok((
+            indexed != registered && (indexed > 0 || registered > 0),
+            members,
+        ))
+    }
+
+    /// Takes what is gone out of a thread's registries.
+    async fn forget_all_gone(&self, thread: &ThreadId, members: &[Member]) -> Result<()> {
+        for member in members {
+            let Member::Namespace(namespace) = member else {
+                continue;
+            };
+            let keys = self.keys(thread, namespace);
+            let mut before = None;
+            loop {
+                let (_, ids) = self.page(&keys, before.as_ref(), 500).await?;
+                let Some(last) = ids.last() else { break };
+                before = Some(last.clone());
+                let mut args = vec![keys.documents.clone()];
+                args.extend(ids.iter().map(|id| text(id.as_str())));
+                let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+                self.script("list", call).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the registries of a thread what only the index knows.

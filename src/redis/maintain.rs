@@ -47,7 +47,7 @@ pub(crate) async fn prune(
     options: &PruneOptions,
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
-    let mut newest = BTreeMap::new();
+    let mut survivors_of = BTreeMap::new();
     for namespace in store.namespaces(thread).await? {
         let mut nodes = Vec::new();
         let mut ids = Vec::new();
@@ -72,14 +72,15 @@ pub(crate) async fn prune(
             let keys = store.keys(thread, &namespace);
             store.remove(&keys, &removed, &mut counter).await?;
         }
-        newest.insert(namespace, kept.last().cloned());
+        survivors_of.insert(namespace, kept);
     }
-    // Writes that wait for a checkpoint stay only if it can still become the newest.
+    // Writes that wait for a checkpoint stay only if it can still become the newest; what another
+    // saver has put in the meantime is no longer waited for.
     for member in store.members(thread).await? {
         if let Member::Writes(namespace, id) = member
-            && newest
+            && survivors_of
                 .get(&namespace)
-                .is_some_and(|newest| Some(&id) <= newest.as_ref())
+                .is_some_and(|kept| Some(&id) <= kept.last() && !kept.contains(&id))
         {
             store
                 .remove(&store.keys(thread, &namespace), &[id], &mut counter)

@@ -69,11 +69,11 @@ impl Store {
                 let document = match (in_reply, document) {
                     (Some(document), _) => document,
                     (None, Some((guess, document))) if guess == id => document,
-                    // What the script took for read apart was gone when it was read.
+                    // The document that was read apart is gone, whatever the pointer says. With
+                    // nothing remembered the script itself finds the newest that is there.
                     _ => {
-                        return self
-                            .read_known(&config.thread_id, &namespace, &keys, &id)
-                            .await;
+                        self.forget(&keys);
+                        return Box::pin(self.get_tuple(config)).await;
                     }
                 };
                 let identity = identity(&config.thread_id, &namespace, &id);

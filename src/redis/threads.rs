@@ -9,6 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::driver::Command;
 use super::index::{Indexed, Rows};
+use super::keys::NamespaceKeys;
 use super::shallow::list as shallow;
 use super::store::Store;
 use crate::error::Result;
@@ -71,9 +72,8 @@ impl Walk {
     }
 
     async fn start(&self) -> Result<Source> {
-        if let Some(search) = self.store.search().await? {
-            let rows = self.store.indexed_threads(search, &self.prefix);
-            return Ok(Source::Index(rows, VecDeque::new()));
+        if self.store.search().await?.is_some() {
+            return Ok(Source::Index(self.store.indexed_threads(), VecDeque::new()));
         }
         let threads: BTreeSet<_> = if self.shallow {
             let found = shallow::every_checkpoint(&self.store).await?;
@@ -111,7 +111,7 @@ impl Store {
     /// What a thread holds; `None` if it has no checkpoint.
     async fn summary(&self, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
         let mut checkpoints = 0;
-        let mut newest: Option<(CheckpointNamespace, CheckpointId)> = None;
+        let mut newest: Option<(CheckpointNamespace, CheckpointId, i64)> = None;
         for namespace in self.namespaces(&thread_id).await? {
             let keys = self.keys(&thread_id, &namespace);
             let count = Command::on("ZCOUNT", keys.registry.clone())
@@ -124,30 +124,49 @@ impl Store {
                 .as_int()
                 .unwrap_or(0);
             checkpoints += u64::try_from(count).unwrap_or(0);
-            let (_, ids) = self.page(&keys, None, 1).await?;
-            if let Some(id) = ids.into_iter().next()
-                && newest.as_ref().is_none_or(|(best, best_id)| {
+            if let Some((id, left)) = self.newest_alive(&keys).await?
+                && newest.as_ref().is_none_or(|(best, best_id, _)| {
                     (namespace.is_root(), &id, &namespace) > (best.is_root(), best_id, best)
                 })
             {
-                newest = Some((namespace, id));
+                newest = Some((namespace, id, left));
             }
         }
-        let Some((namespace, id)) = newest else {
+        let Some((_, id, left)) = newest else {
             return Ok(None);
         };
-        let key = self.keys(&thread_id, &namespace).document(&id);
-        let left = self
-            .driver
-            .call("threads", Command::on("PTTL", key))
-            .await?;
-        let ttl = left.as_int().and_then(|left| u64::try_from(left).ok());
+        let ttl = u64::try_from(left).ok().map(Duration::from_millis);
         Ok(Some(ThreadSummary::new(
             thread_id,
             checkpoints,
             Some(id),
-            ttl.map(Duration::from_millis),
+            ttl,
         )))
+    }
+
+    /// The newest checkpoint of a namespace whose document is there, and the time it has left in
+    /// milliseconds, -1 for ever.
+    async fn newest_alive(&self, keys: &NamespaceKeys) -> Result<Option<(CheckpointId, i64)>> {
+        let mut before = None;
+        loop {
+            let (_, ids) = self
+                .page(keys, before.as_ref(), self.settings.page_size)
+                .await?;
+            let Some(last) = ids.last() else {
+                return Ok(None);
+            };
+            before = Some(last.clone());
+            let steps = ids
+                .iter()
+                .map(|id| Command::on("PTTL", keys.document(id)).into());
+            let replies = self.flight("threads", steps.collect()).await?;
+            for (id, left) in ids.into_iter().zip(replies) {
+                match left?.as_int() {
+                    Some(-2) | None => {}
+                    Some(left) => return Ok(Some((id, left))),
+                }
+            }
+        }
     }
 
     /// Every checkpoint there is, found by scanning the pointers.

@@ -158,6 +158,7 @@ impl Store {
             keys.stored.clone(),
             text(identity.checkpoint_id.as_str()),
             self.whole_ttl(ttl),
+            text(identity.thread_id.as_str()),
         ];
         for (key, document) in documents {
             script_keys.push(key);
