@@ -76,7 +76,7 @@ fn document(
         .all(|(_, value)| exact::is_kept(value.bytes()));
     let wrapped;
     let fields = if enveloped {
-        wrapped = wrap_fields(fields);
+        wrapped = map_fields(fields, exact::wrap);
         &wrapped
     } else {
         fields
@@ -134,38 +134,21 @@ fn document(
     text.freeze()
 }
 
-/// The members of a checkpoint, what RedisJSON would change in envelopes: each channel's value
-/// by itself, so that the others stay readable to everyone.
-fn wrap_fields(fields: &RawObject) -> RawObject {
+/// The members of a checkpoint, each changed; of the channels each value by itself, so that those
+/// that need no envelope stay readable to everyone.
+fn map_fields(fields: &RawObject, change: fn(&RawJson) -> RawJson) -> RawObject {
     fields
         .iter()
         .map(|(name, value)| {
-            let wrapped = match (name, RawObject::parse(value.bytes().clone())) {
+            let changed = match (name, RawObject::parse(value.bytes().clone())) {
                 ("channel_values", Ok(values)) => values
                     .iter()
-                    .map(|(channel, value)| (channel, exact::wrap(value)))
+                    .map(|(channel, value)| (channel, change(value)))
                     .collect::<RawObject>()
                     .to_json(),
-                _ => exact::wrap(value),
+                _ => change(value),
             };
-            (name, wrapped)
-        })
-        .collect()
-}
-
-fn unwrap_fields(fields: &RawObject) -> RawObject {
-    fields
-        .iter()
-        .map(|(name, value)| {
-            let unwrapped = match (name, RawObject::parse(value.bytes().clone())) {
-                ("channel_values", Ok(values)) => values
-                    .iter()
-                    .map(|(channel, value)| (channel, exact::unwrap(value)))
-                    .collect::<RawObject>()
-                    .to_json(),
-                _ => exact::unwrap(value),
-            };
-            (name, unwrapped)
+            (name, changed)
         })
         .collect()
 }
@@ -239,7 +222,7 @@ impl ReadCheckpoint {
             fields.remove("pending_sends");
         }
         if stored.enveloped {
-            fields = unwrap_fields(&fields);
+            fields = map_fields(&fields, exact::unwrap);
         }
         let parent = stored
             .parent_checkpoint_id
