@@ -14,7 +14,7 @@ local channels = cjson.decode(ARGV[7])
 if id == '' then
   id = after(redis.call('GET', pointer), prefix)
   if not id or redis.call('EXISTS', prefix .. id) == 0 then
-    id = redis.call('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', 0, 1)[1]
+    id = newest_of(registry, prefix)
   end
 end
 

@@ -20,18 +20,7 @@ if id == '' then
   id = after(target, prefix)
   if not id or (id ~= own and redis.call('EXISTS', target) == 0) then
     -- The pointer names nothing: take the newest document that is there.
-    id = nil
-    local offset = 0
-    repeat
-      local page = redis.call('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', offset, 100)
-      for _, candidate in ipairs(page) do
-        if redis.call('EXISTS', prefix .. candidate) == 1 then
-          id = candidate
-          break
-        end
-      end
-      offset = offset + 100
-    until id or #page < 100 or offset >= 10000
+    id = newest_of(registry, prefix)
     if not id then
       local suspicious = target or redis.call('ZSCORE', registry, '')
       return { '', suspicious and 'unknown' or 'absent' }

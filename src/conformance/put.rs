@@ -155,7 +155,9 @@ async fn metadata_is_joined_by_the_config(subject: Subject) {
 
 async fn run_ids_come_from_the_metadata_or_the_config(subject: Subject) {
     let saver = subject.saver().await;
-    let config = thread().with_run(RunId::new("of the config").unwrap());
+    let config = thread()
+        .with_run(RunId::new("of the config").unwrap())
+        .with_metadata(metadata(r#"{"run_id":"of the config's metadata"}"#));
     for (own, expected) in [
         ("{}", "of the config"),
         (r#"{"run_id":"its own"}"#, "its own"),

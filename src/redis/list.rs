@@ -14,7 +14,7 @@ use super::read::{identity, parse_writes};
 use super::scripts;
 use super::shallow::list as shallow;
 use super::store::{Step, Store};
-use super::write::{count, text};
+use super::write::text;
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
@@ -450,7 +450,7 @@ fn page_call(
     );
     scripts::PAGE.call(
         vec![keys.registry.clone(), keys.pointer.clone()],
-        vec![upper, count(size), keys.documents.clone()],
+        vec![upper, number(size), keys.documents.clone()],
     )
 }
 

@@ -9,12 +9,13 @@ use futures_util::stream::TryStreamExt;
 
 use super::delete::Counter;
 use super::document::{ReadCheckpoint, checkpoint_document, pending_document};
+use super::driver::number;
 use super::keys::{Member, NamespaceKeys};
 use super::list::list;
 use super::read::{identity, parse_writes};
 use super::scripts;
 use super::store::{Store, milliseconds};
-use super::write::{count, text};
+use super::write::text;
 use crate::checkpoint::{CheckpointTuple, DeltaChannelHistory, PendingWrite};
 use crate::codec::RawJson;
 use crate::config::CheckpointConfig;
@@ -348,7 +349,7 @@ impl Store {
                     keys.documents.clone(),
                     keys.write_registries.clone(),
                     keys.writes.clone(),
-                    count(ANCESTORS),
+                    number(ANCESTORS),
                     Bytes::from_static(if from_parent { b"1" } else { b"0" }),
                     RawJson::encode(&missing)?.bytes().clone(),
                 ],

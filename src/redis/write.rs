@@ -6,7 +6,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::document::{Identity, checkpoint_document, write_document};
-use super::driver::{Reply, number};
+use super::driver::Reply;
 use super::keys::stored_namespace;
 use super::scripts;
 use super::store::{Store, milliseconds};
@@ -27,7 +27,7 @@ impl Store {
         options: &PutOptions,
     ) -> Result<CheckpointConfig> {
         let ttl = options.ttl.resolve(self.settings.ttl.default)?;
-        let metadata = metadata_of(config, metadata)?;
+        let metadata = config.joined_metadata(metadata)?;
         let identity = Identity {
             thread_id: config.thread_id.clone(),
             namespace: config.namespace(),
@@ -171,20 +171,6 @@ impl Store {
     }
 }
 
-/// The metadata of a checkpoint: the call's own, joined by the config's and its run.
-pub(crate) fn metadata_of(
-    config: &CheckpointConfig,
-    metadata: &CheckpointMetadata,
-) -> Result<CheckpointMetadata> {
-    let joined = metadata.joined_by(&config.metadata);
-    match &config.run_id {
-        Some(run_id) if joined.fields().get("run_id").is_none() => {
-            joined.with("run_id", run_id.as_str())
-        }
-        _ => Ok(joined),
-    }
-}
-
 /// What must be the newest, as an argument.
 pub(crate) fn expected(parent: &ExpectedParent) -> Bytes {
     match parent {
@@ -211,9 +197,4 @@ fn flags(reply: Reply) -> [bool; 2] {
 /// Text as an argument.
 pub(crate) fn text(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
-}
-
-/// A count as an argument.
-pub(crate) fn count(count: usize) -> Bytes {
-    number(count)
 }

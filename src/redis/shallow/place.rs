@@ -14,7 +14,7 @@ use super::super::keys::ShallowKeys;
 use super::super::read::{identity, parse_writes};
 use super::super::scripts::{self, Script, ScriptCall};
 use super::super::store::{Store, milliseconds};
-use super::super::write::{expected, metadata_of, text};
+use super::super::write::{expected, text};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite,
 };
@@ -36,7 +36,7 @@ pub(super) async fn put(
     options: &PutOptions,
 ) -> Result<CheckpointConfig> {
     let ttl = options.ttl.resolve(store.settings.ttl.default)?;
-    let metadata = metadata_of(config, metadata)?;
+    let metadata = config.joined_metadata(metadata)?;
     refuse_delta_channels(&metadata)?;
     let place = Place::new(store, &config.thread_id, &config.namespace());
     let expected = expected(&options.expected_parent);
