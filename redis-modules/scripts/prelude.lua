@@ -18,14 +18,34 @@ local function is_there(key, wanted)
   return found ~= 'none'
 end
 
+-- What a command says of a key, its first argument. One that finds a key of another type is
+-- remembered in `wrong`, as above.
+local function ask(command, key, ...)
+  local found = redis.pcall(command, key, ...)
+  if type(found) == 'table' and found.err then
+    if string.find(found.err, 'WRONGTYPE', 1, true) then
+      found = redis.error_reply('LGWRONGTYPE ' .. key)
+    end
+    wrong = wrong or found
+    return {}
+  end
+  return found
+end
+
 -- Whether one id is less than another, byte for byte; `<` would follow the server's locale.
 local function less(one, other)
-  local length = math.min(#one, #other)
-  for i = 1, length do
-    local a, b = string.byte(one, i), string.byte(other, i)
-    if a ~= b then
-      return a < b
+  -- Halves the range that holds the first difference.
+  local first, last = 1, math.min(#one, #other)
+  while first < last do
+    local middle = math.floor((first + last) / 2)
+    if string.sub(one, first, middle) == string.sub(other, first, middle) then
+      first = middle + 1
+    else
+      last = middle
     end
+  end
+  if first == last and string.byte(one, first) ~= string.byte(other, first) then
+    return string.byte(one, first) < string.byte(other, first)
   end
   return #one < #other
 end
@@ -105,9 +125,8 @@ end
 
 -- The TTL that a call may give: none in a pinned thread, and none in a thread that is kept whole
 -- and has something that is kept for ever. Returns it with what all of the thread must have.
-local function allowed_ttl(namespaces, ttl, whole, had_namespaces)
-  if had_namespaces and (redis.call('SISMEMBER', namespaces, PINNED) == 1
-    or (whole > 0 and redis.call('PTTL', namespaces) == -1)) then
+local function allowed_ttl(namespaces, ttl, whole, had_namespaces, is_pinned)
+  if is_pinned or (had_namespaces and whole > 0 and redis.call('PTTL', namespaces) == -1) then
     return 0, 0
   end
   return ttl, whole
@@ -168,9 +187,16 @@ end
 -- Takes some of what has expired out of a thread's registries: three that chance picks, so that a
 -- thread that goes on for ever remembers little more than what is there.
 local function sweep(registry, prefix, namespaces, registries, write_registries)
-  for _, id in ipairs(redis.call('ZRANDMEMBER', registry, 3)) do
-    if id ~= '' and redis.call('EXISTS', prefix .. id) == 0 then
-      redis.call('ZREM', registry, id)
+  local ids = redis.call('ZRANDMEMBER', registry, 3)
+  local keys = {}
+  for i, id in ipairs(ids) do
+    keys[i] = prefix .. id
+  end
+  if redis.call('EXISTS', unpack(keys)) < #keys then
+    for i, id in ipairs(ids) do
+      if id ~= '' and redis.call('EXISTS', keys[i]) == 0 then
+        redis.call('ZREM', registry, id)
+      end
     end
   end
   for _, member in ipairs(redis.call('SRANDMEMBER', namespaces, 3)) do
@@ -181,7 +207,8 @@ local function sweep(registry, prefix, namespaces, registries, write_registries)
       if redis.call('EXISTS', write_registries .. key) == 0 then
         redis.call('SREM', namespaces, member)
       end
-    elseif string.sub(member, 1, 1) ~= '\0' and redis.call('EXISTS', registries .. member) == 0 then
+    elseif string.sub(member, 1, 1) ~= '\0' and registries .. member ~= registry
+      and redis.call('EXISTS', registries .. member) == 0 then
       -- A namespace may be there for writes alone; of very many members not each is looked at.
       local awaited = false
       if redis.call('SCARD', namespaces) <= 200 then

@@ -1,26 +1,45 @@
 -- Stores a checkpoint, and makes it the newest of its namespace if its id is the greatest.
 --
 -- KEYS  1 document  2 pointer to the newest  3 registry of checkpoints  4 set of namespaces
---       5 registry of the checkpoint's writes
--- ARGV  1 document (JSON)  2 id  3 namespace, as stored  4 TTL in ms, 0 for none
+--       5 registry of the checkpoint's writes  6 the key that the document was staged under, if any
+-- ARGV  1 document (JSON), '' if it was staged  2 id  3 namespace, as stored  4 TTL in ms, 0 for none
 --       5 prefix of the namespace's documents  6 expected newest: '' anything, '-' none, '=ID'
 --       7, 8 what an existing document must say at $.thread_id and $.checkpoint_ns
 --       9 TTL that all of the thread must have (see expire_namespaces)
 -- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0 }.
--- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
--- Twice: the document, the pointer and the registry are the same after the second run.
-local document, pointer, registry, namespaces, writes = unpack(KEYS)
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged.
+-- Twice: the document, the pointer and the registry are the same after the second run, which
+-- finds nothing staged any more.
+local document, pointer, registry, namespaces, writes, staged = unpack(KEYS)
 local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
 local ttl, whole = tonumber(ARGV[4]), tonumber(ARGV[9])
 
-local had_document = is_there(document, 'ReJSON-RL')
-local had_registry = is_there(registry, 'zset')
-local had_namespaces = is_there(namespaces, 'set')
-local has_writes = is_there(writes, 'zset')
-is_there(pointer, 'string')
-if wrong then
-  return wrong
+-- Ends the script with an error; what was staged goes with it.
+local function refuse(error)
+  if staged then
+    redis.call('UNLINK', staged)
+  end
+  return error
 end
+if staged and redis.call('EXISTS', staged) == 0 then
+  return redis.error_reply('LGSTAGED ' .. staged)
+end
+
+-- Most often neither is there, and one command says so.
+local had_document, has_writes = false, false
+if redis.call('EXISTS', document, writes) > 0 then
+  had_document = is_there(document, 'ReJSON-RL')
+  has_writes = is_there(writes, 'zset')
+end
+local newest = after(ask('GET', pointer), prefix)
+local awaited = '\0writes\0' .. namespace .. '\0' .. id
+local pinned, is_awaited, is_named = unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace))
+local is_known = newest and ask('ZSCORE', registry, newest)
+local had_registry = is_known or ask('ZCARD', registry) ~= 0
+if wrong then
+  return refuse(wrong)
+end
+local had_namespaces = is_named == 1 or redis.call('EXISTS', namespaces) == 1
 
 local is_again = false
 if had_document then
@@ -29,39 +48,48 @@ if had_document then
   is_again = thread ~= '[]'
   if is_again
     and (thread ~= ARGV[7] or redis.call('JSON.GET', document, '$.checkpoint_ns') ~= ARGV[8]) then
-    return redis.error_reply('LGFOREIGN ' .. document)
+    return refuse(redis.error_reply('LGFOREIGN ' .. document))
   end
 end
 
-local newest = after(redis.call('GET', pointer), prefix)
-if not newest or (newest ~= id and redis.call('EXISTS', prefix .. newest) == 0) then
+-- Where the pointer names nothing, the newest document that is there counts. A greater id than the
+-- pointer's is the newest in any case, so then nobody need look.
+local is_ahead = newest and is_known and expected == '' and less(newest, id)
+if not newest or (newest ~= id and not is_ahead and redis.call('EXISTS', prefix .. newest) == 0) then
   newest = newest_of(registry, prefix)
+  is_known = newest
 end
 -- A checkpoint that is there already is put again after a lost reply; the expectation held then.
 local conflict = not is_again and check_expected(expected, newest)
 if conflict then
-  return conflict
+  return refuse(conflict)
 end
 
-ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces)
+ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces, pinned == 1)
 
-redis.call('JSON.SET', document, '$', json)
-expire(document, ttl, not had_document)
+if staged then
+  redis.call('RENAME', staged, document)
+else
+  redis.call('JSON.SET', document, '$', json)
+end
+expire(document, ttl, not had_document and not staged)
 if has_writes then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
 end
-if had_namespaces then
-  redis.call('SREM', namespaces, '\0writes\0' .. namespace .. '\0' .. id)
+if is_awaited == 1 then
+  redis.call('SREM', namespaces, awaited)
 end
 
 -- Another saver moved the pointer without telling the registry: from now on the registry is
 -- known to be incomplete (the empty member), until a reader has mended it from the index.
-if newest and newest ~= id and not redis.call('ZSCORE', registry, newest) then
+if newest and newest ~= id and not is_known then
   redis.call('ZADD', registry, 0, '')
 end
 redis.call('ZADD', registry, 0, id)
 expire_shared(registry, ttl, not had_registry)
-redis.call('SADD', namespaces, namespace)
+if is_named ~= 1 then
+  redis.call('SADD', namespaces, namespace)
+end
 local due = expire_namespaces(namespaces, ttl, whole, not had_namespaces)
 
 local is_newest = not newest or newest == id or less(newest, id)

@@ -17,13 +17,15 @@ for i = 4, #KEYS do
   keys[i - 3], documents[i - 3] = KEYS[i], ARGV[i + 3]
 end
 
-local had_registry = is_there(registry, 'zset')
+local had_registry = ask('ZCARD', registry) ~= 0
 local had_document = is_there(document, 'ReJSON-RL')
-local had_namespaces = is_there(namespaces, 'set')
+local awaited = '\0writes\0' .. namespace .. '\0' .. id
+local pinned, is_awaited, is_named = unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace))
 local are_new = count_writes(keys) == 0
 if wrong then
   return wrong
 end
+local had_namespaces = is_named == 1 or redis.call('EXISTS', namespaces) == 1
 
 -- Threads and namespaces with colons may share keys with others.
 local thread = ARGV[6]
@@ -44,14 +46,18 @@ for i, names in ipairs(names_of(shared)) do
   end
 end
 
-ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces)
+ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces, pinned == 1)
 local stored = store_writes(registry, keys, documents, replace, ttl, are_new)
 expire_shared(registry, ttl, not had_registry)
 
-redis.call('SADD', namespaces, namespace)
+if is_named ~= 1 then
+  redis.call('SADD', namespaces, namespace)
+end
 if not had_document then
   -- The checkpoint may come later; until then only this says that the writes are there.
-  redis.call('SADD', namespaces, '\0writes\0' .. namespace .. '\0' .. id)
+  if is_awaited ~= 1 then
+    redis.call('SADD', namespaces, awaited)
+  end
 elseif not had_registry then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
 end

@@ -15,10 +15,14 @@ local pointer, registry, namespaces = unpack(KEYS)
 local id, prefix = ARGV[1], ARGV[2]
 local ttl, own, whole = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 
+local json = nil
 if id == '' then
   local target = redis.call('GET', pointer)
   id = after(target, prefix)
-  if not id or (id ~= own and redis.call('EXISTS', target) == 0) then
+  if id and id ~= own then
+    json = redis.call('JSON.GET', target)
+  end
+  if not id or (id ~= own and not json) then
     -- The pointer names nothing: take the newest document that is there.
     id = newest_of(registry, prefix)
     if not id then
@@ -34,7 +38,7 @@ end
 local document = prefix .. id
 local result = { id, '', 0 }
 if id ~= own then
-  result[2] = redis.call('JSON.GET', document)
+  result[2] = json or redis.call('JSON.GET', document)
   if not result[2] then
     return { '', 'absent' }
   end

@@ -209,6 +209,7 @@ impl Keyspace {
             documents: format!("{checkpoint}:{segment}:"),
             pointers: format!("{checkpoint}_latest:{segment}:"),
             registries: format!("{checkpoint}_keys_zset{length}:{segment}:"),
+            staged: format!("{checkpoint}_staged{length}:{segment}:"),
             namespaces: format!("{checkpoint}_ns_set:{segment}"),
             writes: format!("{}:{segment}:", self.write),
             write_registries: format!("{}:{segment}:", self.write_registry),
@@ -224,6 +225,7 @@ pub(crate) struct ThreadKeys {
     documents: String,
     pointers: String,
     registries: String,
+    staged: String,
     namespaces: String,
     writes: String,
     write_registries: String,
@@ -265,6 +267,7 @@ impl ThreadKeys {
             documents: join(&self.documents, stored, ":"),
             pointer: join(&self.pointers, stored, ""),
             registry: join(&self.registries, stored, ""),
+            staged: join(&self.staged, stored, ":"),
             namespaces: self.namespaces(),
             writes: join(&self.writes, stored, ":"),
             write_registries: join(&self.write_registries, stored, ":"),
@@ -286,6 +289,8 @@ pub(crate) struct NamespaceKeys {
     pub(crate) pointer: Bytes,
     /// The registry of its checkpoints.
     pub(crate) registry: Bytes,
+    /// How the keys start under which its documents are staged.
+    staged: Bytes,
     /// The set of the thread's namespaces.
     pub(crate) namespaces: Bytes,
     /// How the keys of its writes start.
@@ -302,6 +307,11 @@ impl NamespaceKeys {
     /// The document of a checkpoint.
     pub(crate) fn document(&self, checkpoint: &CheckpointId) -> Bytes {
         append(&self.documents, &[checkpoint.as_str()])
+    }
+
+    /// The key under which the document of a checkpoint is staged.
+    pub(crate) fn staged(&self, checkpoint: &CheckpointId) -> Bytes {
+        append(&self.staged, &[checkpoint.as_str()])
     }
 
     /// The registry of a checkpoint's writes.

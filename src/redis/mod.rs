@@ -18,6 +18,7 @@ mod read;
 mod scripts;
 mod shallow;
 mod slots;
+mod staged;
 mod store;
 mod threads;
 mod url;

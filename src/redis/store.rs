@@ -13,6 +13,7 @@ use super::driver::{Command, Driver, Reply};
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::scripts::ScriptCall;
+use super::staged::Staging;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::TtlScope;
@@ -29,6 +30,7 @@ pub(crate) struct Store {
     /// What can be searched, once that is known for good.
     pub(super) search: OnceLock<Option<Search>>,
     newest: Cache<Bytes, Newest>,
+    pub(super) staging: Staging,
     /// The threads that are given their TTL at the moment, so that of many calls that find one
     /// due only one visits it.
     keeping: Mutex<HashSet<ThreadId>>,
@@ -68,6 +70,7 @@ impl Store {
             settings,
             search: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
+            staging: Staging::default(),
             keeping: Mutex::default(),
         })
     }

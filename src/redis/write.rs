@@ -9,6 +9,7 @@ use super::document::{Identity, checkpoint_document, write_document};
 use super::driver::Reply;
 use super::keys::stored_namespace;
 use super::scripts;
+use super::staged::LARGE;
 use super::store::{Store, milliseconds};
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata, special_index, write_index};
 use crate::codec::RawJson;
@@ -54,27 +55,43 @@ impl Store {
         let what = || format!("the checkpoint {id} of thread {}", identity.thread_id);
         self.check_size(what, bytes)?;
         let keys = self.keys(&identity.thread_id, &identity.namespace);
-        let call = scripts::PUT.call(
-            vec![
+        let thread_json = json_list(identity.thread_id.as_str())?;
+        let namespace_json = json_list(stored_namespace(&identity.namespace))?;
+        let call = |document: Bytes, staged: Option<Bytes>| {
+            let mut script_keys = vec![
                 keys.document(id),
                 keys.pointer.clone(),
                 keys.registry.clone(),
                 keys.namespaces.clone(),
                 keys.write_registry(id),
-            ],
-            vec![
-                document,
-                text(id.as_str()),
-                keys.stored.clone(),
-                milliseconds(self.key_ttl(ttl)),
-                keys.documents.clone(),
-                expected,
-                json_list(identity.thread_id.as_str())?,
-                json_list(stored_namespace(&identity.namespace))?,
-                self.whole_ttl(ttl),
-            ],
-        );
-        let [newest, due] = flags(self.script("put", call).await?);
+            ];
+            script_keys.extend(staged);
+            scripts::PUT.call(
+                script_keys,
+                vec![
+                    document,
+                    text(id.as_str()),
+                    keys.stored.clone(),
+                    milliseconds(self.key_ttl(ttl)),
+                    keys.documents.clone(),
+                    expected.clone(),
+                    thread_json.clone(),
+                    namespace_json.clone(),
+                    self.whole_ttl(ttl),
+                ],
+            )
+        };
+        let mut reply = None;
+        if bytes >= LARGE && !self.driver.is_cluster() {
+            let staged = keys.staged(id);
+            let script = call(Bytes::new(), Some(staged.clone()));
+            reply = self.staged("put", staged, document.clone(), script).await?;
+        }
+        let reply = match reply {
+            Some(reply) => reply,
+            None => self.script("put", call(document, None)).await?,
+        };
+        let [newest, due] = flags(reply);
         if newest {
             self.remember(&keys, id.clone(), bytes);
         }

@@ -1,0 +1,89 @@
+//! Large documents, which go to the server beside the script that stores them.
+//!
+//! A script that is handed a document of 20 KB costs the server half as much again as a plain
+//! `JSON.SET`. So a large one is set under a key of its own, which the script then renames; a
+//! transaction in one flight makes both one step. Where the transaction cannot be had (a proxy, an
+//! ACL, a connection that broke in its middle) the script is handed the document after all.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::driver::{Command, Reply};
+use super::scripts::ScriptCall;
+use super::slots::slot;
+use super::store::{Step, Store, milliseconds};
+use crate::error::{Error, Result};
+
+/// From how many bytes on a document is staged. Measured: below it the script costs no more.
+pub(crate) const LARGE: usize = 8 * 1024;
+/// How long a staged document lives if nothing takes it up.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Whether the server takes transactions, as far as this saver knows.
+#[derive(Debug, Default)]
+pub(crate) struct Staging {
+    refused: AtomicBool,
+}
+
+impl Store {
+    /// Sets a document under the key `staged` and runs the script that takes it up, as one step.
+    /// `None` if that could not be done: then nothing has changed, or the script has already run
+    /// and may run again.
+    pub(crate) async fn staged(
+        &self,
+        operation: &'static str,
+        staged: Bytes,
+        document: Bytes,
+        script: ScriptCall,
+    ) -> Result<Option<Reply>> {
+        if self.staging.refused.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let slot = slot(&staged);
+        let bracket = |name| {
+            Step::from(Command {
+                slot: Some(slot),
+                ..Command::new(name)
+            })
+        };
+        let set = Command::on("JSON.SET", staged.clone())
+            .arg("$")
+            .arg(document);
+        let lease = Command::on("PEXPIRE", staged.clone()).arg(milliseconds(Some(LEASE)));
+        let steps = vec![
+            bracket("MULTI"),
+            set.into(),
+            lease.into(),
+            script.into(),
+            bracket("EXEC"),
+        ];
+        let mut replies = self.flight(operation, steps).await?;
+        let executed = replies.pop().unwrap_or(Err(Error::Closed));
+        match (replies.into_iter().next(), executed) {
+            (_, Err(error)) if error.is_retryable() => Err(error),
+            (Some(Err(error)), _) if is_refused(&error) => {
+                tracing::warn!(%error, "the server takes no transactions: large documents go through scripts");
+                self.staging.refused.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            (_, Ok(reply)) => Ok(reply.into_array().pop()),
+            // What the script has to say it says again, to the one that asks it by itself.
+            (_, Err(_)) => {
+                let leftover = Command::on("UNLINK", staged);
+                if let Err(error) = self.driver.call(operation, leftover).await {
+                    tracing::debug!(%error, "a staged document is left to its TTL");
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Permission { .. } | Error::MissingModule { .. }
+    )
+}
