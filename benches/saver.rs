@@ -1,363 +1,219 @@
-//! What a call costs beside what Redis itself costs: each operation with many callers, next to
-//! the same Redis commands with the same bytes through a bare pipelined client, in one run.
+//! What a call costs beside what Redis itself costs.
 //!
 //! ```sh
-//! cargo bench --bench saver [-- --json FILE]
+//! cargo bench --bench saver [-- [--reach] [--only TEXT] [--json FILE]]
 //! ```
 //!
-//! `REDIS_URL` picks the server; otherwise one is started. Every figure is the median of several
-//! rounds, the saver and the bare client taking turns.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
-#![allow(clippy::too_many_lines)]
+//! Each operation runs with many callers, in turn with two floors in the same run: `same`, the very
+//! commands that the saver sends, with the same bytes, through a bare pipelined client; and
+//! `least`, the plain commands that would put the same data there, with none of the promises (no
+//! check of what is there, no order of ids, no pending writes, not atomic). `--reach` runs only the
+//! figures that docs/performance.md sets as goals, `--only` the rows that contain a text.
+//! `REDIS_URL` picks the server; otherwise one is started, and a cluster for the rows that need it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    missing_docs
+)]
+
+#[path = "support/floor.rs"]
+mod floor;
+#[path = "support/load.rs"]
+mod load;
+#[path = "support/work.rs"]
+mod work;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::future::join_all;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    PutOptions, PutWritesOptions, RedisSaver, TaskId, TypedValue,
+    CheckpointId, CheckpointSaver, DeleteOptions, MemorySaver, RedisSaver, ThreadId, TtlPolicy,
 };
+use load::{Sample, Side};
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
+use work::{Bench, Operation, Work};
 
 const ROUNDS: usize = 5;
-const CALLERS: [usize; 3] = [1, 16, 64];
-const SIZES: [usize; 3] = [1_000, 20_000, 500_000];
+const TTL: Duration = Duration::from_secs(3_600);
 
-/// One side of a comparison: makes the call number `n` of a caller.
-type Call = Arc<dyn Fn(usize, usize) -> futures_util::future::BoxFuture<'static, ()> + Send + Sync>;
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(compare());
+}
 
-#[tokio::main]
-async fn main() {
-    let url = redis_modules::shared_url().unwrap();
-    let prefix = format!("bench-{}", CheckpointId::now_ulid());
-    let saver = RedisSaver::builder()
-        .url(url)
-        .prefix(&prefix)
-        .build()
-        .await
-        .unwrap();
-    saver.setup().await.unwrap();
-    let client = redis::Client::open(url).unwrap();
-    let bare = [
-        client.get_multiplexed_async_connection().await.unwrap(),
-        client.get_multiplexed_async_connection().await.unwrap(),
-    ];
+/// The rows of the table.
+fn rows(reach: bool) -> Vec<Work> {
+    let row = |operation, bytes, callers, ttl| Work {
+        operation,
+        bytes,
+        callers,
+        ttl,
+    };
+    let mut rows = Vec::new();
+    let callers: &[usize] = if reach { &[16, 64] } else { &[1, 16, 64, 256] };
+    for &callers in callers {
+        for bytes in [1_000, 20_000] {
+            rows.push(row(Operation::Put, bytes, callers, false));
+            rows.push(row(Operation::GetTuple, bytes, callers, false));
+        }
+        rows.push(row(Operation::PutWrites(5), 1_000, callers, false));
+    }
+    if !reach {
+        for bytes in [1_000, 20_000] {
+            rows.push(row(Operation::Put, bytes, 16, true));
+            rows.push(row(Operation::GetTuple, bytes, 16, true));
+            rows.push(row(Operation::List(10), bytes, 1, false));
+            rows.push(row(Operation::List(10), bytes, 16, false));
+        }
+        for callers in [1, 16] {
+            rows.push(row(Operation::Put, 500_000, callers, false));
+            rows.push(row(Operation::GetTuple, 500_000, callers, false));
+        }
+        rows.push(row(Operation::PutWrites(1), 1_000, 16, false));
+        rows.push(row(Operation::PutWrites(5), 1_000, 16, true));
+        rows.push(row(Operation::PutWrites(50), 1_000, 16, false));
+    }
+    rows
+}
+
+async fn compare() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let after = |name: &str| {
+        let position = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(position + 1).cloned()
+    };
+    let reach = arguments.iter().any(|argument| argument == "--reach");
+    let only = after("--only").unwrap_or_default();
     println!(
-        "{} cores, {} rounds; calls a second (ratio to the bare client), p50 and p99 in ms",
+        "{} cores; medians of {ROUNDS} rounds; ratio to `same` and to `least`; p50 and p99 in ms; microseconds of processor time a call here and in Redis (those of `same`)",
         std::thread::available_parallelism().map_or(0, usize::from),
-        ROUNDS
     );
     let mut results = Vec::new();
-    for size in SIZES {
-        for callers in CALLERS {
-            for (name, ours, theirs) in operations(&saver, &bare, &prefix, size).await {
-                let result = compare(callers, size, &ours, &theirs).await;
-                println!(
-                    "{name:<14} {:>4} KB {callers:>3} callers  {:>7.0}/s  bare {:>7.0}/s  ratio {:.2}  p50 {:>7.3} ({:>7.3})  p99 {:>7.3} ({:>7.3})",
-                    size / 1_000,
-                    result.ours.rate,
-                    result.bare.rate,
-                    result.ours.rate / result.bare.rate,
-                    result.ours.p50,
-                    result.bare.p50,
-                    result.ours.p99,
-                    result.bare.p99,
-                );
-                results.push(json!({
-                    "operation": name, "bytes": size, "callers": callers,
-                    "ours": result.ours.to_json(), "bare": result.bare.to_json(),
-                }));
-            }
+    let url = redis_modules::shared_url().unwrap();
+    for work in rows(reach) {
+        if work.to_string().contains(&only) {
+            results.push(on_redis("standalone", url, work).await);
         }
     }
-    let mut arguments = std::env::args()
-        .skip_while(|argument| argument != "--json")
-        .skip(1);
-    if let Some(file) = arguments.next() {
+    if !reach {
+        let wanted = |work: &Work| work.to_string().contains(&only) && work.is_common();
+        for work in rows(false).into_iter().filter(wanted) {
+            results.push(in_memory(work).await);
+        }
+        let cluster = redis_modules::Cluster::start().unwrap();
+        for work in rows(false).into_iter().filter(wanted) {
+            results.push(on_redis("cluster", &cluster.url(), work).await);
+        }
+    }
+    if let Some(file) = after("--json") {
         std::fs::write(file, serde_json::to_string_pretty(&results).unwrap()).unwrap();
     }
 }
 
-struct Sample {
-    rate: f64,
-    p50: f64,
-    p99: f64,
+async fn in_memory(work: Work) -> serde_json::Value {
+    let bench = Bench::new(Arc::new(MemorySaver::new()), work);
+    bench.prepare().await;
+    let sides = [bench.side()];
+    let nothing: load::ServerTime = Arc::new(|| Box::pin(async { 0.0 }));
+    let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &nothing).await;
+    told("memory", work, &samples, 0, 0)
 }
 
-impl Sample {
-    fn to_json(&self) -> serde_json::Value {
-        json!({ "per_second": self.rate, "p50_ms": self.p50, "p99_ms": self.p99 })
-    }
-}
-
-struct Comparison {
-    ours: Sample,
-    bare: Sample,
-}
-
-async fn compare(callers: usize, size: usize, ours: &Call, bare: &Call) -> Comparison {
-    let calls = (40_000_000 / (size + 4_000)).clamp(40, 4_000) / callers.max(1) + 1;
-    let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
-        let (one, other) = (
-            run(callers, calls, ours).await,
-            run(callers, calls, bare).await,
-        );
-        // The first round warms up.
-        if round > 0 {
-            of_ours.push(one);
-            of_bare.push(other);
+async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
+    let prefix = format!("bench-{}", CheckpointId::now_ulid());
+    let is_cluster = topology == "cluster";
+    let builder = |url: &str| {
+        let builder = RedisSaver::builder().url(url).prefix(&prefix);
+        let builder = builder.hash_tag_threads(is_cluster);
+        if work.ttl {
+            builder.ttl(TtlPolicy::of(TTL).refreshed_on_read())
+        } else {
+            builder
+        }
+    };
+    let saver = builder(url).build().await.unwrap();
+    saver.setup().await.unwrap();
+    let bench = Bench::new(Arc::new(saver.clone()), work);
+    bench.prepare().await;
+    let mut sides: Vec<Side> = vec![bench.side()];
+    let (mut commands, mut flights) = (0, 0);
+    let server: load::ServerTime;
+    if is_cluster {
+        server = Arc::new(|| Box::pin(async { 0.0 }));
+    } else {
+        let client = redis::Client::open(url).unwrap();
+        let mut bare = Vec::new();
+        for _ in 0..2 {
+            bare.push(client.get_multiplexed_async_connection().await.unwrap());
+        }
+        let looking = bare[0].clone();
+        server = Arc::new(move || {
+            let mut looking = looking.clone();
+            Box::pin(async move { used_time(&mut looking).await })
+        });
+        let port = url::Url::parse(url).unwrap().port().unwrap();
+        let recorder = floor::Recorder::start(port).await;
+        let watched = builder(&format!("redis://127.0.0.1:{}", recorder.port()));
+        let watched = watched.pool_size(1).build().await.unwrap();
+        let taken = bench.record(&watched, &recorder).await;
+        (commands, flights) = (taken.commands(), taken.flights());
+        sides.push(taken.same(&bare));
+        if let Some(least) = bench.least(&saver, &bare, &prefix).await {
+            sides.push(least);
         }
     }
-    Comparison {
-        ours: median(&of_ours),
-        bare: median(&of_bare),
+    let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &server).await;
+    for thread in bench.threads() {
+        let thread = ThreadId::new(thread).unwrap();
+        let options = DeleteOptions::default();
+        saver.delete_thread(&thread, &options).await.unwrap();
     }
+    told(topology, work, &samples, commands, flights)
 }
 
-fn median(samples: &[Sample]) -> Sample {
-    let of = |field: fn(&Sample) -> f64| {
-        let mut values: Vec<_> = samples.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    Sample {
-        rate: of(|sample| sample.rate),
-        p50: of(|sample| sample.p50),
-        p99: of(|sample| sample.p99),
-    }
-}
-
-async fn run(callers: usize, calls: usize, call: &Call) -> Sample {
-    let start = Instant::now();
-    let tasks = (0..callers).map(|caller| {
-        let call = Arc::clone(call);
-        tokio::spawn(async move {
-            let mut times = Vec::with_capacity(calls);
-            for n in 0..calls {
-                let start = Instant::now();
-                call(caller, n).await;
-                times.push(start.elapsed());
-            }
-            times
-        })
-    });
-    let mut times: Vec<Duration> = join_all(tasks)
+async fn used_time(connection: &mut MultiplexedConnection) -> f64 {
+    let info: String = redis::cmd("INFO")
+        .arg("cpu")
+        .query_async(connection)
         .await
-        .into_iter()
-        .flat_map(Result::unwrap)
-        .collect();
-    let rate = times.len() as f64 / start.elapsed().as_secs_f64();
-    times.sort_unstable();
-    let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1_000.0;
-    Sample {
-        rate,
-        p50: at(50),
-        p99: at(99),
-    }
-}
-
-fn checkpoint(size: usize) -> Checkpoint {
-    let messages: Vec<_> = (0..size.div_ceil(130))
-        .map(|n| json!({"type": "human", "content": "It is a truth universally acknowledged, ".repeat(2), "id": n}))
-        .collect();
-    Checkpoint::builder()
-        .channel("messages", 1, &messages)
-        .unwrap()
-        .build()
-        .unwrap()
-}
-
-fn metadata() -> CheckpointMetadata {
-    CheckpointMetadata::new()
-        .with("source", "loop")
-        .unwrap()
-        .with("step", &1)
-        .unwrap()
-}
-
-fn thread(name: &str, caller: usize) -> CheckpointConfig {
-    CheckpointConfig::new(format!("{name}-{caller}")).unwrap()
-}
-
-fn writes() -> Vec<ChannelWrite> {
-    (0..5)
-        .map(|n| {
-            ChannelWrite::new(
-                format!("channel-{n}"),
-                TypedValue::json(&"x".repeat(100)).unwrap(),
-            )
-        })
-        .collect()
-}
-
-/// The operations with both sides: the saver, and the commands that it needs, bare. Each caller
-/// has a thread of its own and puts the same few checkpoints again and again, so that the memory
-/// of the server does not grow.
-async fn operations(
-    saver: &RedisSaver,
-    bare: &[MultiplexedConnection; 2],
-    prefix: &str,
-    size: usize,
-) -> Vec<(&'static str, Call, Call)> {
-    let checkpoints: Arc<Vec<_>> = Arc::new((0..8).map(|_| checkpoint(size)).collect());
-    let document = {
-        let config = thread("sample", 0);
-        saver
-            .put(
-                &config,
-                &checkpoints[0],
-                &metadata(),
-                &PutOptions::default(),
-            )
-            .await
-            .unwrap();
-        let key = format!(
-            "{prefix}:checkpoint:sample-0:__empty__:{}",
-            checkpoints[0].id()
-        );
-        let mut bare = bare[0].clone();
-        let text: String = redis::cmd("JSON.GET")
-            .arg(key)
-            .query_async(&mut bare)
-            .await
-            .unwrap();
-        Arc::new(text)
+        .unwrap();
+    let seconds = |name: &str| -> f64 {
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line[1..].parse().ok()).unwrap_or(0.0)
     };
-    for caller in 0..64 {
-        let config = thread("read", caller);
-        let stored = saver
-            .put(
-                &config,
-                &checkpoints[0],
-                &metadata(),
-                &PutOptions::default(),
-            )
-            .await
-            .unwrap();
-        saver.get_tuple(&stored).await.unwrap();
-    }
-    let ours = |call: fn(
-        RedisSaver,
-        Arc<Vec<Checkpoint>>,
-        usize,
-        usize,
-    ) -> futures_util::future::BoxFuture<'static, ()>|
-     -> Call {
-        let (saver, checkpoints) = (saver.clone(), Arc::clone(&checkpoints));
-        Arc::new(move |caller, n| call(saver.clone(), Arc::clone(&checkpoints), caller, n))
-    };
-    let theirs = |call: fn(
-        MultiplexedConnection,
-        Arc<String>,
-        String,
-        usize,
-    ) -> futures_util::future::BoxFuture<'static, ()>|
-     -> Call {
-        let (bare, document, prefix) = (bare.clone(), Arc::clone(&document), prefix.to_owned());
-        Arc::new(move |caller, n| {
-            let key = format!("{prefix}:checkpoint:bare-{caller}:{}", n % 8);
-            call(bare[caller % 2].clone(), Arc::clone(&document), key, n)
-        })
-    };
-    vec![
-        (
-            "put",
-            ours(|saver, checkpoints, caller, n| {
-                Box::pin(async move {
-                    let checkpoint = &checkpoints[n % checkpoints.len()];
-                    let options = PutOptions::default();
-                    saver
-                        .put(&thread("put", caller), checkpoint, &metadata(), &options)
-                        .await
-                        .unwrap();
-                })
-            }),
-            theirs(|mut bare, document, key, _| {
-                Box::pin(async move {
-                    let _: redis::Value = redis::pipe()
-                        .cmd("JSON.SET")
-                        .arg(&key)
-                        .arg("$")
-                        .arg(&*document)
-                        .cmd("SET")
-                        .arg(format!("latest-{key}"))
-                        .arg(&key)
-                        .cmd("ZADD")
-                        .arg(format!("keys-{key}"))
-                        .arg(0)
-                        .arg(&key)
-                        .cmd("SADD")
-                        .arg(format!("ns-{key}"))
-                        .arg("__empty__")
-                        .query_async(&mut bare)
-                        .await
-                        .unwrap();
-                })
-            }),
-        ),
-        (
-            "put_writes(5)",
-            ours(|saver, checkpoints, caller, n| {
-                Box::pin(async move {
-                    let id = checkpoints[0].id().clone();
-                    let config = thread("put", caller).with_checkpoint(id);
-                    let task = TaskId::new(format!("task-{}", n % 8)).unwrap();
-                    let options = PutWritesOptions::default();
-                    saver
-                        .put_writes(&config, &writes(), &task, &options)
-                        .await
-                        .unwrap();
-                })
-            }),
-            theirs(|mut bare, _, key, _| {
-                Box::pin(async move {
-                    let mut pipe = redis::pipe();
-                    let write = json!({"thread_id": "bare", "checkpoint_ns": "__empty__", "checkpoint_id": "1f1e5438-3693-6fd2-bfff-c562fd0be1e3", "task_id": "task", "task_path": "", "idx": 0, "channel": "channel-0", "type": "json", "blob": "x".repeat(140)}).to_string();
-                    for n in 0..5 {
-                        pipe.cmd("JSON.SET")
-                            .arg(format!("{key}-{n}").replace(":checkpoint:", ":checkpoint_write:"))
-                            .arg("$")
-                            .arg(&write)
-                            .arg("NX");
-                    }
-                    pipe.cmd("ZADD").arg(format!("w-{key}"));
-                    for n in 0..5 {
-                        pipe.arg(n).arg(format!("{key}-{n}"));
-                    }
-                    let _: redis::Value = pipe.query_async(&mut bare).await.unwrap();
-                })
-            }),
-        ),
-        (
-            "get_tuple",
-            ours(|saver, _, caller, _| {
-                Box::pin(async move {
-                    saver
-                        .get_tuple(&thread("read", caller))
-                        .await
-                        .unwrap()
-                        .unwrap();
-                })
-            }),
-            theirs(|mut bare, _, key, _| {
-                Box::pin(async move {
-                    let _: redis::Value = redis::pipe()
-                        .cmd("GET")
-                        .arg(format!("latest-{key}"))
-                        .cmd("JSON.GET")
-                        .arg(&key)
-                        .cmd("ZRANGE")
-                        .arg(format!("w-{key}"))
-                        .arg(0)
-                        .arg(-1)
-                        .query_async(&mut bare)
-                        .await
-                        .unwrap();
-                })
-            }),
-        ),
-    ]
+    seconds("used_cpu_user") + seconds("used_cpu_sys")
+}
+
+fn told(
+    topology: &str,
+    work: Work,
+    samples: &[Sample],
+    commands: usize,
+    flights: usize,
+) -> serde_json::Value {
+    let (ours, same) = (samples[0], samples.get(1).unwrap_or(&samples[0]));
+    let ratio = |side: usize| samples.get(side).map(|floor| ours.rate / floor.rate);
+    let shown = |ratio: Option<f64>| ratio.map_or("   -".to_owned(), |ratio| format!("{ratio:.2}"));
+    let row = work.to_string();
+    println!(
+        "{topology:<10} {row:<34} {:>8.0}/s  same {}  least {}  p50 {:>7.3}  p99 {:>7.3}  here {:>6.1} ({:.1})  Redis {:>6.1} ({:.1})  commands {commands} in {flights}",
+        ours.rate,
+        shown(ratio(1)),
+        shown(ratio(2)),
+        ours.p50,
+        ours.p99,
+        ours.client,
+        same.client,
+        ours.server,
+        same.server,
+    );
+    let floor = |side: usize| samples.get(side).map(|sample| sample.to_json());
+    json!({
+        "topology": topology, "row": row, "ours": ours.to_json(),
+        "same": floor(1), "least": floor(2),
+        "ratio_to_same": ratio(1), "ratio_to_least": ratio(2),
+        "commands": commands, "round_trips": flights,
+    })
 }
