@@ -40,7 +40,7 @@ pub enum ConfigKey {
     /// How many checkpoints are read at once when listing. Default: 32.
     PageSize,
     /// How many replicas must have a write before its call returns; see
-    /// [`wait_for_replicas`](crate::RedisSaverBuilder::wait_for_replicas). Default: 0.
+    /// [`wait_for_replicas`](super::RedisSaverBuilder::wait_for_replicas). Default: 0.
     WaitReplicas,
     /// How long a write waits for them, less than `command_timeout`. Default: `1s`.
     WaitReplicasTimeout,

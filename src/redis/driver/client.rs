@@ -189,7 +189,7 @@ impl Driver {
         commands: &[Command],
     ) -> Result<Vec<Result<Reply>>> {
         let deadline = Instant::now() + self.limit;
-        let _turn = self.turn(operation, deadline).await?;
+        let _turn = self.turn(operation).await?;
         let mut replies: Vec<Option<Result<Reply>>> = commands.iter().map(|_| None).collect();
         let mut pending: Vec<_> = (0..commands.len()).map(Pending::at).collect();
         let mut backoff = Backoff::asking_again();
@@ -401,17 +401,14 @@ impl Driver {
     }
 
     /// Waits until a call may start: what is in flight is bounded here, because a bound of the
-    /// client's own makes later calls hang.
-    async fn turn(
-        &self,
-        operation: &'static str,
-        deadline: Instant,
-    ) -> Result<SemaphorePermit<'_>> {
-        match timeout_at(deadline, self.calls.acquire()).await {
+    /// client's own makes later calls hang. A tenth of the time is left for the call itself.
+    async fn turn(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
+        let limit = self.limit.mul_f64(0.9);
+        match tokio::time::timeout(limit, self.calls.acquire()).await {
             Ok(turn) => turn.map_err(|_| Error::Closed),
             Err(_) => Err(Error::Overloaded {
                 operation,
-                limit: self.limit,
+                limit,
                 calls: self.capacity,
             }),
         }
