@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::prelude::{Builder, ClientLike, Pool, ReconnectPolicy, TcpConfig};
+use fred::prelude::{Builder, ClientLike, ClusterInterface, Pool, ReconnectPolicy, TcpConfig};
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ReconnectError, Server, ServerConfig, UnresponsiveConfig,
 };
@@ -13,7 +13,7 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
-use super::{Command, Reply, tls};
+use super::{Command, Node, Reply, tls};
 use crate::error::{Error, Result};
 use crate::redis::config::Settings;
 use crate::redis::error::{Context, classify};
@@ -121,6 +121,53 @@ impl Driver {
     /// Whether the server is a cluster, so that slots decide.
     pub(crate) fn is_cluster(&self) -> bool {
         self.pool.next().client_config().server.is_clustered()
+    }
+
+    /// The primaries of a cluster; elsewhere the one server.
+    pub(crate) fn primaries(&self) -> Result<Vec<Node>> {
+        if !self.is_cluster() {
+            return Ok(vec![Node(None)]);
+        }
+        let state = self.pool.next().cached_cluster_state();
+        let nodes = state.map(|state| state.unique_primary_nodes());
+        let nodes = nodes.unwrap_or_default();
+        if nodes.is_empty() {
+            return Err(Error::Unavailable {
+                reason: "the nodes of the cluster are not known yet".to_owned(),
+            });
+        }
+        Ok(nodes.into_iter().map(|node| Node(Some(node))).collect())
+    }
+
+    /// The primary that a slot is on; elsewhere than in a cluster the one server.
+    pub(crate) fn owner(&self, slot: u16) -> Option<Node> {
+        if !self.is_cluster() {
+            return Some(Node(None));
+        }
+        let state = self.pool.next().cached_cluster_state()?;
+        Some(Node(Some(state.get_server(slot)?.clone())))
+    }
+
+    /// Runs a command that has no keys on one node.
+    pub(crate) async fn call_at(
+        &self,
+        operation: &'static str,
+        node: &Node,
+        command: Command,
+    ) -> Result<Reply> {
+        let Node(Some(server)) = node else {
+            return self.call(operation, command).await;
+        };
+        let _turn = self.turn().await?;
+        let name = command.name;
+        let (command, args) = to_fred(command);
+        self.pool
+            .next()
+            .with_cluster_node(server)
+            .custom::<Value, Value>(command, args)
+            .await
+            .map(Reply::from)
+            .map_err(|error| self.error_of(operation, name, &error))
     }
 
     /// Runs one command.

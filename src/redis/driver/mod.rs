@@ -15,6 +15,10 @@ pub(crate) use reply::Reply;
 
 use super::slots::slot;
 
+/// A node that a command without keys can be sent to.
+#[derive(Debug, Clone)]
+pub(crate) struct Node(Option<fred::types::config::Server>);
+
 /// One command.
 #[derive(Debug, Clone)]
 pub(crate) struct Command {
