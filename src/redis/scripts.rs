@@ -9,6 +9,7 @@ use super::driver::{Command, number};
 /// A script as the server knows it.
 #[derive(Debug)]
 pub(crate) struct Script {
+    name: &'static str,
     source: String,
     sha: String,
 }
@@ -18,7 +19,7 @@ macro_rules! scripts {
         $(
             $(#[$doc])*
             pub(crate) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file, ".lua"))));
+                LazyLock::new(|| Script::new($file, include_str!(concat!("lua/", $file, ".lua"))));
         )*
     };
 }
@@ -56,6 +57,14 @@ scripts! {
     SHALLOW_REMOVE = "shallow_remove";
     /// Changes the TTL of a namespace in shallow mode.
     SHALLOW_TTL = "shallow_ttl";
+    /// Runs commands on one key.
+    TOGETHER = "together";
+    /// Lets a pointer name a newer checkpoint.
+    ADVANCE = "advance";
+    /// Registers a checkpoint if no newer one is registered than is expected.
+    CLAIM = "claim";
+    /// Replaces the document of a namespace in shallow mode.
+    SHALLOW_REPLACE = "shallow_replace";
     /// Looks at one write.
     DOCTOR_WRITE = "doctor_write";
     /// Looks at the members of a registry of writes.
@@ -77,10 +86,10 @@ scripts! {
 }
 
 impl Script {
-    fn new(body: &str) -> Self {
+    fn new(name: &'static str, body: &str) -> Self {
         let source = format!("{}\n{body}", include_str!("lua/prelude.lua"));
         let sha = sha1_smol::Sha1::from(&source).digest().to_string();
-        Self { source, sha }
+        Self { name, source, sha }
     }
 
     /// The call of the script that the server should know already.
@@ -102,6 +111,21 @@ pub(crate) struct ScriptCall {
 }
 
 impl ScriptCall {
+    /// The script's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.script.name
+    }
+
+    /// The keys.
+    pub(crate) fn keys(&self) -> &[Bytes] {
+        &self.keys
+    }
+
+    /// The arguments.
+    pub(crate) fn args(&self) -> &[Bytes] {
+        &self.args
+    }
+
     /// The command that runs the script by its hash.
     pub(crate) fn by_hash(&self) -> Command {
         self.command("EVALSHA", &self.script.sha)
