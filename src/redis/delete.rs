@@ -4,7 +4,6 @@
 use bytes::Bytes;
 
 use super::driver::{Command, Reply};
-use super::index::IndexedWrite;
 use super::keys::{Member, NamespaceKeys, namespace_from_stored};
 use super::scripts;
 use super::store::{Step, Store};
@@ -64,7 +63,10 @@ impl Store {
         let mut counter = Counter::new(options.progress.clone());
         loop {
             let before = counter.done();
-            self.reconcile(thread).await?;
+            let search = self.search().await?;
+            if search.is_some() {
+                self.reconcile(thread).await?;
+            }
             let mut namespaces = vec![CheckpointNamespace::root()];
             for member in self.members(thread).await? {
                 match member {
@@ -84,6 +86,9 @@ impl Store {
                 .await?;
             let rest = Command::on("UNLINK", self.keyspace.thread(thread).namespaces());
             self.driver.call("delete_thread", rest).await?;
+            if counter.done() == before && search.is_none() {
+                self.delete_leftovers(thread, &mut counter).await?;
+            }
             // What another writer added meanwhile is found by the next round.
             if counter.done() == before {
                 return Ok(());
@@ -91,7 +96,11 @@ impl Store {
         }
     }
 
-    async fn delete_namespace(&self, keys: &NamespaceKeys, counter: &mut Counter) -> Result<()> {
+    pub(super) async fn delete_namespace(
+        &self,
+        keys: &NamespaceKeys,
+        counter: &mut Counter,
+    ) -> Result<()> {
         self.forget(keys);
         loop {
             let (_, ids) = self.page(keys, None, SLICE).await?;
@@ -161,7 +170,9 @@ impl Store {
             let mut steps: Vec<Step> = Vec::new();
             for write in slice {
                 steps.push(Command::on("UNLINK", write.key.clone()).into());
-                let Some((keys, id)) = self.owner(thread, write) else {
+                let Some((keys, id)) =
+                    self.owner_of(thread, &write.namespace, &write.checkpoint_id)
+                else {
                     continue;
                 };
                 steps.push(Command::on("UNLINK", keys.write_registry(&id)).into());
@@ -180,13 +191,15 @@ impl Store {
         Ok(())
     }
 
-    fn owner(
+    /// The checkpoint that a write names.
+    pub(super) fn owner_of(
         &self,
         thread: &ThreadId,
-        write: &IndexedWrite,
+        namespace: &str,
+        checkpoint: &str,
     ) -> Option<(NamespaceKeys, CheckpointId)> {
-        let namespace = namespace_from_stored(&write.namespace).ok()?;
-        let id = CheckpointId::new(&write.checkpoint_id).ok()?;
+        let namespace = namespace_from_stored(namespace).ok()?;
+        let id = CheckpointId::new(checkpoint).ok()?;
         Some((self.keys(thread, &namespace), id))
     }
 

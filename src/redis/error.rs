@@ -141,19 +141,12 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         "LGWRONGTYPE" => Error::WrongType {
             key: rest.to_owned(),
         },
-        "LGFOREIGN" => Error::Conflict {
-            what: "the document".to_owned(),
-            reason: format!("the key {rest} belongs to another thread or namespace"),
-        },
-        "LGCONFLICT" => Error::Conflict {
-            what: "the checkpoint".to_owned(),
-            reason: if rest.is_empty() {
-                "the expected parent is not the newest: there is no checkpoint".to_owned()
-            } else {
-                format!("the expected parent is not the newest: {rest} is")
-            },
-        },
-        _ if reply.contains("unknown command") => missing_module(context),
+        "LGFOREIGN" => foreign(rest),
+        "LGCONFLICT" => unexpected(rest),
+        // A server that takes no scripts is served in another way.
+        _ if reply.contains("unknown command") && !context.command.starts_with("EVAL") => {
+            missing_module(context)
+        }
         _ if reply.contains("invalid username-password") => Error::Authentication {
             server: server(),
             reason: rest.to_owned(),
@@ -161,6 +154,26 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         _ => Error::Server {
             command: context.command.to_owned(),
             reason: reply.to_owned(),
+        },
+    }
+}
+
+/// A key that holds something of another thread or namespace.
+pub(crate) fn foreign(key: &str) -> Error {
+    Error::Conflict {
+        what: "the document".to_owned(),
+        reason: format!("the key {key} belongs to another thread or namespace"),
+    }
+}
+
+/// Another checkpoint than the expected one is the newest; an empty id if there is none.
+pub(crate) fn unexpected(newest: &str) -> Error {
+    Error::Conflict {
+        what: "the checkpoint".to_owned(),
+        reason: if newest.is_empty() {
+            "the expected parent is not the newest: there is no checkpoint".to_owned()
+        } else {
+            format!("the expected parent is not the newest: {newest} is")
         },
     }
 }
@@ -186,7 +199,7 @@ mod tests {
         let context = Context {
             server: "localhost:6379",
             operation: "put",
-            command: "EVALSHA",
+            command: "JSON.SET",
             limit: Duration::from_secs(1),
         };
         classify(&FredError::new(kind, details.to_owned()), &context)

@@ -122,6 +122,17 @@ impl Keyspace {
         format!("{}:", self.write_registry)
     }
 
+    /// A pattern for the pointers and the sets of namespaces of the threads whose ids start with
+    /// a text, and perhaps for some others.
+    pub(crate) fn heads_pattern(&self, thread: &str) -> String {
+        let brace = if self.hash_tag_threads { "{" } else { "" };
+        format!(
+            "{}_[ln]*:{brace}{}*",
+            glob_escaped(&self.checkpoint),
+            glob_escaped(thread)
+        )
+    }
+
     /// How every registry of checkpoints starts.
     pub(crate) fn registry_family(&self) -> String {
         format!("{}_keys_zset", self.checkpoint)
@@ -243,6 +254,31 @@ impl ThreadKeys {
         Bytes::copy_from_slice(self.registries.as_bytes())
     }
 
+    /// What a key is to the thread, by its name alone: another thread with a colon may have one of
+    /// the same name in the families that the Python saver has.
+    pub(crate) fn family_of(&self, key: &[u8]) -> Option<Family> {
+        let starts = |start: &String| key.starts_with(start.as_bytes());
+        let rest = |start: &String| {
+            let rest = std::str::from_utf8(key)
+                .ok()?
+                .strip_prefix(start.as_str())?;
+            namespace_from_stored(rest).ok()
+        };
+        if starts(&self.documents) {
+            Some(Family::Document)
+        } else if starts(&self.writes) {
+            Some(Family::Write)
+        } else if starts(&self.write_registries)
+            || self.shared_write_registries.as_ref().is_some_and(starts)
+        {
+            Some(Family::WriteRegistry)
+        } else if starts(&self.pointers) {
+            Some(Family::Pointer)
+        } else {
+            rest(&self.registries).map(Family::Registry)
+        }
+    }
+
     /// The names of a namespace's keys in shallow mode.
     pub(crate) fn shallow(&self, namespace: &CheckpointNamespace) -> ShallowKeys {
         let stored = stored_namespace(namespace);
@@ -278,6 +314,17 @@ impl ThreadKeys {
             stored: Bytes::copy_from_slice(stored.as_bytes()),
         }
     }
+}
+
+/// What a key of a thread is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Family {
+    Document,
+    Write,
+    WriteRegistry,
+    Pointer,
+    /// The registry of a namespace's checkpoints.
+    Registry(CheckpointNamespace),
 }
 
 /// The names of a namespace's keys.
@@ -377,6 +424,21 @@ fn escaped(task: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(task)
     }
+}
+
+/// The lock of a namespace, for servers on which no script can decide who goes first.
+pub(crate) fn lock_of(registry: &Bytes) -> Bytes {
+    append(registry, &["\0lock"])
+}
+
+/// A text as a pattern that matches it alone.
+pub(crate) fn glob_escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let special = matches!(character, '*' | '?' | '[' | ']' | '\\' | '^');
+            special.then_some('\\').into_iter().chain([character])
+        })
+        .collect()
 }
 
 /// A namespace as it is stored.

@@ -1,6 +1,6 @@
 //! `list`: pages of ids from the registries, merged newest first, then their documents.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -206,11 +206,13 @@ impl Lister {
             .iter()
             .map(|one| store.keys(&one.thread_id, &one.namespace))
             .collect();
-        let mut steps: Vec<Step> = Vec::with_capacity(page.len() * 2);
+        let mut steps: Vec<Step> = Vec::with_capacity(page.len() + 1);
         for (one, keys) in page.iter().zip(&keys) {
             steps.push(Command::on("JSON.GET", keys.document(&one.checkpoint_id)).into());
         }
-        steps.extend(write_steps(store, &page, &keys));
+        if !page.is_empty() {
+            steps.push(write_step(&page, &keys));
+        }
         let mut replies = store.flight("list", steps).await?.into_iter();
         let documents: Vec<_> = replies.by_ref().take(page.len()).collect();
         let mut registered = Vec::with_capacity(page.len());
@@ -266,10 +268,9 @@ fn metadata_of(found: &[u8]) -> Option<crate::CheckpointMetadata> {
     crate::CheckpointMetadata::from_json(text).ok()
 }
 
-/// The steps that read the writes of a page: one script where all keys share a node, else one
-/// for each checkpoint.
-fn write_steps(store: &Store, page: &[Identity], keys: &[NamespaceKeys]) -> Vec<Step> {
-    let both: Vec<_> = page
+/// The step that reads the writes of a page.
+fn write_step(page: &[Identity], keys: &[NamespaceKeys]) -> Step {
+    let (registries, prefixes) = page
         .iter()
         .zip(keys)
         .flat_map(|(one, keys)| {
@@ -278,18 +279,8 @@ fn write_steps(store: &Store, page: &[Identity], keys: &[NamespaceKeys]) -> Vec<
                 .into_iter()
                 .map(|registry| (registry, keys.writes_of(id)))
         })
-        .collect();
-    let size = if store.driver.is_cluster() {
-        1
-    } else {
-        both.len().max(1)
-    };
-    both.chunks(size)
-        .map(|chunk| {
-            let (registries, prefixes) = chunk.iter().cloned().unzip();
-            scripts::WRITES.call(registries, prefixes).into()
-        })
-        .collect()
+        .unzip();
+    scripts::WRITES.call(registries, prefixes).into()
 }
 
 impl Head {
@@ -495,6 +486,9 @@ impl Store {
             self.forget_all_gone(thread, &members).await?;
             self.reconcile(thread).await?;
             self.members(thread).await?
+        } else if self.has_only_a_pointer(thread, &members).await? {
+            self.reconcile(thread).await?;
+            self.members(thread).await?
         } else {
             members
         };
@@ -557,10 +551,11 @@ impl Store {
         Ok(())
     }
 
-    /// Tells the registries of a thread what only the index knows.
+    /// Tells the registries of a thread what only the index knows; where search cannot answer, what
+    /// the pointers lead to.
     pub(crate) async fn reconcile(&self, thread: &ThreadId) -> Result<()> {
         let Some(search) = self.search().await? else {
-            return Ok(());
+            return self.follow_pointers(thread).await;
         };
         let mut found = self.indexed_checkpoints(search, thread).await?;
         found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
@@ -575,7 +570,20 @@ impl Store {
             return Ok(());
         };
         let keys = self.keys(thread, &first.namespace);
-        let slices: Vec<_> = group.chunks(500).collect();
+        let ids: Vec<_> = group.iter().map(|one| &one.checkpoint_id).collect();
+        self.register_ids(&keys, &ids).await
+    }
+
+    /// Tells a registry all ids that it lacked.
+    pub(super) async fn register_ids(
+        &self,
+        keys: &NamespaceKeys,
+        ids: &[&CheckpointId],
+    ) -> Result<()> {
+        let mut slices: Vec<_> = ids.chunks(500).collect();
+        if slices.is_empty() {
+            slices.push(&[]);
+        }
         for (position, slice) in slices.iter().enumerate() {
             let last = position + 1 == slices.len();
             let mut args = vec![
@@ -583,7 +591,7 @@ impl Store {
                 keys.documents.clone(),
                 Bytes::from_static(if last { b"complete" } else { b"" }),
             ];
-            args.extend(slice.iter().map(|one| text(one.checkpoint_id.as_str())));
+            args.extend(slice.iter().map(|id| text(id.as_str())));
             let call =
                 scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
             self.script("list", call).await?;
@@ -603,74 +611,10 @@ impl Store {
 
     /// The heads of every namespace of every thread: for a server whose search cannot answer.
     async fn all_heads(&self) -> Result<Vec<Head>> {
-        let namespaces = self.scanned_namespaces().await?;
+        let namespaces = self.scanned_namespaces("").await?;
         Ok(namespaces
             .into_iter()
             .map(|(thread, namespace)| Head::new(self, &thread, namespace))
             .collect())
     }
-
-    /// The namespaces of every thread, found by scanning the pointers.
-    pub(crate) async fn scanned_namespaces(
-        &self,
-    ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
-        let mut found = BTreeSet::new();
-        for pointer in self.scan(&self.keyspace.pointer_family()).await? {
-            let target = self
-                .driver
-                .call("scan", Command::on("GET", pointer))
-                .await?;
-            let Some(key) = target.into_bytes() else {
-                continue;
-            };
-            let document = self
-                .driver
-                .call("scan", Command::on("JSON.GET", key.clone()))
-                .await?;
-            let Some(document) = document.into_bytes() else {
-                continue;
-            };
-            if let Some(read) = ReadCheckpoint::parse(&key, &document)? {
-                found.insert((read.identity.thread_id, read.identity.namespace));
-            }
-        }
-        Ok(found)
-    }
-
-    /// The keys that start with a text, each once.
-    pub(crate) async fn scan(&self, start: &str) -> Result<Vec<Bytes>> {
-        let pattern = format!("{}*", escaped(start));
-        let mut cursor = Bytes::from_static(b"0");
-        let mut keys = HashSet::new();
-        loop {
-            let command = Command::new("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(pattern.clone())
-                .arg("COUNT")
-                .arg(number(1_000));
-            let mut reply = self
-                .driver
-                .call("scan", command)
-                .await?
-                .into_array()
-                .into_iter();
-            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-            let page = reply.next().unwrap_or(Reply::Nil).into_array();
-            keys.extend(page.into_iter().filter_map(Reply::into_bytes));
-            if cursor.is_empty() || cursor == "0" {
-                return Ok(keys.into_iter().collect());
-            }
-        }
-    }
-}
-
-/// A text as a pattern that matches it alone.
-fn escaped(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| {
-            let special = matches!(character, '*' | '?' | '[' | ']' | '\\' | '^');
-            special.then_some('\\').into_iter().chain([character])
-        })
-        .collect()
 }

@@ -4,6 +4,7 @@
 //! times what it costs a plain command, so where its id is known it is read by `JSON.GET` in the
 //! same flight: the id that was asked for, or the newest that this saver wrote or read last,
 //! which the script then checks. If another is the newest by now, the script gives that one.
+//! Where a thread's keys are apart, plain commands find and read everything.
 
 use bytes::Bytes;
 
@@ -46,15 +47,15 @@ impl Store {
         }
         let remembered = self
             .remembered(&keys)
-            .filter(|newest| newest.bytes >= SMALL);
-        let (found, document) = match remembered {
-            Some(newest) => {
-                let (found, document) = self
-                    .read_beside(&config.thread_id, &keys, None, &newest.id)
-                    .await?;
-                (found, document.map(|document| (newest.id, document)))
-            }
-            None => (self.read_script(&config.thread_id, &keys).await?, None),
+            .filter(|newest| newest.bytes >= SMALL && !self.reads_plainly(&keys));
+        let (found, document) = if let Some(newest) = remembered {
+            let (found, document) = self
+                .read_beside(&config.thread_id, &keys, None, &newest.id)
+                .await?;
+            (found, document.map(|document| (newest.id, document)))
+        } else {
+            let found = self.read_script(&config.thread_id, &keys, None).await?;
+            (found, None)
         };
         match found {
             Found::Absent => {
@@ -99,8 +100,15 @@ impl Store {
         keys: &NamespaceKeys,
         id: &CheckpointId,
     ) -> Result<Option<CheckpointTuple>> {
-        let (found, document) = self.read_beside(thread, keys, Some(id), id).await?;
-        let (Found::Checkpoint(_, _, writes), Some(document)) = (found, document) else {
+        let (found, document) = if self.reads_plainly(keys) {
+            (self.read_script(thread, keys, Some(id)).await?, None)
+        } else {
+            self.read_beside(thread, keys, Some(id), id).await?
+        };
+        let Found::Checkpoint(_, in_reply, writes) = found else {
+            return Ok(None);
+        };
+        let Some(document) = document.or(in_reply) else {
             return Ok(None);
         };
         assemble(keys, &identity(thread, namespace, id), &document, writes)
@@ -133,9 +141,23 @@ impl Store {
         }
     }
 
-    /// One script that finds the newest and gives all of it.
-    async fn read_script(&self, thread: &ThreadId, keys: &NamespaceKeys) -> Result<Found> {
-        let call = self.read_call(keys, None, None);
+    /// Whether plain commands read a namespace's checkpoints.
+    fn reads_plainly(&self, keys: &NamespaceKeys) -> bool {
+        self.runs_plainly(&[
+            keys.pointer.clone(),
+            keys.registry.clone(),
+            keys.namespaces.clone(),
+        ])
+    }
+
+    /// One script that finds a checkpoint, or the newest, and gives all of it.
+    async fn read_script(
+        &self,
+        thread: &ThreadId,
+        keys: &NamespaceKeys,
+        id: Option<&CheckpointId>,
+    ) -> Result<Found> {
+        let call = self.read_call(keys, id, None);
         let (found, due) = found(keys, self.script("get_tuple", call).await?)?;
         self.keep_whole(thread, self.settings.ttl.default, due)
             .await;

@@ -9,6 +9,7 @@ use super::driver::{Command, number};
 /// A script as the server knows it.
 #[derive(Debug)]
 pub(crate) struct Script {
+    name: &'static str,
     source: String,
     sha: String,
     /// Whether replicas may have to acknowledge what it did.
@@ -20,7 +21,7 @@ macro_rules! scripts {
         $(
             $(#[$doc])*
             pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-                Script::new(scripts!($does), include_str!(concat!("lua/", $file, ".lua")))
+                Script::new($file, scripts!($does), include_str!(concat!("lua/", $file, ".lua")))
             });
         )*
     };
@@ -64,6 +65,14 @@ scripts! {
     writes SHALLOW_REMOVE = "shallow_remove";
     /// Changes the TTL of a namespace in shallow mode.
     writes SHALLOW_TTL = "shallow_ttl";
+    /// Runs commands on one key.
+    writes TOGETHER = "together";
+    /// Lets a pointer name a newer checkpoint.
+    writes ADVANCE = "advance";
+    /// Registers a checkpoint if no newer one is registered than is expected.
+    writes CLAIM = "claim";
+    /// Replaces the document of a namespace in shallow mode.
+    writes SHALLOW_REPLACE = "shallow_replace";
     /// Looks at one write.
     writes DOCTOR_WRITE = "doctor_write";
     /// Looks at the members of a registry of writes.
@@ -85,10 +94,11 @@ scripts! {
 }
 
 impl Script {
-    fn new(writes: bool, body: &str) -> Self {
+    fn new(name: &'static str, writes: bool, body: &str) -> Self {
         let source = format!("{}\n{body}", include_str!("lua/prelude.lua"));
         let sha = sha1_smol::Sha1::from(&source).digest().to_string();
         Self {
+            name,
             source,
             sha,
             writes,
@@ -114,6 +124,21 @@ pub(crate) struct ScriptCall {
 }
 
 impl ScriptCall {
+    /// The script's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.script.name
+    }
+
+    /// The keys.
+    pub(crate) fn keys(&self) -> &[Bytes] {
+        &self.keys
+    }
+
+    /// The arguments.
+    pub(crate) fn args(&self) -> &[Bytes] {
+        &self.args
+    }
+
     /// The command that runs the script by its hash.
     pub(crate) fn by_hash(&self) -> Command {
         self.command("EVALSHA", &self.script.sha)

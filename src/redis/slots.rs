@@ -1,11 +1,20 @@
 //! Cluster slots: which keys live on one node.
 
+use bytes::Bytes;
+
 /// How many slots a cluster has.
 pub(crate) const SLOTS: u16 = 16_384;
 
 /// The slot of a key: CRC16 of its hash tag, or of all of it, as the cluster specification says.
 pub(crate) fn slot(key: &[u8]) -> u16 {
     crc16(hash_tag(key).unwrap_or(key)) % SLOTS
+}
+
+/// Whether all keys are in one slot, and with them all that start as one of them does: they have one
+/// hash tag, which what follows cannot change.
+pub(crate) fn share_a_tag(keys: &[Bytes]) -> bool {
+    let first = keys.first().and_then(|key| hash_tag(key));
+    first.is_some() && keys.iter().all(|key| hash_tag(key) == first)
 }
 
 /// What stands in the first pair of braces, unless it is empty.
@@ -42,5 +51,17 @@ mod tests {
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{{bar}"));
         assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
         assert_eq!(slot(b"foo{bar"), crc16(b"foo{bar") % SLOTS);
+    }
+
+    #[test]
+    fn only_one_hash_tag_keeps_keys_together() {
+        let share = |keys: &[&'static str]| {
+            share_a_tag(&keys.iter().copied().map(Bytes::from).collect::<Vec<_>>())
+        };
+        assert!(share(&["p:{a}:x", "q:{a}"]));
+        assert!(!share(&["p:{a}:x", "q:a"]));
+        assert!(!share(&["p:{}:{a}", "q:{}:{a}"]));
+        assert!(!share(&["p:a", "p:a"]), "what follows may be a tag");
+        assert!(!share(&["p:{a:b}", "q:{a"]));
     }
 }

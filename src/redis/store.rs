@@ -2,17 +2,21 @@
 //! the server.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{join, join_all};
 use quick_cache::sync::Cache;
 
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
+use super::plain;
 use super::scripts::ScriptCall;
+use super::slots::share_a_tag;
 use super::staged::Staging;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
@@ -34,6 +38,8 @@ pub(crate) struct Store {
     /// The threads that are given their TTL at the moment, so that of many calls that find one
     /// due only one visits it.
     keeping: Mutex<HashSet<ThreadId>>,
+    /// Whether the server has refused a script.
+    no_scripts: AtomicBool,
 }
 
 /// The newest checkpoint of a namespace, as far as this saver knows.
@@ -72,6 +78,7 @@ impl Store {
             newest: Cache::new(REMEMBERED),
             staging: Staging::default(),
             keeping: Mutex::default(),
+            no_scripts: AtomicBool::new(false),
         })
     }
 
@@ -92,39 +99,88 @@ impl Store {
         self.keyspace.thread(thread).namespace(namespace)
     }
 
-    /// Runs a script in one round trip; two when the server does not know it yet.
+    /// Whether what is done to these keys takes plain commands, because they are in several slots
+    /// or the server takes no scripts.
+    pub(crate) fn runs_plainly(&self, keys: &[Bytes]) -> bool {
+        self.scripts_are_refused() || (self.driver.is_cluster() && !share_a_tag(keys))
+    }
+
+    /// Whether the server has refused a script; then it is not asked again.
+    pub(super) fn scripts_are_refused(&self) -> bool {
+        self.no_scripts.load(Ordering::Relaxed)
+    }
+
+    /// Sends plain commands from now on.
+    pub(super) fn refuse_scripts(&self, error: &Error) {
+        if !self.no_scripts.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the server takes no scripts: calls take several round trips, and a TTL is set after its key");
+        }
+    }
+
+    /// Runs a script in one round trip, two when the server does not know it yet; or what stands
+    /// for it in plain commands.
     pub(crate) async fn script(
         &self,
         operation: &'static str,
         script: ScriptCall,
     ) -> Result<Reply> {
-        match self.driver.call(operation, script.by_hash()).await {
+        if self.runs_plainly(script.keys()) {
+            return plain::run(self, operation, &script).await;
+        }
+        let reply = match self.driver.call(operation, script.by_hash()).await {
             Err(error) if is_unknown_script(&error) => {
                 self.driver.call(operation, script.by_source()).await
+            }
+            reply => reply,
+        };
+        match reply {
+            Err(error) if is_refused_script(&error) => {
+                self.refuse_scripts(&error);
+                plain::run(self, operation, &script).await
             }
             reply => reply,
         }
     }
 
-    /// Runs steps in one flight, in their order. Every step may run twice.
+    /// Runs steps in one flight, in their order; those that take plain commands at the same time.
+    /// Every step may run twice.
     pub(crate) async fn flight(
         &self,
         operation: &'static str,
         steps: Vec<Step>,
     ) -> Result<Vec<Result<Reply>>> {
-        let commands = steps
-            .iter()
-            .map(|step| match step {
-                Step::Command(command) => command.clone(),
-                Step::Script(script) => script.by_hash(),
-            })
-            .collect();
-        let mut replies = self.driver.batch(operation, commands).await?;
+        let mut commands = Vec::with_capacity(steps.len());
+        let mut apart = Vec::new();
+        for (position, step) in steps.iter().enumerate() {
+            match step {
+                Step::Command(command) => commands.push(command.clone()),
+                Step::Script(script) if self.runs_plainly(script.keys()) => apart.push(position),
+                Step::Script(script) => commands.push(script.by_hash()),
+            }
+        }
+        let together = async {
+            if commands.is_empty() {
+                Ok(Vec::new())
+            } else {
+                self.driver.batch(operation, commands).await
+            }
+        };
+        let plainly = apart.iter().map(|position| async {
+            match &steps[*position] {
+                Step::Script(script) => plain::run(self, operation, script).await,
+                Step::Command(_) => Ok(Reply::Nil),
+            }
+        });
+        let (together, plainly) = join(together, join_all(plainly)).await;
+        let mut replies = together?;
+        for (position, reply) in apart.into_iter().zip(plainly) {
+            replies.insert(position, reply);
+        }
         for (step, reply) in steps.into_iter().zip(&mut replies) {
             if let (Step::Script(script), Err(error)) = (step, &*reply)
-                && is_unknown_script(error)
+                && (is_unknown_script(error) || is_refused_script(error))
             {
-                *reply = self.driver.call(operation, script.by_source()).await;
+                *reply = self.script(operation, script).await;
             }
         }
         Ok(replies)
@@ -133,6 +189,11 @@ impl Store {
     /// What is remembered of the newest checkpoint of a namespace.
     pub(crate) fn remembered(&self, keys: &NamespaceKeys) -> Option<Newest> {
         self.newest.get(&keys.registry)
+    }
+
+    /// The id of the newest checkpoint that is remembered of a registry.
+    pub(super) fn remembered_id(&self, registry: &Bytes) -> Option<CheckpointId> {
+        self.newest.get(registry).map(|newest| newest.id)
     }
 
     /// Remembers the newest checkpoint of a namespace.
@@ -193,8 +254,29 @@ impl Store {
     }
 }
 
-fn is_unknown_script(error: &Error) -> bool {
+/// Whether a server does not know a script by its hash.
+pub(super) fn is_unknown_script(error: &Error) -> bool {
     matches!(error, Error::Server { reason, .. } if reason.starts_with("NOSCRIPT"))
+}
+
+/// Whether a server, or what stands in front of it, takes no scripts at all.
+pub(super) fn is_refused_script(error: &Error) -> bool {
+    match error {
+        Error::Permission { reason } => reason.to_lowercase().contains("'eval"),
+        Error::Server { command, reason } => {
+            let reason = reason.to_lowercase();
+            command.starts_with("EVAL")
+                && [
+                    "unknown command",
+                    "not allowed",
+                    "not supported",
+                    "disabled",
+                ]
+                .iter()
+                .any(|refusal| reason.contains(refusal))
+        }
+        _ => false,
+    }
 }
 
 /// A TTL as Redis counts it, 0 for none.

@@ -79,8 +79,8 @@ impl Walk {
             let found = shallow::every_checkpoint(&self.store).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         } else {
-            let found = self.store.every_checkpoint().await?;
-            found.into_iter().map(|one| one.thread_id).collect()
+            let found = self.store.scanned_namespaces(&self.prefix).await?;
+            found.into_iter().map(|(thread, _)| thread).collect()
         };
         Ok(Source::Scanned(threads.into_iter().collect()))
     }
@@ -172,7 +172,7 @@ impl Store {
     /// Every checkpoint there is, found by scanning the pointers.
     pub(crate) async fn every_checkpoint(&self) -> Result<Vec<Indexed>> {
         let mut found = Vec::new();
-        for (thread_id, namespace) in self.scanned_namespaces().await? {
+        for (thread_id, namespace) in self.scanned_namespaces("").await? {
             let keys = self.keys(&thread_id, &namespace);
             let mut before: Option<CheckpointId> = None;
             loop {

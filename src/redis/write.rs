@@ -82,9 +82,9 @@ impl Store {
             )
         };
         let mut reply = None;
-        if bytes >= LARGE && !self.driver.is_cluster() {
-            let staged = keys.staged(id);
-            let script = call(Bytes::new(), Some(staged.clone()));
+        let staged = keys.staged(id);
+        let script = call(Bytes::new(), Some(staged.clone()));
+        if bytes >= LARGE && !self.runs_plainly(script.keys()) {
             reply = self.staged("put", staged, document.clone(), script).await?;
         }
         let reply = match reply {

@@ -23,6 +23,21 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "redis",
         subject: redis,
     },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "redis that takes no scripts",
+        subject: || redis_at(without_scripts_url, false),
+    },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "cluster (plain ids)",
+        subject: || redis_at(cluster_url, false),
+    },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "cluster (hash-tagged)",
+        subject: || redis_at(cluster_url, true),
+    },
 ];
 
 pub(crate) fn memory() -> Subject {
@@ -39,6 +54,48 @@ pub(crate) fn redis() -> Subject {
         let prefix = prefix.clone();
         async move { Ok(Arc::new(redis_saver(&prefix, ttl).await?) as Arc<dyn CheckpointSaver>) }
     })
+}
+
+/// The same on another server, which starts when it is needed.
+#[cfg(feature = "redis")]
+pub(crate) fn redis_at(url: fn() -> String, hash_tag_threads: bool) -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move {
+            let saver = langgraph_checkpoint_redis::RedisSaver::builder()
+                .url(url())
+                .prefix(prefix)
+                .ttl(ttl)
+                .hash_tag_threads(hash_tag_threads)
+                .build()
+                .await?;
+            Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+        }
+    })
+}
+
+/// A cluster that a test process shares.
+#[cfg(feature = "redis")]
+pub(crate) fn cluster_url() -> String {
+    static CLUSTER: std::sync::OnceLock<redis_modules::Cluster> = std::sync::OnceLock::new();
+    CLUSTER
+        .get_or_init(|| redis_modules::Cluster::start().expect("no cluster to test with"))
+        .url()
+}
+
+/// A server that a test process shares, and that refuses scripts.
+#[cfg(feature = "redis")]
+pub(crate) fn without_scripts_url() -> String {
+    static SERVER: std::sync::OnceLock<redis_modules::Standalone> = std::sync::OnceLock::new();
+    SERVER
+        .get_or_init(|| {
+            redis_modules::Standalone::builder()
+                .config("user", "default on nopass ~* &* +@all -@scripting")
+                .start()
+                .expect("no Redis to test with")
+        })
+        .url()
 }
 
 #[cfg(feature = "redis")]

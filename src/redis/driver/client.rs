@@ -402,7 +402,7 @@ impl Driver {
 
     /// Waits until a call may start: what is in flight is bounded here, because a bound of the
     /// client's own makes later calls hang. A tenth of the time is left for the call itself.
-    async fn turn(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
+    pub(super) async fn turn(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.limit.mul_f64(0.9);
         match tokio::time::timeout(limit, self.calls.acquire()).await {
             Ok(turn) => turn.map_err(|_| Error::Closed),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::prelude::ClientLike;
+use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -59,6 +60,17 @@ impl Live {
             }
             () = has_ended(self.ended.clone()) => Err(lost("the connection was lost")),
         }
+    }
+
+    /// Runs a command on one server of a cluster that the client knows all of.
+    pub(super) async fn run_at(
+        &self,
+        server: &Server,
+        command: &Command,
+    ) -> Result<Vec<Result<Value, FredError>>, FredError> {
+        let (command, args) = to_fred(command, None);
+        let client = self.client.with_cluster_node(server);
+        Ok(vec![client.custom::<Value, Value>(command, args).await])
     }
 
     /// The client, for what is not a flight.

@@ -16,6 +16,7 @@ mod flight;
 mod health;
 mod link;
 mod node;
+mod primary;
 mod reply;
 mod sentinel;
 mod servers;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 
 pub(crate) use client::Driver;
 pub use health::{Health, HealthProblem, ServerHealth};
+pub(crate) use primary::Primary;
 pub(crate) use reply::Reply;
 
 use super::slots::slot;

@@ -1,0 +1,218 @@
+//! What the registries do not name, where search cannot answer: checkpoints that another saver wrote
+//! and its pointers lead to, and on deleting all keys that a thread has left.
+
+use std::collections::{BTreeSet, HashSet};
+
+use bytes::Bytes;
+
+use super::delete::Counter;
+use super::driver::{Command, Reply};
+use super::keys::{Family, Member, glob_escaped};
+use super::slots::{share_a_tag, slot};
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+
+/// How many keys are looked at in one flight.
+const FLIGHT: usize = 256;
+
+impl Store {
+    /// Whether a thread whose set does not name the root has a pointer to a checkpoint there, and
+    /// no search that tells of it.
+    pub(super) async fn has_only_a_pointer(
+        &self,
+        thread: &ThreadId,
+        members: &[Member],
+    ) -> Result<bool> {
+        let root = CheckpointNamespace::root();
+        if members.contains(&Member::Namespace(root.clone())) || self.search().await?.is_some() {
+            return Ok(false);
+        }
+        let pointer = Command::on("EXISTS", self.keys(thread, &root).pointer);
+        Ok(self.driver.call("list", pointer).await?.as_int() == Some(1))
+    }
+
+    /// Tells the registries of a thread what its pointers lead to: the checkpoint that each names,
+    /// and its ancestors.
+    pub(super) async fn follow_pointers(&self, thread: &ThreadId) -> Result<()> {
+        let mut namespaces = BTreeSet::from([CheckpointNamespace::root()]);
+        for member in self.members(thread).await? {
+            if let Member::Namespace(namespace) = member {
+                namespaces.insert(namespace);
+            }
+        }
+        for namespace in namespaces {
+            self.follow_pointer(thread, &namespace).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_pointer(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+    ) -> Result<()> {
+        let keys = self.keys(thread, namespace);
+        let commands = vec![
+            Command::on("GET", keys.pointer.clone()),
+            Command::on("ZSCORE", keys.registry.clone()).arg(""),
+        ];
+        let mut replies = self.driver.batch("list", commands).await?.into_iter();
+        let mut next = || replies.next().unwrap_or(Err(Error::Closed));
+        let target = next()?.into_bytes();
+        let lacks_some = next()? != Reply::Nil;
+        let pointed = target.as_deref();
+        let pointed = pointed.and_then(|target| target.strip_prefix(&keys.documents[..]));
+        let mut next = pointed.and_then(|id| CheckpointId::from_bytes(id).ok());
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some(id) = next.take() {
+            let commands = vec![
+                Command::on("ZSCORE", keys.registry.clone()).arg(id.to_string()),
+                Command::on("JSON.GET", keys.document(&id))
+                    .arg("$['thread_id','checkpoint_ns','parent_checkpoint_id']"),
+            ];
+            let mut replies = self.driver.batch("list", commands).await?.into_iter();
+            let mut reply = || replies.next().unwrap_or(Err(Error::Closed));
+            let is_registered = reply()? != Reply::Nil;
+            let names = reply()?.into_bytes().unwrap_or_default();
+            let Ok([of, stored, parent]) = serde_json::from_slice::<[String; 3]>(&names) else {
+                break;
+            };
+            // Another thread's pointer may have the same name.
+            let is_own = of == thread.as_str() && stored.as_bytes() == keys.stored;
+            if !is_own || (is_registered && !lacks_some) || !seen.insert(id.clone()) {
+                break;
+            }
+            found.push(id);
+            next = CheckpointId::new(parent).ok();
+        }
+        if found.is_empty() && !lacks_some {
+            return Ok(());
+        }
+        let found: Vec<_> = found.iter().collect();
+        self.register_ids(&keys, &found).await
+    }
+
+    /// Deletes what is left of a thread that no registry names, whoever wrote it. It walks over all
+    /// keys, of the one node that has them where the id holds a hash tag.
+    pub(super) async fn delete_leftovers(
+        &self,
+        thread: &ThreadId,
+        counter: &mut Counter,
+    ) -> Result<()> {
+        let keys = self.keyspace.thread(thread);
+        let namespaces = keys.namespaces();
+        let owner = share_a_tag(std::slice::from_ref(&namespaces))
+            .then(|| self.driver.owner(slot(&namespaces)))
+            .flatten();
+        let nodes = match owner {
+            Some(owner) => vec![owner],
+            None => self.driver.primaries()?,
+        };
+        let segment = self.keyspace.segment(thread.as_str());
+        let pattern = format!("*:{}:*", glob_escaped(&segment));
+        let (mut documents, mut writes) = (Vec::new(), Vec::new());
+        let (mut pointers, mut registered) = (Vec::new(), Vec::new());
+        for key in self.scan_at(nodes, &pattern).await? {
+            match keys.family_of(&key) {
+                Some(Family::Document) => documents.push(key),
+                Some(Family::Write) => writes.push(key),
+                Some(Family::WriteRegistry) => registered.push(key),
+                Some(Family::Pointer) => pointers.push(key),
+                Some(Family::Registry(namespace)) => {
+                    let keys = self.keys(thread, &namespace);
+                    self.delete_namespace(&keys, counter).await?;
+                }
+                None => {}
+            }
+        }
+        // The Python saver leaves a flag in place of a checkpoint whose writes came first.
+        let mut awaited = HashSet::new();
+        for (key, [namespace, id]) in self.of_thread(thread, &writes).await? {
+            let owner = self.owner_of(thread, &namespace, &id);
+            awaited.extend(owner.map(|(keys, id)| keys.document(&id)));
+            self.unlink(&key).await?;
+            counter.add(0, 1);
+        }
+        for (key, _) in self.of_thread(thread, &documents).await? {
+            self.unlink(&key).await?;
+            counter.add(1, 0);
+        }
+        for flag in documents.iter().filter(|key| awaited.contains(*key)) {
+            self.unlink(flag).await?;
+        }
+        for registry in registered {
+            self.unlink_if_nothing_is_there(&registry).await?;
+        }
+        for pointer in pointers {
+            let target = Command::on("GET", pointer.clone());
+            let target = self.driver.call("delete_thread", target).await?;
+            if let Some(target) = target.into_bytes()
+                && !self.is_there(&target).await?
+            {
+                self.unlink(&pointer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The documents that say that they are a thread's, with the namespace and the checkpoint that
+    /// they name.
+    async fn of_thread(
+        &self,
+        thread: &ThreadId,
+        keys: &[Bytes],
+    ) -> Result<Vec<(Bytes, [String; 2])>> {
+        let mut found = Vec::new();
+        for chunk in keys.chunks(FLIGHT) {
+            let commands = chunk.iter().map(|key| {
+                Command::on("JSON.GET", key.clone())
+                    .arg("$['thread_id','checkpoint_ns','checkpoint_id']")
+            });
+            let replies = self
+                .driver
+                .batch("delete_thread", commands.collect())
+                .await?;
+            for (key, reply) in chunk.iter().zip(replies) {
+                let names = match reply {
+                    // Something else than a document has the name of one.
+                    Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
+                    reply => reply?.into_bytes().unwrap_or_default(),
+                };
+                if let Ok([of, namespace, id]) = serde_json::from_slice::<[String; 3]>(&names)
+                    && of == thread.as_str()
+                {
+                    found.push((key.clone(), [namespace, id]));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn unlink_if_nothing_is_there(&self, registry: &Bytes) -> Result<()> {
+        let range = Command::on("ZRANGE", registry.clone()).args(["0", "-1"].map(Bytes::from));
+        let members = match self.driver.call("delete_thread", range).await {
+            Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
+            members => members?.into_array(),
+        };
+        for member in members.into_iter().filter_map(Reply::into_bytes) {
+            if self.is_there(&member).await? {
+                return Ok(());
+            }
+        }
+        self.unlink(registry).await
+    }
+
+    async fn is_there(&self, key: &Bytes) -> Result<bool> {
+        let exists = Command::on("EXISTS", key.clone());
+        let exists = self.driver.call("delete_thread", exists).await?;
+        Ok(exists.as_int() == Some(1))
+    }
+
+    async fn unlink(&self, key: &Bytes) -> Result<()> {
+        let unlink = Command::on("UNLINK", key.clone());
+        self.driver.call("delete_thread", unlink).await?;
+        Ok(())
+    }
+}

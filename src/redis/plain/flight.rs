@@ -1,0 +1,293 @@
+//! Flights of parts, each of which is on one key and therefore atomic where scripts are taken.
+
+use bytes::Bytes;
+
+use super::super::driver::{Command, Reply, number};
+use super::super::scripts::{self, ScriptCall};
+use super::super::store::{Store, is_refused_script, is_unknown_script};
+use crate::error::{Error, Result};
+
+/// What is done to one key, all together where the server takes scripts.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    key: Bytes,
+    script: Option<ScriptCall>,
+    /// What is sent to a server that takes no scripts, or where there is only one command.
+    commands: Vec<Command>,
+}
+
+impl Part {
+    /// One command.
+    pub(super) fn command(command: Command) -> Self {
+        Self {
+            key: command.args.first().cloned().unwrap_or_default(),
+            script: None,
+            commands: vec![command],
+        }
+    }
+
+    /// A command on a key, with arguments.
+    pub(super) fn of<'a>(
+        name: &'static str,
+        key: &Bytes,
+        args: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Self {
+        let args = args.into_iter().map(Bytes::copy_from_slice);
+        Self::command(Command::on(name, key.clone()).args(args))
+    }
+
+    /// A script of its own, and what stands for it where scripts are refused.
+    pub(super) fn script(script: ScriptCall, instead: Vec<Command>) -> Self {
+        Self {
+            key: script.keys().first().cloned().unwrap_or_default(),
+            script: Some(script),
+            commands: instead,
+        }
+    }
+}
+
+/// Commands on one key, and its TTL.
+#[derive(Debug)]
+pub(super) struct Group {
+    key: Bytes,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Run(&'static str, Vec<Bytes>),
+    Done,
+    /// The TTL in milliseconds, whether it is shared, and whether the key was there before, which
+    /// a script finds out by itself.
+    Ttl(i64, bool, bool),
+}
+
+impl Group {
+    pub(super) fn on(key: &Bytes) -> Self {
+        Self {
+            key: key.clone(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Runs a command on the key.
+    pub(super) fn run(mut self, name: &'static str, args: impl IntoIterator<Item = Bytes>) -> Self {
+        self.steps.push(Step::Run(name, args.into_iter().collect()));
+        self
+    }
+
+    /// Goes on only if the last command has done something. Where scripts are refused it does not
+    /// go on at all, so what comes after must be sent again when it is known.
+    pub(super) fn if_done(mut self) -> Self {
+        self.steps.push(Step::Done);
+        self
+    }
+
+    /// Gives the key a TTL of its own, 0 for none.
+    pub(super) fn ttl(mut self, ttl: i64, was_there: bool) -> Self {
+        self.steps.push(Step::Ttl(ttl, false, was_there));
+        self
+    }
+
+    /// Gives the key, which is shared by things of different TTLs, the longest.
+    pub(super) fn shared_ttl(mut self, ttl: i64, was_there: bool) -> Self {
+        self.steps.push(Step::Ttl(ttl, true, was_there));
+        self
+    }
+
+    pub(super) fn part(self) -> Part {
+        let commands = self.commands();
+        // A key that is new and gets no TTL needs no script for the one command.
+        let alone = match &self.steps[..] {
+            [Step::Run(..)] => true,
+            [Step::Run(..), rest @ ..] => rest
+                .iter()
+                .all(|step| matches!(step, Step::Done | Step::Ttl(0, false, false))),
+            _ => false,
+        };
+        let script = (!alone).then(|| {
+            let mut args = Vec::new();
+            for step in self.steps {
+                match step {
+                    Step::Run(name, more) => {
+                        args.extend([number(more.len()), Bytes::from_static(name.as_bytes())]);
+                        args.extend(more);
+                    }
+                    Step::Done => args.extend(["0", "done"].map(Bytes::from)),
+                    Step::Ttl(ttl, shared, _) => {
+                        let name = if shared { "shared" } else { "own" };
+                        args.extend([number(1), Bytes::from(name), number(ttl)]);
+                    }
+                }
+            }
+            scripts::TOGETHER.call(vec![self.key.clone()], args)
+        });
+        Part {
+            key: self.key,
+            script,
+            commands,
+        }
+    }
+
+    fn commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Run(name, args) => {
+                    let command = Command::on(name, self.key.clone());
+                    commands.push(command.args(args.iter().cloned()));
+                }
+                Step::Done => break,
+                Step::Ttl(ttl, shared, was_there) => {
+                    commands.extend(expire(&self.key, *ttl, *shared, *was_there));
+                }
+            }
+        }
+        commands
+    }
+}
+
+/// The command that gives a key its TTL, as the scripts do.
+pub(super) fn expire(key: &Bytes, ttl: i64, shared: bool, was_there: bool) -> Option<Command> {
+    if ttl > 0 {
+        let command = Command::on("PEXPIRE", key.clone()).arg(number(ttl));
+        Some(if shared && was_there {
+            command.arg("GT")
+        } else {
+            command
+        })
+    } else {
+        was_there.then(|| Command::on("PERSIST", key.clone()))
+    }
+}
+
+/// The answers to the parts of a flight, in their order.
+#[derive(Debug)]
+pub(super) struct Answers(std::vec::IntoIter<(Bytes, Result<Vec<Reply>>)>);
+
+impl Answers {
+    /// What the commands of the next part returned.
+    pub(super) fn all(&mut self) -> Result<Vec<Reply>> {
+        let Some((key, answer)) = self.0.next() else {
+            return Err(Error::Closed);
+        };
+        answer.map_err(|error| of_key(&key, error))
+    }
+
+    /// What the first command of the next part returned.
+    pub(super) fn one(&mut self) -> Result<Reply> {
+        Ok(self.all()?.into_iter().next().unwrap_or(Reply::Nil))
+    }
+
+    /// The number that the next part returned, 0 for none.
+    pub(super) fn int(&mut self) -> Result<i64> {
+        Ok(self.one()?.as_int().unwrap_or(0))
+    }
+
+    /// The bytes that the next part returned.
+    pub(super) fn bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.one()?.into_bytes())
+    }
+
+    /// The list of bytes that the next part returned.
+    pub(super) fn list(&mut self) -> Result<Vec<Bytes>> {
+        let list = self.one()?.into_array().into_iter();
+        Ok(list.filter_map(Reply::into_bytes).collect())
+    }
+
+    /// Requires that all that is left went well.
+    pub(super) fn finish(mut self) -> Result<()> {
+        while self.0.len() > 0 {
+            self.all()?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the key of which a server says only that it is of a wrong type.
+fn of_key(key: &Bytes, error: Error) -> Error {
+    match error {
+        Error::Server { reason, .. }
+            if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
+        {
+            Error::WrongType {
+                key: String::from_utf8_lossy(key).into_owned(),
+            }
+        }
+        error => error,
+    }
+}
+
+impl Store {
+    /// Runs parts in one flight; two when a server does not know a script yet.
+    pub(super) async fn parts(&self, operation: &'static str, parts: Vec<Part>) -> Result<Answers> {
+        let keys: Vec<_> = parts.iter().map(|part| part.key.clone()).collect();
+        let mut answers = self.send_parts(operation, &parts, Way::ByHash).await?;
+        for (way, is_meant) in [
+            (Way::BySource, is_unknown_script as fn(&Error) -> bool),
+            (Way::Plainly, is_refused_script),
+        ] {
+            let again: Vec<usize> = (0..parts.len())
+                .filter(|position| {
+                    parts[*position].script.is_some()
+                        && answers[*position].as_ref().is_err_and(is_meant)
+                })
+                .collect();
+            let Some(first) = again.first() else { continue };
+            if let (Way::Plainly, Err(error)) = (way, &answers[*first]) {
+                self.refuse_scripts(error);
+            }
+            let parts: Vec<_> = again.iter().map(|one| parts[*one].clone()).collect();
+            let sent = self.send_parts(operation, &parts, way).await?;
+            for (position, answer) in again.into_iter().zip(sent) {
+                answers[position] = answer;
+            }
+        }
+        let answers: Vec<_> = keys.into_iter().zip(answers).collect();
+        Ok(Answers(answers.into_iter()))
+    }
+
+    async fn send_parts(
+        &self,
+        operation: &'static str,
+        parts: &[Part],
+        way: Way,
+    ) -> Result<Vec<Result<Vec<Reply>>>> {
+        let way = if self.scripts_are_refused() {
+            Way::Plainly
+        } else {
+            way
+        };
+        let mut commands = Vec::new();
+        let mut counts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let before = commands.len();
+            match (&part.script, way) {
+                (Some(script), Way::ByHash) => commands.push(script.by_hash()),
+                (Some(script), Way::BySource) => commands.push(script.by_source()),
+                _ => commands.extend_from_slice(&part.commands),
+            }
+            let is_script = part.script.is_some() && !matches!(way, Way::Plainly);
+            counts.push((commands.len() - before, is_script));
+        }
+        let mut replies = self.driver.batch(operation, commands).await?.into_iter();
+        let answers = counts.into_iter().map(|(count, is_script)| {
+            let answers: Vec<_> = replies.by_ref().take(count).collect();
+            let answers: Vec<_> = answers.into_iter().collect::<Result<_>>()?;
+            Ok(match <[Reply; 1]>::try_from(answers) {
+                Ok([Reply::Array(answers)]) if is_script => answers,
+                Ok(answers) => answers.into(),
+                Err(answers) => answers,
+            })
+        });
+        Ok(answers.collect())
+    }
+}
+
+/// How parts are sent.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    ByHash,
+    BySource,
+    Plainly,
+}

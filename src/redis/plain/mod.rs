@@ -1,0 +1,209 @@
+//! What the scripts do, in plain commands: where a thread's keys are in several slots of a cluster,
+//! and where the server takes no scripts.
+//!
+//! Each script has a twin here, which takes the same keys and arguments and returns the same. What
+//! a script does at once takes a few flights here, in an order that keeps its promises:
+//!
+//! - A document is there before the registry names it, and the registry names it before the
+//!   pointer does. A checkpoint is stored when the registry or the pointer names it.
+//! - Writes are there before their registry names them, and it names all of a call at once: that
+//!   is when they are stored.
+//! - What is removed is taken out of the pointer and the registry first.
+//! - Where only one may win, one key decides: the registry of checkpoints whose expectation held,
+//!   the first write of a call whose writes are kept.
+//! - What is done to one key is done at once, with its TTL, by a small script; where scripts are
+//!   refused, by commands that follow each other.
+//!
+//! Every step may run twice.
+
+mod ancestors;
+mod flight;
+mod lock;
+mod pointer;
+mod put;
+mod put_writes;
+mod read;
+mod registry;
+mod remove;
+mod shallow;
+mod thread;
+mod ttl;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::driver::{Command, Reply};
+use super::scripts::ScriptCall;
+use super::store::Store;
+use crate::error::{Error, Result};
+use flight::{Answers, Part};
+
+/// The member of a thread's set of namespaces that says that the thread is pinned.
+const PINNED: &[u8] = b"\0pinned";
+
+/// Does what a script does.
+pub(super) async fn run(
+    store: &Store,
+    operation: &'static str,
+    call: &ScriptCall,
+) -> Result<Reply> {
+    let plain = Plain {
+        store,
+        operation,
+        script: call.name(),
+    };
+    let were_refused = store.scripts_are_refused();
+    let reply = plain.run(call.keys(), call.args()).await;
+    if store.scripts_are_refused() && !were_refused {
+        // What was begun with scripts is done again without.
+        return plain.run(call.keys(), call.args()).await;
+    }
+    reply
+}
+
+/// One call of a script that runs in plain commands.
+struct Plain<'a> {
+    store: &'a Store,
+    operation: &'static str,
+    script: &'static str,
+}
+
+impl Plain<'_> {
+    async fn run(&self, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+        match self.script {
+            "put" => Box::pin(put::put(self, keys, args)).await,
+            "put_writes" => Box::pin(put_writes::put_writes(self, keys, args)).await,
+            "read" => Box::pin(read::read(self, keys, args)).await,
+            "writes" => Box::pin(read::writes(self, keys, args)).await,
+            "history" => Box::pin(ancestors::history(self, keys, args)).await,
+            "page" => Box::pin(registry::page(self, keys, args)).await,
+            "namespaces" => Box::pin(registry::namespaces(self, keys, args)).await,
+            "register" => Box::pin(registry::register(self, keys, args)).await,
+            "forget" => Box::pin(registry::forget(self, keys, args)).await,
+            "remove" => Box::pin(remove::remove(self, keys, args)).await,
+            "ttl" => Box::pin(ttl::change(self, keys, args)).await,
+            "shallow_put" => Box::pin(shallow::put(self, keys, args)).await,
+            "shallow_put_writes" => Box::pin(shallow::put_writes(self, keys, args)).await,
+            "shallow_read" => Box::pin(shallow::read(self, keys, args)).await,
+            "shallow_remove" => Box::pin(shallow::remove(self, keys, args)).await,
+            "shallow_ttl" => Box::pin(shallow::change_ttl(self, keys, args)).await,
+            _ => Err(self.no_twin("it has none")),
+        }
+    }
+
+    async fn flight(&self, parts: Vec<Part>) -> Result<Answers> {
+        self.store.parts(self.operation, parts).await
+    }
+
+    /// The first so many keys or arguments.
+    fn first<'b, const COUNT: usize>(&self, given: &'b [Bytes]) -> Result<&'b [Bytes; COUNT]> {
+        given
+            .first_chunk()
+            .ok_or_else(|| self.no_twin("it was called with too few keys or arguments"))
+    }
+
+    fn no_twin(&self, reason: &str) -> Error {
+        Error::Server {
+            command: format!("the plain commands for the script `{}`", self.script),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Which of some keys are there.
+    async fn are_there(&self, keys: impl IntoIterator<Item = Bytes>) -> Result<Vec<bool>> {
+        let parts: Vec<_> = keys
+            .into_iter()
+            .map(|key| Part::of("EXISTS", &key, []))
+            .collect();
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = parts.len();
+        let mut answers = self.flight(parts).await?;
+        (0..count).map(|_| Ok(answers.int()? == 1)).collect()
+    }
+}
+
+/// A number that stands in an argument.
+fn integer(arg: &Bytes) -> i64 {
+    std::str::from_utf8(arg)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A number as a script returns it.
+fn count(count: usize) -> Reply {
+    Reply::Int(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn flag(flag: bool) -> Reply {
+    Reply::Int(i64::from(flag))
+}
+
+fn join(parts: &[&[u8]]) -> Bytes {
+    Bytes::from(parts.concat())
+}
+
+/// What follows a prefix; `None` if there is nothing or the text does not start with it.
+fn after<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    text.strip_prefix(prefix).filter(|rest| !rest.is_empty())
+}
+
+/// What a document says of itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Names {
+    #[serde(rename = "$.thread_id")]
+    thread: Vec<Value>,
+    #[serde(rename = "$.checkpoint_ns")]
+    namespace: Vec<Value>,
+    #[serde(rename = "$.checkpoint_id")]
+    checkpoint: Vec<Value>,
+    #[serde(rename = "$.call")]
+    call: Vec<Value>,
+}
+
+impl Names {
+    /// The part that asks for them.
+    fn of(key: &Bytes) -> Part {
+        Part::command(
+            Command::on("JSON.GET", key.clone()).args(
+                [
+                    "$.thread_id",
+                    "$.checkpoint_ns",
+                    "$.checkpoint_id",
+                    "$.call",
+                ]
+                .map(Bytes::from),
+            ),
+        )
+    }
+
+    /// Reads the answer; `None` for a document that is not there.
+    fn read(answer: Option<Bytes>) -> Option<Self> {
+        answer.map(|answer| serde_json::from_slice(&answer).unwrap_or_default())
+    }
+
+    fn thread(&self) -> Option<&str> {
+        self.thread.first()?.as_str()
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.first()?.as_str()
+    }
+
+    fn checkpoint(&self) -> Option<&str> {
+        self.checkpoint.first()?.as_str()
+    }
+
+    fn call(&self) -> Option<&str> {
+        self.call.first()?.as_str()
+    }
+
+    /// Whether it says nothing, as the flag that the Python saver leaves when writes come first.
+    fn is_empty(&self) -> bool {
+        self.thread.is_empty() && self.namespace.is_empty() && self.checkpoint.is_empty()
+    }
+}

@@ -1,0 +1,343 @@
+//! `put`: the document first, with what is to be known; then the registry, the pointer and the
+//! set of namespaces.
+
+use bytes::Bytes;
+
+use super::super::driver::{Command, Reply, number};
+use super::super::error::{foreign, unexpected};
+use super::super::scripts;
+use super::flight::{Answers, Group, Part, expire};
+use super::pointer::Pointer;
+use super::thread::{Thread, awaited};
+use super::{Names, Plain, after, flag, integer, join};
+use crate::error::Result;
+
+/// How many of the newest ids are read.
+const NEWEST: usize = 8;
+/// How often a checkpoint is stored again that somebody deletes meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// The keys and arguments of the script `put`.
+struct Put<'a> {
+    document: &'a Bytes,
+    pointer: &'a Bytes,
+    registry: &'a Bytes,
+    namespaces: &'a Bytes,
+    writes: &'a Bytes,
+    json: &'a Bytes,
+    id: &'a Bytes,
+    namespace: &'a Bytes,
+    ttl: i64,
+    prefix: &'a Bytes,
+    expected: Expected<'a>,
+    names: [&'a Bytes; 2],
+    whole: i64,
+    is_locked: bool,
+}
+
+/// What must be the newest.
+#[derive(Clone, Copy)]
+enum Expected<'a> {
+    Any,
+    None,
+    Is(&'a [u8]),
+}
+
+/// What there was before the call; the document itself is there by now.
+struct Before {
+    /// Whether this call made the document.
+    is_new: bool,
+    /// The id that the pointer names.
+    named: Option<Bytes>,
+    /// The greatest ids of the registry, in falling order.
+    newest: Vec<Bytes>,
+    is_registered: bool,
+    /// How many members the registry has.
+    registered: i64,
+    thread: Thread,
+    has_writes: bool,
+    /// Whether the expected checkpoint is there, and whether it is registered.
+    expected: (bool, bool),
+}
+
+pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [document, pointer, registry, namespaces, writes] = plain.first::<5>(keys)?;
+    let [
+        json,
+        id,
+        namespace,
+        ttl,
+        prefix,
+        expected,
+        thread,
+        stored,
+        whole,
+    ] = plain.first::<9>(args)?;
+    let needs_lock = !expected.is_empty() && plain.store.scripts_are_refused();
+    let call = Put {
+        document,
+        pointer,
+        registry,
+        namespaces,
+        writes,
+        json,
+        id,
+        namespace,
+        ttl: integer(ttl),
+        prefix,
+        expected: match expected.split_first() {
+            None => Expected::Any,
+            Some((b'=', id)) => Expected::Is(id),
+            Some(_) => Expected::None,
+        },
+        names: [thread, stored],
+        whole: integer(whole),
+        is_locked: needs_lock,
+    };
+    if !needs_lock {
+        return call.store(plain).await;
+    }
+    // Without scripts no key can decide whose expectation held, so they go one by one.
+    let lock = plain.lock(registry).await?;
+    let reply = call.store(plain).await;
+    plain.unlock(lock).await;
+    reply
+}
+
+impl Put<'_> {
+    async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
+        let mut attempt = 1;
+        loop {
+            let (is_there, reply) = self.attempt(plain).await?;
+            if is_there || attempt == ATTEMPTS {
+                return Ok(reply);
+            }
+            // Somebody deleted the document before it was registered; it comes after that.
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, plain: &Plain<'_>) -> Result<(bool, Reply)> {
+        let mut answers = plain.flight(self.first_flight()).await?;
+        let made = answers.all();
+        let is_new =
+            matches!(&made, Ok(made) if made.first().is_some_and(|made| *made != Reply::Nil));
+        let known = made.and_then(|_| self.before(is_new, answers));
+        let refused = match known {
+            Ok(before) => match self.claim(plain, &before).await {
+                Ok(()) => return self.finish(plain, &before).await,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if is_new {
+            let unlink = Part::of("UNLINK", self.document, []);
+            plain.flight(vec![unlink]).await?.finish()?;
+        }
+        Err(refused)
+    }
+
+    /// Makes the document unless it is there, and asks for all that the rest depends on.
+    fn first_flight(&self) -> Vec<Part> {
+        let newest = number(NEWEST);
+        let mut parts = vec![
+            Group::on(self.document)
+                .run(
+                    "JSON.SET",
+                    [Bytes::from("$"), self.json.clone(), Bytes::from("NX")],
+                )
+                .if_done()
+                .ttl(self.ttl, false)
+                .part(),
+            Names::of(self.document),
+            Part::of("GET", self.pointer, []),
+            Part::of(
+                "ZREVRANGEBYLEX",
+                self.registry,
+                [&b"+"[..], b"(", b"LIMIT", b"0", &newest],
+            ),
+            Part::of("ZSCORE", self.registry, [&self.id[..]]),
+            Part::of("ZCARD", self.registry, []),
+            Part::of("ZCARD", self.writes, []),
+        ];
+        parts.extend(Thread::of(self.namespaces));
+        if let Expected::Is(id) = self.expected {
+            parts.push(Part::of("EXISTS", &join(&[self.prefix, id]), []));
+            parts.push(Part::of("ZSCORE", self.registry, [id]));
+        }
+        parts
+    }
+
+    fn before(&self, is_new: bool, mut answers: Answers) -> Result<Before> {
+        let names = Names::read(answers.bytes()?).unwrap_or_default();
+        let before = Before {
+            is_new,
+            named: answers
+                .bytes()?
+                .and_then(|target| after(&target, self.prefix).map(Bytes::copy_from_slice)),
+            newest: answers.list()?,
+            is_registered: answers.one()? != Reply::Nil,
+            registered: answers.int()?,
+            has_writes: answers.int()? > 0,
+            thread: Thread::read(&mut answers)?,
+            expected: match self.expected {
+                Expected::Is(_) => (answers.int()? == 1, answers.one()? != Reply::Nil),
+                _ => (false, false),
+            },
+        };
+        let [thread, stored] = self.names;
+        let is = |found: Option<&str>, wanted: &Bytes| {
+            let wanted = serde_json::from_slice::<[String; 1]>(wanted).ok();
+            found.is_some_and(|found| wanted.is_some_and(|[wanted]| wanted == found))
+        };
+        let is_own = is(names.thread(), thread) && is(names.namespace(), stored);
+        if is_new || names.thread.is_empty() || is_own {
+            return Ok(before);
+        }
+        Err(foreign(&String::from_utf8_lossy(self.document)))
+    }
+
+    /// Registers the checkpoint if the expected one is the newest. One that is registered already
+    /// is put again after a lost reply; the expectation held then.
+    async fn claim(&self, plain: &Plain<'_>, before: &Before) -> Result<()> {
+        let expected = match self.expected {
+            Expected::Any => return Ok(()),
+            Expected::None => &[],
+            Expected::Is(id) => id,
+        };
+        if before.is_registered || before.named.as_ref() == Some(self.id) {
+            return Ok(());
+        }
+        let known = before.named.iter().chain(&before.newest);
+        let is_newer = |id: &&Bytes| ***id > *expected && *id != self.id;
+        let mut newer: Vec<Bytes> = known.clone().filter(is_newer).cloned().collect();
+        let (is_there, is_registered) = before.expected;
+        let is_pointed_to = before.named.as_deref() == Some(expected);
+        if !expected.is_empty() && !(is_there && (is_registered || is_pointed_to)) {
+            newer = known.cloned().collect();
+            newer.retain(|id| id != self.id);
+            let newest = self.newest_there(plain, &newer).await?;
+            return Err(unexpected(&newest.unwrap_or_default()));
+        }
+        let mut gone = Vec::new();
+        loop {
+            if let Some(newest) = self.newest_there(plain, &newer).await? {
+                return Err(unexpected(&newest));
+            }
+            gone.append(&mut newer);
+            let mut args = vec![
+                self.id.clone(),
+                Bytes::copy_from_slice(expected),
+                number(before.thread.allowed(self.ttl, self.whole).0),
+            ];
+            args.extend_from_slice(&gone);
+            let claim = scripts::CLAIM.call(vec![self.registry.clone()], args);
+            // Where scripts are refused the lock is held, and what was read decides.
+            let instead = Command::on("EXISTS", self.registry.clone());
+            let part = Part::script(claim, vec![instead]);
+            let mut answers = plain.flight(vec![part]).await?;
+            newer = answers
+                .all()?
+                .into_iter()
+                .filter_map(Reply::into_bytes)
+                .collect();
+            if plain.store.scripts_are_refused() && !self.is_locked {
+                return Err(plain.no_twin("the server refuses scripts"));
+            }
+            if newer.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The greatest id whose document is there.
+    async fn newest_there(&self, plain: &Plain<'_>, ids: &[Bytes]) -> Result<Option<String>> {
+        let keys = ids.iter().map(|id| join(&[self.prefix, id]));
+        let there = plain.are_there(keys).await?;
+        let newest = ids.iter().zip(there).filter(|(_, there)| *there).max();
+        Ok(newest.map(|(id, _)| String::from_utf8_lossy(id).into_owned()))
+    }
+
+    /// Registers the checkpoint and moves the pointer; says whether the document was still there.
+    async fn finish(&self, plain: &Plain<'_>, before: &Before) -> Result<(bool, Reply)> {
+        let (ttl, whole) = before.thread.allowed(self.ttl, self.whole);
+        let known = before.named.iter().chain(&before.newest).max();
+        let is_newest = known.is_none_or(|newest| newest <= self.id);
+        // Another saver moved the pointer without telling the registry.
+        let untold = before.named.as_ref().filter(|named| {
+            let last = before.newest.last();
+            *named != self.id
+                && !before.newest.contains(named)
+                && (before.newest.len() < NEWEST || last.is_some_and(|last| last < *named))
+        });
+
+        let registry = Group::on(self.registry)
+            .run("ZADD", [Bytes::from("0"), self.id.clone()])
+            .shared_ttl(ttl, before.registered > 0);
+        let namespaces = Group::on(self.namespaces)
+            .run("SADD", [self.namespace.clone()])
+            .run("SREM", [awaited(self.namespace, self.id)]);
+        let (namespaces, due) = before.thread.expire(namespaces, ttl, whole);
+        let pointer = Pointer {
+            key: self.pointer,
+            prefix: self.prefix,
+            names: before.named.as_ref(),
+            is_stale: false,
+        };
+        let pointer = pointer.advance(self.id, ttl);
+        let mut parts = vec![registry.part(), namespaces.part(), pointer];
+        parts.extend(self.document_again(plain, before, ttl));
+        parts.push(Part::of("EXISTS", self.document, []));
+        parts.push(Part::of("ZCARD", self.writes, []));
+        let asked = untold.map(|id| Part::of("EXISTS", &join(&[self.prefix, id]), []));
+        let questions = 2 + usize::from(asked.is_some());
+        parts.extend(asked);
+
+        let count = parts.len();
+        let mut answers = plain.flight(parts).await?;
+        for _ in questions..count {
+            answers.all()?;
+        }
+        let is_there = answers.int()? == 1;
+        let mut last = Vec::new();
+        if answers.int()? > 0 && !before.has_writes {
+            // They came while the document was made.
+            last.push(self.has_writes());
+        }
+        if untold.is_some() && answers.int()? == 1 {
+            // From now on the registry is known to lack some.
+            last.push(Part::of("ZADD", self.registry, [&b"0"[..], b""]));
+        }
+        if is_there && !last.is_empty() {
+            plain.flight(last).await?.finish()?;
+        }
+        Ok((is_there, Reply::Array(vec![flag(is_newest), flag(due)])))
+    }
+
+    /// What the document still needs: one that was there already is replaced, and one that was made
+    /// may need the flag and another TTL.
+    fn document_again(&self, plain: &Plain<'_>, before: &Before, ttl: i64) -> Option<Part> {
+        let mut group = Group::on(self.document);
+        let mut is_needed = !before.is_new;
+        if !before.is_new {
+            group = group.run("JSON.SET", [Bytes::from("$"), self.json.clone()]);
+        }
+        if before.has_writes {
+            is_needed = true;
+            group = group.run("JSON.SET", ["$.has_writes", "true"].map(Bytes::from));
+        }
+        if !before.is_new {
+            group = group.ttl(ttl, true);
+        } else if let Some(expire) = expire(self.document, ttl, false, self.ttl > 0)
+            .filter(|_| ttl != self.ttl || plain.store.scripts_are_refused())
+        {
+            is_needed = true;
+            group = group.run(expire.name, expire.args.into_iter().skip(1));
+        }
+        is_needed.then(|| group.part())
+    }
+
+    fn has_writes(&self) -> Part {
+        Part::of("JSON.SET", self.document, [&b"$.has_writes"[..], b"true"])
+    }
+}

@@ -1,0 +1,358 @@
+//! `put_writes`: the writes first, then the registry that names all of them at once.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::driver::{Command, Reply, number};
+use super::super::error::foreign;
+use super::flight::{Answers, Group, Part, expire};
+use super::thread::{Thread, awaited};
+use super::{Names, Plain, count, flag, integer};
+use crate::error::{Error, Result};
+
+/// How many members are registered by one command of a script.
+const MEMBERS: usize = 1_000;
+/// How often writes of other calls are looked at until theirs are whole, and how long the first
+/// pause is; each is twice as long as the one before.
+const LOOKS: u32 = 9;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The keys and arguments of the script `put_writes`, or of that of shallow mode.
+struct PutWrites<'a> {
+    is_shallow: bool,
+    registry: &'a Bytes,
+    document: &'a Bytes,
+    namespaces: &'a Bytes,
+    replace: bool,
+    ttl: i64,
+    /// The namespace as it is stored in keys, and in documents.
+    namespace: &'a Bytes,
+    said_namespace: &'a Bytes,
+    id: &'a Bytes,
+    whole: i64,
+    thread: &'a Bytes,
+    keys: &'a [Bytes],
+    documents: Vec<Bytes>,
+    /// What this call's writes say of it, where they must be told from those of others.
+    name: Option<String>,
+}
+
+/// What there was before the call, and what it made.
+struct Before {
+    /// Which writes this call made; the others were there.
+    made: Vec<bool>,
+    /// The calls whose writes are there under the keys.
+    calls: Vec<Option<String>>,
+    is_registered: Vec<bool>,
+    has_registry: bool,
+    has_document: bool,
+    thread: Thread,
+}
+
+pub(super) async fn put_writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [registry, document, namespaces] = plain.first::<3>(keys)?;
+    let [mode, ttl, namespace, id, whole, thread] = plain.first::<6>(args)?;
+    let call = PutWrites {
+        is_shallow: false,
+        registry,
+        document,
+        namespaces,
+        replace: mode == "replace",
+        ttl: integer(ttl),
+        namespace,
+        said_namespace: namespace,
+        id,
+        whole: integer(whole),
+        thread,
+        keys: &keys[3..],
+        documents: args[6..].to_vec(),
+        name: None,
+    };
+    call.named().store(plain).await
+}
+
+/// Stores the writes of a task in shallow mode.
+pub(super) async fn put_shallow(
+    plain: &Plain<'_>,
+    keys: &[Bytes],
+    args: &[Bytes],
+) -> Result<Reply> {
+    let [document, registry, namespaces] = plain.first::<3>(keys)?;
+    let [thread, said, namespace, _, id, ttl, mode] = plain.first::<7>(args)?;
+    let call = PutWrites {
+        is_shallow: true,
+        registry,
+        document,
+        namespaces,
+        replace: mode == "replace",
+        ttl: integer(ttl),
+        namespace,
+        said_namespace: said,
+        id,
+        whole: 0,
+        thread,
+        keys: &keys[3..],
+        documents: args[7..].to_vec(),
+        name: None,
+    };
+    let stored = call.named().store(plain).await?.into_array().into_iter();
+    Ok(stored.take(1).next().unwrap_or(Reply::Int(0)))
+}
+
+/// The document of a write that says which call made it.
+fn named(document: &Bytes, call: Option<&str>) -> Bytes {
+    match (call, document.strip_suffix(b"}")) {
+        (Some(call), Some(start)) => {
+            super::join(&[start, b",\"call\":\"", call.as_bytes(), b"\"}"])
+        }
+        _ => document.clone(),
+    }
+}
+
+impl PutWrites<'_> {
+    /// The same with a name, if its writes must be told from those of other calls.
+    fn named(mut self) -> Self {
+        if !self.replace && self.keys.len() > 1 {
+            let name = format!("{:016x}", rand::random::<u64>());
+            for document in &mut self.documents {
+                *document = named(document, Some(&name));
+            }
+            self.name = Some(name);
+        }
+        self
+    }
+
+    async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
+        let mut answers = plain.flight(self.first_flight()).await?;
+        let mut made = Vec::with_capacity(self.keys.len());
+        let mut failure = None;
+        for _ in self.keys {
+            match answers.all() {
+                Ok(reply) => made.push(reply.first().is_some_and(|first| *first != Reply::Nil)),
+                Err(error) => {
+                    made.push(false);
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        let before = failure.map_or_else(|| self.before(made.clone(), answers), Err);
+        let before = match before {
+            Ok(Some(before)) => before,
+            refused => {
+                let made = self.keys.iter().zip(made).filter(|(_, made)| *made);
+                let unlink: Vec<_> = made.map(|(key, _)| Part::of("UNLINK", key, [])).collect();
+                if !unlink.is_empty() {
+                    plain.flight(unlink).await?.finish()?;
+                }
+                return refused.map(|_| Reply::Array(vec![count(0), flag(false)]));
+            }
+        };
+        if !self.replace {
+            self.agree(plain, &before).await?;
+        }
+        self.register(plain, &before).await
+    }
+
+    /// Stores the writes that are not there, and asks for all that the rest depends on.
+    fn first_flight(&self) -> Vec<Part> {
+        let mut parts = Vec::with_capacity(self.keys.len() * 2 + 5);
+        for (key, document) in self.keys.iter().zip(&self.documents) {
+            parts.push(
+                Group::on(key)
+                    .run(
+                        "JSON.SET",
+                        [Bytes::from("$"), document.clone(), Bytes::from("NX")],
+                    )
+                    .if_done()
+                    .ttl(self.ttl, false)
+                    .part(),
+            );
+        }
+        parts.extend(self.keys.iter().map(Names::of));
+        parts.push(self.registered());
+        parts.push(Part::of("ZCARD", self.registry, []));
+        parts.push(Names::of(self.document));
+        parts.extend(Thread::of(self.namespaces));
+        parts
+    }
+
+    /// The part that asks which of the writes are registered.
+    fn registered(&self) -> Part {
+        let command = Command::on("ZMSCORE", self.registry.clone());
+        Part::command(command.args(self.keys.iter().cloned()))
+    }
+
+    /// What there was before; `None` if the writes are consumed already.
+    fn before(&self, made: Vec<bool>, mut answers: Answers) -> Result<Option<Before>> {
+        let mut calls = Vec::with_capacity(self.keys.len());
+        for (key, made) in self.keys.iter().zip(&made) {
+            let names = Names::read(answers.bytes()?).unwrap_or_default();
+            if !made {
+                self.check_own(key, &names)?;
+            }
+            calls.push(names.call().map(str::to_owned));
+        }
+        let is_registered = registered(answers.one()?);
+        let has_registry = answers.int()? > 0;
+        let document = Names::read(answers.bytes()?);
+        if let Some(names) = &document {
+            let checkpoint = names.checkpoint().map(str::as_bytes);
+            if !self.is_shallow {
+                self.check_own(self.document, names)?;
+            } else if !self.is_of_place(names) || checkpoint.is_none() {
+                return Err(foreign(&String::from_utf8_lossy(self.document)));
+            } else if checkpoint > Some(self.id) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Before {
+            made,
+            calls,
+            is_registered,
+            has_registry,
+            has_document: document.is_some(),
+            thread: Thread::read(&mut answers)?,
+        }))
+    }
+
+    /// Refuses a key that belongs to another checkpoint: those with colons may share keys.
+    fn check_own(&self, key: &Bytes, names: &Names) -> Result<()> {
+        let checkpoint = names.checkpoint().map(str::as_bytes);
+        if (names.is_empty() && !self.is_shallow)
+            || (self.is_of_place(names) && checkpoint == Some(self.id))
+        {
+            return Ok(());
+        }
+        Err(foreign(&String::from_utf8_lossy(key)))
+    }
+
+    /// Whether a document is of this thread and namespace.
+    fn is_of_place(&self, names: &Names) -> bool {
+        let namespace = match names.namespace() {
+            Some("") if !self.is_shallow => Some("__empty__"),
+            other => other,
+        };
+        names.thread().map(str::as_bytes) == Some(self.thread)
+            && namespace.map(str::as_bytes) == Some(self.said_namespace)
+    }
+
+    /// Sees to it that the writes that are kept are of one call, when several come at once: of the
+    /// one that made the first of them, whose other writes replace those that were faster.
+    async fn agree(&self, plain: &Plain<'_>, before: &Before) -> Result<()> {
+        let Some(own) = &self.name else { return Ok(()) };
+        let mut calls = before.calls.clone();
+        let mut is_registered = before.is_registered.clone();
+        for look in 0..=LOOKS {
+            let Some(first) = disputed(&calls, &is_registered) else {
+                return Ok(());
+            };
+            // The one that should go on may have ended.
+            if first == *own || look == LOOKS {
+                let parts = (0..self.keys.len())
+                    .filter(|one| !is_registered[*one] && calls[*one].as_deref() != Some(own))
+                    .map(|one| {
+                        let document = self.documents[one].clone();
+                        let ttl = before.thread.allowed(self.ttl, self.whole).0;
+                        Group::on(&self.keys[one])
+                            .run("JSON.SET", [Bytes::from("$"), document])
+                            .ttl(ttl, true)
+                            .part()
+                    });
+                return plain.flight(parts.collect()).await?.finish();
+            }
+            tokio::time::sleep(PAUSE * 2_u32.pow(look)).await;
+            let mut parts: Vec<_> = self.keys.iter().map(Names::of).collect();
+            parts.push(self.registered());
+            let mut answers = plain.flight(parts).await?;
+            for call in &mut calls {
+                let names = Names::read(answers.bytes()?).unwrap_or_default();
+                *call = names.call().map(str::to_owned);
+            }
+            is_registered = registered(answers.one()?);
+        }
+        Ok(())
+    }
+
+    async fn register(&self, plain: &Plain<'_>, before: &Before) -> Result<Reply> {
+        let (ttl, whole) = before.thread.allowed(self.ttl, self.whole);
+        let members: Vec<Bytes> = self
+            .keys
+            .iter()
+            .enumerate()
+            .flat_map(|(position, key)| [number(position), key.clone()])
+            .collect();
+        let at_once = if plain.store.scripts_are_refused() {
+            members.len()
+        } else {
+            2 * MEMBERS
+        };
+        let mut registry = Group::on(self.registry);
+        for members in members.chunks(at_once) {
+            registry = registry.run("ZADD", members.iter().cloned());
+        }
+        let registry = registry.shared_ttl(ttl, before.has_registry);
+        let mut names = vec![self.namespace.clone()];
+        if !before.has_document && !self.is_shallow {
+            // The checkpoint may come later; until then only this says that the writes are there.
+            names.push(awaited(self.namespace, self.id));
+        }
+        let namespaces = Group::on(self.namespaces).run("SADD", names);
+        let (namespaces, due) = before.thread.expire(namespaces, ttl, whole);
+        let mut parts = vec![registry.part(), namespaces.part()];
+        let mut stored = 0;
+        for ((key, document), made) in self.keys.iter().zip(&self.documents).zip(&before.made) {
+            if *made {
+                stored += 1;
+                let again = ttl != self.ttl || plain.store.scripts_are_refused();
+                let expire = expire(key, ttl, false, self.ttl > 0).filter(|_| again);
+                parts.extend(expire.map(Part::command));
+            } else if self.replace {
+                stored += 1;
+                let group = Group::on(key).run("JSON.SET", [Bytes::from("$"), document.clone()]);
+                parts.push(group.ttl(ttl, true).part());
+            }
+        }
+        let is_first = !before.has_registry || !before.has_document;
+        let flagged = is_first && !self.is_shallow;
+        if flagged {
+            parts.push(Part::of(
+                "JSON.SET",
+                self.document,
+                [&b"$.has_writes"[..], b"true"],
+            ));
+        }
+        let most = parts.len() - usize::from(flagged);
+        let mut answers = plain.flight(parts).await?;
+        for _ in 0..most {
+            answers.all()?;
+        }
+        match answers.finish() {
+            // The checkpoint has not come yet; its put sets the flag.
+            Ok(()) | Err(Error::Server { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Reply::Array(vec![count(stored), flag(due)]))
+    }
+}
+
+/// The call whose writes are to be kept, if there are those of several calls.
+fn disputed(calls: &[Option<String>], is_registered: &[bool]) -> Option<String> {
+    let open: Vec<&String> = calls
+        .iter()
+        .zip(is_registered)
+        .filter(|(_, is_registered)| !**is_registered)
+        .filter_map(|(call, _)| call.as_ref())
+        .collect();
+    let several = open.iter().collect::<HashSet<_>>().len() > 1;
+    open.first()
+        .filter(|_| several)
+        .map(|first| (*first).clone())
+}
+
+/// Which members have a score.
+fn registered(scores: Reply) -> Vec<bool> {
+    let scores = scores.into_array().into_iter();
+    scores.map(|score| score != Reply::Nil).collect()
+}

@@ -1,0 +1,183 @@
+//! The registries: what they name, and what they learn and forget.
+
+use bytes::Bytes;
+
+use super::super::driver::{Reply, number};
+use super::flight::{Group, Part};
+use super::{Plain, after, count, integer, join};
+use crate::error::Result;
+
+/// Ids of a registry, newest first.
+pub(super) async fn ids(
+    plain: &Plain<'_>,
+    registry: &Bytes,
+    upper: &Bytes,
+    most: usize,
+) -> Result<Vec<Bytes>> {
+    let mut answers = plain.flight(vec![range(registry, upper, most)]).await?;
+    answers.list()
+}
+
+/// The part that asks for ids of a registry, newest first.
+pub(super) fn range(registry: &Bytes, upper: &[u8], most: usize) -> Part {
+    let most = number(most);
+    Part::of(
+        "ZREVRANGEBYLEX",
+        registry,
+        [upper, b"(", b"LIMIT", b"0", &most],
+    )
+}
+
+/// Reads a page of a namespace's checkpoint ids.
+pub(super) async fn page(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [registry, pointer] = plain.first::<2>(keys)?;
+    let [upper, most, prefix] = plain.first::<3>(args)?;
+    let most = usize::try_from(integer(most)).unwrap_or(0);
+    let parts = vec![
+        Part::of("GET", pointer, []),
+        Part::of("ZSCORE", registry, [&b""[..]]),
+        range(registry, b"+", 1),
+        range(registry, upper, most),
+    ];
+    let mut answers = plain.flight(parts).await?;
+    let target = answers.bytes()?;
+    let newest = target.as_deref().and_then(|target| after(target, prefix));
+    let lacks_some = answers.one()? != Reply::Nil;
+    let first = answers.list()?.into_iter().next();
+    let page = answers.list()?;
+    let is_complete = match newest {
+        _ if lacks_some => false,
+        None => true,
+        Some(newest) => {
+            let is_named = |id: &Bytes| *id == newest;
+            first.as_ref().is_some_and(is_named) || page.iter().any(is_named) || {
+                let ask = Part::of("ZSCORE", registry, [newest]);
+                plain.flight(vec![ask]).await?.one()? != Reply::Nil
+            }
+        }
+    };
+    let state: &[u8] = if is_complete {
+        b"complete"
+    } else {
+        b"incomplete"
+    };
+    let page = [Bytes::from_static(state)].into_iter().chain(page);
+    Ok(Reply::Array(page.map(Reply::Bytes).collect()))
+}
+
+/// Tells what a thread has.
+pub(super) async fn namespaces(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [namespaces] = plain.first::<1>(keys)?;
+    let [registries] = plain.first::<1>(args)?;
+    let mut answers = plain
+        .flight(vec![Part::of("SMEMBERS", namespaces, [])])
+        .await?;
+    let members = answers.list()?;
+    let parts: Vec<_> = members
+        .iter()
+        .filter(|member| member.first() != Some(&0))
+        .flat_map(|member| {
+            let registry = join(&[registries, member]);
+            [
+                Part::of("ZSCORE", &registry, [&b""[..]]),
+                Part::of("ZCARD", &registry, []),
+            ]
+        })
+        .collect();
+    let mut total = 0;
+    if !parts.is_empty() {
+        let registered = parts.len() / 2;
+        let mut answers = plain.flight(parts).await?;
+        for _ in 0..registered {
+            let lacks_some = answers.one()? != Reply::Nil;
+            let ids = answers.int()?;
+            total = if total < 0 || lacks_some {
+                -1
+            } else {
+                total + ids
+            };
+        }
+    }
+    let members = members.into_iter().map(Reply::Bytes);
+    Ok(Reply::Array(
+        [Reply::Int(total)].into_iter().chain(members).collect(),
+    ))
+}
+
+/// Tells the registry of checkpoints that another saver wrote.
+pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [registry, namespaces] = plain.first::<2>(keys)?;
+    let [namespace, prefix, mode] = plain.first::<3>(args)?;
+    let ids = &args[3..];
+    let mut parts: Vec<_> = ids
+        .iter()
+        .map(|id| Part::of("PTTL", &join(&[prefix, id]), []))
+        .collect();
+    parts.push(Part::of("EXISTS", registry, []));
+    parts.push(Part::of("EXISTS", namespaces, []));
+    let mut answers = plain.flight(parts).await?;
+    let mut there = Vec::new();
+    let mut longest = -2;
+    for id in ids {
+        let left = answers.int()?;
+        if left != -2 {
+            there.push(id);
+            longest = if left == -1 || longest == -1 {
+                -1
+            } else {
+                longest.max(left)
+            };
+        }
+    }
+    let (had_registry, had_namespaces) = (answers.int()? == 1, answers.int()? == 1);
+
+    let mut registered = Group::on(registry);
+    if !there.is_empty() {
+        let members = there
+            .iter()
+            .flat_map(|id| [Bytes::from("0"), (*id).clone()]);
+        registered = registered.run("ZADD", members);
+    }
+    if mode == "complete" {
+        registered = registered.run("ZREM", [Bytes::new()]);
+    }
+    let mut parts = Vec::new();
+    if there.is_empty() {
+        if mode == "complete" {
+            parts.push(registered.part());
+        }
+    } else {
+        let ttl = longest.max(0);
+        let named = Group::on(namespaces).run("SADD", [namespace.clone()]);
+        parts.push(registered.shared_ttl(ttl, had_registry).part());
+        parts.push(named.shared_ttl(ttl, had_namespaces).part());
+    }
+    if parts.is_empty() {
+        return Ok(count(0));
+    }
+    let mut answers = plain.flight(parts).await?;
+    let added = answers.int()?;
+    answers.finish()?;
+    Ok(Reply::Int(if there.is_empty() { 0 } else { added }))
+}
+
+/// Takes ids out of a registry whose documents are gone.
+pub(super) async fn forget(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [registry] = plain.first::<1>(keys)?;
+    let [prefix] = plain.first::<1>(args)?;
+    let ids = &args[1..];
+    let there = plain
+        .are_there(ids.iter().map(|id| join(&[prefix, id])))
+        .await?;
+    let gone: Vec<&[u8]> = ids
+        .iter()
+        .zip(there)
+        .filter(|(_, there)| !there)
+        .map(|(id, _)| &id[..])
+        .collect();
+    if gone.is_empty() {
+        return Ok(count(0));
+    }
+    let mut answers = plain.flight(vec![Part::of("ZREM", registry, gone)]).await?;
+    Ok(Reply::Int(answers.int()?))
+}

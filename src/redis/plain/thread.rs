@@ -1,0 +1,76 @@
+//! What a thread's set of namespaces says of the whole thread.
+
+use bytes::Bytes;
+
+use super::super::driver::{Command, number};
+use super::PINNED;
+use super::flight::{Answers, Group, Part};
+use crate::error::Result;
+
+/// A thread's set of namespaces, as it was a moment ago.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thread {
+    /// The time that it has left in milliseconds; -1 for ever, -2 if it is not there.
+    pub(super) left: i64,
+    pub(super) is_pinned: bool,
+}
+
+impl Thread {
+    /// How many parts ask for it.
+    const PARTS: usize = 2;
+
+    /// The parts that ask for it.
+    pub(super) fn of(namespaces: &Bytes) -> [Part; Self::PARTS] {
+        [
+            Part::command(Command::on("PTTL", namespaces.clone())),
+            Part::of("SISMEMBER", namespaces, [PINNED]),
+        ]
+    }
+
+    /// Reads the answers.
+    pub(super) fn read(answers: &mut Answers) -> Result<Self> {
+        Ok(Self {
+            left: answers.int()?,
+            is_pinned: answers.int()? == 1,
+        })
+    }
+
+    pub(super) fn is_there(self) -> bool {
+        self.left != -2
+    }
+
+    /// The TTL that a call may give, with what all of the thread must have: none in a pinned
+    /// thread, and none in one that is kept whole and has something that is kept for ever.
+    pub(super) fn allowed(self, ttl: i64, whole: i64) -> (i64, i64) {
+        if self.is_there() && (self.is_pinned || (whole > 0 && self.left == -1)) {
+            (0, 0)
+        } else {
+            (ttl, whole)
+        }
+    }
+
+    /// Whether all of a thread that is kept whole is due for its TTL.
+    pub(super) fn is_due(self, whole: i64) -> bool {
+        self.left == -2 || (self.left >= 0 && (whole == -1 || self.left < whole))
+    }
+
+    /// Gives the set its TTL as part of a call, and says whether the thread is due for another.
+    pub(super) fn expire(self, group: Group, ttl: i64, whole: i64) -> (Group, bool) {
+        if whole == 0 || !self.is_there() {
+            (group.shared_ttl(ttl, self.is_there()), false)
+        } else {
+            (group, self.is_due(whole))
+        }
+    }
+}
+
+/// The member that says that a checkpoint has writes and may have no document.
+pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
+    super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
+}
+
+/// Gives a key another TTL by itself.
+pub(super) fn pexpire(key: &Bytes, ttl: i64, condition: Option<&'static str>) -> Part {
+    let command = Command::on("PEXPIRE", key.clone()).arg(number(ttl));
+    Part::command(command.args(condition.map(Bytes::from)))
+}

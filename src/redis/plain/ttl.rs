@@ -1,0 +1,72 @@
+//! Other TTLs for checkpoints with their writes, and for what they share.
+
+use bytes::Bytes;
+
+use super::super::driver::{Command, Reply};
+use super::flight::{Part, expire};
+use super::thread::pexpire;
+use super::{PINNED, Plain, after, integer, join};
+use crate::error::Result;
+
+pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let [registry, pointer, namespaces] = plain.first::<3>(keys)?;
+    let [prefix, registries, writes, ttl, verb] = plain.first::<5>(args)?;
+    let (mut ttl, verb, ids) = (integer(ttl), &verb[..], &args[5..]);
+    let mut parts = vec![match verb {
+        b"pin" => Part::of("SADD", namespaces, [PINNED]),
+        b"unpin" => Part::of("SREM", namespaces, [PINNED]),
+        _ => Part::of("SISMEMBER", namespaces, [PINNED]),
+    }];
+    for id in ids {
+        let registry = join(&[registries, id]);
+        parts.push(Part::of("ZRANGE", &registry, [&b"0"[..], b"-1"]));
+    }
+    let mut answers = plain.flight(parts).await?;
+    if answers.int()? == 1 && !matches!(verb, b"pin" | b"unpin") {
+        ttl = 0;
+    }
+    let change = |key: &Bytes| change_of(key, ttl, verb);
+    if verb == b"kept" {
+        let kept = expire(namespaces, ttl, true, true).map(Part::command);
+        if let Some(kept) = kept {
+            plain.flight(vec![kept]).await?.finish()?;
+        }
+        return Ok(Reply::Int(0));
+    }
+    let mut parts: Vec<_> = ids
+        .iter()
+        .map(|id| Part::of("EXISTS", &join(&[prefix, id]), []))
+        .collect();
+    for id in ids {
+        let own = join(&[writes, id, b":"]);
+        parts.extend(change(&join(&[prefix, id])));
+        let keys = answers.list()?;
+        let keys = keys.iter().filter(|key| after(key, &own).is_some());
+        parts.extend(keys.filter_map(change));
+        parts.extend(change(&join(&[registries, id])));
+    }
+    parts.extend([registry, pointer].into_iter().filter_map(change));
+    if verb != b"keep" {
+        parts.extend(change(namespaces));
+    }
+    let mut found = 0;
+    if !parts.is_empty() {
+        let mut answers = plain.flight(parts).await?;
+        for _ in ids {
+            found += answers.int()?;
+        }
+        answers.finish()?;
+    }
+    Ok(Reply::Int(found))
+}
+
+/// What a verb does to a key. What is kept for ever stays so when it is touched, and what has no TTL
+/// to get back keeps its own.
+pub(super) fn change_of(key: &Bytes, ttl: i64, verb: &[u8]) -> Option<Part> {
+    match verb {
+        b"touch" => (ttl > 0).then(|| pexpire(key, ttl, Some("XX"))),
+        b"keep" => expire(key, ttl, true, true).map(Part::command),
+        b"pin" => Some(Part::command(Command::on("PERSIST", key.clone()))),
+        _ => (ttl > 0).then(|| pexpire(key, ttl, None)),
+    }
+}

@@ -1,0 +1,127 @@
+//! Walks over all keys, on every node: for what only a search could answer otherwise.
+
+use std::collections::{BTreeSet, HashSet};
+
+use bytes::Bytes;
+
+use super::document::ReadCheckpoint;
+use super::driver::{Command, Primary, Reply, number};
+use super::keys::{Member, glob_escaped};
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointNamespace, ThreadId};
+
+/// How many keys are looked at in one step.
+const STEP: usize = 1_000;
+/// How many keys are read in one flight.
+const FLIGHT: usize = 256;
+
+impl Store {
+    /// The keys that start with a text, each once.
+    pub(crate) async fn scan(&self, start: &str) -> Result<Vec<Bytes>> {
+        self.scan_pattern(&format!("{}*", glob_escaped(start)))
+            .await
+    }
+
+    /// The keys that a pattern matches, each once, on every primary.
+    pub(crate) async fn scan_pattern(&self, pattern: &str) -> Result<Vec<Bytes>> {
+        self.scan_at(self.driver.primaries()?, pattern).await
+    }
+
+    /// The keys of some nodes that a pattern matches, each once.
+    pub(crate) async fn scan_at(&self, nodes: Vec<Primary>, pattern: &str) -> Result<Vec<Bytes>> {
+        let mut keys = HashSet::new();
+        for node in nodes {
+            let mut cursor = Bytes::from_static(b"0");
+            loop {
+                let command = Command::new("SCAN")
+                    .arg(cursor)
+                    .arg("MATCH")
+                    .arg(pattern.to_owned())
+                    .arg("COUNT")
+                    .arg(number(STEP));
+                let reply = self.driver.call_at("scan", &node, command).await?;
+                let mut reply = reply.into_array().into_iter();
+                cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+                let page = reply.next().unwrap_or(Reply::Nil).into_array();
+                keys.extend(page.into_iter().filter_map(Reply::into_bytes));
+                if cursor.is_empty() || cursor == "0" {
+                    break;
+                }
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// The namespaces of every thread whose id starts with a prefix: those that the threads' sets
+    /// name, and those that only a pointer tells of, because another saver wrote them.
+    pub(crate) async fn scanned_namespaces(
+        &self,
+        prefix: &str,
+    ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
+        let keys = self
+            .scan_pattern(&self.keyspace.heads_pattern(prefix))
+            .await?;
+        let mut found = BTreeSet::new();
+        let (mut sets, mut pointers) = (Vec::new(), Vec::new());
+        let family = self.keyspace.pointer_family();
+        for key in keys {
+            if key.starts_with(family.as_bytes()) {
+                pointers.push(key);
+            } else if let Some(thread) = self.keyspace.of_namespaces(&key) {
+                sets.push((thread, key));
+            }
+        }
+        for chunk in sets.chunks(FLIGHT) {
+            let commands = chunk
+                .iter()
+                .map(|(_, key)| Command::on("SMEMBERS", key.clone()));
+            let replies = self.driver.batch("scan", commands.collect()).await?;
+            for ((thread, _), reply) in chunk.iter().zip(replies) {
+                let members = reply?.into_array();
+                let members = members.iter().filter_map(Reply::as_str);
+                found.extend(members.filter_map(|member| match Member::parse(member) {
+                    Some(Member::Namespace(namespace)) => Some((thread.clone(), namespace)),
+                    _ => None,
+                }));
+            }
+        }
+        let known: HashSet<_> = found
+            .iter()
+            .map(|(thread, namespace)| self.keys(thread, namespace).pointer)
+            .collect();
+        pointers.retain(|pointer| !known.contains(pointer));
+        for chunk in pointers.chunks(FLIGHT) {
+            found.extend(self.pointed_to(chunk).await?);
+        }
+        found.retain(|(thread, _)| thread.as_str().starts_with(prefix));
+        Ok(found)
+    }
+
+    /// The namespaces of the documents that pointers name.
+    async fn pointed_to(&self, pointers: &[Bytes]) -> Result<Vec<(ThreadId, CheckpointNamespace)>> {
+        let read = |name, keys: &[Bytes]| -> Vec<_> {
+            let command = |key: &Bytes| Command::on(name, key.clone());
+            keys.iter().map(command).collect()
+        };
+        let targets = self.driver.batch("scan", read("GET", pointers)).await?;
+        let mut keys = Vec::new();
+        for target in targets {
+            keys.extend(target?.into_bytes());
+        }
+        let documents = self.driver.batch("scan", read("JSON.GET", &keys)).await?;
+        let mut found = Vec::new();
+        for (key, document) in keys.iter().zip(documents) {
+            let document = match document {
+                // Something else than a document has the name of one.
+                Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
+                document => document?.into_bytes(),
+            };
+            let read = document.map(|document| ReadCheckpoint::parse(key, &document));
+            if let Some(read) = read.transpose()?.flatten() {
+                found.push((read.identity.thread_id, read.identity.namespace));
+            }
+        }
+        Ok(found)
+    }
+}
