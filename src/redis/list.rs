@@ -640,28 +640,29 @@ impl Store {
     /// The keys that start with a text, each once.
     pub(crate) async fn scan(&self, start: &str) -> Result<Vec<Bytes>> {
         let pattern = format!("{}*", escaped(start));
-        let mut cursor = Bytes::from_static(b"0");
         let mut keys = HashSet::new();
-        loop {
-            let command = Command::new("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(pattern.clone())
-                .arg("COUNT")
-                .arg(number(1_000));
-            let mut reply = self
-                .driver
-                .call("scan", command)
-                .await?
-                .into_array()
-                .into_iter();
-            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-            let page = reply.next().unwrap_or(Reply::Nil).into_array();
-            keys.extend(page.into_iter().filter_map(Reply::into_bytes));
-            if cursor.is_empty() || cursor == "0" {
-                return Ok(keys.into_iter().collect());
+        for node in self.driver.primaries()? {
+            let mut cursor = Bytes::from_static(b"0");
+            loop {
+                // A cursor means nothing to another server, nor to the same one started anew.
+                let command = Command::new("SCAN")
+                    .once()
+                    .arg(cursor)
+                    .arg("MATCH")
+                    .arg(pattern.clone())
+                    .arg("COUNT")
+                    .arg(number(1_000));
+                let reply = self.driver.call_at("scan", &node, command).await?;
+                let mut reply = reply.into_array().into_iter();
+                cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+                let page = reply.next().unwrap_or(Reply::Nil).into_array();
+                keys.extend(page.into_iter().filter_map(Reply::into_bytes));
+                if cursor.is_empty() || cursor == "0" {
+                    break;
+                }
             }
         }
+        Ok(keys.into_iter().collect())
     }
 }
 

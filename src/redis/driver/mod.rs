@@ -23,7 +23,7 @@ mod tls;
 
 use bytes::Bytes;
 
-pub(crate) use client::Driver;
+pub(crate) use client::{Driver, Node};
 pub use health::{Health, HealthProblem, ServerHealth};
 pub(crate) use reply::Reply;
 
