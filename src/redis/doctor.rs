@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use report::{DoctorOptions, DoctorReport, Finding, FindingKind};
 
 use super::RedisSaver;
-use super::driver::{Command, Reply, number};
+use super::driver::{Command, Node, Reply, number};
 use super::index::IndexProblem;
 use super::keys::{Member, NamespaceKeys, namespace_from_stored};
 use super::scripts;
@@ -702,6 +702,8 @@ fn bytes_of(reply: Reply) -> Vec<Bytes> {
 struct Scan {
     pattern: String,
     cursor: Option<Bytes>,
+    /// The server that it walks over, known from the first page on.
+    node: Option<Node>,
 }
 
 impl Scan {
@@ -727,6 +729,7 @@ impl Scan {
         Self {
             pattern,
             cursor: Some(Bytes::from_static(b"0")),
+            node: None,
         }
     }
 
@@ -735,7 +738,15 @@ impl Scan {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
         };
+        if self.node.is_none() {
+            self.node = store.driver.primaries()?.into_iter().next();
+        }
+        let Some(node) = &self.node else {
+            return Ok(None);
+        };
+        // A cursor means nothing to another server, nor to the same one started anew.
         let command = Command::new("SCAN")
+            .once()
             .arg(cursor)
             .arg("MATCH")
             .arg(self.pattern.clone())
@@ -743,7 +754,7 @@ impl Scan {
             .arg(number(PAGE));
         let mut reply = store
             .driver
-            .call("doctor", command)
+            .call_at("doctor", node, command)
             .await?
             .into_array()
             .into_iter();

@@ -371,9 +371,12 @@ impl Rows {
 
     /// The next page of rows; each is a list of names and values.
     pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Vec<Reply>>>> {
-        let command = match std::mem::replace(&mut self.state, RowsState::End) {
+        let state = std::mem::replace(&mut self.state, RowsState::End);
+        let has_started = matches!(state, RowsState::Cursor(_));
+        let command = match state {
             RowsState::End => return Ok(None),
             RowsState::Start(command) => command,
+            // A second answer would be the next page, and the first one lost.
             RowsState::Cursor(cursor) => Command::new("FT.CURSOR")
                 .once()
                 .arg("READ")
@@ -383,6 +386,13 @@ impl Rows {
                 .arg(number(ROWS)),
         };
         let reply = match store.driver.call("search", command).await {
+            // What was given so far is not all: the index or the cursor is gone, or the server is
+            // another.
+            Err(Error::Server { reason, .. }) if has_started => {
+                return Err(Error::Unavailable {
+                    reason: format!("a search was cut short, so list again ({reason})"),
+                });
+            }
             Err(error) if is_unknown_index(&error) => return Ok(None),
             reply => reply?,
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 
 use super::document::ReadCheckpoint;
-use super::driver::{Command, Primary, Reply, number};
+use super::driver::{Command, Node, Reply, number};
 use super::keys::{Member, glob_escaped};
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -29,12 +29,14 @@ impl Store {
     }
 
     /// The keys of some nodes that a pattern matches, each once.
-    pub(crate) async fn scan_at(&self, nodes: Vec<Primary>, pattern: &str) -> Result<Vec<Bytes>> {
+    pub(crate) async fn scan_at(&self, nodes: Vec<Node>, pattern: &str) -> Result<Vec<Bytes>> {
         let mut keys = HashSet::new();
         for node in nodes {
             let mut cursor = Bytes::from_static(b"0");
             loop {
+                // A cursor means nothing to another server, nor to the same one started anew.
                 let command = Command::new("SCAN")
+                    .once()
                     .arg(cursor)
                     .arg("MATCH")
                     .arg(pattern.to_owned())

@@ -235,7 +235,6 @@ pub async fn ten_thousand_calls_at_once(fault: &'static str) {
             *kinds.entry(kind(&error)).or_insert(0) += 1;
         }
     }
-    assert!(kinds.contains_key("Overloaded"), "{kinds:?}");
     // Then all of them are served.
     let mut records = Vec::new();
     for (number, outcome) in join_all((0..10_000).map(put)).await.into_iter().enumerate() {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::backoff::Backoff;
 use super::flight::{Live, lost};
 use super::link::{Changes, Dialer};
-use super::node::{Node, name_of};
+use super::node::{self, name_of};
 use super::servers::{Redirection, Servers, exposed, is_cluster};
 use super::{Command, Reply, number, tls};
 use crate::error::{Error, Result};
@@ -55,13 +55,23 @@ struct Pending {
     /// Its place among the commands of the call.
     place: usize,
     /// The server that its slot is being moved to, to be asked this once.
-    asking: Option<Arc<Node>>,
+    asking: Option<Arc<node::Node>>,
     moves: u8,
+    /// What stood in its way when it was sent last.
+    problem: Option<FredError>,
+}
+
+/// A server that a command without keys can be sent to, with the connections that it has now.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    node: Arc<node::Node>,
+    /// How often one of them had been lost then.
+    losses: u64,
 }
 
 /// Commands that go to one server together.
 struct Flight {
-    node: Arc<Node>,
+    node: Arc<node::Node>,
     live: Arc<Live>,
     pending: Vec<Pending>,
 }
@@ -71,7 +81,7 @@ enum Verdict {
     Done(Result<Reply>),
     /// Now, to wherever it belongs by what was learned.
     Again,
-    Ask(Arc<Node>),
+    Ask(Arc<node::Node>),
     /// After a while.
     Later(FredError),
 }
@@ -168,7 +178,7 @@ impl Driver {
 
     /// Runs one command.
     pub(crate) async fn call(&self, operation: &'static str, command: Command) -> Result<Reply> {
-        let replies = Box::pin(self.run(operation, &[command])).await?;
+        let replies = Box::pin(self.run(operation, &[command], None)).await?;
         // There is an answer to every command.
         replies.into_iter().next().unwrap_or(Err(Error::Closed))
     }
@@ -180,24 +190,60 @@ impl Driver {
         operation: &'static str,
         commands: Vec<Command>,
     ) -> Result<Vec<Result<Reply>>> {
-        Box::pin(self.run(operation, &commands)).await
+        Box::pin(self.run(operation, &commands, None)).await
+    }
+
+    /// The servers that have the keys: the primaries of a cluster, elsewhere the one server.
+    pub(crate) fn primaries(&self) -> Result<Vec<Node>> {
+        let nodes = self.servers.primaries();
+        if nodes.is_empty() {
+            return Err(Error::Unavailable {
+                reason: "the servers of the cluster are not known yet".to_owned(),
+            });
+        }
+        Ok(nodes.into_iter().map(Node::now).collect())
+    }
+
+    /// The server that a slot is on.
+    pub(crate) fn owner(&self, slot: u16) -> Option<Node> {
+        self.servers.owner(slot).map(Node::now)
+    }
+
+    /// Runs a command that has no keys on one server. One that is sent once at most is refused
+    /// when a connection was lost since the server was named: it may be another by now, and know
+    /// nothing of a cursor.
+    pub(crate) async fn call_at(
+        &self,
+        operation: &'static str,
+        node: &Node,
+        command: Command,
+    ) -> Result<Reply> {
+        if command.once && node.node.losses() != node.losses {
+            return Err(Error::Connection {
+                server: node.node.name().to_owned(),
+                reason: format!("the connection was lost in the middle of {}", command.name),
+            });
+        }
+        let replies = Box::pin(self.run(operation, &[command], Some(node))).await?;
+        // There is an answer to every command.
+        replies.into_iter().next().unwrap_or(Err(Error::Closed))
     }
 
     async fn run(
         &self,
         operation: &'static str,
         commands: &[Command],
+        at: Option<&Node>,
     ) -> Result<Vec<Result<Reply>>> {
         let deadline = Instant::now() + self.limit;
         let _turn = self.turn(operation).await?;
         let mut replies: Vec<Option<Result<Reply>>> = commands.iter().map(|_| None).collect();
         let mut pending: Vec<_> = (0..commands.len()).map(Pending::at).collect();
         let mut backoff = Backoff::asking_again();
-        let mut problem = None;
         loop {
             // Before the servers are looked at, so that no change is missed.
             let mut changes = self.changes.listen();
-            let (flights, stranded) = self.route(commands, std::mem::take(&mut pending));
+            let (flights, stranded) = self.route(commands, std::mem::take(&mut pending), at);
             let mut later = false;
             for (node, answers) in self.fly(commands, flights, deadline).await {
                 for (mut one, answer) in answers {
@@ -211,7 +257,7 @@ impl Driver {
                         Verdict::Again => {}
                         Verdict::Ask(node) => one.asking = Some(node),
                         Verdict::Later(error) => {
-                            problem = Some(error);
+                            one.problem = Some(error);
                             later = true;
                         }
                     }
@@ -234,8 +280,8 @@ impl Driver {
             if Instant::now() >= deadline {
                 for one in pending {
                     let command = &commands[one.place];
-                    let problem = problem
-                        .clone()
+                    let problem = one
+                        .problem
                         .unwrap_or_else(|| self.servers.problem(command.slot));
                     replies[one.place] = Some(Err(self.error(operation, command.name, &problem)));
                 }
@@ -250,13 +296,19 @@ impl Driver {
     }
 
     /// Sorts commands by the servers that they go to; some may have nowhere to go at the moment.
-    fn route(&self, commands: &[Command], pending: Vec<Pending>) -> (Vec<Flight>, Vec<Pending>) {
+    fn route(
+        &self,
+        commands: &[Command],
+        pending: Vec<Pending>,
+        at: Option<&Node>,
+    ) -> (Vec<Flight>, Vec<Pending>) {
         let mut flights: Vec<Flight> = Vec::with_capacity(1);
         let mut stranded = Vec::new();
-        for one in pending {
-            let node = match &one.asking {
-                Some(node) => Some(Arc::clone(node)),
-                None => self.servers.node(commands[one.place].slot),
+        for mut one in pending {
+            one.problem = None;
+            let node = match (&one.asking, at) {
+                (Some(node), _) | (None, Some(Node { node, .. })) => Some(Arc::clone(node)),
+                (None, None) => self.servers.node(commands[one.place].slot),
             };
             let Some(node) = node else {
                 stranded.push(one);
@@ -287,7 +339,7 @@ impl Driver {
         commands: &[Command],
         mut flights: Vec<Flight>,
         deadline: Instant,
-    ) -> Vec<(Arc<Node>, Vec<(Pending, Result<Value, Failure>)>)> {
+    ) -> Vec<(Arc<node::Node>, Vec<(Pending, Result<Value, Failure>)>)> {
         if flights.len() == 1
             && let Some(flight) = flights.pop()
         {
@@ -304,7 +356,7 @@ impl Driver {
         commands: &[Command],
         flight: Flight,
         deadline: Instant,
-    ) -> (Arc<Node>, Vec<(Pending, Result<Value, Failure>)>) {
+    ) -> (Arc<node::Node>, Vec<(Pending, Result<Value, Failure>)>) {
         let Flight {
             node,
             live,
@@ -352,7 +404,7 @@ impl Driver {
         operation: &'static str,
         command: &Command,
         one: &mut Pending,
-        node: &Node,
+        node: &node::Node,
         answer: Result<Value, Failure>,
     ) -> Verdict {
         let error = match answer {
@@ -456,12 +508,20 @@ impl fmt::Debug for Driver {
     }
 }
 
+impl Node {
+    fn now(node: Arc<node::Node>) -> Self {
+        let losses = node.losses();
+        Self { node, losses }
+    }
+}
+
 impl Pending {
     fn at(place: usize) -> Self {
         Self {
             place,
             asking: None,
             moves: 0,
+            problem: None,
         }
     }
 }
@@ -513,4 +573,74 @@ fn longest_silence(settings: &Settings) -> Duration {
     (settings.command_timeout / 2)
         .max(waiting + Duration::from_millis(500))
         .max(Duration::from_millis(500))
+}
+
+#[cfg(test)]
+mod tests {
+    use fred::prelude::Builder;
+
+    use super::*;
+
+    /// A driver whose server never answers.
+    fn driver(limit: Duration) -> Driver {
+        let pool = Builder::default_centralized().build_pool(1).unwrap();
+        let settings = Settings {
+            command_timeout: limit,
+            ..Settings::default()
+        };
+        Driver::over_pool(&pool, &settings)
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_its_turn_no_longer_than_its_time_limit() {
+        let driver = driver(Duration::from_millis(50));
+        let all = u32::try_from(driver.capacity).unwrap();
+        let _all = driver.calls.acquire_many(all).await.unwrap();
+        let error = driver.call("put", Command::new("PING")).await.unwrap_err();
+        assert!(matches!(error, Error::Overloaded { .. }), "{error:?}");
+        assert!(error.is_retryable());
+        assert_eq!(driver.in_flight(), driver.capacity);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_never_answered_ends_with_its_time_limit() {
+        let driver = driver(Duration::from_millis(50));
+        let error = driver.call("put", Command::new("PING")).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Timeout {
+                    operation: "put",
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        // Nothing is in flight, so that it need not wait.
+        driver.close().await;
+        let error = driver.call("put", Command::new("PING")).await.unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error:?}");
+    }
+
+    #[test]
+    fn a_write_is_durable_when_enough_replicas_say_so() {
+        let durable =
+            |told: Option<Result<Value, FredError>>| durable(Value::Null, 2, told.as_ref()).is_ok();
+        assert!(durable(Some(Ok(Value::Integer(2)))));
+        assert!(!durable(Some(Ok(Value::Integer(1)))));
+        assert!(!durable(Some(Ok(Value::Null))));
+        assert!(!durable(Some(Err(lost("gone")))));
+        assert!(!durable(None));
+    }
+
+    #[test]
+    fn a_connection_is_given_half_of_a_commands_time() {
+        let mut settings = Settings::default();
+        assert_eq!(longest_silence(&settings), Duration::from_secs(5));
+        settings.command_timeout = Duration::from_millis(100);
+        assert_eq!(longest_silence(&settings), Duration::from_millis(500));
+        settings.wait_replicas = 1;
+        settings.wait_replicas_timeout = Duration::from_secs(9);
+        assert!(longest_silence(&settings) > Duration::from_secs(9));
+    }
 }

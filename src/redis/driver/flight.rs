@@ -17,6 +17,8 @@ use super::Command;
 #[derive(Debug)]
 pub(super) struct Live {
     client: Client,
+    /// The server of a cluster that commands without keys go to, for a client that knows many.
+    at: Option<Server>,
     /// Turns true when the connection has ended, and what it owes will never come. `None` where
     /// nobody tells.
     ended: Option<watch::Receiver<bool>>,
@@ -36,6 +38,7 @@ impl Live {
     pub(super) fn new(client: Client, ended: Option<watch::Receiver<bool>>) -> Self {
         Self {
             client,
+            at: None,
             ended,
             debt: Mutex::new(Debt {
                 flights: 0,
@@ -43,6 +46,12 @@ impl Live {
             }),
             given_up: Notify::new(),
         }
+    }
+
+    /// The same for one server of a cluster, where the client knows many.
+    pub(super) fn at(mut self, server: Server) -> Self {
+        self.at = Some(server);
+        self
     }
 
     /// Runs commands in one flight, in their order, each with its own answer. An error of the
@@ -54,23 +63,12 @@ impl Live {
         let owed = Owed::by(self);
         tokio::select! {
             biased;
-            replies = send(&self.client, commands) => {
+            replies = send(&self.client, self.at.as_ref(), commands) => {
                 owed.paid();
                 replies
             }
             () = has_ended(self.ended.clone()) => Err(lost("the connection was lost")),
         }
-    }
-
-    /// Runs a command on one server of a cluster that the client knows all of.
-    pub(super) async fn run_at(
-        &self,
-        server: &Server,
-        command: &Command,
-    ) -> Result<Vec<Result<Value, FredError>>, FredError> {
-        let (command, args) = to_fred(command, None);
-        let client = self.client.with_cluster_node(server);
-        Ok(vec![client.custom::<Value, Value>(command, args).await])
     }
 
     /// The client, for what is not a flight.
@@ -136,11 +134,15 @@ pub(super) fn lost(reason: impl Into<String>) -> FredError {
 
 async fn send(
     client: &Client,
+    at: Option<&Server>,
     commands: &[&Command],
 ) -> Result<Vec<Result<Value, FredError>>, FredError> {
     if let [command] = commands {
         let (command, args) = to_fred(command, command.slot);
-        return Ok(vec![client.custom::<Value, Value>(command, args).await]);
+        return Ok(vec![match at {
+            Some(server) => client.with_cluster_node(server).custom(command, args).await,
+            None => client.custom(command, args).await,
+        }]);
     }
     // All of a flight goes where its keys are.
     let slot = commands.iter().find_map(|command| command.slot);

@@ -1,6 +1,7 @@
 //! One connection that is kept: when it ends, another is made, for ever.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -227,6 +228,7 @@ pub(super) struct Link {
 struct State {
     live: RwLock<Option<Arc<Live>>>,
     problem: Mutex<Option<FredError>>,
+    losses: AtomicU64,
 }
 
 impl Link {
@@ -244,6 +246,7 @@ impl Link {
                     .map(|connection| Arc::clone(&connection.live)),
             ),
             problem: Mutex::default(),
+            losses: AtomicU64::new(0),
         });
         let work = keep(
             Arc::clone(&state),
@@ -259,11 +262,12 @@ impl Link {
     }
 
     /// A client that somebody else keeps.
-    pub(super) fn given(client: Client) -> Self {
+    pub(super) fn given(live: Live) -> Self {
         Self {
             state: Arc::new(State {
-                live: RwLock::new(Some(Arc::new(Live::new(client, None)))),
+                live: RwLock::new(Some(Arc::new(live))),
                 problem: Mutex::default(),
+                losses: AtomicU64::new(0),
             }),
             task: None,
         }
@@ -281,6 +285,11 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How often the connection was lost.
+    pub(super) fn losses(&self) -> u64 {
+        self.state.losses.load(Ordering::SeqCst)
     }
 
     /// Ends the connection, for good.
@@ -344,6 +353,7 @@ async fn keep(
             reason,
             "a connection was lost; another is made"
         );
+        state.losses.fetch_add(1, Ordering::SeqCst);
         state.set_problem(Some(lost(reason)));
         state.set(None);
         changes.tell();

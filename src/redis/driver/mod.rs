@@ -16,7 +16,6 @@ mod flight;
 mod health;
 mod link;
 mod node;
-mod primary;
 mod reply;
 mod sentinel;
 mod servers;
@@ -24,9 +23,8 @@ mod tls;
 
 use bytes::Bytes;
 
-pub(crate) use client::Driver;
+pub(crate) use client::{Driver, Node};
 pub use health::{Health, HealthProblem, ServerHealth};
-pub(crate) use primary::Primary;
 pub(crate) use reply::Reply;
 
 use super::slots::slot;

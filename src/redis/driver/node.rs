@@ -60,7 +60,16 @@ impl Node {
     pub(super) fn given(pool: &Pool) -> Self {
         Self {
             name: name_of(&fred::prelude::ClientLike::client_config(pool).server),
-            links: pool.clients().iter().cloned().map(Link::given).collect(),
+            links: links_of(pool, |live| live),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same, for one of the servers of a cluster.
+    pub(super) fn given_at(pool: &Pool, server: &Server) -> Self {
+        Self {
+            name: server.to_string(),
+            links: links_of(pool, |live| live.at(server.clone())),
             next: AtomicUsize::new(0),
         }
     }
@@ -85,6 +94,11 @@ impl Node {
             .count()
     }
 
+    /// How often a connection was lost.
+    pub(super) fn losses(&self) -> u64 {
+        self.links.iter().map(Link::losses).sum()
+    }
+
     /// Why none works.
     pub(super) fn problem(&self) -> FredError {
         let problem = self.links.iter().find_map(Link::problem);
@@ -104,6 +118,13 @@ impl Node {
             link.stop();
         }
     }
+}
+
+fn links_of(pool: &Pool, live: impl Fn(Live) -> Live) -> Vec<Link> {
+    let clients = pool.clients().iter().cloned();
+    clients
+        .map(|client| Link::given(live(Live::new(client, None))))
+        .collect()
 }
 
 /// What a server is called in errors and logs.

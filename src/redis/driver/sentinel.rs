@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// How long nothing more is asked after an answer: many calls find out at once.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long what was told of a failover counts more than what most sentinels say: those that did
+/// not take part learn of it later, and name a server until then that still takes writes.
+const NEWS: Duration = Duration::from_secs(10);
 /// How long calls wait at most for a failover that was announced and is not finished.
 const LONGEST_HOLD: Duration = Duration::from_secs(10);
 
@@ -65,6 +68,8 @@ struct Shared {
     primary: RwLock<(Address, Arc<Node>)>,
     /// Since when calls are held back.
     held: Mutex<Option<Instant>>,
+    /// When a sentinel last told of another primary.
+    told: Mutex<Option<Instant>>,
     doubted: Notify,
 }
 
@@ -115,6 +120,7 @@ impl Service {
             nodes,
             primary: RwLock::new(primary),
             held: Mutex::default(),
+            told: Mutex::default(),
             doubted: Notify::new(),
         });
         let task = Task::start(keep_current(Arc::clone(&shared)));
@@ -162,6 +168,10 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn told(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, event: Event) {
         match event {
             Event::Ending(address) => {
@@ -171,6 +181,7 @@ impl Shared {
                 }
             }
             Event::Switched(address) => {
+                *self.told() = Some(Instant::now());
                 self.switch(address);
                 self.release();
             }
@@ -230,8 +241,10 @@ async fn look(shared: &Shared, known: &[Address]) -> Option<Vec<Address>> {
         Ok((address, votes)) => {
             let (current, node) = shared.primary();
             let most = votes * 2 > known.len();
-            if address != current && (node.connections() == 0 || most) {
-                shared.take(Event::Switched(address));
+            let is_news = shared.told().is_some_and(|told| told.elapsed() < NEWS);
+            if address != current && !is_news && (node.connections() == 0 || most) {
+                shared.switch(address);
+                shared.nodes.changes.tell();
             }
         }
         Err(error) => {

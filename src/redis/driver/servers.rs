@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fred::clients::Pool;
 use fred::error::Error as FredError;
-use fred::prelude::ClientLike;
+use fred::interfaces::{ClientLike, ClusterInterface};
 use fred::types::config::{Config, ServerConfig};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -21,7 +21,7 @@ pub(super) enum Servers {
     /// One server.
     One(Arc<Node>),
     /// Clients of the caller's own, which know their servers themselves.
-    Given(Arc<Node>),
+    Given(Pool, Arc<Node>),
     /// The primary that sentinels name.
     Sentinel(Service),
     /// The primaries of a cluster.
@@ -92,13 +92,13 @@ impl Servers {
 
     /// Clients that somebody else keeps.
     pub(super) fn given(pool: &Pool) -> Self {
-        Self::Given(Arc::new(Node::given(pool)))
+        Self::Given(pool.clone(), Arc::new(Node::given(pool)))
     }
 
     /// The server that a slot is on; `None` while there is none.
     pub(super) fn node(&self, slot: Option<u16>) -> Option<Arc<Node>> {
         match self {
-            Self::One(node) | Self::Given(node) => Some(Arc::clone(node)),
+            Self::One(node) | Self::Given(_, node) => Some(Arc::clone(node)),
             Self::Sentinel(service) => service.node(),
             Self::Cluster(cluster) => cluster.node(slot),
         }
@@ -115,7 +115,7 @@ impl Servers {
     /// Says that a server did not do what was expected of it.
     pub(super) fn doubt(&self, node: &Node, is_replica: bool) {
         match self {
-            Self::Given(_) => {}
+            Self::Given(..) => {}
             Self::One(_) => {
                 if is_replica {
                     node.renew();
@@ -153,16 +153,43 @@ impl Servers {
     /// All servers that calls may go to.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         match self {
-            Self::One(node) | Self::Given(node) => vec![Arc::clone(node)],
+            Self::One(node) | Self::Given(_, node) => vec![Arc::clone(node)],
             Self::Sentinel(service) => vec![service.last()],
             Self::Cluster(cluster) => cluster.all(),
+        }
+    }
+
+    /// The servers that have the keys, each with its own; none if they are not known yet.
+    pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Given(pool, _) if is_cluster(pool) => {
+                let state = pool.next().cached_cluster_state();
+                let servers = state.map(|state| state.unique_primary_nodes());
+                let servers = servers.unwrap_or_default();
+                let nodes = servers.iter().map(|server| Node::given_at(pool, server));
+                nodes.map(Arc::new).collect()
+            }
+            _ => self.all(),
+        }
+    }
+
+    /// The server that has a slot.
+    #[allow(dead_code)]
+    pub(super) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        match self {
+            Self::Given(pool, _) if is_cluster(pool) => {
+                let state = pool.next().cached_cluster_state()?;
+                let server = state.get_server(slot)?;
+                Some(Arc::new(Node::given_at(pool, server)))
+            }
+            _ => self.node(Some(slot)),
         }
     }
 
     /// Ends all connections but those of somebody else.
     pub(super) fn stop(&self) {
         match self {
-            Self::Given(_) => {}
+            Self::Given(..) => {}
             Self::One(node) => node.stop(),
             Self::Sentinel(service) => service.stop(),
             Self::Cluster(cluster) => cluster.stop(),
