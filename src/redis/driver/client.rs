@@ -22,6 +22,9 @@ use crate::redis::url::{RedisUrl, Topology};
 /// How many calls may be in flight for each connection; more wait for their turn.
 const CALLS_PER_CONNECTION: usize = 2_048;
 
+/// What tells of every round trip, at the level `TRACE`.
+const FLIGHTS: &str = "langgraph_checkpoint_redis::flights";
+
 /// Runs commands on Redis.
 pub(crate) struct Driver {
     pool: Pool,
@@ -174,6 +177,7 @@ impl Driver {
     pub(crate) async fn call(&self, operation: &'static str, command: Command) -> Result<Reply> {
         let _turn = self.turn().await?;
         let name = command.name;
+        tracing::trace!(target: FLIGHTS, operation, commands = 1);
         let (command, args) = to_fred(command);
         self.pool
             .next()
@@ -190,6 +194,7 @@ impl Driver {
         commands: Vec<Command>,
     ) -> Result<Vec<Result<Reply>>> {
         let _turn = self.turn().await?;
+        tracing::trace!(target: FLIGHTS, operation, commands = commands.len());
         let names: Vec<_> = commands.iter().map(|command| command.name).collect();
         let pipeline = self.pool.next().pipeline();
         for command in commands {
