@@ -423,6 +423,61 @@ async fn calls_across_threads_see_all_nodes() {
 }
 
 #[tokio::test]
+async fn shallow_mode_keeps_one_checkpoint_and_what_came_since() {
+    for mut nodes in [
+        Nodes::of_the_cluster().await,
+        Nodes::without_scripts().await,
+    ] {
+        for ids in [["t", ""], ["t:u", "x"]] {
+            let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+            let saver = nodes.builder().ttl(ttl).build_shallow().await.unwrap();
+            saver.setup().await.unwrap();
+            let config = thread(ids[0]).with_namespace(ids[1]).unwrap();
+            let metadata = metadata();
+            let mut expected = ExpectedParent::None;
+            for turn in 0..3 {
+                let (given, options) = (checkpoint(), PutOptions::default());
+                let options = options.with_expected_parent(expected);
+                let put = || saver.put(&config, &given, &metadata, &options);
+                let stored = put().await.unwrap();
+                assert_eq!(put().await.unwrap(), stored);
+                expected = ExpectedParent::Is(given.id().clone());
+                for channel in ["a", "__interrupt__"] {
+                    let value = TypedValue::json(&turn).unwrap();
+                    let writes = [channel, channel].map(|name| {
+                        let value = value.clone();
+                        ChannelWrite::new(name, value)
+                    });
+                    let task = TaskId::new("task").unwrap();
+                    let options = PutWritesOptions::default();
+                    let written = saver.put_writes(&stored, &writes, &task, &options);
+                    written.await.unwrap();
+                }
+                let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
+                assert_eq!(tuple.config, stored);
+                assert_eq!(tuple.pending_writes.len(), 3, "{ids:?} {turn}");
+                let found = saver.list_all(None, ListOptions::default()).await;
+                assert_eq!(found.unwrap(), [tuple]);
+            }
+            let stale = PutOptions::default().with_expected_parent(ExpectedParent::None);
+            let refused = saver.put(&config, &checkpoint(), &metadata, &stale).await;
+            assert!(refused.unwrap_err().to_string().contains("not the newest"));
+            // The document, the set, the registry and three writes.
+            assert_eq!(nodes.keys().await.len(), 6, "{:?}", nodes.keys().await);
+            assert!(saver.pin(&config.thread_id).await.unwrap());
+            for key in nodes.keys().await {
+                let left: i64 = nodes.run(&["PTTL", &key]).await;
+                assert_eq!(left, -1, "{key}");
+            }
+            let options = DeleteOptions::default();
+            let deleted = saver.delete_thread(&config.thread_id, &options);
+            deleted.await.unwrap();
+            assert_eq!(nodes.keys().await, Vec::<String>::new());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_refused_and_nothing_is_left() {
     for mut nodes in [
         Nodes::of_the_cluster().await,

@@ -14,7 +14,7 @@ use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
-use super::plain;
+use super::plain::{self, Trace};
 use super::scripts::ScriptCall;
 use super::slots::share_a_tag;
 use crate::error::{Error, Result};
@@ -33,6 +33,8 @@ pub(crate) struct Store {
     /// What can be searched, once that is known for good.
     pub(super) search: OnceLock<Option<Search>>,
     newest: Cache<Bytes, Newest>,
+    /// What registries name and is gone, as far as plain commands have found.
+    traces: Cache<Bytes, Vec<Trace>>,
     /// The threads that are given their TTL at the moment, so that of many calls that find one
     /// due only one visits it.
     keeping: Mutex<HashSet<ThreadId>>,
@@ -74,6 +76,7 @@ impl Store {
             settings,
             search: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
+            traces: Cache::new(REMEMBERED),
             keeping: Mutex::default(),
             no_scripts: AtomicBool::new(false),
         })
@@ -202,6 +205,17 @@ impl Store {
     /// Forgets what was remembered of a namespace.
     pub(crate) fn forget(&self, keys: &NamespaceKeys) {
         self.newest.remove(&keys.registry);
+    }
+
+    /// Remembers what a registry names and is gone.
+    pub(super) fn remember_traces(&self, registry: &Bytes, traces: Vec<Trace>) {
+        self.traces.insert(registry.clone(), traces);
+    }
+
+    /// What was remembered of a registry.
+    pub(super) fn take_traces(&self, registry: &Bytes) -> Vec<Trace> {
+        let taken = self.traces.remove(registry);
+        taken.map(|(_, traces)| traces).unwrap_or_default()
     }
 
     /// The TTL that keys get: where threads are kept whole a quarter more than was asked for, so

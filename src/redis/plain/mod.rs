@@ -26,6 +26,7 @@ mod read;
 mod registry;
 mod remove;
 mod shallow;
+mod sweep;
 mod thread;
 mod ttl;
 
@@ -38,6 +39,7 @@ use super::scripts::ScriptCall;
 use super::store::Store;
 use crate::error::{Error, Result};
 use flight::{Answers, Part};
+pub(super) use sweep::Trace;
 
 /// The member of a thread's set of namespaces that says that the thread is pinned.
 const PINNED: &[u8] = b"\0pinned";
