@@ -32,6 +32,8 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     /// What can be searched, once that is known for good.
     pub(super) search: OnceLock<Option<Search>>,
+    /// Whether the nodes of a cluster search together.
+    pub(super) searches_together: OnceLock<bool>,
     newest: Cache<Bytes, Newest>,
     /// What registries name and is gone, as far as plain commands have found.
     traces: Cache<Bytes, Vec<Trace>>,
@@ -75,6 +77,7 @@ impl Store {
             keyspace,
             settings,
             search: OnceLock::new(),
+            searches_together: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
             traces: Cache::new(REMEMBERED),
             keeping: Mutex::default(),

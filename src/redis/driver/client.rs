@@ -142,6 +142,14 @@ impl Driver {
         Ok(nodes.into_iter().map(|node| Node(Some(node))).collect())
     }
 
+    /// Some primary of a cluster; elsewhere the one server.
+    pub(crate) fn any_primary(&self) -> Result<Node> {
+        let nodes = self.primaries()?;
+        // There is one at least.
+        let chosen = rand::random_range(0..nodes.len().max(1));
+        nodes.into_iter().nth(chosen).ok_or(Error::Closed)
+    }
+
     /// The primary that a slot is on; elsewhere than in a cluster the one server.
     pub(crate) fn owner(&self, slot: u16) -> Option<Node> {
         if !self.is_cluster() {
