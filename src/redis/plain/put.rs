@@ -8,7 +8,7 @@ use super::super::error::{foreign, unexpected};
 use super::super::scripts;
 use super::flight::{Answers, Group, Part, expire};
 use super::pointer::Pointer;
-use super::sweep::{Sweep, Trace};
+use super::sweep::{Sweep, Swept, Trace};
 use super::thread::{Thread, awaited};
 use super::{Names, Plain, after, flag, integer, join};
 use crate::error::{Error, Result};
@@ -287,7 +287,7 @@ impl Put<'_> {
         &self,
         plain: &Plain<'_>,
         before: &Before,
-        swept: Option<(&Sweep<'_>, (Vec<Part>, Vec<Trace>))>,
+        swept: Option<(&Sweep<'_>, Swept)>,
     ) -> Result<(bool, Reply)> {
         let (ttl, whole) = before.thread.allowed(self.ttl, self.whole);
         let known = before.named.iter().chain(&before.newest).max();
@@ -317,7 +317,7 @@ impl Put<'_> {
         let mut parts = vec![registry.part(), namespaces.part(), pointer];
         parts.extend(self.document_again(plain, before, ttl));
         let (sweep, found) = swept.unzip();
-        let (out, mut picked) = found.unwrap_or_default();
+        let Swept { out, mut picked } = found.unwrap_or_default();
         parts.extend(out);
         parts.push(Part::of("EXISTS", self.document, []));
         parts.push(Part::of("ZCARD", self.writes, []));

@@ -29,6 +29,15 @@ pub(in crate::redis) enum Trace {
     Namespace(Bytes),
 }
 
+/// What one look found.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    /// The parts that take out what still leads to nothing.
+    pub(super) out: Vec<Part>,
+    /// What chance has picked to be looked at.
+    pub(super) picked: Vec<Trace>,
+}
+
 /// The registries of a namespace that are swept.
 pub(super) struct Sweep<'a> {
     pub(super) registry: &'a Bytes,
@@ -70,8 +79,8 @@ impl<'a> Sweep<'a> {
         parts
     }
 
-    /// Reads the answers: the parts that take out what still leads to nothing, and what was picked.
-    pub(super) fn read(&self, answers: &mut Answers) -> Result<(Vec<Part>, Vec<Trace>)> {
+    /// Reads the answers.
+    pub(super) fn read(&self, answers: &mut Answers) -> Result<Swept> {
         let gone = Self::gone(&self.traces, answers)?;
         let out = gone.iter().map(|trace| match trace {
             Trace::Checkpoint(id) => Part::of("ZREM", self.registry, [&id[..]]),
@@ -84,7 +93,10 @@ impl<'a> Sweep<'a> {
         let ids = ids.filter(|id| !id.is_empty()).map(Trace::Checkpoint);
         let members = answers.list()?.into_iter();
         let members = members.filter_map(|member| self.trace(member));
-        Ok((out, ids.chain(members).collect()))
+        Ok(Swept {
+            out,
+            picked: ids.chain(members).collect(),
+        })
     }
 
     /// The parts that look at members.
