@@ -557,7 +557,7 @@ fn list_of(thread: Option<usize>) -> Call {
 /// Where savers keep things that know nothing of each other.
 enum Place {
     /// A server of their own.
-    Server(Server),
+    Server(Box<Server>),
     /// Where every call takes plain commands.
     Plain(Nodes),
 }
@@ -689,7 +689,7 @@ fn check(place: impl Future<Output = Place>, ttl: TtlPolicy, one_in: u32) {
 }
 
 async fn server() -> Place {
-    Place::Server(Server::start().await)
+    Place::Server(Box::new(Server::start().await))
 }
 
 async fn cluster() -> Place {
