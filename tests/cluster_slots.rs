@@ -494,7 +494,7 @@ async fn a_key_of_another_type_is_refused_and_nothing_is_left() {
                 .await;
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains(&key), "{refused}");
-            assert_eq!(nodes.keys().await, [key.clone()]);
+            assert_eq!(nodes.keys().await, std::slice::from_ref(&key));
             nodes.run::<i64>(&["UNLINK", &key]).await;
         }
         let at = thread("w").with_checkpoint(checkpoint().id().clone());

@@ -64,7 +64,8 @@ async fn traces_replay_on_redis_without_a_difference() {
 #[cfg(feature = "redis")]
 async fn assert_all_replay_at(url: String, hash_tag_threads: bool) {
     for (name, trace) in traces() {
-        let (prefix, ttl) = (support::random_prefix(), Default::default());
+        let ttl = langgraph_checkpoint_redis::TtlPolicy::default();
+        let prefix = support::random_prefix();
         let saver = support::saver_at(&url, &prefix, ttl, hash_tag_threads)
             .await
             .unwrap();

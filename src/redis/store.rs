@@ -180,10 +180,15 @@ impl Store {
             replies.insert(position, reply);
         }
         for (step, reply) in steps.into_iter().zip(&mut replies) {
-            if let (Step::Script(script), Err(error)) = (step, &*reply)
-                && (is_unknown_script(error) || is_refused_script(error))
+            let Step::Script(script) = step else { continue };
+            if reply.as_ref().is_err_and(is_unknown_script) {
+                *reply = self.driver.call(operation, script.by_source()).await;
+            }
+            if let Err(error) = &*reply
+                && is_refused_script(error)
             {
-                *reply = self.script(operation, script).await;
+                self.refuse_scripts(error);
+                *reply = plain::run(self, operation, &script).await;
             }
         }
         Ok(replies)
@@ -296,4 +301,39 @@ pub(super) fn is_refused_script(error: &Error) -> bool {
 /// A TTL as Redis counts it, 0 for none.
 pub(crate) fn milliseconds(ttl: Option<Duration>) -> Bytes {
     super::driver::number(ttl.map_or(0, |ttl| ttl.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_takes_no_scripts_is_served_without() {
+        let permission = |reason: &str| Error::Permission {
+            reason: reason.to_owned(),
+        };
+        let server = |reason: &str| Error::Server {
+            command: "EVALSHA".to_owned(),
+            reason: reason.to_owned(),
+        };
+        for refused in [
+            permission("User u has no permissions to run the 'evalsha' command"),
+            permission("this user has no permissions to run the 'eval' command"),
+            server("ERR unknown command 'EVALSHA', with args beginning with: "),
+            server("ERR unknown command `eval`, with args beginning with: "),
+            server("ERR handle request, command 'EVAL' is not allowed"),
+            server("ERR EVALSHA is not supported by this proxy"),
+        ] {
+            assert!(is_refused_script(&refused), "{refused}");
+        }
+        for other in [
+            permission("No permissions to access a key"),
+            permission("User u has no permissions to run the 'json.set' command"),
+            server("NOSCRIPT No matching script. Please use EVAL."),
+            server("ERR unknown command 'JSON.SET', with args beginning with: "),
+            server("ERR value is not an integer or out of range"),
+        ] {
+            assert!(!is_refused_script(&other), "{other}");
+        }
+    }
 }

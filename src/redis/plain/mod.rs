@@ -90,7 +90,9 @@ impl Plain<'_> {
             "shallow_read" => Box::pin(shallow::read(self, keys, args)).await,
             "shallow_remove" => Box::pin(shallow::remove(self, keys, args)).await,
             "shallow_ttl" => Box::pin(shallow::change_ttl(self, keys, args)).await,
-            _ => Err(self.no_twin("it has none")),
+            _ => Err(Error::Permission {
+                reason: "the doctor needs Lua scripts, which the server refuses".to_owned(),
+            }),
         }
     }
 
