@@ -5,6 +5,8 @@
 #![cfg(feature = "redis")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/server.rs"]
 mod server;
 
@@ -22,6 +24,7 @@ use langgraph_checkpoint_redis::{
     PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, RedisSaver, RunId, TaskId, ThreadId,
     ThreadSummary, TtlChoice, TtlPolicy, TypedValue,
 };
+use nodes::Nodes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -551,16 +554,26 @@ fn list_of(thread: Option<usize>) -> Call {
     }
 }
 
-/// A server, and savers on it that know nothing of each other.
+/// Where savers keep things that know nothing of each other.
+enum Place {
+    /// A server of their own.
+    Server(Box<Server>),
+    /// Where every call takes plain commands.
+    Plain(Nodes),
+}
+
 struct Model {
-    server: Server,
+    place: Place,
     ttl: TtlPolicy,
 }
 
 impl Model {
     async fn saver(&self) -> RedisSaver {
-        let saver = RedisSaver::builder()
-            .url(self.server.redis.url())
+        let builder = match &self.place {
+            Place::Server(server) => RedisSaver::builder().url(server.redis.url()),
+            Place::Plain(nodes) => nodes.builder(),
+        };
+        let saver = builder
             .pool_size(1)
             .page_size(3)
             .ttl(self.ttl)
@@ -597,16 +610,18 @@ impl Model {
         for call in last_looks() {
             Self::both(&memory, &savers[0], &call).await?;
         }
-        let mut options = DoctorOptions::default();
-        // Some calls keep what they write for ever.
-        options.expect_ttl = TtlChoice::Forever;
-        let report = savers[0].doctor(&options).await.unwrap();
-        // What was kept for ever once and then given a TTL leaves shared keys without one.
-        let mut kinds = report.counts().keys();
-        prop_assert!(
-            kinds.all(|kind| *kind == FindingKind::SharedKeyOutlives),
-            "{report}"
-        );
+        if matches!(self.place, Place::Server(_)) {
+            let mut options = DoctorOptions::default();
+            // Some calls keep what they write for ever.
+            options.expect_ttl = TtlChoice::Forever;
+            let report = savers[0].doctor(&options).await.unwrap();
+            // What was kept for ever once and then given a TTL leaves shared keys without one.
+            let mut kinds = report.counts().keys();
+            prop_assert!(
+                kinds.all(|kind| *kind == FindingKind::SharedKeyOutlives),
+                "{report}"
+            );
+        }
         // What memory no longer has must have left nothing in Redis without being deleted.
         for of in 0..THREADS.len() {
             let there = make(&memory, &Call::Pin(of)).await;
@@ -614,7 +629,7 @@ impl Model {
                 Self::both(&memory, &savers[1], &Call::DeleteThread(of)).await?;
             }
         }
-        let left = self.server.keys().await;
+        let left = self.keys().await;
         prop_assert!(left.is_empty(), "left behind: {left:?}");
         for saver in savers {
             saver.close().await;
@@ -622,23 +637,34 @@ impl Model {
         Ok(())
     }
 
+    async fn keys(&mut self) -> Vec<String> {
+        match &mut self.place {
+            Place::Server(server) => server.keys().await,
+            Place::Plain(nodes) => nodes.keys().await,
+        }
+    }
+
     /// A sequence that failed leaves what it stored.
     async fn clean(&mut self) {
-        for key in self.server.keys().await {
-            self.server.run(&["UNLINK", &key]).await;
+        for key in self.keys().await {
+            match &mut self.place {
+                Place::Server(server) => server.run(&["UNLINK", &key]).await,
+                Place::Plain(nodes) => nodes.run(&["UNLINK", &key]).await,
+            }
         }
     }
 }
 
-fn check(ttl: TtlPolicy) {
+fn check(place: impl Future<Output = Place>, ttl: TtlPolicy, one_in: u32) {
     let cases = std::env::var("LANGGRAPH_REDIS_MODEL_CASES")
         .map_or(1_000, |cases| cases.parse().expect("a number of sequences"));
+    let cases = (cases / one_in).max(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let mut model = Model {
-        server: runtime.block_on(Server::start()),
+        place: runtime.block_on(place),
         ttl,
     };
     let model = std::cell::RefCell::new(&mut model);
@@ -662,12 +688,48 @@ fn check(ttl: TtlPolicy) {
     }
 }
 
+async fn server() -> Place {
+    Place::Server(Box::new(Server::start().await))
+}
+
+async fn cluster() -> Place {
+    Place::Plain(Nodes::of_the_cluster().await)
+}
+
+async fn without_scripts() -> Place {
+    Place::Plain(Nodes::without_scripts().await)
+}
+
 #[test]
 fn redis_answers_as_memory_does() {
-    check(TtlPolicy::default());
+    check(server(), TtlPolicy::default(), 1);
 }
 
 #[test]
 fn redis_answers_as_memory_does_with_a_ttl() {
-    check(TtlPolicy::of(HOUR).refreshed_on_read());
+    check(server(), TtlPolicy::of(HOUR).refreshed_on_read(), 1);
+}
+
+#[test]
+fn a_cluster_answers_as_memory_does() {
+    check(cluster(), TtlPolicy::default(), 10);
+}
+
+#[test]
+fn a_cluster_answers_as_memory_does_with_a_ttl() {
+    check(cluster(), TtlPolicy::of(HOUR).refreshed_on_read(), 10);
+}
+
+#[test]
+fn a_server_without_scripts_answers_as_memory_does() {
+    check(without_scripts(), TtlPolicy::default(), 10);
+}
+
+#[test]
+fn a_server_without_scripts_answers_as_memory_does_with_a_ttl() {
+    check(
+        without_scripts(),
+        TtlPolicy::of(HOUR).refreshed_on_read(),
+        10,
+    );
 }

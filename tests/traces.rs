@@ -61,6 +61,38 @@ async fn traces_replay_on_redis_without_a_difference() {
     }
 }
 
+#[cfg(feature = "redis")]
+async fn assert_all_replay_at(url: String, hash_tag_threads: bool) {
+    for (name, trace) in traces() {
+        let ttl = langgraph_checkpoint_redis::TtlPolicy::default();
+        let prefix = support::random_prefix();
+        let saver = support::saver_at(&url, &prefix, ttl, hash_tag_threads)
+            .await
+            .unwrap();
+        saver.setup().await.unwrap();
+        assert_replays(&name, &trace, &saver).await;
+        trace.clean_up(&saver).await.unwrap();
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_on_a_cluster_without_a_difference() {
+    assert_all_replay_at(support::cluster_url(), false).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_on_a_cluster_with_hash_tags_without_a_difference() {
+    assert_all_replay_at(support::cluster_url(), true).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_without_scripts_without_a_difference() {
+    assert_all_replay_at(support::without_scripts_url(), false).await;
+}
+
 /// A rule that took one of LangGraph's ordinary channels for a delta channel would keep more.
 #[tokio::test]
 async fn of_a_recorded_run_pruning_keeps_one_checkpoint_a_namespace() {

@@ -4,7 +4,7 @@
 -- KEYS  1 document
 -- ARGV  1 thread  2 namespace  3 id  4 document (JSON)  5 TTL in ms, 0 for none
 --       6 expected newest: '' anything, '-' none, '=ID'
--- Returns 1 if it is stored now, 0 if a newer one is there.
+-- Returns 1 if it is stored now, 2 if there was none before, 0 if a newer one is there.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
 -- Twice: as shallow_put.
 local document = KEYS[1]
@@ -27,4 +27,4 @@ if newest and less(id, newest) then
 end
 redis.call('JSON.SET', document, '$', json)
 expire(document, tonumber(ttl))
-return 1
+return found and 1 or 2

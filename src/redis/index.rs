@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::driver::{Command, Reply, number};
+use super::driver::{Command, Node, Reply, number};
 use super::keys::namespace_from_stored;
 use super::store::Store;
 use super::write::text;
@@ -46,7 +46,7 @@ pub(crate) struct IndexedWrite {
 impl Store {
     /// Makes the indexes unless they are there, and waits until they know what is stored.
     pub(crate) async fn create_indexes(&self) -> Result<()> {
-        if self.driver.is_cluster() {
+        if !self.searches_all().await? {
             return Ok(());
         }
         for command in [
@@ -130,9 +130,7 @@ impl Store {
         if let Some(search) = self.search.get() {
             return Ok(*search);
         }
-        let search = if self.driver.is_cluster() {
-            None
-        } else {
+        let search = if self.searches_all().await? {
             let Some(info) = self.info(self.keyspace.checkpoint_prefix()).await? else {
                 // Not for good: the index may be made yet.
                 tracing::warn!(
@@ -143,10 +141,34 @@ impl Store {
             };
             let separator = separator_of(info, "thread_id").unwrap_or(SEPARATOR);
             Some(Search { separator })
+        } else {
+            None
         };
         // Two calls that find out at once find out the same.
         let _ = self.search.set(search);
         Ok(search)
+    }
+
+    /// Whether a search sees all documents. In a cluster that is so where the nodes search together,
+    /// as in Redis 8; in a Redis Stack cluster each node has an index of its own documents.
+    async fn searches_all(&self) -> Result<bool> {
+        if !self.driver.is_cluster() {
+            return Ok(true);
+        }
+        if let Some(together) = self.searches_together.get() {
+            return Ok(*together);
+        }
+        let command = Command::new("COMMAND").arg("INFO").arg("FT.SEARCH");
+        let together = match self.driver.call("search", command).await {
+            Ok(info) => takes_no_keys(info),
+            Err(Error::Permission { .. } | Error::Server { .. } | Error::MissingModule { .. }) => {
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        // Two calls that find out at once find out the same.
+        let _ = self.searches_together.set(together);
+        Ok(together)
     }
 
     /// What the server says of an index; `None` if there is none.
@@ -276,6 +298,15 @@ impl Store {
     }
 }
 
+/// Whether a command takes no keys, as the server describes it. A search whose index is a key runs
+/// on the node that has it; one without keys runs on all nodes.
+fn takes_no_keys(info: Reply) -> bool {
+    let command = info.into_array().into_iter().next().unwrap_or(Reply::Nil);
+    // The name, the arity, the flags, and the position of the first key.
+    let first_key = command.into_array().into_iter().nth(3);
+    first_key.and_then(|first_key| first_key.as_int()) == Some(0)
+}
+
 /// What is wrong with an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IndexProblem {
@@ -344,6 +375,8 @@ fn rows_of_thread(search: Search, thread: &ThreadId, index: &str, load: &[&'stat
 #[derive(Debug)]
 pub(crate) struct Rows {
     index: String,
+    /// The node that has the cursor.
+    node: Option<Node>,
     state: RowsState,
 }
 
@@ -358,6 +391,7 @@ impl Rows {
     fn new(index: &str, command: Command) -> Self {
         Self {
             index: index.to_owned(),
+            node: None,
             state: RowsState::Start(command),
         }
     }
@@ -365,6 +399,7 @@ impl Rows {
     fn none() -> Self {
         Self {
             index: String::new(),
+            node: None,
             state: RowsState::End,
         }
     }
@@ -385,7 +420,13 @@ impl Rows {
                 .arg("COUNT")
                 .arg(number(ROWS)),
         };
-        let reply = match store.driver.call("search", command).await {
+        let node = match self.node.take() {
+            Some(node) => node,
+            None => store.driver.any_primary()?,
+        };
+        let reply = store.driver.call_at("search", &node, command).await;
+        self.node = Some(node);
+        let reply = match reply {
             // What was given so far is not all: the index or the cursor is gone, or the server is
             // another.
             Err(Error::Server { reason, .. }) if has_started => {
@@ -530,4 +571,26 @@ fn create(prefix: &str, fields: &[(&str, Field)]) -> Command {
         }
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What servers answer to `COMMAND INFO FT.SEARCH`, as far as it is read.
+    fn described(first_key: i64) -> Reply {
+        let text = |text: &'static str| Reply::Bytes(Bytes::from(text));
+        let flags = Reply::Array(vec![text("readonly")]);
+        let keys = [first_key, first_key, first_key].map(Reply::Int);
+        let mut command = vec![text("ft.search"), Reply::Int(-1), flags];
+        command.extend(keys);
+        Reply::Array(vec![Reply::Array(command)])
+    }
+
+    #[test]
+    fn only_a_search_without_keys_sees_all_of_a_cluster() {
+        assert!(takes_no_keys(described(0)), "Redis 8");
+        assert!(!takes_no_keys(described(1)), "Redis Stack");
+        assert!(!takes_no_keys(Reply::Array(vec![Reply::Nil])), "no search");
+    }
 }

@@ -129,29 +129,28 @@ impl Store {
         }
         // The Python saver leaves a flag in place of a checkpoint whose writes came first.
         let mut awaited = HashSet::new();
+        let mut gone = Vec::new();
         for (key, [namespace, id]) in self.of_thread(thread, &writes).await? {
             let owner = self.owner_of(thread, &namespace, &id);
             awaited.extend(owner.map(|(keys, id)| keys.document(&id)));
-            self.unlink(&key).await?;
-            counter.add(0, 1);
+            gone.push(key);
         }
-        for (key, _) in self.of_thread(thread, &documents).await? {
-            self.unlink(&key).await?;
-            counter.add(1, 0);
-        }
-        for flag in documents.iter().filter(|key| awaited.contains(*key)) {
-            self.unlink(flag).await?;
-        }
+        counter.add(0, self.unlink(gone).await?);
+        let own = self.of_thread(thread, &documents).await?;
+        let own = own.into_iter().map(|(key, _)| key).collect();
+        counter.add(self.unlink(own).await?, 0);
+        documents.retain(|key| awaited.contains(key));
+        self.unlink(documents).await?;
         for registry in registered {
-            self.unlink_if_nothing_is_there(&registry).await?;
+            self.unlink_if_nothing_is_there(registry).await?;
         }
         for pointer in pointers {
             let target = Command::on("GET", pointer.clone());
             let target = self.driver.call("delete_thread", target).await?;
             if let Some(target) = target.into_bytes()
-                && !self.is_there(&target).await?
+                && !self.are_any_there(&[target]).await?
             {
-                self.unlink(&pointer).await?;
+                self.unlink(vec![pointer]).await?;
             }
         }
         Ok(())
@@ -190,29 +189,43 @@ impl Store {
         Ok(found)
     }
 
-    async fn unlink_if_nothing_is_there(&self, registry: &Bytes) -> Result<()> {
+    /// Removes a registry of writes that names only what is gone.
+    async fn unlink_if_nothing_is_there(&self, registry: Bytes) -> Result<()> {
         let range = Command::on("ZRANGE", registry.clone()).args(["0", "-1"].map(Bytes::from));
         let members = match self.driver.call("delete_thread", range).await {
             Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
-            members => members?.into_array(),
+            members => members?.into_array().into_iter(),
         };
-        for member in members.into_iter().filter_map(Reply::into_bytes) {
-            if self.is_there(&member).await? {
-                return Ok(());
+        let members: Vec<_> = members.filter_map(Reply::into_bytes).collect();
+        if !self.are_any_there(&members).await? {
+            self.unlink(vec![registry]).await?;
+        }
+        Ok(())
+    }
+
+    async fn are_any_there(&self, keys: &[Bytes]) -> Result<bool> {
+        for chunk in keys.chunks(FLIGHT) {
+            let exists = chunk.iter().map(|key| Command::on("EXISTS", key.clone()));
+            let replies = self.driver.batch("delete_thread", exists.collect()).await?;
+            for reply in replies {
+                if reply?.as_int() == Some(1) {
+                    return Ok(true);
+                }
             }
         }
-        self.unlink(registry).await
+        Ok(false)
     }
 
-    async fn is_there(&self, key: &Bytes) -> Result<bool> {
-        let exists = Command::on("EXISTS", key.clone());
-        let exists = self.driver.call("delete_thread", exists).await?;
-        Ok(exists.as_int() == Some(1))
-    }
-
-    async fn unlink(&self, key: &Bytes) -> Result<()> {
-        let unlink = Command::on("UNLINK", key.clone());
-        self.driver.call("delete_thread", unlink).await?;
-        Ok(())
+    /// Removes keys, and tells how many there were.
+    async fn unlink(&self, keys: Vec<Bytes>) -> Result<u64> {
+        let mut removed = 0;
+        for chunk in keys.chunks(FLIGHT) {
+            let unlink = chunk.iter().map(|key| Command::on("UNLINK", key.clone()));
+            let replies = self.driver.batch("delete_thread", unlink.collect()).await?;
+            for reply in replies {
+                removed += u64::from(reply?.as_int() == Some(1));
+            }
+        }
+        Ok(removed)
     }
 }

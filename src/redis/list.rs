@@ -80,7 +80,7 @@ enum Source {
     /// The registries of one thread's namespaces, or of many threads'.
     Registries(Vec<Head>),
     /// The index, in which every checkpoint is there once.
-    Index(IndexedIds),
+    Index(Box<IndexedIds>),
     /// Ids that were named.
     Named(VecDeque<Identity>),
 }
@@ -156,7 +156,7 @@ impl Lister {
                 Some(_) => {
                     let exact = self.options.filter.is_empty() && self.options.before.is_none();
                     let most = self.options.limit.filter(|_| exact);
-                    Ok(Source::Index(IndexedIds::new(store, most)))
+                    Ok(Source::Index(Box::new(IndexedIds::new(store, most))))
                 }
                 None if self.shallow => {
                     let found = shallow::every_checkpoint(store).await?;

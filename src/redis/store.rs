@@ -14,7 +14,7 @@ use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
-use super::plain;
+use super::plain::{self, Trace};
 use super::scripts::ScriptCall;
 use super::slots::share_a_tag;
 use super::staged::Staging;
@@ -33,8 +33,12 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     /// What can be searched, once that is known for good.
     pub(super) search: OnceLock<Option<Search>>,
+    /// Whether the nodes of a cluster search together.
+    pub(super) searches_together: OnceLock<bool>,
     newest: Cache<Bytes, Newest>,
     pub(super) staging: Staging,
+    /// What registries name and is gone, as far as plain commands have found.
+    traces: Cache<Bytes, Vec<Trace>>,
     /// The threads that are given their TTL at the moment, so that of many calls that find one
     /// due only one visits it.
     keeping: Mutex<HashSet<ThreadId>>,
@@ -75,8 +79,10 @@ impl Store {
             keyspace,
             settings,
             search: OnceLock::new(),
+            searches_together: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
             staging: Staging::default(),
+            traces: Cache::new(REMEMBERED),
             keeping: Mutex::default(),
             no_scripts: AtomicBool::new(false),
         })
@@ -177,10 +183,15 @@ impl Store {
             replies.insert(position, reply);
         }
         for (step, reply) in steps.into_iter().zip(&mut replies) {
-            if let (Step::Script(script), Err(error)) = (step, &*reply)
-                && (is_unknown_script(error) || is_refused_script(error))
+            let Step::Script(script) = step else { continue };
+            if reply.as_ref().is_err_and(is_unknown_script) {
+                *reply = self.driver.call(operation, script.by_source()).await;
+            }
+            if let Err(error) = &*reply
+                && is_refused_script(error)
             {
-                *reply = self.script(operation, script).await;
+                self.refuse_scripts(error);
+                *reply = plain::run(self, operation, &script).await;
             }
         }
         Ok(replies)
@@ -205,6 +216,17 @@ impl Store {
     /// Forgets what was remembered of a namespace.
     pub(crate) fn forget(&self, keys: &NamespaceKeys) {
         self.newest.remove(&keys.registry);
+    }
+
+    /// Remembers what a registry names and is gone.
+    pub(super) fn remember_traces(&self, registry: &Bytes, traces: Vec<Trace>) {
+        self.traces.insert(registry.clone(), traces);
+    }
+
+    /// What was remembered of a registry.
+    pub(super) fn take_traces(&self, registry: &Bytes) -> Vec<Trace> {
+        let taken = self.traces.remove(registry);
+        taken.map(|(_, traces)| traces).unwrap_or_default()
     }
 
     /// The TTL that keys get: where threads are kept whole a quarter more than was asked for, so
@@ -282,4 +304,39 @@ pub(super) fn is_refused_script(error: &Error) -> bool {
 /// A TTL as Redis counts it, 0 for none.
 pub(crate) fn milliseconds(ttl: Option<Duration>) -> Bytes {
     super::driver::number(ttl.map_or(0, |ttl| ttl.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_takes_no_scripts_is_served_without() {
+        let permission = |reason: &str| Error::Permission {
+            reason: reason.to_owned(),
+        };
+        let server = |reason: &str| Error::Server {
+            command: "EVALSHA".to_owned(),
+            reason: reason.to_owned(),
+        };
+        for refused in [
+            permission("User u has no permissions to run the 'evalsha' command"),
+            permission("this user has no permissions to run the 'eval' command"),
+            server("ERR unknown command 'EVALSHA', with args beginning with: "),
+            server("ERR unknown command `eval`, with args beginning with: "),
+            server("ERR handle request, command 'EVAL' is not allowed"),
+            server("ERR EVALSHA is not supported by this proxy"),
+        ] {
+            assert!(is_refused_script(&refused), "{refused}");
+        }
+        for other in [
+            permission("No permissions to access a key"),
+            permission("User u has no permissions to run the 'json.set' command"),
+            server("NOSCRIPT No matching script. Please use EVAL."),
+            server("ERR unknown command 'JSON.SET', with args beginning with: "),
+            server("ERR value is not an integer or out of range"),
+        ] {
+            assert!(!is_refused_script(&other), "{other}");
+        }
+    }
 }

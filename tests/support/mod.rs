@@ -63,16 +63,26 @@ pub(crate) fn redis_at(url: fn() -> String, hash_tag_threads: bool) -> Subject {
     Subject::new(move |ttl| {
         let prefix = prefix.clone();
         async move {
-            let saver = langgraph_checkpoint_redis::RedisSaver::builder()
-                .url(url())
-                .prefix(prefix)
-                .ttl(ttl)
-                .hash_tag_threads(hash_tag_threads)
-                .build()
-                .await?;
+            let saver = saver_at(&url(), &prefix, ttl, hash_tag_threads).await?;
             Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
         }
     })
+}
+
+#[cfg(feature = "redis")]
+pub(crate) async fn saver_at(
+    url: &str,
+    prefix: &str,
+    ttl: langgraph_checkpoint_redis::TtlPolicy,
+    hash_tag_threads: bool,
+) -> langgraph_checkpoint_redis::Result<langgraph_checkpoint_redis::RedisSaver> {
+    langgraph_checkpoint_redis::RedisSaver::builder()
+        .url(url)
+        .prefix(prefix)
+        .ttl(ttl)
+        .hash_tag_threads(hash_tag_threads)
+        .build()
+        .await
 }
 
 /// A cluster that a test process shares.

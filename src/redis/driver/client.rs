@@ -30,6 +30,9 @@ const MOVES: u8 = 5;
 /// How long a call waits for a connection before it has the servers looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
+/// What tells of every round trip, at the level `TRACE`.
+const FLIGHTS: &str = "langgraph_checkpoint_redis::flights";
+
 /// Runs commands on Redis.
 pub(crate) struct Driver {
     pub(super) servers: Servers,
@@ -204,6 +207,14 @@ impl Driver {
         Ok(nodes.into_iter().map(Node::now).collect())
     }
 
+    /// Some primary of a cluster; elsewhere the one server.
+    pub(crate) fn any_primary(&self) -> Result<Node> {
+        let nodes = self.primaries()?;
+        // There is one at least.
+        let chosen = rand::random_range(0..nodes.len().max(1));
+        nodes.into_iter().nth(chosen).ok_or(Error::Closed)
+    }
+
     /// The server that a slot is on.
     pub(crate) fn owner(&self, slot: u16) -> Option<Node> {
         self.servers.owner(slot).map(Node::now)
@@ -245,6 +256,7 @@ impl Driver {
             let mut changes = self.changes.listen();
             let (flights, stranded) = self.route(commands, std::mem::take(&mut pending), at);
             let mut later = false;
+            tracing::trace!(target: FLIGHTS, operation, commands = commands.len());
             for (node, answers) in self.fly(commands, flights, deadline).await {
                 for (mut one, answer) in answers {
                     let command = &commands[one.place];

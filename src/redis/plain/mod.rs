@@ -26,6 +26,7 @@ mod read;
 mod registry;
 mod remove;
 mod shallow;
+mod sweep;
 mod thread;
 mod ttl;
 
@@ -38,6 +39,7 @@ use super::scripts::ScriptCall;
 use super::store::Store;
 use crate::error::{Error, Result};
 use flight::{Answers, Part};
+pub(super) use sweep::Trace;
 
 /// The member of a thread's set of namespaces that says that the thread is pinned.
 const PINNED: &[u8] = b"\0pinned";
@@ -88,7 +90,9 @@ impl Plain<'_> {
             "shallow_read" => Box::pin(shallow::read(self, keys, args)).await,
             "shallow_remove" => Box::pin(shallow::remove(self, keys, args)).await,
             "shallow_ttl" => Box::pin(shallow::change_ttl(self, keys, args)).await,
-            _ => Err(self.no_twin("it has none")),
+            _ => Err(Error::Permission {
+                reason: "the doctor needs Lua scripts, which the server refuses".to_owned(),
+            }),
         }
     }
 

@@ -8,9 +8,10 @@ use super::super::error::{foreign, unexpected};
 use super::super::scripts;
 use super::flight::{Answers, Group, Part, expire};
 use super::pointer::Pointer;
+use super::sweep::{Sweep, Swept, Trace};
 use super::thread::{Thread, awaited};
 use super::{Names, Plain, after, flag, integer, join};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many of the newest ids are read.
 const NEWEST: usize = 8;
@@ -118,15 +119,25 @@ impl Put<'_> {
     }
 
     async fn attempt(&self, plain: &Plain<'_>) -> Result<(bool, Reply)> {
-        let mut answers = plain.flight(self.first_flight()).await?;
+        // Only what has a TTL goes away by itself.
+        let sweep = (self.ttl > 0).then(|| self.sweep(plain));
+        let mut parts = self.first_flight();
+        parts.extend(sweep.iter().flat_map(Sweep::look));
+        let mut answers = plain.flight(parts).await?;
         let made = answers.all();
         let is_new =
             matches!(&made, Ok(made) if made.first().is_some_and(|made| *made != Reply::Nil));
-        let known = made.and_then(|_| self.before(is_new, answers));
+        let known = made.and_then(|_| self.before(is_new, &mut answers));
+        let swept = match &sweep {
+            Some(sweep) if known.is_ok() => Some((sweep, sweep.read(&mut answers)?)),
+            _ => None,
+        };
         let refused = match known {
             Ok(before) => match self.claim(plain, &before).await {
-                Ok(()) => return self.finish(plain, &before).await,
-                Err(error) => error,
+                Ok(()) => return self.finish(plain, &before, swept).await,
+                Err(error @ Error::Conflict { .. }) => error,
+                // It may be registered now.
+                Err(error) => return Err(error),
             },
             Err(error) => error,
         };
@@ -135,6 +146,19 @@ impl Put<'_> {
             plain.flight(vec![unlink]).await?.finish()?;
         }
         Err(refused)
+    }
+
+    fn sweep(&self, plain: &Plain<'_>) -> Sweep<'_> {
+        let before = |key: &'_ Bytes, rest: usize| key.len().saturating_sub(rest);
+        let namespace = self.namespace.len();
+        Sweep::new(
+            plain.store,
+            self.registry,
+            self.namespaces,
+            self.prefix,
+            &self.registry[..before(self.registry, namespace)],
+            &self.writes[..before(self.writes, namespace + 1 + self.id.len())],
+        )
     }
 
     /// Makes the document unless it is there, and asks for all that the rest depends on.
@@ -168,7 +192,7 @@ impl Put<'_> {
         parts
     }
 
-    fn before(&self, is_new: bool, mut answers: Answers) -> Result<Before> {
+    fn before(&self, is_new: bool, answers: &mut Answers) -> Result<Before> {
         let names = Names::read(answers.bytes()?).unwrap_or_default();
         let before = Before {
             is_new,
@@ -179,7 +203,7 @@ impl Put<'_> {
             is_registered: answers.one()? != Reply::Nil,
             registered: answers.int()?,
             has_writes: answers.int()? > 0,
-            thread: Thread::read(&mut answers)?,
+            thread: Thread::read(answers)?,
             expected: match self.expected {
                 Expected::Is(_) => (answers.int()? == 1, answers.one()? != Reply::Nil),
                 _ => (false, false),
@@ -259,7 +283,12 @@ impl Put<'_> {
     }
 
     /// Registers the checkpoint and moves the pointer; says whether the document was still there.
-    async fn finish(&self, plain: &Plain<'_>, before: &Before) -> Result<(bool, Reply)> {
+    async fn finish(
+        &self,
+        plain: &Plain<'_>,
+        before: &Before,
+        swept: Option<(&Sweep<'_>, Swept)>,
+    ) -> Result<(bool, Reply)> {
         let (ttl, whole) = before.thread.allowed(self.ttl, self.whole);
         let known = before.named.iter().chain(&before.newest).max();
         let is_newest = known.is_none_or(|newest| newest <= self.id);
@@ -287,15 +316,19 @@ impl Put<'_> {
         let pointer = pointer.advance(self.id, ttl);
         let mut parts = vec![registry.part(), namespaces.part(), pointer];
         parts.extend(self.document_again(plain, before, ttl));
+        let (sweep, found) = swept.unzip();
+        let Swept { out, mut picked } = found.unwrap_or_default();
+        parts.extend(out);
         parts.push(Part::of("EXISTS", self.document, []));
         parts.push(Part::of("ZCARD", self.writes, []));
         let asked = untold.map(|id| Part::of("EXISTS", &join(&[self.prefix, id]), []));
-        let questions = 2 + usize::from(asked.is_some());
+        let first = parts.len() - 2;
         parts.extend(asked);
+        picked.retain(|trace| !self.writes_now(trace));
+        parts.extend(sweep.iter().flat_map(|sweep| sweep.look_at(&picked)));
 
-        let count = parts.len();
         let mut answers = plain.flight(parts).await?;
-        for _ in questions..count {
+        for _ in 0..first {
             answers.all()?;
         }
         let is_there = answers.int()? == 1;
@@ -308,6 +341,7 @@ impl Put<'_> {
             // From now on the registry is known to lack some.
             last.push(Part::of("ZADD", self.registry, [&b"0"[..], b""]));
         }
+        plain.remember_traces(self.registry, Sweep::gone(&picked, &mut answers)?);
         if is_there && !last.is_empty() {
             plain.flight(last).await?.finish()?;
         }
@@ -335,6 +369,15 @@ impl Put<'_> {
             group = group.run(expire.name, expire.args.into_iter().skip(1));
         }
         is_needed.then(|| group.part())
+    }
+
+    /// Whether a trace leads to what this call writes.
+    fn writes_now(&self, trace: &Trace) -> bool {
+        match trace {
+            Trace::Checkpoint(id) => id == self.id,
+            Trace::Namespace(namespace) => namespace == self.namespace,
+            Trace::Mark(..) => false,
+        }
     }
 
     fn has_writes(&self) -> Part {

@@ -298,15 +298,27 @@ impl<'a> Place<'a> {
         parts.extend(Thread::of(self.namespaces));
         parts.extend(self.registered());
         let mut answers = plain.flight(parts).await?;
+        let mut is_new = false;
         let is_stored = if refused {
             self.may_replace(answers.bytes()?, id, expected)?
         } else {
-            answers.int()? == 1
+            let stored = answers.int()?;
+            is_new = stored == 2;
+            stored > 0
         };
         if !is_stored {
             return Ok(Reply::Int(0));
         }
-        let thread = Thread::read(&mut answers)?;
+        let (thread, registered) = match self.rest(&mut answers) {
+            Ok(rest) => rest,
+            Err(error) => {
+                if is_new {
+                    let unlink = Part::of("UNLINK", self.document, []);
+                    plain.flight(vec![unlink]).await?.finish()?;
+                }
+                return Err(error);
+            }
+        };
         let allowed = if thread.is_pinned { 0 } else { ttl };
         if refused {
             let document = Group::on(self.document)
@@ -314,16 +326,23 @@ impl<'a> Place<'a> {
                 .ttl(allowed, true);
             plain.flight(vec![document.part()]).await?.finish()?;
         }
-        self.consume(plain, answers, id, thread, (ttl, allowed))
+        self.consume(plain, registered, id, thread, (ttl, allowed))
             .await?;
         Ok(Reply::Int(1))
+    }
+
+    /// What is known of the thread, and what the registries of writes name.
+    fn rest(&self, answers: &mut Answers) -> Result<(Thread, Vec<Vec<Bytes>>)> {
+        let thread = Thread::read(answers)?;
+        let registered = self.registries.iter().map(|_| answers.list());
+        Ok((thread, registered.collect::<Result<_>>()?))
     }
 
     /// Adds the namespace to the thread's, and removes the writes of older checkpoints.
     async fn consume(
         &self,
         plain: &Plain<'_>,
-        mut answers: Answers,
+        registered: Vec<Vec<Bytes>>,
         id: &Bytes,
         thread: Thread,
         (given, allowed): (i64, i64),
@@ -339,8 +358,7 @@ impl<'a> Place<'a> {
         let is_shared = [self.thread, self.namespace]
             .iter()
             .any(|name| name.contains(&b':'));
-        for registry in &self.registries {
-            let registered = answers.list()?;
+        for (registry, registered) in self.registries.iter().zip(registered) {
             let writes = if is_shared {
                 self.own_writes(plain, registered, usize::MAX, &is_older)
                     .await?

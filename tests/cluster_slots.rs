@@ -1,0 +1,513 @@
+//! Threads whose keys are in several slots of a cluster, and servers that take no scripts: the same
+//! promises in a few round trips.
+#![cfg(feature = "redis")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/flights.rs"]
+mod flights;
+#[path = "support/nodes.rs"]
+mod nodes;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flights::flights;
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+use langgraph_checkpoint_redis::{
+    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
+    CheckpointSaverExt, DeleteOptions, ExpectedParent, ListOptions, PutOptions, PutWritesOptions,
+    RedisSaver, RunId, TaskId, ThreadSummary, TtlPolicy, TypedValue,
+};
+use nodes::Nodes;
+use serde_json::json;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn thread(id: &str) -> CheckpointConfig {
+    CheckpointConfig::new(id).unwrap()
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint::builder()
+        .channel("text", 1, "value")
+        .unwrap()
+        .build()
+        .unwrap()
+}
+
+fn metadata() -> CheckpointMetadata {
+    CheckpointMetadata::new().with("source", "loop").unwrap()
+}
+
+async fn put_of(
+    saver: &RedisSaver,
+    config: &CheckpointConfig,
+    checkpoint: &Checkpoint,
+) -> CheckpointConfig {
+    let options = PutOptions::default();
+    saver
+        .put(config, checkpoint, &metadata(), &options)
+        .await
+        .unwrap()
+}
+
+async fn put(saver: &RedisSaver, config: &CheckpointConfig) -> CheckpointConfig {
+    put_of(saver, config, &checkpoint()).await
+}
+
+async fn put_writes(saver: &RedisSaver, config: &CheckpointConfig, channel: &str, count: usize) {
+    let writes: Vec<_> = (0..count)
+        .map(|n| ChannelWrite::new(channel, TypedValue::json(&n).unwrap()))
+        .collect();
+    let task = TaskId::new(format!("task-{channel}-{count}")).unwrap();
+    let options = PutWritesOptions::default();
+    saver
+        .put_writes(config, &writes, &task, &options)
+        .await
+        .unwrap();
+}
+
+async fn delete(saver: &RedisSaver, config: &CheckpointConfig) {
+    let options = DeleteOptions::default();
+    saver
+        .delete_thread(&config.thread_id, &options)
+        .await
+        .unwrap();
+}
+
+async fn listed(saver: &RedisSaver, config: Option<&CheckpointConfig>) -> Vec<CheckpointConfig> {
+    let found = saver.list_all(config, ListOptions::default()).await;
+    found
+        .unwrap()
+        .into_iter()
+        .map(|tuple| tuple.config)
+        .collect()
+}
+
+/// Counts the round trips of a thread's calls: put, put_writes, the first get_tuple and later ones.
+async fn assert_round_trips(nodes: &Nodes, id: &str, ttl: TtlPolicy, expected: [usize; 4]) {
+    let [puts, writes, first, later] = expected;
+    let saver = nodes.saver_with(ttl).await;
+    // The first call of each kind sends its scripts along, to each node.
+    for turn in 0..24 {
+        let config = thread(&format!("{id}-first-{turn}"));
+        let stored = put(&saver, &config).await;
+        put_writes(&saver, &stored, "a", 2).await;
+        let other = nodes.saver_with(ttl).await;
+        other.get_tuple(&config).await.unwrap();
+        delete(&saver, &config).await;
+        other.close().await;
+    }
+    let config = thread(id);
+    let given = checkpoint();
+    for what in ["a put", "the same put again"] {
+        let (count, _) = flights(put_of(&saver, &config, &given)).await;
+        assert_eq!(count, puts, "{what}");
+    }
+    let (count, stored) = flights(put(&saver, &config)).await;
+    assert_eq!(count, puts, "a newer put");
+    for count in [1, 5, 50] {
+        for channel in ["a", "__interrupt__"] {
+            for what in ["", " again"] {
+                let call = put_writes(&saver, &stored, channel, count);
+                let (trips, ()) = flights(call).await;
+                assert_eq!(trips, writes, "{count} writes to {channel}{what}");
+            }
+        }
+    }
+    let fresh = nodes.saver_with(ttl).await;
+    // A saver learns of a server that takes no scripts by its first call.
+    fresh.get_tuple(&thread("other")).await.unwrap();
+    for (reader, trips, what) in [
+        (&fresh, first, "the first"),
+        (&fresh, later, "the second"),
+        (&saver, later, "the writer's"),
+    ] {
+        let (count, tuple) = flights(reader.get_tuple(&config)).await;
+        let tuple = tuple.unwrap().unwrap();
+        assert_eq!((tuple.config, count), (stored.clone(), trips), "{what}");
+        assert_eq!(tuple.pending_writes.len(), 59);
+    }
+    let (count, tuple) = flights(fresh.get_tuple(&stored)).await;
+    assert_eq!(count, later, "one by its id");
+    assert_eq!(tuple.unwrap().unwrap().pending_writes.len(), 59);
+    let absent = thread(&format!("{id}-absent"));
+    let (count, tuple) = flights(fresh.get_tuple(&absent)).await;
+    assert_eq!((count, tuple.unwrap()), (1, None));
+}
+
+#[tokio::test]
+async fn a_thread_in_several_slots_takes_few_round_trips() {
+    let nodes = Nodes::of_the_cluster().await;
+    assert_round_trips(&nodes, "a", TtlPolicy::default(), [2, 2, 3, 2]).await;
+    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+    assert_round_trips(&nodes, "b", ttl, [2, 2, 3, 2]).await;
+    assert_round_trips(&nodes, "c", ttl.of_whole_threads(), [2, 2, 3, 2]).await;
+}
+
+#[tokio::test]
+async fn a_thread_with_a_hash_tag_takes_one() {
+    let nodes = Nodes::of_the_cluster().await;
+    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+    assert_round_trips(&nodes, "{user}:a", ttl, [1, 1, 1, 1]).await;
+}
+
+#[tokio::test]
+async fn a_server_without_scripts_takes_as_few_as_a_cluster() {
+    let nodes = Nodes::without_scripts().await;
+    assert_round_trips(&nodes, "a", TtlPolicy::default(), [2, 2, 3, 2]).await;
+    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+    assert_round_trips(&nodes, "b", ttl, [2, 2, 3, 2]).await;
+}
+
+#[tokio::test]
+async fn an_expectation_costs_one_round_trip_more() {
+    let nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    let mut parent = thread("t").with_namespace("").unwrap();
+    for turn in 0..24 {
+        let expected = parent.checkpoint_id.clone();
+        let expected = expected.map_or(ExpectedParent::None, ExpectedParent::Is);
+        let options = PutOptions::default().with_expected_parent(expected);
+        let (checkpoint, metadata) = (checkpoint(), metadata());
+        let call = saver.put(&parent, &checkpoint, &metadata, &options);
+        let (count, stored) = flights(call).await;
+        parent = stored.unwrap();
+        // In the first turns scripts are sent along.
+        assert!(count == 3 || turn < 20, "{count}");
+    }
+    let stale = PutOptions::default().with_expected_parent(ExpectedParent::None);
+    let refused = saver.put(&parent, &checkpoint(), &metadata(), &stale).await;
+    assert!(refused.unwrap_err().to_string().contains("not the newest"));
+    assert_eq!(listed(&saver, Some(&thread("t"))).await.len(), 24);
+    delete(&saver, &parent).await;
+}
+
+#[tokio::test]
+async fn scripts_are_tried_once() {
+    let mut nodes = Nodes::without_scripts().await;
+    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let refusals = async |nodes: &mut Nodes| -> Vec<String> {
+        let stats: String = nodes.run(&["INFO", "commandstats"]).await;
+        let scripts = stats.lines().filter(|line| line.contains("cmdstat_eval"));
+        scripts.map(str::to_owned).collect()
+    };
+    let stored = put(&saver, &thread("t")).await;
+    let before = refusals(&mut nodes).await;
+    assert!(!before.is_empty());
+    for _ in 0..5 {
+        let stored = put(&saver, &stored).await;
+        put_writes(&saver, &stored, "a", 3).await;
+        assert!(saver.get_tuple(&stored).await.unwrap().is_some());
+    }
+    // Tests of this file that run at the same time have refused scripts of their own.
+    let others = refusals(&mut nodes).await;
+    assert_eq!(before.len(), others.len());
+    let calls = |lines: &[String]| -> u64 {
+        let rejected = lines.iter().filter_map(|line| {
+            let (_, rest) = line.split_once("rejected_calls=")?;
+            rest.split(',').next()?.parse::<u64>().ok()
+        });
+        rejected.sum()
+    };
+    assert!(
+        calls(&others) - calls(&before) < 15,
+        "{before:?} {others:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_and_writes_at_once_leave_the_flag() {
+    for mut nodes in [
+        Nodes::of_the_cluster().await,
+        Nodes::without_scripts().await,
+    ] {
+        let saver = nodes.saver().await;
+        for turn in 0..60 {
+            let config = thread(&format!("t-{turn}"));
+            let checkpoint = checkpoint();
+            let at = config.clone().with_checkpoint(checkpoint.id().clone());
+            tokio::join!(
+                put_of(&saver, &config, &checkpoint),
+                put_writes(&saver, &at, "a", 2)
+            );
+            let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
+            assert_eq!(tuple.pending_writes.len(), 2);
+            let name = format!("checkpoint:t-{turn}:__empty__:{}", checkpoint.id());
+            let document = nodes.key(&name);
+            let flag: String = nodes.run(&["JSON.GET", &document, "$.has_writes"]).await;
+            assert_eq!(flag, "[true]", "turn {turn}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn puts_while_a_thread_is_deleted_are_whole_or_gone() {
+    for mut nodes in [
+        Nodes::of_the_cluster().await,
+        Nodes::without_scripts().await,
+    ] {
+        let saver = Arc::new(nodes.saver().await);
+        let config = thread("t");
+        for turn in 0..25 {
+            put(&saver, &config).await;
+            let puts = (0..4).map(|_| {
+                let (saver, config) = (Arc::clone(&saver), config.clone());
+                tokio::spawn(async move {
+                    let stored = put(&saver, &config).await;
+                    put_writes(&saver, &stored, "a", 2).await;
+                })
+            });
+            let puts: Vec<_> = puts.collect();
+            delete(&saver, &config).await;
+            for put in join_all(puts).await {
+                put.unwrap();
+            }
+            let found = listed(&saver, Some(&config)).await;
+            let newest = saver.get_tuple(&config).await.unwrap();
+            assert_eq!(
+                newest.map(|tuple| tuple.config),
+                found.first().cloned(),
+                "turn {turn}"
+            );
+            for one in &found {
+                assert!(saver.get_tuple(one).await.unwrap().is_some());
+            }
+            delete(&saver, &config).await;
+            assert_eq!(nodes.keys().await, Vec::<String>::new(), "turn {turn}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_key_gets_the_ttl() {
+    for mut nodes in [
+        Nodes::of_the_cluster().await,
+        Nodes::without_scripts().await,
+    ] {
+        let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+        for turn in 0..3 {
+            let stored = put(&saver, &thread("t")).await;
+            put_writes(&saver, &stored, "a", 2 + turn).await;
+            put_writes(&saver, &stored, "__resume__", 1).await;
+            put_writes(&saver, &stored, "__resume__", 1).await;
+        }
+        let keys = nodes.keys().await;
+        assert_eq!(keys.len(), 21, "{keys:?}");
+        for key in &keys {
+            let left: i64 = nodes.run(&["PTTL", key]).await;
+            assert!((3_500_000..=3_600_000).contains(&left), "{key} has {left}");
+        }
+        assert!(saver.pin(&thread("t").thread_id).await.unwrap());
+        let stored = put(&saver, &thread("t")).await;
+        put_writes(&saver, &stored, "a", 2).await;
+        for key in nodes.keys().await {
+            let left: i64 = nodes.run(&["PTTL", &key]).await;
+            assert_eq!(left, -1, "{key} of a pinned thread");
+        }
+        delete(&saver, &thread("t")).await;
+        assert_eq!(nodes.keys().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_that_another_saver_moved_back_hides_nothing() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    let older = put(&saver, &thread("t")).await;
+    let newer = put(&saver, &older).await;
+    let key = |config: &CheckpointConfig| {
+        let id = config.checkpoint_id.as_ref().unwrap();
+        nodes.key(&format!("checkpoint:t:__empty__:{id}"))
+    };
+    let (back, forth) = (key(&older), key(&newer));
+    let pointer = nodes.key("checkpoint_latest:t:__empty__");
+    nodes.run::<()>(&["SET", &pointer, &back]).await;
+    for reader in [&saver, &nodes.saver().await] {
+        let newest = reader.get_tuple(&thread("t")).await.unwrap().unwrap();
+        assert_eq!(newest.config, newer);
+    }
+    assert_eq!(nodes.run::<String>(&["GET", &pointer]).await, forth);
+    delete(&saver, &older).await;
+}
+
+/// Stores a thread as the Python saver does: what it knows nothing of is not there.
+async fn put_as_python(nodes: &mut Nodes, saver: &RedisSaver, id: &str, count: usize) {
+    let mut config = thread(id);
+    for _ in 0..count {
+        config = put(saver, &config).await;
+        put_writes(saver, &config, "a", 2).await;
+    }
+    for key in nodes.keys().await {
+        let ours = ["checkpoint_keys_zset", "checkpoint_ns_set"];
+        if ours.iter().any(|family| key.contains(family)) && key.contains(id) {
+            nodes.run::<i64>(&["UNLINK", &key]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_saver_wrote_is_found_by_its_pointer() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    put_as_python(&mut nodes, &saver, "theirs", 5).await;
+    let fresh = nodes.saver().await;
+    let newest = fresh.get_tuple(&thread("theirs")).await.unwrap().unwrap();
+    assert_eq!(newest.pending_writes.len(), 2);
+    let all: Vec<ThreadSummary> = fresh.threads("").try_collect().await.unwrap();
+    assert_eq!((all.len(), all[0].checkpoints), (1, 5));
+    let found = listed(&fresh, Some(&thread("theirs"))).await;
+    assert_eq!((found.len(), &found[0]), (5, &newest.config));
+    assert_eq!(listed(&fresh, None).await, found);
+    put(&fresh, &newest.config).await;
+    assert_eq!(listed(&saver, Some(&thread("theirs"))).await.len(), 6);
+    delete(&fresh, &thread("theirs")).await;
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn deleting_a_thread_leaves_no_key_of_it_whoever_wrote_it() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    for id in ["a*b", "a?b", "aXb", "a*b:c", "[a]b"] {
+        put_as_python(&mut nodes, &saver, id, 3).await;
+        // A pointer would lead to the rest.
+        let pointer = nodes.key(&format!("checkpoint_latest:{id}:__empty__"));
+        nodes.run::<i64>(&["UNLINK", &pointer]).await;
+    }
+    let before: BTreeSet<_> = nodes.keys().await.into_iter().collect();
+    assert_eq!(before.len(), 5 * (3 + 6 + 3));
+    delete(&saver, &thread("a*b")).await;
+    let left: BTreeSet<_> = nodes.keys().await.into_iter().collect();
+    let is_of = |key: &&String| key.contains(":a*b:") && !key.contains(":a*b:c:");
+    let expected: BTreeSet<_> = before.iter().filter(|key| !is_of(key)).cloned().collect();
+    assert_eq!(left, expected);
+    for id in ["a?b", "aXb", "a*b:c", "[a]b"] {
+        delete(&saver, &thread(id)).await;
+    }
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn calls_across_threads_see_all_nodes() {
+    let nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    let run = RunId::new("run").unwrap();
+    let mut expected = BTreeSet::new();
+    for turn in 0..20 {
+        let config = thread(&format!("t-{turn}")).with_run(run.clone());
+        put(&saver, &config).await;
+        let stored = put(&saver, &thread(&format!("t-{turn}"))).await;
+        put_writes(&saver, &stored, "a", 1).await;
+        expected.insert(stored.thread_id.clone());
+    }
+    let all: Vec<ThreadSummary> = saver.threads("").try_collect().await.unwrap();
+    let all: BTreeSet<_> = all.into_iter().map(|one| one.thread_id).collect();
+    assert_eq!(all, expected);
+    let some: Vec<ThreadSummary> = saver.threads("t-1").try_collect().await.unwrap();
+    assert_eq!(some.len(), 11);
+    let found = saver.list_all(None, ListOptions::default()).await.unwrap();
+    assert_eq!(found.len(), 40);
+    let ids: Vec<_> = found.iter().map(|tuple| tuple.checkpoint.id()).collect();
+    assert!(ids.is_sorted_by(|one, other| one >= other));
+    let writes = found.iter().map(|tuple| tuple.pending_writes.len());
+    assert_eq!(writes.sum::<usize>(), 20);
+    saver.delete_for_runs(&[run]).await.unwrap();
+    assert_eq!(listed(&saver, None).await.len(), 20);
+    for thread_id in expected {
+        let options = DeleteOptions::default();
+        saver.delete_thread(&thread_id, &options).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn shallow_mode_keeps_one_checkpoint_and_what_came_since() {
+    for mut nodes in [
+        Nodes::of_the_cluster().await,
+        Nodes::without_scripts().await,
+    ] {
+        for ids in [["t", ""], ["t:u", "x"]] {
+            let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+            let saver = nodes.builder().ttl(ttl).build_shallow().await.unwrap();
+            saver.setup().await.unwrap();
+            let config = thread(ids[0]).with_namespace(ids[1]).unwrap();
+            let metadata = metadata();
+            let mut expected = ExpectedParent::None;
+            for turn in 0..3 {
+                let (given, options) = (checkpoint(), PutOptions::default());
+                let options = options.with_expected_parent(expected);
+                let put = || saver.put(&config, &given, &metadata, &options);
+                let stored = put().await.unwrap();
+                assert_eq!(put().await.unwrap(), stored);
+                expected = ExpectedParent::Is(given.id().clone());
+                for channel in ["a", "__interrupt__"] {
+                    let value = TypedValue::json(&turn).unwrap();
+                    let writes = [channel, channel].map(|name| {
+                        let value = value.clone();
+                        ChannelWrite::new(name, value)
+                    });
+                    let task = TaskId::new("task").unwrap();
+                    let options = PutWritesOptions::default();
+                    let written = saver.put_writes(&stored, &writes, &task, &options);
+                    written.await.unwrap();
+                }
+                let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
+                assert_eq!(tuple.config, stored);
+                assert_eq!(tuple.pending_writes.len(), 3, "{ids:?} {turn}");
+                let found = saver.list_all(None, ListOptions::default()).await;
+                assert_eq!(found.unwrap(), [tuple]);
+            }
+            let stale = PutOptions::default().with_expected_parent(ExpectedParent::None);
+            let refused = saver.put(&config, &checkpoint(), &metadata, &stale).await;
+            assert!(refused.unwrap_err().to_string().contains("not the newest"));
+            // The document, the set, the registry and three writes.
+            assert_eq!(nodes.keys().await.len(), 6, "{:?}", nodes.keys().await);
+            assert!(saver.pin(&config.thread_id).await.unwrap());
+            for key in nodes.keys().await {
+                let left: i64 = nodes.run(&["PTTL", &key]).await;
+                assert_eq!(left, -1, "{key}");
+            }
+            let options = DeleteOptions::default();
+            let deleted = saver.delete_thread(&config.thread_id, &options);
+            deleted.await.unwrap();
+            assert_eq!(nodes.keys().await, Vec::<String>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_refused_and_nothing_is_left() {
+    for mut nodes in [
+        Nodes::of_the_cluster().await,
+        Nodes::without_scripts().await,
+    ] {
+        let saver = nodes.saver().await;
+        for family in ["checkpoint_latest", "checkpoint_keys_zset"] {
+            let key = nodes.key(&format!("{family}:{family}:__empty__"));
+            nodes.run::<i64>(&["HSET", &key, "a", "b"]).await;
+            let options = PutOptions::default();
+            let given = checkpoint();
+            let refused = saver
+                .put(&thread(family), &given, &metadata(), &options)
+                .await;
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(&key), "{refused}");
+            assert_eq!(nodes.keys().await, std::slice::from_ref(&key));
+            nodes.run::<i64>(&["UNLINK", &key]).await;
+        }
+        let at = thread("w").with_checkpoint(checkpoint().id().clone());
+        let id = at.checkpoint_id.clone().unwrap();
+        let key = nodes.key(&format!("checkpoint_write:w:__empty__:{id}:task:1"));
+        nodes.run::<i64>(&["HSET", &key, "a", "b"]).await;
+        let writes = [json!(1), json!(2), json!(3)]
+            .map(|value| ChannelWrite::new("a", TypedValue::json(&value).unwrap()));
+        let task = TaskId::new("task").unwrap();
+        let options = PutWritesOptions::default();
+        let refused = saver.put_writes(&at, &writes, &task, &options).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(&key), "{refused}");
+        assert_eq!(nodes.keys().await, [key]);
+    }
+}

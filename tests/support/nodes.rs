@@ -1,0 +1,115 @@
+//! A cluster that the tests of a process share, and an independent way to look into it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::sync::OnceLock;
+
+use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
+use langgraph_checkpoint_redis::{CheckpointId, RedisSaver, TtlPolicy};
+use redis::aio::MultiplexedConnection;
+use redis_modules::{Cluster, Standalone};
+
+/// The servers that hold a saver's keys: the primaries of a cluster, or one that takes no scripts.
+pub struct Nodes {
+    url: String,
+    clients: Vec<MultiplexedConnection>,
+    pub prefix: String,
+}
+
+impl Nodes {
+    /// The primaries of the cluster.
+    pub async fn of_the_cluster() -> Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| Cluster::start().unwrap());
+        let primaries = cluster.primaries();
+        let primaries = primaries.iter().map(|node| cluster.nodes()[*node].url());
+        Self::at(cluster.url(), primaries).await
+    }
+
+    /// A server that takes no scripts.
+    pub async fn without_scripts() -> Self {
+        static SERVER: OnceLock<Standalone> = OnceLock::new();
+        let server = SERVER.get_or_init(|| {
+            Standalone::builder()
+                .config("user", "default on nopass ~* &* +@all -@scripting")
+                .start()
+                .unwrap()
+        });
+        Self::at(server.url(), [server.url()]).await
+    }
+
+    async fn at(url: String, nodes: impl IntoIterator<Item = String>) -> Self {
+        let mut clients = Vec::new();
+        for node in nodes {
+            let client = redis::Client::open(node).unwrap();
+            clients.push(client.get_multiplexed_async_connection().await.unwrap());
+        }
+        Self {
+            url,
+            clients,
+            prefix: format!("test-{}", CheckpointId::now_ulid()),
+        }
+    }
+
+    /// A builder of savers that share the prefix.
+    pub fn builder(&self) -> RedisSaverBuilder {
+        RedisSaver::builder()
+            .url(self.url.clone())
+            .prefix(&self.prefix)
+    }
+
+    pub async fn saver(&self) -> RedisSaver {
+        self.saver_with(TtlPolicy::default()).await
+    }
+
+    pub async fn saver_with(&self, ttl: TtlPolicy) -> RedisSaver {
+        use langgraph_checkpoint_redis::CheckpointSaver;
+        let saver = self.builder().ttl(ttl).build().await.unwrap();
+        saver.setup().await.unwrap();
+        saver
+    }
+
+    /// A key of the prefix, by the name that it has under the default one.
+    pub fn key(&self, name: &str) -> String {
+        match name.strip_prefix("write_keys_zset") {
+            Some(rest) => format!("{}:checkpoint_write_keys_zset{rest}", self.prefix),
+            None => format!("{}:{name}", self.prefix),
+        }
+    }
+
+    /// Runs a command on the node that has its key.
+    pub async fn run<T: redis::FromRedisValue>(&mut self, command: &[&str]) -> T {
+        for client in &mut self.clients {
+            let mut packed = redis::cmd(command[0]);
+            packed.arg(&command[1..]);
+            match packed.query_async::<redis::Value>(client).await {
+                Err(error) if error.code() == Some("MOVED") => {}
+                value => return redis::from_redis_value(value.unwrap()).unwrap(),
+            }
+        }
+        panic!("no node has the key of {command:?}");
+    }
+
+    /// All keys of the prefix, in order.
+    pub async fn keys(&mut self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for client in &mut self.clients {
+            let mut cursor = 0_u64;
+            loop {
+                let (next, page): (u64, Vec<String>) = redis::cmd("SCAN")
+                    .arg(cursor)
+                    .arg(&["MATCH", &format!("{}*", self.prefix), "COUNT", "1000"])
+                    .query_async(client)
+                    .await
+                    .unwrap();
+                keys.extend(page);
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+}
