@@ -15,6 +15,7 @@ use std::time::Duration;
 use flights::flights;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, DeleteOptions, ExpectedParent, ListOptions, PutOptions, PutWritesOptions,
@@ -475,6 +476,45 @@ async fn shallow_mode_keeps_one_checkpoint_and_what_came_since() {
             assert_eq!(nodes.keys().await, Vec::<String>::new());
         }
     }
+}
+
+#[tokio::test]
+async fn the_doctor_walks_all_nodes_where_threads_have_hash_tags() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.builder().hash_tag_threads(true).build().await;
+    let saver = saver.unwrap();
+    let mut broken = Vec::new();
+    for turn in 0..12 {
+        let config = thread(&format!("t-{turn}"));
+        let stored = put(&saver, &config).await;
+        put_writes(&saver, &stored, "a", 2).await;
+        broken.push(nodes.key(&format!("checkpoint_keys_zset:{{t-{turn}}}:__empty__")));
+    }
+    let healthy = saver.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(healthy.is_healthy(), "{healthy}");
+    for registry in &broken {
+        nodes.run::<i64>(&["UNLINK", registry]).await;
+    }
+    let fixing = DoctorOptions::default().fixing();
+    let found = saver.doctor(&fixing).await.unwrap();
+    let kinds: Vec<_> = found.counts().iter().collect();
+    assert_eq!(
+        kinds,
+        [(&FindingKind::CheckpointNotRegistered, &12)],
+        "{found}"
+    );
+    let again = saver.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(again.is_healthy(), "{again}");
+    assert_eq!(listed(&saver, None).await.len(), 12);
+    for turn in 0..12 {
+        delete(&saver, &thread(&format!("t-{turn}"))).await;
+    }
+    let apart = nodes.saver().await;
+    let refused = apart.doctor(&DoctorOptions::default()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("hash_tag_threads"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

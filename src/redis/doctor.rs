@@ -8,7 +8,7 @@
 
 mod report;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -45,8 +45,10 @@ impl RedisSaver {
     /// ([`CheckpointGone`](FindingKind::CheckpointGone) and the like) and do no harm.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster, whose
-    /// keys cannot be walked yet, and what the store may say; the call may be repeated.
+    /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster unless the
+    /// saver is built with [`hash_tag_threads`](super::RedisSaverBuilder::hash_tag_threads),
+    /// [`Error::Permission`] on a server that takes no scripts, and what the store may say; the call
+    /// may be repeated.
     ///
     /// ```no_run
     /// use langgraph_checkpoint_redis::RedisSaver;
@@ -61,10 +63,11 @@ impl RedisSaver {
     /// ```
     pub async fn doctor(&self, options: &DoctorOptions) -> Result<DoctorReport> {
         let store = &self.0;
-        if store.driver.is_cluster() {
+        if store.driver.is_cluster() && !store.settings.hash_tag_threads {
             return Err(Error::Config {
-                key: "url".to_owned(),
-                reason: "the keys of a cluster cannot be walked yet".to_owned(),
+                key: "hash_tag_threads".to_owned(),
+                reason: "in a cluster the doctor can only look at threads whose keys share a slot"
+                    .to_owned(),
             });
         }
         let mut doctor = Doctor {
@@ -104,6 +107,9 @@ struct Named {
 impl Doctor<'_> {
     async fn indexes(&mut self) -> Result<()> {
         let keyspace = &self.store.keyspace;
+        if !self.store.searches_all().await? {
+            return Ok(());
+        }
         for index in [keyspace.checkpoint_prefix(), keyspace.write_prefix()] {
             let (kind, detail) = match self.store.index_problem(index).await? {
                 None => continue,
@@ -701,9 +707,9 @@ fn bytes_of(reply: Reply) -> Vec<Bytes> {
 /// A walk over the keys that start with a text.
 struct Scan {
     pattern: String,
-    cursor: Option<Bytes>,
-    /// The server that it walks over, known from the first page on.
-    node: Option<Node>,
+    /// The node that is walked, and those that come after; `None` before the first.
+    nodes: Option<VecDeque<Node>>,
+    cursor: Bytes,
 }
 
 impl Scan {
@@ -728,40 +734,35 @@ impl Scan {
         pattern.push('*');
         Self {
             pattern,
-            cursor: Some(Bytes::from_static(b"0")),
-            node: None,
+            nodes: None,
+            cursor: Bytes::from_static(b"0"),
         }
     }
 
     /// The next page; it may be empty.
     async fn next(&mut self, store: &Store) -> Result<Option<Vec<Bytes>>> {
-        let Some(cursor) = self.cursor.take() else {
-            return Ok(None);
+        let nodes = match &mut self.nodes {
+            Some(nodes) => nodes,
+            nodes => nodes.insert(store.driver.primaries()?.into()),
         };
-        if self.node.is_none() {
-            self.node = store.driver.primaries()?.into_iter().next();
-        }
-        let Some(node) = &self.node else {
+        let Some(node) = nodes.front() else {
             return Ok(None);
         };
         // A cursor means nothing to another server, nor to the same one started anew.
         let command = Command::new("SCAN")
             .once()
-            .arg(cursor)
+            .arg(self.cursor.clone())
             .arg("MATCH")
             .arg(self.pattern.clone())
             .arg("COUNT")
             .arg(number(PAGE));
-        let mut reply = store
-            .driver
-            .call_at("doctor", node, command)
-            .await?
-            .into_array()
-            .into_iter();
-        self.cursor = reply
-            .next()
-            .and_then(Reply::into_bytes)
-            .filter(|cursor| !cursor.is_empty() && cursor != "0");
+        let reply = store.driver.call_at("doctor", node, command).await?;
+        let mut reply = reply.into_array().into_iter();
+        self.cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+        if self.cursor.is_empty() || self.cursor == "0" {
+            self.cursor = Bytes::from_static(b"0");
+            nodes.pop_front();
+        }
         Ok(Some(bytes_of(reply.next().unwrap_or(Reply::Nil))))
     }
 }

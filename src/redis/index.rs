@@ -151,7 +151,7 @@ impl Store {
 
     /// Whether a search sees all documents. In a cluster that is so where the nodes search together,
     /// as in Redis 8; in a Redis Stack cluster each node has an index of its own documents.
-    async fn searches_all(&self) -> Result<bool> {
+    pub(crate) async fn searches_all(&self) -> Result<bool> {
         if !self.driver.is_cluster() {
             return Ok(true);
         }
