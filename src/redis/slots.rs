@@ -1,11 +1,34 @@
 //! Cluster slots: which keys live on one node.
 
+use std::sync::LazyLock;
+
 /// How many slots a cluster has.
 pub(crate) const SLOTS: u16 = 16_384;
 
 /// The slot of a key: CRC16 of its hash tag, or of all of it, as the cluster specification says.
 pub(crate) fn slot(key: &[u8]) -> u16 {
     crc16(hash_tag(key).unwrap_or(key)) % SLOTS
+}
+
+/// A number whose digits, as a hash tag, are in a slot.
+pub(crate) fn tag_in(slot: u16) -> u32 {
+    // Found once: some hundred thousand numbers meet every slot.
+    static TAGS: LazyLock<Box<[u32]>> = LazyLock::new(|| {
+        let mut tags = vec![u32::MAX; usize::from(SLOTS)];
+        let mut missing = tags.len();
+        for number in 0.. {
+            let tag = &mut tags[usize::from(crc16(number.to_string().as_bytes()) % SLOTS)];
+            if *tag == u32::MAX {
+                *tag = number;
+                missing -= 1;
+                if missing == 0 {
+                    break;
+                }
+            }
+        }
+        tags.into()
+    });
+    TAGS[usize::from(slot % SLOTS)]
 }
 
 /// What stands in the first pair of braces, unless it is empty.
@@ -42,5 +65,13 @@ mod tests {
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{{bar}"));
         assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
         assert_eq!(slot(b"foo{bar"), crc16(b"foo{bar") % SLOTS);
+    }
+
+    #[test]
+    fn every_slot_has_a_tag() {
+        for wanted in 0..SLOTS {
+            let key = format!("key:{{{}}}", tag_in(wanted));
+            assert_eq!(slot(key.as_bytes()), wanted);
+        }
     }
 }

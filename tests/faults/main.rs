@@ -57,6 +57,7 @@ fn main() {
             a_planned_failover_without_waiting_for_replicas
             sentinels_die_before_a_failover
             too_few_replicas_acknowledge
+            writes_that_are_there_wait_for_replicas_too
             a_replica_is_connected_to;
         standalone:
             the_server_is_killed_and_restarted
