@@ -500,6 +500,12 @@ impl Driver {
     }
 
     pub(super) fn error(&self, operation: &'static str, command: &str, error: &FredError) -> Error {
+        if self.cluster && meaning(error) == Meaning::Elsewhere {
+            // Followed for as long as the call may take.
+            return Error::Unavailable {
+                reason: error.details().to_owned(),
+            };
+        }
         classify(
             error,
             &Context {
