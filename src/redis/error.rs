@@ -42,11 +42,18 @@ pub(crate) fn meaning(error: &FredError) -> Meaning {
     match code(error.details()) {
         "MOVED" | "ASK" => Meaning::Elsewhere,
         "LOADING" | "TRYAGAIN" | "BUSY" | "NOREPLICAS" => Meaning::NotNow,
+        _ if is_half_moved(error.details()) => Meaning::NotNow,
         "READONLY" => Meaning::NotHere { replica: true },
         "MASTERDOWN" | "CLUSTERDOWN" | "UNBLOCKED" => Meaning::NotHere { replica: false },
         _ if is_lost(error) => Meaning::Lost,
         _ => Meaning::Final,
     }
+}
+
+/// Whether a script met a key that has moved to another server already, while the slot is on its
+/// way there. A script checks before it writes, and may run twice.
+fn is_half_moved(reply: &str) -> bool {
+    reply.contains("access a non local key")
 }
 
 /// The first word of a reply.
@@ -115,6 +122,9 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
     match code {
         "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "MASTERDOWN" | "READONLY" | "BUSY"
         | "NOREPLICAS" | "MISCONF" | "UNBLOCKED" => Error::Unavailable {
+            reason: reply.to_owned(),
+        },
+        _ if is_half_moved(reply) => Error::Unavailable {
             reason: reply.to_owned(),
         },
         // Where there is a cluster it is followed; here it is unknown.
@@ -296,6 +306,11 @@ mod tests {
             (Unknown, "TRYAGAIN Multiple keys request", Meaning::NotNow),
             (Unknown, "LOADING Redis is loading", Meaning::NotNow),
             (Unknown, "BUSY Redis is busy", Meaning::NotNow),
+            (
+                Unknown,
+                "ERR Script attempted to access a non local key in a cluster node",
+                Meaning::NotNow,
+            ),
             (Unknown, "NOREPLICAS Not enough good", Meaning::NotNow),
             (Unknown, "READONLY You can't write", replica(true)),
             (Unknown, "UNBLOCKED force unblock", replica(false)),

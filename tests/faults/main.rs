@@ -50,6 +50,7 @@ fn main() {
         cluster:
             the_primary_of_a_cluster_is_killed
             a_slot_moves_back_and_forth
+            a_slot_is_half_moved
             a_planned_failover_in_a_cluster;
         sentinel:
             the_primary_behind_sentinels_is_killed
