@@ -83,6 +83,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         connect_timeout: How long making a connection may take, in seconds. Default: 5.
         command_timeout: How long a command may take, in seconds. Default: 10.
         pool_size: How many connections are kept; all calls share them. Default: 2.
+        wait_replicas: How many replicas must have a write before its call returns, so that it is
+            not lost with the primary. Default: none.
+        wait_replicas_timeout: How long a write waits for them, in seconds. Default: 1.
         max_document_bytes: The largest document that is stored. Default: 64 MiB.
         hash_tag_threads: Whether all keys of a thread go to one slot of a cluster. The Python
             saver does not find such keys. Default: no.
@@ -113,6 +116,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         pool_size: int | None = None,
         max_document_bytes: int | None = None,
         hash_tag_threads: bool = False,
+        wait_replicas: int = 0,
+        wait_replicas_timeout: float | dt.timedelta | None = None,
     ) -> None:
         super().__init__(serde=serde or RedisSerializer())
         settings = dict(connection(redis_url, redis_client, connection_args))
@@ -128,6 +133,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         for name, limit in (
             ("connect_timeout", connect_timeout),
             ("command_timeout", command_timeout),
+            ("wait_replicas_timeout", wait_replicas_timeout),
         ):
             if limit is not None:
                 settings[name] = seconds(name, limit)
@@ -138,6 +144,11 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 if number < 1:
                     raise ConfigError(f"{name} must be at least 1, not {number}")
                 settings[name] = str(number)
+        if isinstance(wait_replicas, bool) or not isinstance(wait_replicas, int):
+            raise TypeError(f"wait_replicas must be an int, not {type(wait_replicas).__name__}")
+        if wait_replicas < 0:
+            raise ConfigError(f"wait_replicas must be 0 or more, not {wait_replicas}")
+        settings["wait_replicas"] = str(wait_replicas)
         if hash_tag_threads:
             settings["hash_tag_threads"] = "true"
         time, refresh_on_read = read_ttl(ttl)

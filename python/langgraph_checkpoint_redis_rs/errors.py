@@ -11,6 +11,8 @@ exception                      is also a              raised when
 :class:`ServerConnectionError` ``ConnectionError``    the server cannot be reached
 :class:`AuthenticationError`   ``ConnectionError``    the password is refused
 :class:`UnavailableError`      ``ConnectionError``    the server cannot serve now
+:class:`OverloadedError`       ``ConnectionError``    too many calls are in flight
+:class:`NotReplicatedError`    ``RuntimeError``       too few replicas have a write
 :class:`ClosedError`           ``ConnectionError``    the saver was closed
 :class:`CallTimeoutError`      ``TimeoutError``       a call took too long
 :class:`MissingPermissionError` ``PermissionError``   the Redis user may not do it
@@ -40,7 +42,9 @@ __all__ = [
     "InvalidInputError",
     "MissingModuleError",
     "MissingPermissionError",
+    "NotReplicatedError",
     "OutOfMemoryError",
+    "OverloadedError",
     "RedisSaverError",
     "ServerConnectionError",
     "ServerError",
@@ -108,6 +112,18 @@ class CallTimeoutError(RedisSaverError, TimeoutError):
 
 class UnavailableError(RedisSaverError, ConnectionError):
     """Redis cannot serve the call at the moment: it is loading or failing over."""
+
+    retryable = True
+
+
+class OverloadedError(RedisSaverError, ConnectionError):
+    """Too many calls were in flight for the whole time limit; nothing was written."""
+
+    retryable = True
+
+
+class NotReplicatedError(RedisSaverError, RuntimeError):
+    """The write stands on the primary, but fewer than ``wait_replicas`` replicas have it."""
 
     retryable = True
 

@@ -42,11 +42,18 @@ pub(crate) fn meaning(error: &FredError) -> Meaning {
     match code(error.details()) {
         "MOVED" | "ASK" => Meaning::Elsewhere,
         "LOADING" | "TRYAGAIN" | "BUSY" | "NOREPLICAS" => Meaning::NotNow,
+        _ if is_half_moved(error.details()) => Meaning::NotNow,
         "READONLY" => Meaning::NotHere { replica: true },
         "MASTERDOWN" | "CLUSTERDOWN" | "UNBLOCKED" => Meaning::NotHere { replica: false },
         _ if is_lost(error) => Meaning::Lost,
         _ => Meaning::Final,
     }
+}
+
+/// Whether a script met a key that has moved to another server already, while the slot is on its
+/// way there. A script checks before it writes, and may run twice.
+fn is_half_moved(reply: &str) -> bool {
+    reply.contains("access a non local key")
 }
 
 /// The first word of a reply.
@@ -115,6 +122,9 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
     match code {
         "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "MASTERDOWN" | "READONLY" | "BUSY"
         | "NOREPLICAS" | "MISCONF" | "UNBLOCKED" => Error::Unavailable {
+            reason: reply.to_owned(),
+        },
+        _ if is_half_moved(reply) => Error::Unavailable {
             reason: reply.to_owned(),
         },
         // Where there is a cluster it is followed; here it is unknown.
@@ -273,6 +283,20 @@ mod tests {
             ),
             (Unknown, "ERR something else", "Server", false),
             (IO, "Connection refused (os error 111)", "Connection", true),
+            (Unknown, "channel closed", "Connection", true),
+            (Cluster, "MOVED 1 127.0.0.1:7001", "Config", false),
+            (
+                ErrorKind::Config,
+                "ERR This instance has cluster support disabled",
+                "Config",
+                false,
+            ),
+            (
+                Unknown,
+                "MISCONF Redis is configured to save RDB snapshots",
+                "Unavailable",
+                true,
+            ),
             (Timeout, "Request timed out.", "Timeout", true),
         ];
         for (kind, details, variant, retryable) in table {
@@ -282,6 +306,40 @@ mod tests {
                 "{details}: {error:?}"
             );
             assert_eq!(error.is_retryable(), *retryable, "{details}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_what_did_not_happen_or_may_happen_twice() {
+        use ErrorKind::{Cluster, IO, Timeout, Unknown};
+        let replica = |replica| Meaning::NotHere { replica };
+        let table: &[(ErrorKind, &str, Meaning)] = &[
+            (Cluster, "MOVED 1 127.0.0.1:7001", Meaning::Elsewhere),
+            (Cluster, "ASK 1 127.0.0.1:7001", Meaning::Elsewhere),
+            (Unknown, "TRYAGAIN Multiple keys request", Meaning::NotNow),
+            (Unknown, "LOADING Redis is loading", Meaning::NotNow),
+            (Unknown, "BUSY Redis is busy", Meaning::NotNow),
+            (
+                Unknown,
+                "ERR Script attempted to access a non local key in a cluster node",
+                Meaning::NotNow,
+            ),
+            (Unknown, "NOREPLICAS Not enough good", Meaning::NotNow),
+            (Unknown, "READONLY You can't write", replica(true)),
+            (Unknown, "UNBLOCKED force unblock", replica(false)),
+            (Cluster, "CLUSTERDOWN Hash slot not served", replica(false)),
+            (IO, "Connection refused (os error 111)", Meaning::Lost),
+            (Unknown, "channel closed", Meaning::Lost),
+            (Unknown, "Failed to route command.", Meaning::Lost),
+            (Timeout, "Request timed out.", Meaning::Final),
+            (Unknown, "OOM command not allowed", Meaning::Final),
+            (Unknown, "NOSCRIPT No matching script.", Meaning::Final),
+            (Unknown, "ERR channel closed", Meaning::Final),
+            (Unknown, "checkpoint: no such index", Meaning::Final),
+        ];
+        for (kind, details, expected) in table {
+            let error = FredError::new(kind.clone(), (*details).to_owned());
+            assert_eq!(meaning(&error), *expected, "{details}");
         }
     }
 }

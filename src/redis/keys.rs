@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::slots::tag_in;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, EMPTY_NAMESPACE, TaskId, ThreadId};
 
@@ -21,6 +22,13 @@ pub(crate) const WRITE_PREFIX: &str = "checkpoint_write";
 const WRITE_REGISTRY: &str = "write_keys_zset";
 /// What ends the name of the registry of a namespace's writes in shallow mode.
 const SHALLOW_REGISTRY: &str = ":shallow";
+
+/// The key that marks, for a millisecond, where replicas must have come to; in a slot, where that
+/// matters.
+pub(crate) fn replication_mark(checkpoint_prefix: &str, slot: Option<u16>) -> Bytes {
+    let tag = slot.map_or(0, tag_in);
+    Bytes::from(format!("{checkpoint_prefix}_wait:{{{tag}}}"))
+}
 
 /// The names of all families of one saver.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Cluster slots: which keys live on one node.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 
 /// How many slots a cluster has.
@@ -15,6 +17,27 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
 pub(crate) fn share_a_tag(keys: &[Bytes]) -> bool {
     let first = keys.first().and_then(|key| hash_tag(key));
     first.is_some() && keys.iter().all(|key| hash_tag(key) == first)
+}
+
+/// A number whose digits, as a hash tag, are in a slot.
+pub(crate) fn tag_in(slot: u16) -> u32 {
+    // Found once: some hundred thousand numbers meet every slot.
+    static TAGS: LazyLock<Box<[u32]>> = LazyLock::new(|| {
+        let mut tags = vec![u32::MAX; usize::from(SLOTS)];
+        let mut missing = tags.len();
+        for number in 0.. {
+            let tag = &mut tags[usize::from(crc16(number.to_string().as_bytes()) % SLOTS)];
+            if *tag == u32::MAX {
+                *tag = number;
+                missing -= 1;
+                if missing == 0 {
+                    break;
+                }
+            }
+        }
+        tags.into()
+    });
+    TAGS[usize::from(slot % SLOTS)]
 }
 
 /// What stands in the first pair of braces, unless it is empty.
@@ -63,5 +86,13 @@ mod tests {
         assert!(!share(&["p:{}:{a}", "q:{}:{a}"]));
         assert!(!share(&["p:a", "p:a"]), "what follows may be a tag");
         assert!(!share(&["p:{a:b}", "q:{a"]));
+    }
+
+    #[test]
+    fn every_slot_has_a_tag() {
+        for wanted in 0..SLOTS {
+            let key = format!("key:{{{}}}", tag_in(wanted));
+            assert_eq!(slot(key.as_bytes()), wanted);
+        }
     }
 }

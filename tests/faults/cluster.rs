@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
+use langgraph_checkpoint_redis::{CheckpointSaver, PutOptions, RedisSaver};
 use redis_modules::Cluster;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use crate::load::Load;
+use crate::load::{Load, checkpoint, config_of, metadata, parent};
 use crate::report::{Promise, settle};
 use crate::{builder, command, threads};
 
@@ -120,4 +120,60 @@ pub async fn a_slot_moves_back_and_forth(fault: &'static str) {
     }
     let records = load.stop().await;
     settle(fault, Promise::Kept, &saver, records, &primaries(&cluster)).await;
+}
+
+/// While a slot is half moved, what is read is right, or the caller is told to come back.
+pub async fn a_slot_is_half_moved(fault: &'static str) {
+    let cluster = Cluster::start().unwrap();
+    let patient = saver(&cluster).await;
+    let hasty = builder(cluster.url())
+        .hash_tag_threads(true)
+        .command_timeout(Duration::from_millis(300))
+        .build()
+        .await
+        .unwrap();
+    let put = async |number| {
+        let (config, checkpoint) = (parent("thread", number), checkpoint("thread", number));
+        let (metadata, options) = (metadata(number), PutOptions::default());
+        patient
+            .put(&config, &checkpoint, &metadata, &options)
+            .await
+            .unwrap();
+    };
+    for number in 0..3 {
+        put(number).await;
+    }
+    let slot = slot(&cluster, "thread").await;
+    let target = (cluster.owner(slot).unwrap() + 1) % 3;
+    let moving = cluster.start_moving(slot, target).unwrap();
+    let newest = async || hasty.get_tuple(&config_of("thread")).await;
+    loop {
+        match newest().await {
+            Ok(newest) => {
+                assert_eq!(
+                    newest.unwrap().checkpoint,
+                    checkpoint("thread", 2),
+                    "{fault}"
+                );
+            }
+            Err(error) => assert!(error.is_retryable(), "{fault}: {error:?}"),
+        }
+        if block_in_place(|| moving.move_keys(1).unwrap()) == 0 {
+            break;
+        }
+    }
+    // All of it is there now, and the slot is not: those who ask are sent along each time.
+    let found = newest().await.unwrap().unwrap();
+    assert_eq!(found.checkpoint, checkpoint("thread", 2), "{fault}");
+    // A new key cannot be made together with others until the slot is there too.
+    tokio::join!(put(3), async {
+        sleep(Duration::from_millis(300)).await;
+        block_in_place(|| moving.finish().unwrap());
+    });
+    let found = patient
+        .get_tuple(&config_of("thread"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.checkpoint, checkpoint("thread", 3), "{fault}");
 }

@@ -50,6 +50,7 @@ fn main() {
         cluster:
             the_primary_of_a_cluster_is_killed
             a_slot_moves_back_and_forth
+            a_slot_is_half_moved
             a_planned_failover_in_a_cluster;
         sentinel:
             the_primary_behind_sentinels_is_killed
@@ -57,6 +58,7 @@ fn main() {
             a_planned_failover_without_waiting_for_replicas
             sentinels_die_before_a_failover
             too_few_replicas_acknowledge
+            writes_that_are_there_wait_for_replicas_too
             a_replica_is_connected_to;
         standalone:
             the_server_is_killed_and_restarted
@@ -64,6 +66,7 @@ fn main() {
             the_server_loads_its_data
             scripts_are_flushed
             the_index_is_dropped
+            a_listing_loses_its_server
             memory_runs_out
             the_password_changes_for_a_while
             ten_thousand_calls_at_once
@@ -108,14 +111,21 @@ fn urls<'a>(servers: impl IntoIterator<Item = &'a redis_modules::Standalone>) ->
         .collect()
 }
 
+/// Another client, with all the time that a busy machine may need.
+#[cfg(feature = "redis")]
+async fn connect(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    redis::Client::open(url)?
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await
+}
+
 /// Runs commands on a server, from outside.
 #[cfg(feature = "redis")]
 async fn command(url: &str, command: &[&str]) -> redis::RedisResult<redis::Value> {
-    let client = redis::Client::open(url)?;
-    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
-    let mut client = client
-        .get_multiplexed_async_connection_with_config(&patient)
-        .await?;
+    let mut client = connect(url).await?;
     let mut packed = redis::cmd(command[0]);
     packed.arg(&command[1..]);
     packed.query_async(&mut client).await

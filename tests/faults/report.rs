@@ -80,8 +80,7 @@ pub async fn settle(
 
 /// The keys of a server that would stay for ever.
 async fn keys_without_ttl(url: &str) -> Vec<String> {
-    let client = redis::Client::open(url).unwrap();
-    let mut client = client.get_multiplexed_async_connection().await.unwrap();
+    let mut client = crate::connect(url).await.unwrap();
     let mut forever = Vec::new();
     let mut cursor = 0_u64;
     loop {

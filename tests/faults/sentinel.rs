@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use langgraph_checkpoint_redis::redis::HealthProblem;
-use langgraph_checkpoint_redis::{CheckpointSaver, Error, PutOptions, RedisSaver};
+use langgraph_checkpoint_redis::{
+    ChannelWrite, CheckpointSaver, DeleteOptions, Error, PutOptions, PutWritesOptions, RedisSaver,
+    TaskId, TtlPolicy, TypedValue,
+};
 use redis_modules::Sentinel;
 use tokio::task::block_in_place;
 
@@ -114,6 +117,61 @@ pub async fn too_few_replicas_acknowledge(fault: &'static str) {
     assert!(saver.health().await.is_ready());
     let records = load.stop().await;
     settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
+}
+
+/// What is there already is not written again, and yet it may not be replicated.
+pub async fn writes_that_are_there_wait_for_replicas_too(fault: &'static str) {
+    let servers = Sentinel::start().unwrap();
+    let saver = |replicas| {
+        builder(servers.url())
+            .ttl(TtlPolicy::default())
+            .wait_for_replicas(replicas, Duration::from_millis(300))
+            .build()
+    };
+    let (careless, careful) = (saver(0).await.unwrap(), saver(2).await.unwrap());
+    careful.setup().await.unwrap();
+    let config = parent("thread", 1);
+    let task = TaskId::new("task").unwrap();
+    let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
+    let options = PutWritesOptions::default();
+    for replica in servers.replicas().unwrap() {
+        replica.pause().unwrap();
+    }
+    careless
+        .put_writes(&config, &writes, &task, &options)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let error = careful
+            .put_writes(&config, &writes, &task, &options)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::NotReplicated { wanted: 2, got: 0 }),
+            "{fault}: {error:?}"
+        );
+    }
+    careless
+        .delete_thread(&config.thread_id, &DeleteOptions::default())
+        .await
+        .unwrap();
+    let error = careful
+        .delete_thread(&config.thread_id, &DeleteOptions::default())
+        .await;
+    assert!(
+        matches!(error, Err(Error::NotReplicated { .. })),
+        "{fault}: {error:?}"
+    );
+    for replica in servers.replicas().unwrap() {
+        replica.resume().unwrap();
+    }
+    let load = Load::start(&careful, ["thread-after".to_owned()]);
+    load.goes_on(10).await;
+    load.stop().await;
+    careful
+        .delete_thread(&config.thread_id, &DeleteOptions::default())
+        .await
+        .unwrap();
 }
 
 pub async fn a_replica_is_connected_to(fault: &'static str) {

@@ -6,8 +6,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use langgraph_checkpoint_redis::redis::HealthProblem;
-use langgraph_checkpoint_redis::{CheckpointSaver, Error, PutOptions, RedisSaver};
+use langgraph_checkpoint_redis::{CheckpointSaver, Error, ListOptions, PutOptions, RedisSaver};
 use redis_modules::Standalone;
 use tokio::task::block_in_place;
 use tokio::time::{sleep, timeout};
@@ -138,6 +139,44 @@ pub async fn the_index_is_dropped(fault: &'static str) {
         &urls([&server]),
     )
     .await;
+}
+
+/// A listing goes on, or says that it cannot: it never ends early as if that were all.
+pub async fn a_listing_loses_its_server(fault: &'static str) {
+    const CHECKPOINTS: usize = 1_300;
+    let mut server = Standalone::builder().persistence(true).start().unwrap();
+    let saver = saver(&server).await;
+    let puts = stream::iter(0..CHECKPOINTS).map(|number| {
+        let saver = saver.clone();
+        async move {
+            let thread = format!("thread-{number}");
+            let (config, checkpoint) = (parent(&thread, 0), checkpoint(&thread, 0));
+            let options = PutOptions::default();
+            saver
+                .put(&config, &checkpoint, &metadata(0), &options)
+                .await
+        }
+    });
+    let _: Vec<_> = puts.buffer_unordered(32).try_collect().await.unwrap();
+    let mut listed = saver.list(None, ListOptions::default());
+    let mut count = 0;
+    let mut error = None;
+    while let Some(next) = listed.next().await {
+        match next {
+            Ok(_) => count += 1,
+            Err(cut) => error = Some(cut),
+        }
+        if count == 10 {
+            block_in_place(|| server.restart().unwrap());
+        }
+    }
+    match error {
+        Some(error) => assert!(error.is_retryable(), "{fault}: {error:?}"),
+        None => assert_eq!(count, CHECKPOINTS, "{fault}"),
+    }
+    let again = saver.list(None, ListOptions::default());
+    let again: Vec<_> = again.try_collect().await.unwrap();
+    assert_eq!(again.len(), CHECKPOINTS, "{fault}");
 }
 
 pub async fn memory_runs_out(fault: &'static str) {

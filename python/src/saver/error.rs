@@ -20,6 +20,8 @@ pub(super) fn exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::MissingModule { .. } => "MissingModuleError",
         Error::Timeout { .. } => "CallTimeoutError",
         Error::Unavailable { .. } => "UnavailableError",
+        Error::Overloaded { .. } => "OverloadedError",
+        Error::NotReplicated { .. } => "NotReplicatedError",
         Error::OutOfMemory => "OutOfMemoryError",
         Error::Closed => "ClosedError",
         // `Server`, and variants that later versions of the core may add.

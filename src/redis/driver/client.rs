@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::clients::Pool;
 use fred::error::Error as FredError;
 use fred::types::Value;
@@ -21,6 +22,7 @@ use super::{Command, Reply, number, tls};
 use crate::error::{Error, Result};
 use crate::redis::config::Settings;
 use crate::redis::error::{Context, Meaning, classify, meaning};
+use crate::redis::keys::replication_mark;
 use crate::redis::url::{RedisUrl, Topology};
 
 /// How many calls may be in flight for each connection; more wait for their turn.
@@ -51,6 +53,19 @@ pub(super) struct Replicas {
     pub(super) wanted: usize,
     /// The command that waits for them.
     wait: Command,
+    /// What marks are called.
+    prefix: String,
+}
+
+impl Replicas {
+    /// Marks where replicas must have come to. WAIT waits for what its own connection wrote, so
+    /// what is found written already, because it was sent before, on another connection or by
+    /// another process, would count as replicated whether it is or not. So something is always
+    /// written before it.
+    fn mark(&self, slot: Option<u16>) -> Command {
+        Command::on("SET", replication_mark(&self.prefix, slot))
+            .args(["1", "PX", "1"].map(Bytes::from))
+    }
 }
 
 /// A command that has no answer yet.
@@ -158,6 +173,7 @@ impl Driver {
             wait: Command::new("WAIT")
                 .arg(number(settings.wait_replicas))
                 .arg(number(settings.wait_replicas_timeout.as_millis().max(1))),
+            prefix: settings.checkpoint_prefix.clone(),
         });
         Self {
             servers,
@@ -381,15 +397,31 @@ impl Driver {
             }
             sent.push(&commands[one.place]);
         }
-        let writes = pending.iter().any(|one| commands[one.place].writes);
-        let replicas = self.replicas.as_ref().filter(|_| writes);
-        sent.extend(replicas.map(|replicas| &replicas.wait));
+        let written = pending.iter().find(|one| commands[one.place].writes);
+        let replicas = self.replicas.as_ref().zip(written);
+        let mark = replicas.map(|(replicas, one)| {
+            let slot = commands[one.place].slot.filter(|_| self.cluster);
+            replicas.mark(slot)
+        });
+        if let (Some((replicas, one)), Some(mark)) = (replicas, &mark) {
+            if one.asking.is_some() {
+                sent.push(&self.asking);
+            }
+            sent.extend([mark, &replicas.wait]);
+        }
         let mut answers = match timeout_at(deadline, live.run(&sent)).await {
             Ok(Ok(answers)) => answers.into_iter(),
             Ok(Err(error)) => return (node, all(pending, &Failure::Redis(error))),
             Err(_) => return (node, all(pending, &Failure::Late)),
         };
-        let acknowledged = replicas.map(|replicas| (replicas.wanted, answers.next_back()));
+        let wanted = replicas.map(|(replicas, _)| replicas.wanted);
+        let acknowledged = wanted.map(|wanted| {
+            let told = answers.next_back();
+            match answers.next_back() {
+                Some(Err(error)) => (wanted, Some(Err(error))),
+                _ => (wanted, told),
+            }
+        });
         let mut paired = Vec::with_capacity(pending.len());
         for one in pending {
             if one.asking.is_some() {
@@ -479,6 +511,12 @@ impl Driver {
     }
 
     pub(super) fn error(&self, operation: &'static str, command: &str, error: &FredError) -> Error {
+        if self.cluster && meaning(error) == Meaning::Elsewhere {
+            // Followed for as long as the call may take.
+            return Error::Unavailable {
+                reason: error.details().to_owned(),
+            };
+        }
         classify(
             error,
             &Context {

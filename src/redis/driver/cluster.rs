@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::config::ServerConfig;
-use futures_util::future::join_all;
+use futures_util::future::select_ok;
 use tokio::sync::Notify;
 
 use super::flight::{Live, lost};
@@ -65,31 +65,14 @@ impl Cluster {
             ranges.iter().map(|range| range.primary.clone()).collect();
         addresses.sort();
         addresses.dedup();
-        let connecting = addresses.into_iter().map(|address| async {
-            let server = centralized(&address);
-            let node = nodes.connect(&server).await;
-            (address, server, node)
-        });
-        let mut servers = Vec::new();
-        let mut problem = None;
-        let mut connected = false;
-        for (address, server, node) in join_all(connecting).await {
-            let node = match node {
-                Ok(node) => {
-                    connected = true;
-                    node
-                }
-                Err(error) => {
-                    tracing::warn!(server = %name(&address), %error, "a server of the cluster cannot be reached yet");
-                    problem.get_or_insert(error);
-                    nodes.later(&server)
-                }
-            };
-            servers.push((address, node));
-        }
-        if !connected {
-            return Err(problem.unwrap_or_else(|| lost("no server of the cluster has any slot")));
-        }
+        let servers: Vec<_> = addresses
+            .into_iter()
+            .map(|address| {
+                let node = nodes.later(&centralized(&address));
+                (address, node)
+            })
+            .collect();
+        wait_for_all(&nodes, &servers).await?;
         let mut map = Map {
             servers,
             owners: vec![NOBODY; usize::from(SLOTS)].into(),
@@ -238,6 +221,42 @@ impl Map {
     }
 }
 
+/// Waits until all servers are connected to. One that cannot be reached does not hold up the
+/// others for long, as long as there are others.
+async fn wait_for_all(nodes: &Nodes, servers: &[(Address, Arc<Node>)]) -> Result<(), FredError> {
+    let all = async {
+        loop {
+            let mut changes = nodes.changes.listen();
+            if servers.iter().all(|(_, node)| node.connections() > 0) {
+                return;
+            }
+            // Those who tell of changes outlive this.
+            let _ = changes.changed().await;
+        }
+    };
+    if tokio::time::timeout(nodes.dialer.limit / 2, all)
+        .await
+        .is_ok()
+    {
+        return Ok(());
+    }
+    let mut problem = None;
+    let mut connected = false;
+    for (address, node) in servers {
+        if node.connections() > 0 {
+            connected = true;
+        } else {
+            let error = node.problem();
+            tracing::warn!(server = %name(address), %error, "a server of the cluster cannot be reached yet");
+            problem.get_or_insert(error);
+        }
+    }
+    match problem {
+        Some(problem) if !connected => Err(problem),
+        _ => Ok(()),
+    }
+}
+
 /// Asks for the slots whenever somebody found them outdated.
 async fn keep_current(shared: Arc<Shared>) {
     loop {
@@ -254,26 +273,22 @@ async fn keep_current(shared: Arc<Shared>) {
     }
 }
 
+/// Asks all seeds at once; the first that answers counts.
 async fn ask_seeds(nodes: &Nodes, seeds: &[Address]) -> Result<Vec<Range>, FredError> {
-    let mut problem = None;
-    for seed in seeds {
-        let ranges = match nodes.dialer.dial(centralized(seed)).await {
-            Ok(connection) => ask(&connection.live, &seed.0).await,
-            Err(error) => Err(error),
-        };
-        match ranges {
-            Ok(ranges) if !ranges.is_empty() => return Ok(ranges),
-            Ok(_) => {
-                problem.get_or_insert_with(|| {
-                    FredError::new(ErrorKind::Cluster, "CLUSTERDOWN no slot has a server")
-                });
+    let asking = seeds.iter().map(|seed| {
+        Box::pin(async move {
+            let connection = nodes.dialer.dial(centralized(seed)).await?;
+            let ranges = ask(&connection.live, &seed.0).await?;
+            if ranges.is_empty() {
+                let nobody = "CLUSTERDOWN no slot has a server";
+                return Err(FredError::new(ErrorKind::Cluster, nobody));
             }
-            Err(error) => {
-                problem.get_or_insert(error);
-            }
-        }
-    }
-    Err(problem.unwrap_or_else(|| lost("no server is named")))
+            Ok(ranges)
+        })
+    });
+    // There is at least one: every URL names a host.
+    let (ranges, _) = select_ok(asking).await?;
+    Ok(ranges)
 }
 
 async fn ask(live: &Live, host: &str) -> Result<Vec<Range>, FredError> {

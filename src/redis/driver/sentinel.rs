@@ -38,6 +38,10 @@ const NEWS: Duration = Duration::from_secs(10);
 /// How long calls wait at most for a failover that was announced and is not finished.
 const LONGEST_HOLD: Duration = Duration::from_secs(10);
 
+/// How long a sentinel is listened to over one connection: one that fell silent tells nothing, and
+/// is not told from one that has nothing to tell.
+const SESSION: Duration = Duration::from_secs(300);
+
 /// A replica is about to be made the primary.
 const ABOUT_TO_PROMOTE: &str = "+failover-state-send-slaveof-noone";
 /// A replica was made the primary; the sentinel that did it has seen that.
@@ -328,7 +332,7 @@ async fn watch(shared: Arc<Shared>, address: Address) {
         match shared.sentinels.dial(centralized(&address)).await {
             Ok(connection) => {
                 backoff.reset();
-                listen(&shared, connection).await;
+                let _ = tokio::time::timeout(SESSION, listen(&shared, connection)).await;
                 tracing::debug!(sentinel = ?address, "a sentinel is not heard any more");
             }
             Err(error) => tracing::debug!(sentinel = ?address, %error, "a sentinel is not heard"),
