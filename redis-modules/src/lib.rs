@@ -27,7 +27,9 @@ mod sentinel;
 mod shared;
 mod standalone;
 mod supervisor;
+mod tls;
 mod topology;
+mod users;
 
 pub use cluster::{Cluster, ClusterBuilder};
 pub use error::Error;
@@ -35,4 +37,6 @@ pub use installation::{Installation, cache_dir};
 pub use sentinel::{Sentinel, SentinelBuilder};
 pub use shared::shared_url;
 pub use standalone::{Standalone, StandaloneBuilder};
+pub use tls::{Certificates, Tls};
 pub use topology::Topology;
+pub use users::saver_rules;
