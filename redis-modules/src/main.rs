@@ -152,9 +152,10 @@ fn up(
                 builder = builder.port(port);
             }
             let server = builder.start()?;
+            let end = End::listen(parent)?;
             introduce(&server.url(), server.certificates());
             hint("server", &server);
-            wait_for_the_end(parent)?;
+            end.wait();
             server.stop()
         }
         Topology::Sentinel => {
@@ -163,6 +164,7 @@ fn up(
                 builder = builder.sentinel_user(user, password);
             }
             let deployment = builder.start()?;
+            let end = End::listen(parent)?;
             introduce(&deployment.url(), deployment.certificates());
             for server in deployment.servers() {
                 hint("server", server);
@@ -170,15 +172,18 @@ fn up(
             for sentinel in deployment.sentinels() {
                 hint("sentinel", sentinel);
             }
-            wait_for_the_end(parent)
+            end.wait();
+            Ok(())
         }
         Topology::Cluster => {
             let cluster = with_settings!(Cluster::builder(), settings).start()?;
+            let end = End::listen(parent)?;
             introduce(&cluster.url(), cluster.certificates());
             for node in cluster.nodes() {
                 hint("node", node);
             }
-            wait_for_the_end(parent)
+            end.wait();
+            Ok(())
         }
     }
 }
@@ -211,23 +216,37 @@ fn hint(kind: &str, server: &Standalone) {
     );
 }
 
-/// Returns on Ctrl-C, SIGTERM, a closed terminal, or when the parent process has ended. Before
-/// this is called such a signal ends the process at once, which stops the servers as well.
-fn wait_for_the_end(parent: u32) -> Result<(), Error> {
-    let ended = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(|source| Error::Io {
-            action: "listen for signals".to_owned(),
-            source,
-        })?;
+/// The end of the wish for servers: Ctrl-C, SIGTERM, a closed terminal, or the end of the parent
+/// process.
+struct End {
+    signalled: Arc<AtomicBool>,
+    parent: u32,
+}
+
+impl End {
+    /// Listens for signals. Before this is called one ends the process at once, which stops the
+    /// servers as well; so it is called before anybody is told that they are there.
+    fn listen(parent: u32) -> Result<Self, Error> {
+        let signalled = Arc::new(AtomicBool::new(false));
+        for signal in [
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+            signal_hook::consts::SIGHUP,
+        ] {
+            signal_hook::flag::register(signal, Arc::clone(&signalled)).map_err(|source| {
+                Error::Io {
+                    action: "listen for signals".to_owned(),
+                    source,
+                }
+            })?;
+        }
+        Ok(Self { signalled, parent })
     }
-    eprintln!("redis-modules: Ctrl-C stops it and removes all files");
-    while !ended.load(Ordering::Relaxed) && parent_id() == parent {
-        thread::sleep(Duration::from_millis(50));
+
+    fn wait(&self) {
+        eprintln!("redis-modules: Ctrl-C stops it and removes all files");
+        while !self.signalled.load(Ordering::Relaxed) && parent_id() == self.parent {
+            thread::sleep(Duration::from_millis(50));
+        }
     }
-    Ok(())
 }
