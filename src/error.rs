@@ -107,6 +107,30 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+    /// Too many calls were in flight for the whole time limit; nothing was written.
+    #[error(
+        "{operation} waited {limit:?} for its turn behind {calls} calls in flight: make fewer at once, or raise `pool_size`"
+    )]
+    Overloaded {
+        /// The call.
+        operation: &'static str,
+        /// How long it waited.
+        limit: Duration,
+        /// How many calls may be in flight at once.
+        calls: usize,
+    },
+    /// The write stands on the primary, but fewer replicas than `wait_replicas` asks for have
+    /// acknowledged it in time: it is lost if the primary is lost now. Making the call again is
+    /// safe, and waits for the replicas again.
+    #[error(
+        "the write stands, but {got} of {wanted} replicas acknowledged it in time: make the call again, or look after the replicas"
+    )]
+    NotReplicated {
+        /// How many must acknowledge.
+        wanted: usize,
+        /// How many did.
+        got: usize,
+    },
     /// The server cannot serve the call at the moment.
     #[error("Redis cannot serve the call at the moment: {reason}")]
     Unavailable {
@@ -145,6 +169,8 @@ impl Error {
             self,
             Self::Connection { .. }
                 | Self::Timeout { .. }
+                | Self::Overloaded { .. }
+                | Self::NotReplicated { .. }
                 | Self::Unavailable { .. }
                 | Self::OutOfMemory
         )

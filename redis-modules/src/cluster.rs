@@ -79,6 +79,11 @@ impl Cluster {
         &mut self.nodes
     }
 
+    /// The password of the default user, if there is one.
+    pub(crate) fn password(&self) -> Option<String> {
+        self.password.as_ref().map(|password| password.0.clone())
+    }
+
     /// The indexes of the nodes that are primaries now; a node that does not answer is none.
     #[must_use]
     pub fn primaries(&self) -> Vec<usize> {

@@ -130,6 +130,20 @@ impl RedisSaverBuilder {
         self.set(ConfigKey::PageSize, size.to_string())
     }
 
+    /// How many replicas must have a write before its call returns, and how long that may take:
+    /// then what was acknowledged is not lost with the primary. It costs a write no round trip of
+    /// the saver's, but the wait of the server for its replicas; writes on one connection wait one
+    /// after the other, so raise [`pool_size`](Self::pool_size) with it. Where fewer replicas
+    /// acknowledge in time the call fails with [`Error::NotReplicated`], and may be made again.
+    /// Behind Sentinel ask for all replicas but one at least, so that whichever is made the
+    /// primary has the write. Default: none, and a second.
+    pub fn wait_for_replicas(self, replicas: usize, limit: Duration) -> Self {
+        self.set(ConfigKey::WaitReplicas, replicas.to_string()).set(
+            ConfigKey::WaitReplicasTimeout,
+            limit.as_secs_f64().to_string(),
+        )
+    }
+
     /// Connects. The indexes are made by [`setup`](crate::CheckpointSaver::setup).
     ///
     /// # Errors
@@ -160,14 +174,14 @@ impl RedisSaverBuilder {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        self.settings.ttl.check()?;
+        self.settings.check()?;
         let keyspace = Keyspace::new(
             &self.settings.checkpoint_prefix,
             &self.settings.write_prefix,
             self.settings.hash_tag_threads,
         )?;
         let driver = match (self.client, self.url) {
-            (Some(client), _) => Driver::over_pool(client, &self.settings),
+            (Some(client), _) => Driver::over_pool(&client, &self.settings),
             (None, url) => {
                 let url = match url {
                     Some(url) => url,

@@ -39,11 +39,16 @@ pub enum ConfigKey {
     HashTagThreads,
     /// How many checkpoints are read at once when listing. Default: 32.
     PageSize,
+    /// How many replicas must have a write before its call returns; see
+    /// [`wait_for_replicas`](super::RedisSaverBuilder::wait_for_replicas). Default: 0.
+    WaitReplicas,
+    /// How long a write waits for them, less than `command_timeout`. Default: `1s`.
+    WaitReplicasTimeout,
 }
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
@@ -56,6 +61,8 @@ impl ConfigKey {
         Self::MaxDocumentBytes,
         Self::HashTagThreads,
         Self::PageSize,
+        Self::WaitReplicas,
+        Self::WaitReplicasTimeout,
     ];
 
     /// The name.
@@ -74,6 +81,8 @@ impl ConfigKey {
             Self::MaxDocumentBytes => "max_document_bytes",
             Self::HashTagThreads => "hash_tag_threads",
             Self::PageSize => "page_size",
+            Self::WaitReplicas => "wait_replicas",
+            Self::WaitReplicasTimeout => "wait_replicas_timeout",
         }
     }
 
@@ -116,6 +125,8 @@ pub(crate) struct Settings {
     pub(crate) max_document_bytes: usize,
     pub(crate) hash_tag_threads: bool,
     pub(crate) page_size: usize,
+    pub(crate) wait_replicas: usize,
+    pub(crate) wait_replicas_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -130,6 +141,8 @@ impl Default for Settings {
             max_document_bytes: 64 * 1024 * 1024,
             hash_tag_threads: false,
             page_size: 32,
+            wait_replicas: 0,
+            wait_replicas_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -179,6 +192,27 @@ impl Settings {
                 self.hash_tag_threads = truth(value).map_err(refuse)?;
             }
             ConfigKey::PageSize => self.page_size = count(value, 1, 1_000).map_err(refuse)?,
+            ConfigKey::WaitReplicas => {
+                self.wait_replicas = count(value, 0, 1_000).map_err(refuse)?;
+            }
+            ConfigKey::WaitReplicasTimeout => {
+                self.wait_replicas_timeout = limit(value).map_err(refuse)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses settings that contradict each other.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.ttl.check()?;
+        if self.wait_replicas > 0 && self.wait_replicas_timeout >= self.command_timeout {
+            return Err(Error::Config {
+                key: ConfigKey::WaitReplicasTimeout.to_string(),
+                reason: format!(
+                    "waiting {:?} for replicas leaves nothing of the {:?} of `command_timeout`",
+                    self.wait_replicas_timeout, self.command_timeout
+                ),
+            });
         }
         Ok(())
     }
@@ -240,10 +274,16 @@ mod tests {
             (ConfigKey::PoolSize, "0"),
             (ConfigKey::CommandTimeout, "0s"),
             (ConfigKey::MaxDocumentBytes, "-1"),
+            (ConfigKey::WaitReplicas, "some"),
+            (ConfigKey::WaitReplicasTimeout, "0"),
         ] {
             let error = settings.set(key, value).unwrap_err().to_string();
             assert!(error.contains(key.as_str()), "{error}");
         }
+        settings.set(ConfigKey::WaitReplicas, "1").unwrap();
+        settings.set(ConfigKey::WaitReplicasTimeout, "10s").unwrap();
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains("wait_replicas_timeout"), "{error}");
         settings.set(ConfigKey::Ttl, "1h 30m").unwrap();
         assert_eq!(settings.ttl.default, Some(Duration::from_secs(5_400)));
     }

@@ -19,6 +19,62 @@ pub(crate) struct Context<'a> {
     pub(crate) limit: Duration,
 }
 
+/// What an error says about sending the command again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Another server has the keys.
+    Elsewhere,
+    /// The server cannot serve it at the moment; nothing happened.
+    NotNow,
+    /// The server is not what it was taken for; nothing happened.
+    NotHere {
+        /// Whether it said that it is a replica.
+        replica: bool,
+    },
+    /// The connection was lost; it may have happened or not.
+    Lost,
+    /// Sending it again would change nothing.
+    Final,
+}
+
+/// What an error says about sending the command again.
+pub(crate) fn meaning(error: &FredError) -> Meaning {
+    match code(error.details()) {
+        "MOVED" | "ASK" => Meaning::Elsewhere,
+        "LOADING" | "TRYAGAIN" | "BUSY" | "NOREPLICAS" => Meaning::NotNow,
+        "READONLY" => Meaning::NotHere { replica: true },
+        "MASTERDOWN" | "CLUSTERDOWN" | "UNBLOCKED" => Meaning::NotHere { replica: false },
+        _ if is_lost(error) => Meaning::Lost,
+        _ => Meaning::Final,
+    }
+}
+
+/// The first word of a reply.
+fn code(reply: &str) -> &str {
+    reply.split_once(' ').map_or(reply, |(code, _)| code)
+}
+
+/// Whether the connection was lost, as the client says it in one way or another.
+fn is_lost(error: &FredError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::IO
+            | ErrorKind::Routing
+            | ErrorKind::Sentinel
+            | ErrorKind::Canceled
+            | ErrorKind::Protocol
+    ) || (matches!(error.kind(), ErrorKind::Unknown) && LOST.contains(&error.details()))
+}
+
+/// What the client says, without a kind, when it cannot send or its connection is gone.
+const LOST: [&str; 5] = [
+    "channel closed",
+    "Client is not initialized.",
+    "Failed to route command.",
+    "Failed to send command to router.",
+    "Too many failed write attempts.",
+];
+
 /// Names an error of the driver.
 pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
     let connection = || Error::Connection {
@@ -30,9 +86,7 @@ pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
             operation: context.operation,
             limit: context.limit,
         },
-        ErrorKind::IO | ErrorKind::Routing | ErrorKind::Sentinel | ErrorKind::Canceled => {
-            connection()
-        }
+        _ if is_lost(error) => connection(),
         ErrorKind::Backpressure => Error::Unavailable {
             reason: error.details().to_owned(),
         },
@@ -60,8 +114,17 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
     let server = || context.server.to_owned();
     match code {
         "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "MASTERDOWN" | "READONLY" | "BUSY"
-        | "NOREPLICAS" | "MISCONF" | "MOVED" | "ASK" | "UNBLOCKED" => Error::Unavailable {
+        | "NOREPLICAS" | "MISCONF" | "UNBLOCKED" => Error::Unavailable {
             reason: reply.to_owned(),
+        },
+        // Where there is a cluster it is followed; here it is unknown.
+        "MOVED" | "ASK" => Error::Config {
+            key: "url".to_owned(),
+            reason: "the server is a node of a cluster: use redis-cluster://".to_owned(),
+        },
+        _ if reply.contains("cluster support disabled") => Error::Config {
+            key: "url".to_owned(),
+            reason: "the server is no cluster: use redis://".to_owned(),
         },
         "OOM" => Error::OutOfMemory,
         "NOAUTH" | "WRONGPASS" => Error::Authentication {

@@ -375,6 +375,7 @@ impl Rows {
             RowsState::End => return Ok(None),
             RowsState::Start(command) => command,
             RowsState::Cursor(cursor) => Command::new("FT.CURSOR")
+                .once()
                 .arg("READ")
                 .arg(text(&self.index))
                 .arg(number(cursor))

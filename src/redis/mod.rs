@@ -31,6 +31,7 @@ use async_trait::async_trait;
 pub use builder::RedisSaverBuilder;
 pub use config::ConfigKey;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
+pub use driver::{Health, HealthProblem, ServerHealth};
 pub use shallow::ShallowRedisSaver;
 
 use crate::checkpoint::{
@@ -105,7 +106,24 @@ impl RedisSaver {
         Self(store)
     }
 
-    /// Waits for the calls in flight and closes the connections; later calls fail.
+    /// How the servers are doing, asked now: whether they answer, as primaries, and what is wrong
+    /// with those that do not. It takes no longer than a command may.
+    ///
+    /// ```no_run
+    /// # async fn run(saver: langgraph_checkpoint_redis::RedisSaver) {
+    /// let health = saver.health().await;
+    /// for problem in &health.problems {
+    ///     eprintln!("{problem}");
+    /// }
+    /// println!("ready: {}", health.is_ready());
+    /// # }
+    /// ```
+    pub async fn health(&self) -> Health {
+        self.0.driver.health().await
+    }
+
+    /// Waits for the calls in flight, for as long as a command may take, and closes the
+    /// connections; later calls fail.
     pub async fn close(&self) {
         self.0.driver.close().await;
     }

@@ -11,76 +11,88 @@ use super::driver::{Command, number};
 pub(crate) struct Script {
     source: String,
     sha: String,
+    /// Whether replicas may have to acknowledge what it did.
+    writes: bool,
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+    ($($(#[$doc:meta])* $does:ident $name:ident = $file:literal;)*) => {
         $(
             $(#[$doc])*
-            pub(crate) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file, ".lua"))));
+            pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+                Script::new(scripts!($does), include_str!(concat!("lua/", $file, ".lua")))
+            });
         )*
     };
+    (reads) => { false };
+    (writes) => { true };
 }
+
+// A script that reads may mend a registry or give keys their TTL anew on its way: nothing that a
+// replica would have to acknowledge.
 
 scripts! {
     /// Stores a checkpoint.
-    PUT = "put";
+    writes PUT = "put";
     /// Stores the writes of a task.
-    PUT_WRITES = "put_writes";
+    writes PUT_WRITES = "put_writes";
     /// Reads a checkpoint with its writes.
-    READ = "read";
+    reads READ = "read";
     /// Reads a page of checkpoint ids.
-    PAGE = "page";
+    reads PAGE = "page";
     /// Reads the writes of several checkpoints.
-    WRITES = "writes";
+    reads WRITES = "writes";
     /// Tells a thread's namespaces.
-    NAMESPACES = "namespaces";
+    reads NAMESPACES = "namespaces";
     /// Removes checkpoints with their writes.
-    REMOVE = "remove";
+    writes REMOVE = "remove";
     /// Tells the registry what another saver wrote.
-    REGISTER = "register";
+    reads REGISTER = "register";
     /// Takes ids out of the registry whose documents are gone.
-    FORGET = "forget";
+    reads FORGET = "forget";
     /// Walks the ancestors of a checkpoint.
-    HISTORY = "history";
+    reads HISTORY = "history";
     /// Changes the TTL of checkpoints with their writes.
-    TTL = "ttl";
+    writes TTL = "ttl";
     /// Stores the one checkpoint of a namespace in shallow mode.
-    SHALLOW_PUT = "shallow_put";
+    writes SHALLOW_PUT = "shallow_put";
     /// Stores the writes of a task in shallow mode.
-    SHALLOW_PUT_WRITES = "shallow_put_writes";
+    writes SHALLOW_PUT_WRITES = "shallow_put_writes";
     /// Reads the checkpoint of a namespace in shallow mode.
-    SHALLOW_READ = "shallow_read";
+    reads SHALLOW_READ = "shallow_read";
     /// Removes the checkpoint of a namespace in shallow mode.
-    SHALLOW_REMOVE = "shallow_remove";
+    writes SHALLOW_REMOVE = "shallow_remove";
     /// Changes the TTL of a namespace in shallow mode.
-    SHALLOW_TTL = "shallow_ttl";
+    writes SHALLOW_TTL = "shallow_ttl";
     /// Looks at one write.
-    DOCTOR_WRITE = "doctor_write";
+    writes DOCTOR_WRITE = "doctor_write";
     /// Looks at the members of a registry of writes.
-    DOCTOR_WRITES = "doctor_writes";
+    writes DOCTOR_WRITES = "doctor_writes";
     /// Looks at writes without a checkpoint.
-    DOCTOR_ORPHAN = "doctor_orphan";
+    writes DOCTOR_ORPHAN = "doctor_orphan";
     /// Looks at one document of a checkpoint.
-    DOCTOR_DOCUMENT = "doctor_document";
+    writes DOCTOR_DOCUMENT = "doctor_document";
     /// Looks at a document that is not where its ids say.
-    DOCTOR_MISPLACED = "doctor_misplaced";
+    writes DOCTOR_MISPLACED = "doctor_misplaced";
     /// Looks at a page of a registry of checkpoints.
-    DOCTOR_REGISTRY = "doctor_registry";
+    writes DOCTOR_REGISTRY = "doctor_registry";
     /// Looks at a thread's set of namespaces.
-    DOCTOR_NAMESPACES = "doctor_namespaces";
+    writes DOCTOR_NAMESPACES = "doctor_namespaces";
     /// Looks at the TTL of a shared key.
-    DOCTOR_SHARED = "doctor_shared";
+    writes DOCTOR_SHARED = "doctor_shared";
     /// Looks at a pointer that no registry stands behind.
-    DOCTOR_POINTER = "doctor_pointer";
+    writes DOCTOR_POINTER = "doctor_pointer";
 }
 
 impl Script {
-    fn new(body: &str) -> Self {
+    fn new(writes: bool, body: &str) -> Self {
         let source = format!("{}\n{body}", include_str!("lua/prelude.lua"));
         let sha = sha1_smol::Sha1::from(&source).digest().to_string();
-        Self { source, sha }
+        Self {
+            source,
+            sha,
+            writes,
+        }
     }
 
     /// The call of the script that the server should know already.
@@ -119,6 +131,10 @@ impl ScriptCall {
         args.push(number(self.keys.len()));
         args.extend_from_slice(&self.keys);
         args.extend_from_slice(&self.args);
-        Command { name, args, slot }
+        Command {
+            slot,
+            writes: self.script.writes,
+            ..Command::new(name).args(args)
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Cluster slots: which keys live on one node.
 
 /// How many slots a cluster has.
-const SLOTS: u16 = 16_384;
+pub(crate) const SLOTS: u16 = 16_384;
 
 /// The slot of a key: CRC16 of its hash tag, or of all of it, as the cluster specification says.
 pub(crate) fn slot(key: &[u8]) -> u16 {

@@ -1,206 +1,441 @@
-//! The driver on fred.
+//! Runs commands, and decides which are sent again.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use fred::prelude::{Builder, ClientLike, Pool, ReconnectPolicy, TcpConfig};
-use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, ReconnectError, Server, ServerConfig, UnresponsiveConfig,
-};
-use fred::types::{ClusterHash, CustomCommand, Value};
-use secrecy::ExposeSecret;
-use tokio::sync::Semaphore;
+use fred::clients::Pool;
+use fred::error::Error as FredError;
+use fred::types::Value;
+use fred::types::config::Config;
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Command, Reply, tls};
+use super::backoff::Backoff;
+use super::flight::{Live, lost};
+use super::link::{Changes, Dialer};
+use super::node::{Node, name_of};
+use super::servers::{Redirection, Servers, exposed, is_cluster};
+use super::{Command, Reply, number, tls};
 use crate::error::{Error, Result};
 use crate::redis::config::Settings;
-use crate::redis::error::{Context, classify};
+use crate::redis::error::{Context, Meaning, classify, meaning};
 use crate::redis::url::{RedisUrl, Topology};
 
 /// How many calls may be in flight for each connection; more wait for their turn.
 const CALLS_PER_CONNECTION: usize = 2_048;
+/// How often a command follows the news that its slot is elsewhere before it waits a little.
+const MOVES: u8 = 5;
+/// How long a call waits for a connection before it has the servers looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Runs commands on Redis.
 pub(crate) struct Driver {
-    pool: Pool,
-    calls: Arc<Semaphore>,
+    pub(super) servers: Servers,
+    changes: Arc<Changes>,
+    calls: Semaphore,
+    pub(super) capacity: usize,
     server: String,
-    command_timeout: Duration,
-    owned: bool,
+    pub(super) limit: Duration,
+    pub(super) replicas: Option<Replicas>,
+    cluster: bool,
+    asking: Command,
+}
+
+/// What replicas must acknowledge.
+pub(super) struct Replicas {
+    pub(super) wanted: usize,
+    /// The command that waits for them.
+    wait: Command,
+}
+
+/// A command that has no answer yet.
+struct Pending {
+    /// Its place among the commands of the call.
+    place: usize,
+    /// The server that its slot is being moved to, to be asked this once.
+    asking: Option<Arc<Node>>,
+    moves: u8,
+}
+
+/// Commands that go to one server together.
+struct Flight {
+    node: Arc<Node>,
+    live: Arc<Live>,
+    pending: Vec<Pending>,
+}
+
+/// What is to be done about an answer.
+enum Verdict {
+    Done(Result<Reply>),
+    /// Now, to wherever it belongs by what was learned.
+    Again,
+    Ask(Arc<Node>),
+    /// After a while.
+    Later(FredError),
 }
 
 impl Driver {
-    /// Connects to the server that a URL names.
+    /// Connects to the servers that a URL names.
     pub(crate) async fn connect(url: &RedisUrl, settings: &Settings) -> Result<Self> {
         let mut config = Config {
-            server: server_config(url),
             username: url.username.clone(),
-            password: url
-                .password
-                .as_ref()
-                .map(|password| password.expose_secret().to_owned()),
+            password: url.password.as_ref().map(exposed),
             database: url.database,
-            fail_fast: true,
             ..Config::default()
         };
         if url.tls {
             tls::turn_on(&mut config)?;
         }
-        let mut builder = Builder::from_config(config);
-        builder
-            .set_policy(reconnect_policy())
-            .with_performance_config(|performance| {
-                performance.default_command_timeout = settings.command_timeout;
-            })
-            .with_connection_config(|connection| {
-                connection.connection_timeout = settings.connect_timeout;
-                connection.internal_command_timeout = settings.connect_timeout;
-                // More attempts than redirections: a redirection while a slot moves must not end
-                // the client.
-                connection.max_command_attempts = 20;
-                connection.max_redirections = 5;
-                connection.auto_client_setname = false;
-                connection.unresponsive = UnresponsiveConfig {
-                    max_timeout: Some(Duration::from_secs(3)),
-                    interval: Duration::from_secs(1),
-                };
-                connection.tcp = TcpConfig {
-                    nodelay: Some(true),
-                    ..TcpConfig::default()
-                };
-                connection.reconnect_errors = vec![
-                    ReconnectError::ClusterDown,
-                    ReconnectError::Loading,
-                    ReconnectError::MasterDown,
-                    ReconnectError::ReadOnly,
-                ];
-            });
-        let configured = |error: fred::error::Error| Error::Config {
-            key: "url".to_owned(),
-            reason: error.to_string(),
+        let dialer = Dialer {
+            config,
+            limit: settings.connect_timeout,
+            silence: longest_silence(settings),
+            primary_only: true,
         };
-        let pool = builder.build_pool(settings.pool_size).map_err(configured)?;
-        let driver = Self::over(pool, url.address(), settings, true);
-        let connected = tokio::time::timeout(settings.connect_timeout, driver.pool.init()).await;
-        match connected {
-            Ok(Ok(_)) => Ok(driver),
-            Ok(Err(error)) => Err(driver.error("the connection", &error)),
-            Err(_) => Err(Error::Connection {
-                server: driver.server.clone(),
-                reason: format!("no answer within {:?}", settings.connect_timeout),
-            }),
-        }
+        let changes = Changes::new();
+        let connecting = Box::pin(Servers::connect(url, dialer, settings.pool_size, &changes));
+        let servers = match tokio::time::timeout(settings.connect_timeout, connecting).await {
+            Ok(servers) => servers,
+            Err(_) => Err(lost(format!(
+                "no answer within {:?}",
+                settings.connect_timeout
+            ))),
+        };
+        let server = url.address();
+        let context = Context {
+            server: &server,
+            operation: "connect",
+            command: "the connection",
+            limit: settings.connect_timeout,
+        };
+        let servers = servers.map_err(|error| classify(&error, &context))?;
+        let cluster = matches!(url.topology, Topology::Cluster);
+        Ok(Self::over(servers, changes, server, cluster, settings))
     }
 
     /// Uses clients of the caller's own, connected already.
-    pub(crate) fn over_pool(pool: Pool, settings: &Settings) -> Self {
-        let server = match &pool.next().client_config().server {
-            ServerConfig::Centralized { server } => server.to_string(),
-            ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => hosts
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-            ServerConfig::Unix { path } => path.display().to_string(),
+    pub(crate) fn over_pool(pool: &Pool, settings: &Settings) -> Self {
+        let server = name_of(&fred::prelude::ClientLike::client_config(pool).server);
+        let settings = Settings {
+            pool_size: pool.size(),
+            ..settings.clone()
         };
-        Self::over(pool, server, settings, false)
+        let cluster = is_cluster(pool);
+        Self::over(
+            Servers::given(pool),
+            Changes::new(),
+            server,
+            cluster,
+            &settings,
+        )
     }
 
-    fn over(pool: Pool, server: String, settings: &Settings, owned: bool) -> Self {
+    fn over(
+        servers: Servers,
+        changes: Arc<Changes>,
+        server: String,
+        cluster: bool,
+        settings: &Settings,
+    ) -> Self {
+        let capacity = settings.pool_size * CALLS_PER_CONNECTION;
+        let replicas = (settings.wait_replicas > 0).then(|| Replicas {
+            wanted: settings.wait_replicas,
+            wait: Command::new("WAIT")
+                .arg(number(settings.wait_replicas))
+                .arg(number(settings.wait_replicas_timeout.as_millis().max(1))),
+        });
         Self {
-            calls: Arc::new(Semaphore::new(pool.size() * CALLS_PER_CONNECTION)),
-            pool,
+            servers,
+            changes,
+            calls: Semaphore::new(capacity),
+            capacity,
             server,
-            command_timeout: settings.command_timeout,
-            owned,
+            limit: settings.command_timeout,
+            replicas,
+            cluster,
+            asking: Command::new("ASKING"),
         }
     }
 
     /// Whether the server is a cluster, so that slots decide.
     pub(crate) fn is_cluster(&self) -> bool {
-        self.pool.next().client_config().server.is_clustered()
+        self.cluster
     }
+
+    // The work is boxed, so that callers' futures stay small.
 
     /// Runs one command.
     pub(crate) async fn call(&self, operation: &'static str, command: Command) -> Result<Reply> {
-        let _turn = self.turn().await?;
-        let name = command.name;
-        let (command, args) = to_fred(command);
-        self.pool
-            .next()
-            .custom::<Value, Value>(command, args)
-            .await
-            .map(Reply::from)
-            .map_err(|error| self.error_of(operation, name, &error))
+        let replies = Box::pin(self.run(operation, &[command])).await?;
+        // There is an answer to every command.
+        replies.into_iter().next().unwrap_or(Err(Error::Closed))
     }
 
-    /// Runs commands in one flight, in their order; one that fails does not stop the others.
+    /// Runs commands in one flight, in their order; one that fails does not stop the others. In a
+    /// cluster those of one server are a flight.
     pub(crate) async fn batch(
         &self,
         operation: &'static str,
         commands: Vec<Command>,
     ) -> Result<Vec<Result<Reply>>> {
-        let _turn = self.turn().await?;
-        let names: Vec<_> = commands.iter().map(|command| command.name).collect();
-        let pipeline = self.pool.next().pipeline();
-        for command in commands {
-            let (command, args) = to_fred(command);
-            pipeline
-                .custom::<(), Value>(command, args)
-                .await
-                .map_err(|error| self.error(operation, &error))?;
+        Box::pin(self.run(operation, &commands)).await
+    }
+
+    async fn run(
+        &self,
+        operation: &'static str,
+        commands: &[Command],
+    ) -> Result<Vec<Result<Reply>>> {
+        let deadline = Instant::now() + self.limit;
+        let _turn = self.turn(operation).await?;
+        let mut replies: Vec<Option<Result<Reply>>> = commands.iter().map(|_| None).collect();
+        let mut pending: Vec<_> = (0..commands.len()).map(Pending::at).collect();
+        let mut backoff = Backoff::asking_again();
+        let mut problem = None;
+        loop {
+            // Before the servers are looked at, so that no change is missed.
+            let mut changes = self.changes.listen();
+            let (flights, stranded) = self.route(commands, std::mem::take(&mut pending));
+            let mut later = false;
+            for (node, answers) in self.fly(commands, flights, deadline).await {
+                for (mut one, answer) in answers {
+                    let command = &commands[one.place];
+                    one.asking = None;
+                    match self.judge(operation, command, &mut one, &node, answer) {
+                        Verdict::Done(reply) => {
+                            replies[one.place] = Some(reply);
+                            continue;
+                        }
+                        Verdict::Again => {}
+                        Verdict::Ask(node) => one.asking = Some(node),
+                        Verdict::Later(error) => {
+                            problem = Some(error);
+                            later = true;
+                        }
+                    }
+                    pending.push(one);
+                }
+            }
+            let is_stranded = !stranded.is_empty();
+            pending.extend(stranded);
+            if pending.is_empty() {
+                break;
+            }
+            pending.sort_by_key(|one| one.place);
+            if later {
+                let wait = Instant::now() + backoff.next();
+                tokio::time::sleep_until(wait.min(deadline)).await;
+            } else if is_stranded {
+                let wait = Instant::now() + LOOK_AGAIN;
+                let _ = timeout_at(wait.min(deadline), changes.changed()).await;
+            }
+            if Instant::now() >= deadline {
+                for one in pending {
+                    let command = &commands[one.place];
+                    let problem = problem
+                        .clone()
+                        .unwrap_or_else(|| self.servers.problem(command.slot));
+                    replies[one.place] = Some(Err(self.error(operation, command.name, &problem)));
+                }
+                break;
+            }
         }
-        let replies = pipeline.try_all::<Value>().await;
-        if replies.len() != names.len() {
-            // The pipeline as a whole failed: one error stands for all commands.
-            let error = replies.into_iter().find_map(std::result::Result::err);
-            return Err(error.map_or(Error::Closed, |error| self.error(operation, &error)));
-        }
-        Ok(replies
-            .into_iter()
-            .zip(names)
-            .map(|(reply, name)| {
-                reply
-                    .map(Reply::from)
-                    .map_err(|error| self.error_of(operation, name, &error))
-            })
+        // There is an answer to every command.
+        let answered = replies.into_iter();
+        Ok(answered
+            .map(|reply| reply.unwrap_or(Err(Error::Closed)))
             .collect())
     }
 
-    /// Waits until a call may start: what is in flight is bounded here, because a bound of the
-    /// client's own makes later calls hang.
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
-        self.calls.acquire().await.map_err(|_| Error::Closed)
+    /// Sorts commands by the servers that they go to; some may have nowhere to go at the moment.
+    fn route(&self, commands: &[Command], pending: Vec<Pending>) -> (Vec<Flight>, Vec<Pending>) {
+        let mut flights: Vec<Flight> = Vec::with_capacity(1);
+        let mut stranded = Vec::new();
+        for one in pending {
+            let node = match &one.asking {
+                Some(node) => Some(Arc::clone(node)),
+                None => self.servers.node(commands[one.place].slot),
+            };
+            let Some(node) = node else {
+                stranded.push(one);
+                continue;
+            };
+            let flight = flights
+                .iter_mut()
+                .find(|flight| Arc::ptr_eq(&flight.node, &node));
+            if let Some(flight) = flight {
+                flight.pending.push(one);
+            } else if let Some(live) = node.live() {
+                flights.push(Flight {
+                    node,
+                    live,
+                    pending: vec![one],
+                });
+            } else {
+                self.servers.doubt(&node, false);
+                stranded.push(one);
+            }
+        }
+        (flights, stranded)
     }
 
-    fn error(&self, operation: &'static str, error: &fred::error::Error) -> Error {
-        self.error_of(operation, "the command", error)
+    /// Sends flights, all at once, and pairs each command with its answer.
+    async fn fly(
+        &self,
+        commands: &[Command],
+        mut flights: Vec<Flight>,
+        deadline: Instant,
+    ) -> Vec<(Arc<Node>, Vec<(Pending, Result<Value, Failure>)>)> {
+        if flights.len() == 1
+            && let Some(flight) = flights.pop()
+        {
+            return vec![self.fly_one(commands, flight, deadline).await];
+        }
+        let flying = flights
+            .into_iter()
+            .map(|flight| self.fly_one(commands, flight, deadline));
+        join_all(flying).await
     }
 
-    fn error_of(
+    async fn fly_one(
+        &self,
+        commands: &[Command],
+        flight: Flight,
+        deadline: Instant,
+    ) -> (Arc<Node>, Vec<(Pending, Result<Value, Failure>)>) {
+        let Flight {
+            node,
+            live,
+            pending,
+        } = flight;
+        let mut sent = Vec::with_capacity(pending.len() + 1);
+        for one in &pending {
+            if one.asking.is_some() {
+                sent.push(&self.asking);
+            }
+            sent.push(&commands[one.place]);
+        }
+        let writes = pending.iter().any(|one| commands[one.place].writes);
+        let replicas = self.replicas.as_ref().filter(|_| writes);
+        sent.extend(replicas.map(|replicas| &replicas.wait));
+        let mut answers = match timeout_at(deadline, live.run(&sent)).await {
+            Ok(Ok(answers)) => answers.into_iter(),
+            Ok(Err(error)) => return (node, all(pending, &Failure::Redis(error))),
+            Err(_) => return (node, all(pending, &Failure::Late)),
+        };
+        let acknowledged = replicas.map(|replicas| (replicas.wanted, answers.next_back()));
+        let mut paired = Vec::with_capacity(pending.len());
+        for one in pending {
+            if one.asking.is_some() {
+                answers.next();
+            }
+            let answer = match answers.next() {
+                Some(answer) => answer.map_err(Failure::Redis),
+                None => Err(Failure::Redis(lost("there is no answer"))),
+            };
+            let answer = match &acknowledged {
+                Some((wanted, told)) if commands[one.place].writes => {
+                    answer.and_then(|value| durable(value, *wanted, told.as_ref()))
+                }
+                _ => answer,
+            };
+            paired.push((one, answer));
+        }
+        (node, paired)
+    }
+
+    /// Decides about an answer. Every command may run twice, but for those that say otherwise.
+    fn judge(
         &self,
         operation: &'static str,
-        command: &str,
-        error: &fred::error::Error,
-    ) -> Error {
+        command: &Command,
+        one: &mut Pending,
+        node: &Node,
+        answer: Result<Value, Failure>,
+    ) -> Verdict {
+        let error = match answer {
+            Ok(value) => return Verdict::Done(Ok(Reply::from(value))),
+            Err(Failure::Late) => {
+                return Verdict::Done(Err(Error::Timeout {
+                    operation,
+                    limit: self.limit,
+                }));
+            }
+            Err(Failure::NotReplicated { wanted, got }) => {
+                return Verdict::Done(Err(Error::NotReplicated { wanted, got }));
+            }
+            Err(Failure::Redis(error)) => error,
+        };
+        match meaning(&error) {
+            Meaning::Elsewhere => {
+                let redirection = Redirection::of(error.details());
+                match redirection.map(|redirection| self.servers.follow(&redirection, node)) {
+                    Some(Ok(Some(node))) => Verdict::Ask(node),
+                    Some(Ok(None)) if one.moves < MOVES => {
+                        one.moves += 1;
+                        Verdict::Again
+                    }
+                    Some(Ok(None)) => Verdict::Later(error),
+                    Some(Err(())) | None => {
+                        Verdict::Done(Err(self.error(operation, command.name, &error)))
+                    }
+                }
+            }
+            Meaning::NotNow => Verdict::Later(error),
+            Meaning::NotHere { replica } => {
+                self.servers.doubt(node, replica);
+                Verdict::Later(error)
+            }
+            Meaning::Lost => {
+                self.servers.doubt(node, false);
+                if command.once {
+                    Verdict::Done(Err(self.error(operation, command.name, &error)))
+                } else {
+                    Verdict::Later(error)
+                }
+            }
+            Meaning::Final => Verdict::Done(Err(self.error(operation, command.name, &error))),
+        }
+    }
+
+    /// Waits until a call may start: what is in flight is bounded here, because a bound of the
+    /// client's own makes later calls hang. A tenth of the time is left for the call itself.
+    async fn turn(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
+        let limit = self.limit.mul_f64(0.9);
+        match tokio::time::timeout(limit, self.calls.acquire()).await {
+            Ok(turn) => turn.map_err(|_| Error::Closed),
+            Err(_) => Err(Error::Overloaded {
+                operation,
+                limit,
+                calls: self.capacity,
+            }),
+        }
+    }
+
+    pub(super) fn error(&self, operation: &'static str, command: &str, error: &FredError) -> Error {
         classify(
             error,
             &Context {
                 server: &self.server,
                 operation,
                 command,
-                limit: self.command_timeout,
+                limit: self.limit,
             },
         )
     }
 
-    /// Waits for the calls in flight, then closes the connections that the driver made itself.
+    /// How many calls are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.capacity.saturating_sub(self.calls.available_permits())
+    }
+
+    /// Waits for the calls in flight, for as long as a command may take, then closes the
+    /// connections that the driver made itself.
     pub(crate) async fn close(&self) {
-        let all = u32::try_from(self.pool.size() * CALLS_PER_CONNECTION).unwrap_or(u32::MAX);
-        let drained =
-            tokio::time::timeout(self.command_timeout, self.calls.acquire_many(all)).await;
+        let all = u32::try_from(self.capacity).unwrap_or(u32::MAX);
+        let drained = tokio::time::timeout(self.limit, self.calls.acquire_many(all)).await;
         if drained.is_err() {
             tracing::warn!(
                 server = self.server,
@@ -208,11 +443,7 @@ impl Driver {
             );
         }
         self.calls.close();
-        if self.owned
-            && let Err(error) = self.pool.quit().await
-        {
-            tracing::debug!(server = self.server, %error, "the connection was closed already");
-        }
+        self.servers.stop();
     }
 }
 
@@ -221,60 +452,65 @@ impl fmt::Debug for Driver {
         formatter
             .debug_struct("Driver")
             .field("server", &self.server)
-            .field("connections", &self.pool.size())
             .finish_non_exhaustive()
     }
 }
 
-fn to_fred(command: Command) -> (CustomCommand, Vec<Value>) {
-    let hash = command
-        .slot
-        .map_or(ClusterHash::Random, ClusterHash::Custom);
-    (
-        CustomCommand::new_static(command.name, hash, false),
-        command.args.into_iter().map(value).collect(),
-    )
-}
-
-fn value(arg: Bytes) -> Value {
-    Value::Bytes(arg)
-}
-
-/// For ever, from 50 ms to 1 s apart, with jitter so that many clients do not return at once.
-fn reconnect_policy() -> ReconnectPolicy {
-    let mut policy = ReconnectPolicy::new_exponential(0, 50, 1_000, 2);
-    policy.set_jitter(50);
-    policy
-}
-
-fn server_config(url: &RedisUrl) -> ServerConfig {
-    let servers = || {
-        url.hosts
-            .iter()
-            .map(|(host, port)| Server::new(host.as_str(), *port))
-            .collect::<Vec<_>>()
-    };
-    match &url.topology {
-        Topology::Standalone => {
-            let (host, port) = &url.hosts[0];
-            ServerConfig::new_centralized(host, *port)
+impl Pending {
+    fn at(place: usize) -> Self {
+        Self {
+            place,
+            asking: None,
+            moves: 0,
         }
-        Topology::Unix(path) => ServerConfig::Unix { path: path.clone() },
-        Topology::Cluster => ServerConfig::Clustered {
-            hosts: servers(),
-            policy: ClusterDiscoveryPolicy::UseCache,
-        },
-        Topology::Sentinel {
-            service,
-            username,
-            password,
-        } => ServerConfig::Sentinel {
-            hosts: servers(),
-            service_name: service.clone(),
-            username: username.clone(),
-            password: password
-                .as_ref()
-                .map(|password| password.expose_secret().to_owned()),
-        },
     }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// The server or the client says so.
+    Redis(FredError),
+    /// The time is over.
+    Late,
+    /// Too few replicas have it.
+    NotReplicated { wanted: usize, got: usize },
+}
+
+/// The same failure for all commands of a flight.
+fn all(pending: Vec<Pending>, failure: &Failure) -> Vec<(Pending, Result<Value, Failure>)> {
+    let failed = pending.into_iter().map(|one| (one, Err(failure.clone())));
+    failed.collect()
+}
+
+/// The answer to a write, unless too few replicas have it. Where the server does not say how many
+/// do, the write is not known to have lasted.
+fn durable(
+    value: Value,
+    wanted: usize,
+    told: Option<&Result<Value, FredError>>,
+) -> Result<Value, Failure> {
+    let got = match told {
+        Some(Ok(told)) => told.as_u64().and_then(|got| usize::try_from(got).ok()),
+        Some(Err(error)) => return Err(Failure::Redis(error.clone())),
+        None => None,
+    };
+    let got = got.unwrap_or(0);
+    if got < wanted {
+        return Err(Failure::NotReplicated { wanted, got });
+    }
+    Ok(value)
+}
+
+/// How long a connection may owe answers: half of what a command may take, so that the other half
+/// is left for another connection, but never less than it waits for replicas.
+fn longest_silence(settings: &Settings) -> Duration {
+    let waiting = if settings.wait_replicas > 0 {
+        settings.wait_replicas_timeout
+    } else {
+        Duration::ZERO
+    };
+    (settings.command_timeout / 2)
+        .max(waiting + Duration::from_millis(500))
+        .max(Duration::from_millis(500))
 }

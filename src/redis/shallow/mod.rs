@@ -14,7 +14,7 @@ use super::list::list_shallow;
 use super::maintain::TtlVerb;
 use super::store::Store;
 use super::threads::shallow_threads;
-use super::{RedisSaver, RedisSaverBuilder};
+use super::{Health, RedisSaver, RedisSaverBuilder};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
 };
@@ -66,7 +66,13 @@ impl ShallowRedisSaver {
         Self(store)
     }
 
-    /// Waits for the calls in flight and closes the connections; later calls fail.
+    /// How the servers are doing; as [`RedisSaver::health`].
+    pub async fn health(&self) -> Health {
+        self.0.driver.health().await
+    }
+
+    /// Waits for the calls in flight, for as long as a command may take, and closes the
+    /// connections; later calls fail.
     pub async fn close(&self) {
         self.0.driver.close().await;
     }

@@ -1,0 +1,155 @@
+//! Commands on one connection, in one round trip.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::error::{Error as FredError, ErrorKind};
+use fred::prelude::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::Command;
+
+/// A connection that works, as far as is known.
+#[derive(Debug)]
+pub(super) struct Live {
+    client: Client,
+    /// Turns true when the connection has ended, and what it owes will never come. `None` where
+    /// nobody tells.
+    ended: Option<watch::Receiver<bool>>,
+    debt: Mutex<Debt>,
+    given_up: Notify,
+}
+
+/// The answers that a connection owes.
+#[derive(Debug)]
+struct Debt {
+    flights: usize,
+    /// Since when nothing has come.
+    since: Instant,
+}
+
+impl Live {
+    pub(super) fn new(client: Client, ended: Option<watch::Receiver<bool>>) -> Self {
+        Self {
+            client,
+            ended,
+            debt: Mutex::new(Debt {
+                flights: 0,
+                since: Instant::now(),
+            }),
+            given_up: Notify::new(),
+        }
+    }
+
+    /// Runs commands in one flight, in their order, each with its own answer. An error of the
+    /// whole means that none of the answers is known.
+    pub(super) async fn run(
+        &self,
+        commands: &[&Command],
+    ) -> Result<Vec<Result<Value, FredError>>, FredError> {
+        let owed = Owed::by(self);
+        tokio::select! {
+            biased;
+            replies = send(&self.client, commands) => {
+                owed.paid();
+                replies
+            }
+            () = has_ended(self.ended.clone()) => Err(lost("the connection was lost")),
+        }
+    }
+
+    /// The client, for what is not a flight.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// For how long the connection has owed an answer without giving any.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
+        (debt.flights > 0).then(|| debt.since.elapsed())
+    }
+
+    /// Says that the connection is of no use.
+    pub(super) fn give_up(&self) {
+        self.given_up.notify_one();
+    }
+
+    /// Waits until it is said.
+    pub(super) async fn is_given_up(&self) {
+        self.given_up.notified().await;
+    }
+}
+
+/// A flight whose answer is owed.
+struct Owed<'a>(&'a Live);
+
+impl<'a> Owed<'a> {
+    fn by(live: &'a Live) -> Self {
+        let mut debt = live.debt.lock().unwrap_or_else(PoisonError::into_inner);
+        if debt.flights == 0 {
+            debt.since = Instant::now();
+        }
+        debt.flights += 1;
+        Self(live)
+    }
+
+    fn paid(&self) {
+        let mut debt = self.0.debt.lock().unwrap_or_else(PoisonError::into_inner);
+        debt.since = Instant::now();
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        let mut debt = self.0.debt.lock().unwrap_or_else(PoisonError::into_inner);
+        debt.flights -= 1;
+    }
+}
+
+async fn has_ended(ended: Option<watch::Receiver<bool>>) {
+    match ended {
+        // An error says that the one who would tell is gone, and the connection with it.
+        Some(mut ended) => drop(ended.wait_for(|ended| *ended).await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The error of a connection that is no more.
+pub(super) fn lost(reason: impl Into<String>) -> FredError {
+    FredError::new(ErrorKind::IO, reason.into())
+}
+
+async fn send(
+    client: &Client,
+    commands: &[&Command],
+) -> Result<Vec<Result<Value, FredError>>, FredError> {
+    if let [command] = commands {
+        let (command, args) = to_fred(command, command.slot);
+        return Ok(vec![client.custom::<Value, Value>(command, args).await]);
+    }
+    // All of a flight goes where its keys are.
+    let slot = commands.iter().find_map(|command| command.slot);
+    let pipeline = client.pipeline();
+    for command in commands {
+        let (command, args) = to_fred(command, command.slot.or(slot));
+        pipeline.custom::<(), Value>(command, args).await?;
+    }
+    let replies = pipeline.try_all::<Value>().await;
+    if replies.len() == commands.len() {
+        return Ok(replies);
+    }
+    // The pipeline as a whole failed: one error stands for all commands.
+    let error = replies.into_iter().find_map(Result::err);
+    Err(error.unwrap_or_else(|| lost("the answers are incomplete")))
+}
+
+fn to_fred(command: &Command, slot: Option<u16>) -> (CustomCommand, Vec<Value>) {
+    let hash = slot.map_or(ClusterHash::Random, ClusterHash::Custom);
+    (
+        CustomCommand::new_static(command.name, hash, false),
+        command.args.iter().cloned().map(Value::Bytes).collect(),
+    )
+}

@@ -1,0 +1,223 @@
+//! How the servers are doing.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::client::Driver;
+use super::node::Node;
+use super::servers::Servers;
+use super::{Command, Reply};
+
+/// How the servers of a saver are doing, as [`RedisSaver::health`](crate::RedisSaver::health)
+/// found them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Health {
+    /// The servers that calls go to: one, or the primaries of a cluster.
+    pub servers: Vec<ServerHealth>,
+    /// What is wrong; empty if all is well.
+    pub problems: Vec<HealthProblem>,
+    /// How many calls are in flight.
+    pub calls_in_flight: usize,
+    /// How many may be; more wait for their turn.
+    pub calls_limit: usize,
+}
+
+/// How one server is doing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerHealth {
+    /// Its address, without credentials.
+    pub server: String,
+    /// How long it took to answer; `None` if it did not.
+    pub answered_in: Option<Duration>,
+    /// Whether it is a primary, which takes writes; `None` if it does not say.
+    pub is_primary: Option<bool>,
+    /// How many replicas are in step with it; `None` if it does not say.
+    pub replicas: Option<usize>,
+    /// How many connections to it work.
+    pub connections: usize,
+}
+
+/// What is wrong with the servers of a saver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HealthProblem {
+    /// A server does not answer; what it holds can neither be read nor written.
+    Unreachable {
+        /// Its address, without credentials.
+        server: String,
+        /// What it, the network or the client says.
+        reason: String,
+    },
+    /// A server is a replica, which takes no writes.
+    NotPrimary {
+        /// Its address, without credentials.
+        server: String,
+    },
+    /// Another server is being made the primary; calls wait for it.
+    FailingOver,
+    /// Some slots of the cluster have no server.
+    UncoveredSlots {
+        /// How many.
+        slots: usize,
+    },
+    /// Fewer replicas are in step than must acknowledge a write: writes fail with
+    /// [`Error::NotReplicated`](crate::Error::NotReplicated).
+    TooFewReplicas {
+        /// The primary's address, without credentials.
+        server: String,
+        /// How many must acknowledge.
+        wanted: usize,
+        /// How many are in step.
+        connected: usize,
+    },
+    /// As many calls are in flight as may be; others wait for their turn.
+    Saturated,
+}
+
+impl Health {
+    /// Whether every call can be served: all servers answer, as primaries, and every slot of a
+    /// cluster has one.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.problems.iter().any(HealthProblem::stops_calls)
+    }
+}
+
+impl HealthProblem {
+    /// Whether calls fail of it, or some of them.
+    #[must_use]
+    pub fn stops_calls(&self) -> bool {
+        !matches!(self, Self::Saturated)
+    }
+}
+
+impl fmt::Display for HealthProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { server, reason } => {
+                write!(formatter, "{server} does not answer: {reason}")
+            }
+            Self::NotPrimary { server } => write!(formatter, "{server} is a replica"),
+            Self::FailingOver => formatter.write_str("another server is being made the primary"),
+            Self::UncoveredSlots { slots } => write!(formatter, "{slots} slots have no server"),
+            Self::TooFewReplicas {
+                server,
+                wanted,
+                connected,
+            } => write!(
+                formatter,
+                "{server} has {connected} replicas in step where {wanted} must acknowledge"
+            ),
+            Self::Saturated => formatter.write_str("as many calls are in flight as may be"),
+        }
+    }
+}
+
+impl Driver {
+    /// Asks every server how it is doing, all at once. It takes no longer than a command may.
+    pub(crate) async fn health(&self) -> Health {
+        let nodes = self.servers.all();
+        let asked = join_all(nodes.iter().map(|node| self.health_of(node))).await;
+        let mut problems = Vec::new();
+        let mut servers = Vec::with_capacity(asked.len());
+        for (server, problem) in asked {
+            problems.extend(problem);
+            if server.is_primary == Some(false) {
+                problems.push(HealthProblem::NotPrimary {
+                    server: server.server.clone(),
+                });
+            }
+            if let (Some(required), Some(connected)) = (&self.replicas, server.replicas)
+                && connected < required.wanted
+            {
+                problems.push(HealthProblem::TooFewReplicas {
+                    server: server.server.clone(),
+                    wanted: required.wanted,
+                    connected,
+                });
+            }
+            servers.push(server);
+        }
+        match &self.servers {
+            Servers::Sentinel(service) if service.is_held() => {
+                problems.push(HealthProblem::FailingOver);
+            }
+            Servers::Cluster(cluster) => {
+                let slots = cluster.uncovered();
+                if slots > 0 {
+                    problems.push(HealthProblem::UncoveredSlots { slots });
+                }
+            }
+            _ => {}
+        }
+        let calls_in_flight = self.in_flight();
+        if calls_in_flight >= self.capacity {
+            problems.push(HealthProblem::Saturated);
+        }
+        Health {
+            servers,
+            problems,
+            calls_in_flight,
+            calls_limit: self.capacity,
+        }
+    }
+
+    async fn health_of(&self, node: &Node) -> (ServerHealth, Option<HealthProblem>) {
+        let mut health = ServerHealth {
+            server: node.name().to_owned(),
+            answered_in: None,
+            is_primary: None,
+            replicas: None,
+            connections: node.connections(),
+        };
+        let unreachable = |reason: String| HealthProblem::Unreachable {
+            server: node.name().to_owned(),
+            reason,
+        };
+        let Some(live) = node.live() else {
+            let reason = node.problem().details().to_owned();
+            return (health, Some(unreachable(reason)));
+        };
+        let (ping, role) = (Command::new("PING"), Command::new("ROLE"));
+        let started = Instant::now();
+        let asked = [&ping, &role];
+        let problem = match tokio::time::timeout(self.limit, Box::pin(live.run(&asked))).await {
+            Ok(Ok(replies)) => {
+                let mut replies = replies.into_iter();
+                match replies.next() {
+                    Some(Ok(_)) => {
+                        health.answered_in = Some(started.elapsed());
+                        if let Some(Ok(role)) = replies.next() {
+                            read_role(&mut health, Reply::from(role));
+                        }
+                        None
+                    }
+                    Some(Err(error)) => Some(error.details().to_owned()),
+                    None => Some("there is no answer".to_owned()),
+                }
+            }
+            Ok(Err(error)) => Some(error.details().to_owned()),
+            Err(_) => Some(format!("no answer within {:?}", self.limit)),
+        };
+        (health, problem.map(unreachable))
+    }
+}
+
+/// Reads an answer to ROLE: of a primary `master, offset, [replicas]`.
+fn read_role(health: &mut ServerHealth, role: Reply) {
+    let mut parts = role.into_array().into_iter();
+    let is_primary = match parts.next().as_ref().and_then(Reply::as_str) {
+        Some("master") => true,
+        Some("slave") => false,
+        _ => return,
+    };
+    health.is_primary = Some(is_primary);
+    if is_primary {
+        health.replicas = parts.nth(1).map(|replicas| replicas.into_array().len());
+    }
+}

@@ -1,0 +1,133 @@
+//! What the saver promises while things break: each fault is brought about for real, under load,
+//! and then everything is read back.
+//!
+//! `cargo test --release --test faults` prints a table at the end: how many checkpoints were
+//! tried and acknowledged, which errors callers saw, what of the acknowledged is lost, what is
+//! torn, which keys would stay for ever, and how long the slowest call took, all attempts
+//! counted. The saver is never made anew, and each test ends with calls that it has answered.
+#![cfg_attr(not(feature = "redis"), allow(unused))]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub)]
+
+#[cfg(feature = "redis")]
+mod child;
+#[cfg(feature = "redis")]
+mod cluster;
+#[cfg(feature = "redis")]
+mod load;
+#[cfg(feature = "redis")]
+mod network;
+#[cfg(feature = "redis")]
+mod report;
+#[cfg(feature = "redis")]
+mod sentinel;
+#[cfg(feature = "redis")]
+mod standalone;
+
+#[cfg(feature = "redis")]
+fn main() {
+    use libtest_mimic::{Arguments, Trial};
+
+    if child::is_one() {
+        child::work();
+        return;
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(3);
+    let mut trials: Vec<Trial> = Vec::new();
+    macro_rules! faults {
+        ($($group:ident: $($fault:ident)*;)*) => {
+            $($(trials.push(Trial::test(
+                concat!(stringify!($group), "::", stringify!($fault)),
+                || {
+                    run($group::$fault(stringify!($fault)));
+                    Ok(())
+                },
+            ));)*)*
+        };
+    }
+    faults! {
+        cluster:
+            the_primary_of_a_cluster_is_killed
+            a_slot_moves_back_and_forth
+            a_planned_failover_in_a_cluster;
+        sentinel:
+            the_primary_behind_sentinels_is_killed
+            a_planned_failover
+            a_planned_failover_without_waiting_for_replicas
+            sentinels_die_before_a_failover
+            too_few_replicas_acknowledge
+            a_replica_is_connected_to;
+        standalone:
+            the_server_is_killed_and_restarted
+            the_server_is_paused
+            the_server_loads_its_data
+            scripts_are_flushed
+            the_index_is_dropped
+            memory_runs_out
+            the_password_changes_for_a_while
+            ten_thousand_calls_at_once
+            calls_are_dropped_midway
+            the_client_is_killed;
+        network:
+            replies_are_dropped
+            the_network_is_slow
+            the_connection_is_cut_in_a_document;
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    report::print();
+    conclusion.exit();
+}
+
+#[cfg(feature = "redis")]
+fn run(fault: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(fault);
+    runtime.shutdown_background();
+}
+
+#[cfg(not(feature = "redis"))]
+fn main() {}
+
+/// Threads for writers.
+#[cfg(feature = "redis")]
+fn threads(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("thread-{n}")).collect()
+}
+
+/// A server's URL.
+#[cfg(feature = "redis")]
+fn urls<'a>(servers: impl IntoIterator<Item = &'a redis_modules::Standalone>) -> Vec<String> {
+    servers
+        .into_iter()
+        .map(redis_modules::Standalone::url)
+        .collect()
+}
+
+/// Runs commands on a server, from outside.
+#[cfg(feature = "redis")]
+async fn command(url: &str, command: &[&str]) -> redis::RedisResult<redis::Value> {
+    let client = redis::Client::open(url)?;
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let mut client = client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await?;
+    let mut packed = redis::cmd(command[0]);
+    packed.arg(&command[1..]);
+    packed.query_async(&mut client).await
+}
+
+/// What every saver here is made with.
+#[cfg(feature = "redis")]
+fn builder(url: impl Into<String>) -> langgraph_checkpoint_redis::redis::RedisSaverBuilder {
+    use std::time::Duration;
+    langgraph_checkpoint_redis::RedisSaver::builder()
+        .url(url)
+        .ttl(langgraph_checkpoint_redis::TtlPolicy::of(
+            Duration::from_secs(3_600),
+        ))
+}

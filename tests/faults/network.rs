@@ -1,0 +1,70 @@
+//! Faults of the network between.
+
+use std::time::Duration;
+
+use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
+use redis_modules::Standalone;
+use tokio::time::sleep;
+
+use crate::load::Load;
+use crate::report::{Promise, settle};
+use crate::{builder, threads, urls};
+use wire::{Weather, Wire};
+
+#[path = "../support/wire.rs"]
+mod wire;
+
+struct Setting {
+    server: Standalone,
+    wire: Wire,
+    saver: RedisSaver,
+}
+
+impl Setting {
+    async fn new() -> Self {
+        let server = Standalone::start().unwrap();
+        let wire = Wire::start(server.port()).await;
+        let saver = builder(format!("redis://127.0.0.1:{}", wire.port()))
+            .command_timeout(Duration::from_secs(2))
+            .build()
+            .await
+            .unwrap();
+        saver.setup().await.unwrap();
+        Self {
+            server,
+            wire,
+            saver,
+        }
+    }
+
+    async fn endure(&self, fault: &'static str, weather: Weather, times: usize) {
+        let load = Load::start(&self.saver, threads(8));
+        for _ in 0..times {
+            load.goes_on(100).await;
+            self.wire.set(weather);
+            sleep(Duration::from_millis(700)).await;
+            self.wire.set(Weather::Fair);
+        }
+        load.goes_on(100).await;
+        let records = load.stop().await;
+        let primaries = urls([&self.server]);
+        settle(fault, Promise::Kept, &self.saver, records, &primaries).await;
+    }
+}
+
+/// What the server has done the client cannot know.
+pub async fn replies_are_dropped(fault: &'static str) {
+    let setting = Setting::new().await;
+    setting.endure(fault, Weather::NoReplies, 4).await;
+}
+
+pub async fn the_network_is_slow(fault: &'static str) {
+    let setting = Setting::new().await;
+    let slow = Weather::Slow(Duration::from_millis(150));
+    setting.endure(fault, slow, 4).await;
+}
+
+pub async fn the_connection_is_cut_in_a_document(fault: &'static str) {
+    let setting = Setting::new().await;
+    setting.endure(fault, Weather::CutAfter(15_000), 6).await;
+}

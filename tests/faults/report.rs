@@ -1,0 +1,148 @@
+//! What became of a fault, and the table of all.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use langgraph_checkpoint_redis::RedisSaver;
+use redis::aio::MultiplexedConnection;
+
+use crate::load::{Found, Record, check};
+
+/// A row of the table.
+struct Row {
+    fault: &'static str,
+    tried: usize,
+    acknowledged: usize,
+    errors: BTreeMap<String, usize>,
+    lost: usize,
+    torn: usize,
+    without_ttl: usize,
+    slowest: Duration,
+}
+
+static ROWS: Mutex<Vec<Row>> = Mutex::new(Vec::new());
+
+/// What may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// Nothing that was acknowledged.
+    Kept,
+    /// What the servers had not replicated: the caller did not ask for more.
+    AsReplicated,
+}
+
+/// Checks all promises after a fault, and adds it to the table.
+pub async fn settle(
+    fault: &'static str,
+    promise: Promise,
+    saver: &RedisSaver,
+    records: Vec<(String, Record)>,
+    primaries: &[String],
+) {
+    let Found { lost, torn } = check(saver, &records).await;
+    let mut without_ttl = Vec::new();
+    for primary in primaries {
+        without_ttl.extend(keys_without_ttl(primary).await);
+    }
+    let mut row = Row {
+        fault,
+        tried: 0,
+        acknowledged: 0,
+        errors: BTreeMap::new(),
+        lost: lost.len(),
+        torn: torn.len(),
+        without_ttl: without_ttl.len(),
+        slowest: Duration::ZERO,
+    };
+    let mut failures = Vec::new();
+    for (_, record) in records {
+        row.tried += record.tried;
+        row.acknowledged += record.acknowledged.len();
+        row.slowest = row.slowest.max(record.slowest);
+        failures.extend(record.failures);
+        for (kind, count) in record.errors {
+            *row.errors.entry(kind).or_default() += count;
+        }
+    }
+    assert!(row.acknowledged > 0, "{fault}: nothing was acknowledged");
+    ROWS.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(row);
+    assert!(failures.is_empty(), "{fault}: {failures:?}");
+    assert!(torn.is_empty(), "{fault}: torn: {torn:?}");
+    assert!(without_ttl.is_empty(), "{fault}: for ever: {without_ttl:?}");
+    assert!(
+        promise == Promise::AsReplicated || lost.is_empty(),
+        "{fault}: lost: {lost:?}"
+    );
+}
+
+/// The keys of a server that would stay for ever.
+async fn keys_without_ttl(url: &str) -> Vec<String> {
+    let client = redis::Client::open(url).unwrap();
+    let mut client = client.get_multiplexed_async_connection().await.unwrap();
+    let mut forever = Vec::new();
+    let mut cursor = 0_u64;
+    loop {
+        let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(1_000)
+            .query_async(&mut client)
+            .await
+            .unwrap();
+        let times = times_left(&mut client, &keys).await;
+        let without = keys.into_iter().zip(times).filter(|(_, time)| *time == -1);
+        forever.extend(without.map(|(key, _)| key));
+        cursor = next;
+        if cursor == 0 {
+            return forever;
+        }
+    }
+}
+
+async fn times_left(client: &mut MultiplexedConnection, keys: &[String]) -> Vec<i64> {
+    let mut pipeline = redis::pipe();
+    for key in keys {
+        pipeline.cmd("PTTL").arg(key);
+    }
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    pipeline.query_async(client).await.unwrap()
+}
+
+/// Prints the table.
+pub fn print() {
+    let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
+    if rows.is_empty() {
+        return;
+    }
+    rows.sort_by_key(|row| row.fault);
+    println!(
+        "| fault | checkpoints tried | acknowledged | errors that callers saw | lost | torn | keys without TTL | slowest call |"
+    );
+    println!("|---|---:|---:|---|---:|---:|---:|---:|");
+    for row in rows.iter() {
+        let errors = row.errors.iter();
+        let errors: Vec<_> = errors
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let errors = if errors.is_empty() {
+            "none".to_owned()
+        } else {
+            errors.join(", ")
+        };
+        println!(
+            "| {} | {} | {} | {errors} | {} | {} | {} | {:.2} s |",
+            row.fault.replace('_', " "),
+            row.tried,
+            row.acknowledged,
+            row.lost,
+            row.torn,
+            row.without_ttl,
+            row.slowest.as_secs_f64()
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Faults of a primary behind sentinels.
+
+use std::time::Duration;
+
+use langgraph_checkpoint_redis::redis::HealthProblem;
+use langgraph_checkpoint_redis::{CheckpointSaver, Error, PutOptions, RedisSaver};
+use redis_modules::Sentinel;
+use tokio::task::block_in_place;
+
+use crate::load::{Load, checkpoint, metadata, parent};
+use crate::report::{Promise, settle};
+use crate::{builder, threads};
+
+/// A saver whose writes so many replicas must acknowledge.
+async fn saver(servers: &Sentinel, replicas: usize) -> RedisSaver {
+    let saver = builder(servers.url())
+        .wait_for_replicas(replicas, Duration::from_millis(500))
+        .build()
+        .await
+        .unwrap();
+    saver.setup().await.unwrap();
+    saver
+}
+
+fn primary(servers: &Sentinel) -> Vec<String> {
+    vec![servers.primary().unwrap().url()]
+}
+
+pub async fn the_primary_behind_sentinels_is_killed(fault: &'static str) {
+    let mut servers = Sentinel::start().unwrap();
+    let saver = saver(&servers, 1).await;
+    let load = Load::start(&saver, threads(8));
+    load.goes_on(300).await;
+    block_in_place(|| servers.primary_mut().unwrap().kill().unwrap());
+    load.goes_on(300).await;
+    let records = load.stop().await;
+    settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
+}
+
+pub async fn a_planned_failover(fault: &'static str) {
+    let servers = Sentinel::start().unwrap();
+    let saver = saver(&servers, 2).await;
+    let load = Load::start(&saver, threads(8));
+    for _ in 0..2 {
+        load.goes_on(300).await;
+        block_in_place(|| servers.fail_over().unwrap());
+        load.goes_on(300).await;
+        block_in_place(|| servers.wait_until_whole().unwrap());
+    }
+    let records = load.stop().await;
+    settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
+}
+
+pub async fn a_planned_failover_without_waiting_for_replicas(fault: &'static str) {
+    let servers = Sentinel::start().unwrap();
+    let saver = saver(&servers, 0).await;
+    let load = Load::start_unsafely(&saver, threads(8));
+    for _ in 0..2 {
+        load.goes_on(1_000).await;
+        block_in_place(|| servers.fail_over().unwrap());
+        load.goes_on(1_000).await;
+        block_in_place(|| servers.wait_until_whole().unwrap());
+    }
+    let records = load.stop().await;
+    let primary = primary(&servers);
+    settle(fault, Promise::AsReplicated, &saver, records, &primary).await;
+}
+
+/// The watcher of the saver survives its sentinels.
+pub async fn sentinels_die_before_a_failover(fault: &'static str) {
+    let mut servers = Sentinel::start().unwrap();
+    let saver = saver(&servers, 2).await;
+    let load = Load::start(&saver, threads(4));
+    load.goes_on(100).await;
+    for sentinel in servers.sentinels_mut() {
+        block_in_place(|| {
+            sentinel.kill().unwrap();
+            sentinel.restart().unwrap();
+        });
+        load.goes_on(100).await;
+    }
+    block_in_place(|| {
+        servers.wait_until_whole().unwrap();
+        servers.fail_over().unwrap();
+    });
+    load.goes_on(300).await;
+    let records = load.stop().await;
+    settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
+}
+
+pub async fn too_few_replicas_acknowledge(fault: &'static str) {
+    let servers = Sentinel::start().unwrap();
+    let saver = saver(&servers, 2).await;
+    let load = Load::start(&saver, threads(4));
+    load.goes_on(100).await;
+    let replica = servers.replicas().unwrap()[0];
+    replica.pause().unwrap();
+    let (config, checkpoint) = (parent("another", 0), checkpoint("another", 0));
+    let (metadata, options) = (metadata(0), PutOptions::default());
+    let put = || saver.put(&config, &checkpoint, &metadata, &options);
+    // It stands on the primary, and making the call again does not make it look replicated.
+    for _ in 0..2 {
+        let error = put().await.unwrap_err();
+        assert!(
+            matches!(error, Error::NotReplicated { wanted: 2, got: 1 }),
+            "{error:?}"
+        );
+        assert!(error.is_retryable());
+        assert!(saver.get_tuple(&config).await.unwrap().is_some());
+    }
+    replica.resume().unwrap();
+    load.goes_on(100).await;
+    put().await.unwrap();
+    assert!(saver.health().await.is_ready());
+    let records = load.stop().await;
+    settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
+}
+
+pub async fn a_replica_is_connected_to(fault: &'static str) {
+    let servers = Sentinel::start().unwrap();
+    let replica = servers.replicas().unwrap()[0];
+    let error = builder(replica.url()).build().await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Unavailable { reason } if reason.contains("replica")),
+        "{fault}: {error:?}"
+    );
+    // A primary that is made a replica takes no writes any more, and says so.
+    let saver = builder(servers.primary().unwrap().url())
+        .command_timeout(Duration::from_secs(1))
+        .build()
+        .await
+        .unwrap();
+    let load = Load::start_unsafely(&saver, threads(2));
+    load.goes_on(50).await;
+    let old = servers.primary().unwrap();
+    let (host, port) = ("127.0.0.1", replica.port().to_string());
+    crate::command(&replica.url(), &["REPLICAOF", "NO", "ONE"])
+        .await
+        .unwrap();
+    crate::command(&old.url(), &["REPLICAOF", host, &port])
+        .await
+        .unwrap();
+    let (config, checkpoint) = (parent("another", 0), checkpoint("another", 0));
+    let error = saver
+        .put(&config, &checkpoint, &metadata(0), &PutOptions::default())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Unavailable { reason } if reason.starts_with("READONLY")),
+        "{fault}: {error:?}"
+    );
+    let health = saver.health().await;
+    assert!(
+        matches!(&health.problems[..], [HealthProblem::Unreachable { .. }]),
+        "{health:?}"
+    );
+    crate::command(&old.url(), &["REPLICAOF", "NO", "ONE"])
+        .await
+        .unwrap();
+    load.goes_on(50).await;
+    let records = load.stop().await;
+    settle(fault, Promise::AsReplicated, &saver, records, &[old.url()]).await;
+}
