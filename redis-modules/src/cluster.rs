@@ -81,7 +81,8 @@ impl Cluster {
 
     /// The password of the default user, if there is one.
     pub(crate) fn password(&self) -> Option<String> {
-        self.password.as_ref().map(|password| password.0.clone())
+        let password = self.plan.administrator();
+        password.map(|password| password.0.clone())
     }
 
     /// The indexes of the nodes that are primaries now; a node that does not answer is none.

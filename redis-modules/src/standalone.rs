@@ -137,11 +137,12 @@ impl Standalone {
         self.folder.path()
     }
 
-    /// The path of the unix socket, if one was asked for.
+    /// The path of the unix socket, if one was asked for; with [TLS](StandaloneBuilder::tls) there
+    /// always is one, for those who start the server to look into it.
     #[must_use]
     pub fn unix_socket(&self) -> Option<PathBuf> {
         self.plan
-            .unix_socket
+            .has_socket()
             .then(|| self.folder.path().join(SOCKET_FILE))
     }
 
@@ -507,7 +508,7 @@ impl StandaloneBuilder {
     }
 
     /// The password of the default user.
-    fn administrator(&self) -> Option<&Secret> {
+    pub(crate) fn administrator(&self) -> Option<&Secret> {
         let unknown = self.staff.as_ref().map(|staff| &staff.administrator);
         self.password.as_ref().or(unknown)
     }
@@ -545,6 +546,10 @@ impl StandaloneBuilder {
         Err(Error::NoFreePort {
             attempts: PORT_ATTEMPTS,
         })
+    }
+
+    fn has_socket(&self) -> bool {
+        self.unix_socket || self.tls.is_some()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -613,7 +618,7 @@ impl StandaloneBuilder {
         lines.quoted("logfile", &text_of(&folder.join(LOG_FILE))?);
         lines.raw("loglevel", "notice");
         lines.raw("daemonize", "no");
-        if self.unix_socket || self.tls.is_some() {
+        if self.has_socket() {
             lines.quoted("unixsocket", &text_of(&folder.join(SOCKET_FILE))?);
             lines.raw("unixsocketperm", "700");
         }

@@ -86,7 +86,10 @@ impl Driver {
             ..Config::default()
         };
         if url.tls {
-            tls::turn_on(&mut config)?;
+            tls::turn_on(&mut config, settings)?;
+        } else {
+            let why = "the URL is one without TLS: write rediss, or leave this out";
+            settings.tls.check_unused(why)?;
         }
         let dialer = Dialer {
             config,
