@@ -61,6 +61,48 @@ async fn traces_replay_on_redis_without_a_difference() {
     }
 }
 
+/// Replays the traces on a saver of each topology.
+#[cfg(feature = "tls")]
+async fn assert_all_replay(
+    builder: impl Future<Output = langgraph_checkpoint_redis::redis::RedisSaverBuilder>,
+) {
+    let saver = builder.await.build().await.unwrap();
+    saver.setup().await.unwrap();
+    for (name, trace) in traces() {
+        assert_replays(&name, &trace, &saver).await;
+        trace.clean_up(&saver).await.unwrap();
+    }
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_behind_sentinel_without_a_difference() {
+    assert_all_replay(support::topologies::sentinel()).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_with_tls_and_least_rights_without_a_difference() {
+    assert_all_replay(support::topologies::secured()).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_behind_sentinel_with_tls_and_least_rights_without_a_difference() {
+    assert_all_replay(support::topologies::secured_sentinel()).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_on_a_cluster_with_tls_and_least_rights_without_a_difference() {
+    let tagged = async {
+        support::topologies::secured_cluster()
+            .await
+            .hash_tag_threads(true)
+    };
+    assert_all_replay(tagged).await;
+}
+
 /// A rule that took one of LangGraph's ordinary channels for a delta channel would keep more.
 #[tokio::test]
 async fn of_a_recorded_run_pruning_keeps_one_checkpoint_a_namespace() {

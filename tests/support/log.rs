@@ -10,25 +10,19 @@ use tracing::{Event, Metadata, Subscriber};
 
 static LINES: Mutex<String> = Mutex::new(String::new());
 
-/// The log, from now on.
-pub struct Log;
-
 /// Starts to listen, at the finest level.
-pub fn everything() -> Log {
+pub fn listen() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         tracing::subscriber::set_global_default(Listener).unwrap();
         ::log::set_logger(&Listener).unwrap();
         ::log::set_max_level(::log::LevelFilter::Trace);
     });
-    Log
 }
 
-impl Log {
-    /// What was logged so far.
-    pub fn taken(&self) -> String {
-        LINES.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// What was logged so far.
+pub fn heard() -> String {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn add(line: &dyn fmt::Display) {

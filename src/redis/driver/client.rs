@@ -82,7 +82,8 @@ impl Driver {
         let mut config = Config {
             username: url.username.clone(),
             password: url.password.as_ref().map(exposed),
-            database: url.database,
+            // The first database is chosen already, and to choose one is a right of its own.
+            database: url.database.filter(|number| *number != 0),
             ..Config::default()
         };
         if url.tls {

@@ -408,6 +408,7 @@ fn is_final(error: &FredError) -> bool {
         error.kind(),
         fred::error::ErrorKind::Auth | fred::error::ErrorKind::Config
     ) || is_refused(error)
+        || error.details().starts_with("NOPERM")
 }
 
 fn centralized((host, port): &Address) -> ServerConfig {
