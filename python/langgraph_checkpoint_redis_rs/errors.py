@@ -10,6 +10,7 @@ exception                      is also a              raised when
 :class:`UnstorableValueError`  ``TypeError``          a value cannot be stored
 :class:`ServerConnectionError` ``ConnectionError``    the server cannot be reached
 :class:`AuthenticationError`   ``ConnectionError``    the password is refused
+:class:`TlsError`              ``ConnectionError``    one side does not trust the other
 :class:`UnavailableError`      ``ConnectionError``    the server cannot serve now
 :class:`ClosedError`           ``ConnectionError``    the saver was closed
 :class:`CallTimeoutError`      ``TimeoutError``       a call took too long
@@ -44,6 +45,7 @@ __all__ = [
     "RedisSaverError",
     "ServerConnectionError",
     "ServerError",
+    "TlsError",
     "TooLargeError",
     "UnavailableError",
     "UnstorableValueError",
@@ -90,6 +92,10 @@ class ServerConnectionError(RedisSaverError, ConnectionError):
 
 class AuthenticationError(RedisSaverError, ConnectionError):
     """Redis refuses the user name or password."""
+
+
+class TlsError(RedisSaverError, ConnectionError):
+    """The server's certificate is not trusted, or it does not accept the client's."""
 
 
 class MissingPermissionError(RedisSaverError, PermissionError):

@@ -203,6 +203,9 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         "NOPERM" => Error::Permission {
             reason: rest.to_owned(),
         },
+        _ if rest.starts_with("ACL failure in script: ") => Error::Permission {
+            reason: rest.to_owned(),
+        },
         "CROSSSLOT" => Error::invalid(
             "thread_id",
             "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id",
@@ -311,6 +314,24 @@ mod tests {
                 Unknown,
                 "NOPERM User x has no permissions to run the 'get' command",
                 "Permission",
+                false,
+            ),
+            (
+                Unknown,
+                "ERR ACL failure in script: User x has no permissions to run the 'get' command script: 1f, on @user_script:1.",
+                "Permission",
+                false,
+            ),
+            (
+                IO,
+                "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
+                "Tls",
+                false,
+            ),
+            (
+                Unknown,
+                "ERR a document that says InvalidCertificate(UnknownIssuer)",
+                "Server",
                 false,
             ),
             (Unknown, "LGWRONGTYPE checkpoint:t", "WrongType", false),
