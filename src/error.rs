@@ -73,6 +73,15 @@ pub enum Error {
         /// What the network or the driver said.
         reason: String,
     },
+    /// One side does not accept the other's TLS. A server that is not trusted is sent nothing,
+    /// not even the user name.
+    #[error("there is no TLS with Redis at {server}: {reason}")]
+    Tls {
+        /// The server's address, without credentials.
+        server: String,
+        /// Which side refused the other, why, and what would be right.
+        reason: String,
+    },
     /// The server refuses the user name or password.
     #[error("Redis at {server} refuses the user name or password: {reason}")]
     Authentication {

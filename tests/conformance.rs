@@ -16,7 +16,7 @@ fn main() -> std::io::Result<()> {
     // One runtime for all, as the connections of a saver live on the one they were made on.
     let runtime = Arc::new(Runtime::new()?);
     let mut trials = Vec::new();
-    for kind in support::KINDS {
+    for kind in support::kinds() {
         let subject = (kind.subject)();
         for case in conformance::cases() {
             let name = format!("{}::{}::{}", kind.name, case.group(), case.name());

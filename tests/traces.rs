@@ -75,6 +75,19 @@ async fn assert_all_replay_at(url: String, hash_tag_threads: bool) {
     }
 }
 
+/// Replays the traces on a saver of each topology.
+#[cfg(feature = "tls")]
+async fn assert_all_replay(
+    builder: impl Future<Output = langgraph_checkpoint_redis::redis::RedisSaverBuilder>,
+) {
+    let saver = builder.await.build().await.unwrap();
+    saver.setup().await.unwrap();
+    for (name, trace) in traces() {
+        assert_replays(&name, &trace, &saver).await;
+        trace.clean_up(&saver).await.unwrap();
+    }
+}
+
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traces_replay_on_a_cluster_without_a_difference() {
@@ -91,6 +104,35 @@ async fn traces_replay_on_a_cluster_with_hash_tags_without_a_difference() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traces_replay_without_scripts_without_a_difference() {
     assert_all_replay_at(support::without_scripts_url(), false).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_behind_sentinel_without_a_difference() {
+    assert_all_replay(support::topologies::sentinel()).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_with_tls_and_least_rights_without_a_difference() {
+    assert_all_replay(support::topologies::secured()).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_behind_sentinel_with_tls_and_least_rights_without_a_difference() {
+    assert_all_replay(support::topologies::secured_sentinel()).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_replay_on_a_cluster_with_tls_and_least_rights_without_a_difference() {
+    let tagged = async {
+        support::topologies::secured_cluster()
+            .await
+            .hash_tag_threads(true)
+    };
+    assert_all_replay(tagged).await;
 }
 
 /// A rule that took one of LangGraph's ordinary channels for a delta channel would keep more.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ._bridge import waiting
 from ._native import Listing, Saver
-from ._settings import Ttl, connection, read_ttl, read_ttl_scope, seconds
+from ._settings import Ttl, connection, file, read_ttl, read_ttl_scope, seconds
 from ._values import Values, values_of
 from .errors import ConfigError, InvalidInputError
 from .serde import RedisSerializer
@@ -69,7 +70,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         redis_client: A client of redis-py to take the address, credentials, database and TLS
             from. The saver makes its own connections, and the client stays as it is.
         connection_args: More of the connection, by redis-py's names: ``username``,
-            ``password``, ``db``, ``ssl``, ``socket_timeout``, ``socket_connect_timeout``.
+            ``password``, ``db``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
+            ``socket_timeout``, ``socket_connect_timeout``.
             Those that have no meaning here are passed over, unknown ones refused.
         ttl: How long things are kept: ``{"default_ttl": minutes, "refresh_on_read": bool}``, in
             which ``default_ttl`` may be a ``timedelta``, or only a ``timedelta``. Default: for
@@ -89,6 +91,12 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         max_document_bytes: The largest document that is stored. Default: 64 MiB.
         hash_tag_threads: Whether all keys of a thread go to one slot of a cluster. The Python
             saver does not find such keys. Default: no.
+        tls_ca_file: A file of certificates (PEM) of authorities that are trusted beside the
+            system's, for a URL with TLS. The server must show a certificate for its name that
+            one of them signed; there is no way around that. Default: the system's alone.
+        tls_cert_file: The file of the client's own certificate (PEM), for servers that ask for
+            one. Default: none.
+        tls_key_file: The file of that certificate's key (PEM, not encrypted). Default: none.
 
     Nothing connects before the first call. A saver may be used by many threads and event loops,
     one after the other or at once, and in the children of a fork.
@@ -118,6 +126,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         hash_tag_threads: bool = False,
         wait_replicas: int = 0,
         wait_replicas_timeout: float | dt.timedelta | None = None,
+        tls_ca_file: str | os.PathLike[str] | None = None,
+        tls_cert_file: str | os.PathLike[str] | None = None,
+        tls_key_file: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(serde=serde or RedisSerializer())
         settings = dict(connection(redis_url, redis_client, connection_args))
@@ -151,6 +162,13 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         settings["wait_replicas"] = str(wait_replicas)
         if hash_tag_threads:
             settings["hash_tag_threads"] = "true"
+        for name, path in (
+            ("tls_ca_file", tls_ca_file),
+            ("tls_cert_file", tls_cert_file),
+            ("tls_key_file", tls_key_file),
+        ):
+            if path is not None:
+                settings[name] = file(name, path)
         time, refresh_on_read = read_ttl(ttl)
         settings["ttl_scope"] = read_ttl_scope(ttl)
         self._native = Saver(list(settings.items()), time, refresh_on_read, self._shallow)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from .errors import ConfigError
 
-__all__ = ["Ttl", "connection", "read_ttl", "seconds"]
+__all__ = ["Ttl", "connection", "file", "read_ttl", "seconds"]
 
 Ttl = Mapping[str, Any] | dt.timedelta | None
 """``{"default_ttl": minutes, "refresh_on_read": bool}``, or a time, or none."""
@@ -61,7 +62,27 @@ _WITHOUT_MEANING = frozenset(
     }
 )
 
-_WITH_MEANING = ("username", "password", "db", "ssl", "socket_timeout", "socket_connect_timeout")
+_WITH_MEANING = (
+    "username",
+    "password",
+    "db",
+    "ssl",
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "socket_timeout",
+    "socket_connect_timeout",
+)
+
+# Files, by redis-py's names and by ours.
+_FILES = (
+    ("ssl_ca_certs", "tls_ca_file"),
+    ("ssl_certfile", "tls_cert_file"),
+    ("ssl_keyfile", "tls_key_file"),
+)
+
+# What redis-py can be told about checking the server, and what is done in any case.
+_ALWAYS_CHECKED = {"ssl_cert_reqs": ("required", 2), "ssl_check_hostname": (True,)}
 
 
 def connection(
@@ -84,10 +105,16 @@ def connection(
         url, args = redis_url, dict(connection_args or {})
     else:
         raise ConfigError("Either redis_url or redis_client must be provided")
+    for name, checked in _ALWAYS_CHECKED.items():
+        if args.pop(name, None) not in (None, *checked):
+            raise ConfigError(
+                f"connection_args[{name!r}] would let anybody pass for the server: name the "
+                "certificates to trust in tls_ca_file"
+            )
     for name in sorted(args):
         if name not in _WITH_MEANING and name not in _WITHOUT_MEANING and args[name] is not None:
             hint = (
-                "; name the certificates to trust in the environment variable SSL_CERT_FILE"
+                "; TLS is set by tls_ca_file, tls_cert_file and tls_key_file"
                 if name.startswith("ssl_")
                 else ""
             )
@@ -100,7 +127,24 @@ def connection(
     ):
         if args.get(name) is not None:
             settings[key] = seconds(name, args[name])
+    for name, key in _FILES:
+        if args.get(name) is not None:
+            settings[key] = file(name, args[name])
     return list(settings.items())
+
+
+def file(name: str, path: Any) -> str:
+    """The path of a file as text.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"{name} names no file")
+    return text
 
 
 def seconds(name: str, value: Any) -> str:

@@ -10,6 +10,7 @@ exception                      is also a              raised when
 :class:`UnstorableValueError`  ``TypeError``          a value cannot be stored
 :class:`ServerConnectionError` ``ConnectionError``    the server cannot be reached
 :class:`AuthenticationError`   ``ConnectionError``    the password is refused
+:class:`TlsError`              ``ConnectionError``    one side does not trust the other
 :class:`UnavailableError`      ``ConnectionError``    the server cannot serve now
 :class:`OverloadedError`       ``ConnectionError``    too many calls are in flight
 :class:`NotReplicatedError`    ``RuntimeError``       too few replicas have a write
@@ -48,6 +49,7 @@ __all__ = [
     "RedisSaverError",
     "ServerConnectionError",
     "ServerError",
+    "TlsError",
     "TooLargeError",
     "UnavailableError",
     "UnstorableValueError",
@@ -94,6 +96,10 @@ class ServerConnectionError(RedisSaverError, ConnectionError):
 
 class AuthenticationError(RedisSaverError, ConnectionError):
     """Redis refuses the user name or password."""
+
+
+class TlsError(RedisSaverError, ConnectionError):
+    """The server's certificate is not trusted, or it does not accept the client's."""
 
 
 class MissingPermissionError(RedisSaverError, PermissionError):

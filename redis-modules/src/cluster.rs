@@ -1,13 +1,11 @@
 //! Primaries that share the keys, each with a replica.
 
-use std::fmt::Write as _;
-
-use crate::directives::Secret;
 use crate::error::Error;
 use crate::group::{start_all, wait_until_nothing};
 use crate::installation::Installation;
 use crate::resp::Reply;
 use crate::standalone::{Role, Standalone, StandaloneBuilder};
+use crate::tls::{Certificates, Tls};
 
 const PRIMARIES: usize = 3;
 const NODES: usize = 2 * PRIMARIES;
@@ -20,7 +18,8 @@ const SLOTS: usize = 16_384;
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Standalone>,
-    password: Option<Secret>,
+    /// What each node was made of.
+    plan: StandaloneBuilder,
 }
 
 /// Settings of a [`Cluster`].
@@ -28,7 +27,6 @@ pub struct Cluster {
 pub struct ClusterBuilder {
     node: StandaloneBuilder,
     installation: Option<Installation>,
-    password: Option<Secret>,
 }
 
 impl Cluster {
@@ -48,20 +46,25 @@ impl Cluster {
     }
 
     /// `redis+cluster://127.0.0.1:P1,…,127.0.0.1:P6`, with `default:PASSWORD@` before the hosts
-    /// if there is a password. [`Standalone::url`] of a node is the URL of that node alone.
+    /// if there is a password, with the first of the [users](ClusterBuilder::user) instead, and
+    /// `rediss+cluster` with [TLS](ClusterBuilder::tls). [`Standalone::url`] of a node is the URL
+    /// of that node alone.
     #[must_use]
     pub fn url(&self) -> String {
-        let mut url = String::from("redis+cluster://");
-        if let Some(password) = &self.password {
-            // Writing to a String does not fail.
-            let _ = write!(url, "default:{}@", password.percent_encoded());
-        }
+        let (scheme, credentials) = (self.plan.scheme(), self.plan.credentials());
+        let url = format!("{scheme}+cluster://{credentials}");
         let hosts: Vec<_> = self
             .nodes
             .iter()
             .map(|node| format!("127.0.0.1:{}", node.port()))
             .collect();
         url + &hosts.join(",")
+    }
+
+    /// The files that a client needs, if the nodes have TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.nodes[0].certificates()
     }
 
     /// The nodes. At the start the first three are primaries, and the node three places later is
@@ -78,7 +81,8 @@ impl Cluster {
 
     /// The password of the default user, if there is one.
     pub(crate) fn password(&self) -> Option<String> {
-        self.password.as_ref().map(|password| password.0.clone())
+        let password = self.plan.administrator();
+        password.map(|password| password.0.clone())
     }
 
     /// The indexes of the nodes that are primaries now; a node that does not answer is none.
@@ -180,7 +184,20 @@ impl ClusterBuilder {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.node = self.node.password(password);
-        self.password = Some(Secret(password.to_owned()));
+        self
+    }
+
+    /// As [`StandaloneBuilder::tls`], for each node and between the nodes. Default: no TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.node = self.node.tls(tls);
+        self
+    }
+
+    /// As [`StandaloneBuilder::user`], for each node. The replicas have a user of their own.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
+        self.node = self.node.user(name, password, rules);
         self
     }
 
@@ -224,10 +241,11 @@ impl ClusterBuilder {
             .config("cluster-node-timeout", "2000")
             .config("cluster-replica-validity-factor", "0")
             .config("repl-diskless-sync", "yes")
-            .config("repl-diskless-sync-delay", "0");
+            .config("repl-diskless-sync-delay", "0")
+            .prepared()?;
         let cluster = Cluster {
-            nodes: start_all(vec![node; NODES])?,
-            password: self.password,
+            nodes: start_all(vec![node.clone(); NODES])?,
+            plan: node,
         };
         cluster.join()?;
         cluster.wait_until_whole()?;

@@ -1,13 +1,20 @@
 //! Writes a server's configuration file.
 
 use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher, RandomState};
 
 use crate::error::Error;
 
 /// Directives that decide how the server is reached and where it keeps its files. The builder
 /// sets them, and a second opinion would make the server unreachable or outlive its folder.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 14] = [
     "port",
+    "tls-port",
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-ca-cert-file",
+    "tls-auth-clients",
+    "user",
     "bind",
     "dir",
     "logfile",
@@ -94,6 +101,13 @@ impl fmt::Debug for Directives {
 pub(crate) struct Secret(pub(crate) String);
 
 impl Secret {
+    /// One that nobody knows. It guards throwaway servers on the loopback address only.
+    pub(crate) fn random() -> Self {
+        // Each state is made of random numbers of the system.
+        let words = [0, 1].map(|word: u8| RandomState::new().hash_one(word));
+        Self(format!("{:016x}{:016x}", words[0], words[1]))
+    }
+
     /// The password in the form that a URL wants.
     pub(crate) fn percent_encoded(&self) -> String {
         let mut text = String::new();

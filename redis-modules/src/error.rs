@@ -70,6 +70,13 @@ pub enum Error {
     #[error("{0}")]
     InvalidConfig(String),
 
+    /// The certificates of a server could not be made.
+    #[error("no certificates could be made for the Redis server: {detail}")]
+    Certificate {
+        /// What was wrong.
+        detail: String,
+    },
+
     /// The server ended while it was starting.
     #[error("the Redis server ended while it was starting; its last words:\n{log}")]
     Exited {

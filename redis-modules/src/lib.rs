@@ -28,7 +28,9 @@ mod shared;
 mod slot_move;
 mod standalone;
 mod supervisor;
+mod tls;
 mod topology;
+mod users;
 
 pub use cluster::{Cluster, ClusterBuilder};
 pub use error::Error;
@@ -37,4 +39,6 @@ pub use sentinel::{Sentinel, SentinelBuilder};
 pub use shared::shared_url;
 pub use slot_move::SlotMove;
 pub use standalone::{Standalone, StandaloneBuilder};
+pub use tls::{Certificates, Tls};
 pub use topology::Topology;
+pub use users::{doctor_rules, saver_rules, saver_rules_without_scripts};

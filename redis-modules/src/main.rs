@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use redis_modules::{Cluster, Error, Installation, Sentinel, Standalone, Topology};
+use clap::{Args, Parser, Subcommand};
+use redis_modules::{
+    Certificates, Cluster, Error, Installation, Sentinel, Standalone, Tls, Topology, saver_rules,
+};
 
 /// A throwaway Redis with JSON and search, without docker and without root.
 #[derive(Debug, Parser)]
@@ -23,8 +25,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Start servers, print their URL, and stop them on Ctrl-C, SIGTERM, or when the process that
-    /// started this command ends.
+    /// Start servers, print their URL (with TLS also the path of the certificate to trust), and
+    /// stop them on Ctrl-C, SIGTERM, or when the process that started this command ends.
     Up {
         /// standalone, sentinel or cluster.
         #[arg(default_value_t)]
@@ -32,17 +34,63 @@ enum Action {
         /// Port of the standalone server. Default: a free one.
         #[arg(long)]
         port: Option<u16>,
-        /// Password of the default user. Default: none.
-        #[arg(long)]
-        password: Option<String>,
-        /// Keep data on disk while the servers run, so that they survive a restart.
-        #[arg(long)]
-        persistence: bool,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Install Redis Stack into the cache, unless it is there, and print its redis-server.
     Install,
     /// Print the redis-server that would be used, without installing one.
     Find,
+}
+
+/// What servers of every topology have.
+#[derive(Debug, Args)]
+struct Settings {
+    /// Password of the user, or of the default user if none is named. Default: none.
+    #[arg(long)]
+    password: Option<String>,
+    /// A user for the saver, beside the default user; sentinels get a user of this name too.
+    #[arg(long, requires = "password")]
+    user: Option<String>,
+    /// What the user may do, as rules of Redis' ACL. Default: the least that a saver needs.
+    #[arg(long, requires = "user")]
+    rules: Option<String>,
+    /// Speak TLS, with certificates that are made now and thrown away.
+    #[arg(long)]
+    tls: bool,
+    /// Ask clients for a certificate too.
+    #[arg(long, requires = "tls")]
+    client_certificates: bool,
+    /// Keep data on disk while the servers run, so that they survive a restart.
+    #[arg(long)]
+    persistence: bool,
+}
+
+impl Settings {
+    fn tls(&self) -> Option<Tls> {
+        self.tls
+            .then(|| Tls::new().client_certificates(self.client_certificates))
+    }
+}
+
+/// Gives a builder of any topology its settings.
+macro_rules! with_settings {
+    ($builder:expr, $settings:expr) => {{
+        let (mut builder, settings) = ($builder, $settings);
+        builder = builder.persistence(settings.persistence);
+        if let Some(tls) = settings.tls() {
+            builder = builder.tls(tls);
+        }
+        match (&settings.user, &settings.password) {
+            (Some(user), Some(password)) => {
+                let rules = settings.rules.as_deref().unwrap_or(saver_rules());
+                builder = builder.user(user, password, rules);
+            }
+            (None, Some(password)) => builder = builder.password(password),
+            (_, None) => {}
+        }
+        builder
+    }};
 }
 
 fn main() -> ExitCode {
@@ -67,11 +115,8 @@ fn run(action: Action, parent: u32) -> Result<ExitCode, Error> {
         Action::Up {
             topology,
             port,
-            password,
-            persistence,
-        } => {
-            up(topology, port, password.as_deref(), persistence, parent)?;
-        }
+            settings,
+        } => up(topology, port, &settings, parent)?,
         Action::Install => print(&Installation::install()?),
         Action::Find => {
             let Some(found) = Installation::find()? else {
@@ -92,8 +137,7 @@ fn print(found: &Installation) {
 fn up(
     topology: Topology,
     port: Option<u16>,
-    password: Option<&str>,
-    persistence: bool,
+    settings: &Settings,
     parent: u32,
 ) -> Result<(), Error> {
     if port.is_some() && topology != Topology::Standalone {
@@ -103,50 +147,61 @@ fn up(
     }
     match topology {
         Topology::Standalone => {
-            let mut builder = Standalone::builder().persistence(persistence);
+            let mut builder = with_settings!(Standalone::builder(), settings);
             if let Some(port) = port {
                 builder = builder.port(port);
             }
-            if let Some(password) = password {
-                builder = builder.password(password);
-            }
             let server = builder.start()?;
-            say(&server.url());
+            let end = End::listen(parent)?;
+            introduce(&server.url(), server.certificates());
             hint("server", &server);
-            wait_for_the_end(parent)?;
+            end.wait();
             server.stop()
         }
         Topology::Sentinel => {
-            let mut builder = Sentinel::builder().persistence(persistence);
-            if let Some(password) = password {
-                builder = builder.password(password);
+            let mut builder = with_settings!(Sentinel::builder(), settings);
+            if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+                builder = builder.sentinel_user(user, password);
             }
             let deployment = builder.start()?;
-            say(&deployment.url());
+            let end = End::listen(parent)?;
+            introduce(&deployment.url(), deployment.certificates());
             for server in deployment.servers() {
                 hint("server", server);
             }
             for sentinel in deployment.sentinels() {
                 hint("sentinel", sentinel);
             }
-            wait_for_the_end(parent)
+            end.wait();
+            Ok(())
         }
         Topology::Cluster => {
-            let mut builder = Cluster::builder().persistence(persistence);
-            if let Some(password) = password {
-                builder = builder.password(password);
-            }
-            let cluster = builder.start()?;
-            say(&cluster.url());
+            let cluster = with_settings!(Cluster::builder(), settings).start()?;
+            let end = End::listen(parent)?;
+            introduce(&cluster.url(), cluster.certificates());
             for node in cluster.nodes() {
                 hint("node", node);
             }
-            wait_for_the_end(parent)
+            end.wait();
+            Ok(())
         }
     }
 }
 
-/// Scripts read the first line; one that has closed the pipe does not want to know.
+/// Says how clients reach the servers.
+fn introduce(url: &str, certificates: Option<Certificates>) {
+    say(url);
+    if let Some(certificates) = certificates {
+        say(&certificates.ca_file().display().to_string());
+        eprintln!(
+            "redis-modules: a client's certificate is {}, its key {}",
+            certificates.client_cert_file().display(),
+            certificates.client_key_file().display()
+        );
+    }
+}
+
+/// Scripts read these lines; one that has closed the pipe does not want to know.
 fn say(line: &str) {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
@@ -161,23 +216,37 @@ fn hint(kind: &str, server: &Standalone) {
     );
 }
 
-/// Returns on Ctrl-C, SIGTERM, a closed terminal, or when the parent process has ended. Before
-/// this is called such a signal ends the process at once, which stops the servers as well.
-fn wait_for_the_end(parent: u32) -> Result<(), Error> {
-    let ended = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(|source| Error::Io {
-            action: "listen for signals".to_owned(),
-            source,
-        })?;
+/// The end of the wish for servers: Ctrl-C, SIGTERM, a closed terminal, or the end of the parent
+/// process.
+struct End {
+    signalled: Arc<AtomicBool>,
+    parent: u32,
+}
+
+impl End {
+    /// Listens for signals. Before this is called one ends the process at once, which stops the
+    /// servers as well; so it is called before anybody is told that they are there.
+    fn listen(parent: u32) -> Result<Self, Error> {
+        let signalled = Arc::new(AtomicBool::new(false));
+        for signal in [
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+            signal_hook::consts::SIGHUP,
+        ] {
+            signal_hook::flag::register(signal, Arc::clone(&signalled)).map_err(|source| {
+                Error::Io {
+                    action: "listen for signals".to_owned(),
+                    source,
+                }
+            })?;
+        }
+        Ok(Self { signalled, parent })
     }
-    eprintln!("redis-modules: Ctrl-C stops it and removes all files");
-    while !ended.load(Ordering::Relaxed) && parent_id() == parent {
-        thread::sleep(Duration::from_millis(50));
+
+    fn wait(&self) {
+        eprintln!("redis-modules: Ctrl-C stops it and removes all files");
+        while !self.signalled.load(Ordering::Relaxed) && parent_id() == self.parent {
+            thread::sleep(Duration::from_millis(50));
+        }
     }
-    Ok(())
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// A server on the loopback address answers within this time unless it is busy or paused.
@@ -55,10 +57,15 @@ impl fmt::Display for Reply {
     }
 }
 
-/// One blocking connection to a server on the loopback address.
+/// What a connection runs over.
+trait Stream: Read + Write + fmt::Debug + Send {}
+
+impl<T: Read + Write + fmt::Debug + Send> Stream for T {}
+
+/// One blocking connection to a server on this machine.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Connection {
@@ -68,9 +75,21 @@ impl Connection {
         stream.set_read_timeout(Some(TIME_LIMIT))?;
         stream.set_write_timeout(Some(TIME_LIMIT))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Ok(Self::over(stream))
+    }
+
+    /// Connects to a server that listens on a socket.
+    pub(crate) fn open_socket(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(TIME_LIMIT))?;
+        stream.set_write_timeout(Some(TIME_LIMIT))?;
+        Ok(Self::over(stream))
+    }
+
+    fn over(stream: impl Stream + 'static) -> Self {
+        Self {
+            stream: BufReader::new(Box::new(stream)),
+        }
     }
 
     /// Sends one command and reads its reply.

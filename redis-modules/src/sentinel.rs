@@ -1,13 +1,13 @@
 //! A primary with replicas, watched by sentinels.
 
-use std::fmt::Write as _;
-
 use crate::directives::Secret;
 use crate::error::Error;
 use crate::group::{start_all, wait_until_nothing};
 use crate::installation::Installation;
 use crate::resp::Reply;
 use crate::standalone::{Role, Standalone, StandaloneBuilder};
+use crate::tls::{Certificates, Tls};
+use crate::users::{User, client_of_sentinel};
 
 /// The name under which the sentinels know the primary.
 const SERVICE: &str = "mymaster";
@@ -27,7 +27,9 @@ pub struct Sentinel {
     /// The first was the primary at the start. All replicas hold what the primary holds.
     servers: Vec<Standalone>,
     sentinels: Vec<Standalone>,
-    password: Option<Secret>,
+    /// What each server was made of.
+    plan: StandaloneBuilder,
+    client: Option<User>,
 }
 
 /// Settings of a [`Sentinel`] deployment.
@@ -36,6 +38,7 @@ pub struct SentinelBuilder {
     server: StandaloneBuilder,
     installation: Option<Installation>,
     password: Option<Secret>,
+    client: Option<User>,
 }
 
 impl Sentinel {
@@ -55,21 +58,34 @@ impl Sentinel {
     }
 
     /// `redis+sentinel://127.0.0.1:P1,127.0.0.1:P2,127.0.0.1:P3/mymaster/0`, with
-    /// `default:PASSWORD@` before the hosts if the servers have a password. The sentinels
-    /// themselves never have one.
+    /// `default:PASSWORD@` before the hosts if the servers have a password, with the first of the
+    /// [users](SentinelBuilder::user) instead, with `?sentinelUsername=NAME&sentinelPassword=…`
+    /// if the sentinels have a [user](SentinelBuilder::sentinel_user), and `rediss+sentinel` with
+    /// [TLS](SentinelBuilder::tls).
     #[must_use]
     pub fn url(&self) -> String {
-        let mut url = String::from("redis+sentinel://");
-        if let Some(password) = &self.password {
-            // Writing to a String does not fail.
-            let _ = write!(url, "default:{}@", password.percent_encoded());
-        }
+        let (scheme, credentials) = (self.plan.scheme(), self.plan.credentials());
         let hosts: Vec<_> = self
             .sentinels
             .iter()
             .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
             .collect();
-        url + &hosts.join(",") + "/" + SERVICE + "/0"
+        let hosts = hosts.join(",");
+        let client = self.client.as_ref().map(|client| {
+            let password = client.password.percent_encoded();
+            format!(
+                "?sentinelUsername={}&sentinelPassword={password}",
+                client.name
+            )
+        });
+        let client = client.unwrap_or_default();
+        format!("{scheme}+sentinel://{credentials}{hosts}/{SERVICE}/0{client}")
+    }
+
+    /// The files that a client needs, if the servers and the sentinels have TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.servers[0].certificates()
     }
 
     /// The name of the service that the sentinels watch.
@@ -254,6 +270,31 @@ impl SentinelBuilder {
         self
     }
 
+    /// As [`StandaloneBuilder::tls`], for the servers, the sentinels, and between all of them.
+    /// Default: no TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.server = self.server.tls(tls);
+        self
+    }
+
+    /// As [`StandaloneBuilder::user`], for each server. The replicas and the sentinels sign in
+    /// to the primary with users of their own.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
+        self.server = self.server.user(name, password, rules);
+        self
+    }
+
+    /// A user of the sentinels, who may ask them for the primary, with the rules of the file
+    /// `acl/sentinel.acl`; without signing in they then answer nothing. Default: anybody may ask
+    /// and tell them anything.
+    #[must_use]
+    pub fn sentinel_user(mut self, name: &str, password: &str) -> Self {
+        self.client = Some(client_of_sentinel(name, password));
+        self
+    }
+
     /// Adds a directive to each server, as [`StandaloneBuilder::config`] does.
     #[must_use]
     pub fn config(mut self, key: &str, value: &str) -> Self {
@@ -289,7 +330,9 @@ impl SentinelBuilder {
             .server
             .installation(installation.clone())
             .config("repl-diskless-sync", "yes")
-            .config("repl-diskless-sync-delay", "0");
+            .config("repl-diskless-sync-delay", "0")
+            .prepared()?;
+        let plan = server.clone();
         let primary = server.clone().start()?;
 
         let replica = server.config("replicaof", &format!("127.0.0.1 {}", primary.port()));
@@ -306,18 +349,29 @@ impl SentinelBuilder {
                 &format!("down-after-milliseconds {SERVICE} 1000"),
             )
             .config("sentinel", &format!("failover-timeout {SERVICE} 5000"));
-        if let Some(password) = &self.password {
-            sentinel = sentinel.config(
-                "sentinel",
-                &format!("auth-pass {SERVICE} {}", password.quoted()),
-            );
+        let credentials = match (plan.staff(), &self.password) {
+            (Some(staff), _) => Some((Some(&staff.watcher.name), &staff.watcher.password)),
+            (None, password) => password.as_ref().map(|password| (None, password)),
+        };
+        if let Some((name, password)) = credentials {
+            if let Some(name) = name {
+                sentinel = sentinel.config("sentinel", &format!("auth-user {SERVICE} {name}"));
+            }
+            let password = password.quoted();
+            sentinel = sentinel.config("sentinel", &format!("auth-pass {SERVICE} {password}"));
+        }
+        sentinel = sentinel.with_certificates_of(&plan);
+        if let Some(client) = &self.client {
+            // Made once, as the sentinels sign in to each other with what the default user has.
+            sentinel = sentinel.with_user(client.clone()).prepared()?;
         }
         let sentinels = start_all(vec![sentinel; SENTINELS])?;
 
         let deployment = Sentinel {
             servers,
             sentinels,
-            password: self.password,
+            plan,
+            client: self.client,
         };
         deployment.wait_until_whole()?;
         Ok(deployment)

@@ -29,11 +29,13 @@ impl Cluster {
             let Ok(Reply::Array(ranges)) = self.nodes()[primary].call(&["CLUSTER", "SLOTS"]) else {
                 continue;
             };
-            let port = ranges.iter().find_map(|range| port_of(range, slot));
+            let Some(id) = ranges.iter().find_map(|range| owner_in(range, slot)) else {
+                continue;
+            };
             let owner = self
                 .nodes()
                 .iter()
-                .position(|node| Some(node.port()) == port);
+                .position(|node| id_of(node).is_ok_and(|found| found == id));
             if let Some(owner) = owner {
                 return Ok(owner);
             }
@@ -49,11 +51,7 @@ impl Cluster {
     /// [`Error::UnexpectedReply`] when a node refuses.
     pub fn start_moving(&self, slot: u16, target: usize) -> Result<SlotMove<'_>, Error> {
         let (source, target) = (&self.nodes()[self.owner(slot)?], &self.nodes()[target]);
-        let id = |node: &Standalone| {
-            let id = node.expect_ok(&["CLUSTER", "MYID"])?;
-            Ok::<_, Error>(id.text().unwrap_or_default().to_owned())
-        };
-        let (source_id, target_id) = (id(source)?, id(target)?);
+        let (source_id, target_id) = (id_of(source)?, id_of(target)?);
         let slot = slot.to_string();
         target.expect_ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id])?;
         source.expect_ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id])?;
@@ -113,8 +111,14 @@ impl SlotMove<'_> {
     }
 }
 
-/// The port of the primary in one range of CLUSTER SLOTS, if the slot is in it.
-fn port_of(range: &Reply, slot: u16) -> Option<u16> {
+/// The name that a node has among the others. Its port says less: with TLS it has two.
+fn id_of(node: &Standalone) -> Result<String, Error> {
+    let id = node.expect_ok(&["CLUSTER", "MYID"])?;
+    Ok(id.text().unwrap_or_default().to_owned())
+}
+
+/// The id of the primary in one range of CLUSTER SLOTS, if the slot is in it.
+fn owner_in(range: &Reply, slot: u16) -> Option<&str> {
     let Reply::Array(parts) = range else {
         return None;
     };
@@ -124,5 +128,5 @@ fn port_of(range: &Reply, slot: u16) -> Option<u16> {
     };
     (number(0)?..=number(1)?)
         .contains(&slot)
-        .then(|| primary.get(1)?.text()?.parse().ok())?
+        .then(|| primary.get(2)?.text())?
 }

@@ -16,6 +16,8 @@ use crate::installation::Installation;
 use crate::ports;
 use crate::resp::{Connection, Reply};
 use crate::supervisor::Supervisor;
+use crate::tls::{self, Certificates, Issued, Tls};
+use crate::users::{Staff, User};
 
 /// How long a server may take until it is ready.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
@@ -75,6 +77,12 @@ pub struct StandaloneBuilder {
     unix_socket: bool,
     without_modules: bool,
     acl_file: Option<PathBuf>,
+    tls: Option<Tls>,
+    /// The certificates that all servers of a deployment have; made when they start.
+    issued: Option<Issued>,
+    users: Vec<User>,
+    /// What goes with the users; made when the servers of a deployment start.
+    staff: Option<Staff>,
     role: Role,
 }
 
@@ -93,19 +101,22 @@ impl Standalone {
         StandaloneBuilder::default()
     }
 
-    /// `redis://127.0.0.1:PORT`, or `redis://default:PASSWORD@127.0.0.1:PORT` with a password.
+    /// `redis://127.0.0.1:PORT`, or `redis://default:PASSWORD@127.0.0.1:PORT` with a password. The
+    /// first of the [users](StandaloneBuilder::user) stands in the place of the default one, and
+    /// with [TLS](StandaloneBuilder::tls) the scheme is `rediss`.
     #[must_use]
     pub fn url(&self) -> String {
-        match &self.plan.password {
-            Some(password) => {
-                format!(
-                    "redis://default:{}@127.0.0.1:{}",
-                    password.percent_encoded(),
-                    self.port
-                )
-            }
-            None => format!("redis://127.0.0.1:{}", self.port),
-        }
+        let (scheme, credentials) = (self.plan.scheme(), self.plan.credentials());
+        format!("{scheme}://{credentials}127.0.0.1:{}", self.port)
+    }
+
+    /// The files that a client needs, if the server has TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.plan
+            .tls
+            .is_some()
+            .then(|| Certificates::in_folder(self.folder.path()))
     }
 
     /// The port, the same for the whole life of this value.
@@ -126,11 +137,12 @@ impl Standalone {
         self.folder.path()
     }
 
-    /// The path of the unix socket, if one was asked for.
+    /// The path of the unix socket, if one was asked for; with [TLS](StandaloneBuilder::tls) there
+    /// always is one, for those who start the server to look into it.
     #[must_use]
     pub fn unix_socket(&self) -> Option<PathBuf> {
         self.plan
-            .unix_socket
+            .has_socket()
             .then(|| self.folder.path().join(SOCKET_FILE))
     }
 
@@ -206,8 +218,13 @@ impl Standalone {
 
     /// Opens a connection, signed in if there is a password.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
-        let mut connection = Connection::open(self.port)?;
-        if let Some(password) = &self.plan.password {
+        let mut connection = if self.plan.tls.is_some() {
+            // What clients must check is not for this crate to get around.
+            Connection::open_socket(&self.folder.path().join(SOCKET_FILE))?
+        } else {
+            Connection::open(self.port)?
+        };
+        if let Some(password) = self.plan.administrator() {
             // A refusal shows in the reply to the next command.
             connection.call(&["AUTH", &password.0])?;
         }
@@ -249,10 +266,12 @@ impl Standalone {
     }
 
     fn redact(&self, text: &str) -> String {
+        let users = self.plan.users.iter().map(|user| &user.password);
         self.plan
             .password
-            .as_ref()
-            .map_or_else(|| text.to_owned(), |password| password.redact(text))
+            .iter()
+            .chain(users)
+            .fold(text.to_owned(), |text, password| password.redact(&text))
     }
 
     fn supervisor(&self) -> Result<&Supervisor, Error> {
@@ -423,6 +442,77 @@ impl StandaloneBuilder {
         self
     }
 
+    /// Lets the server speak TLS, and nothing else but on its socket. Default: no TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Adds a user, with the rules of Redis' ACL (`~* +@all` allows everything; see also
+    /// [`saver_rules`](crate::saver_rules)). The [URL](Standalone::url) names the first one. The
+    /// default user stays, with the [password](Self::password) or with one that nobody knows.
+    /// Default: the default user alone.
+    #[must_use]
+    pub fn user(self, name: &str, password: &str, rules: &str) -> Self {
+        self.with_user(User::new(name, password, rules))
+    }
+
+    pub(crate) fn with_user(mut self, user: User) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    /// What every server of a deployment shares and that is made only once.
+    pub(crate) fn prepared(mut self) -> Result<Self, Error> {
+        if let (Some(tls), None) = (&self.tls, &self.issued) {
+            self.issued = Some(Issued::new(tls)?);
+        }
+        if !self.users.is_empty() && self.staff.is_none() {
+            self.staff = Some(Staff::new());
+        }
+        Ok(self)
+    }
+
+    /// The same servers' certificates for another kind of server.
+    pub(crate) fn with_certificates_of(mut self, other: &Self) -> Self {
+        self.tls.clone_from(&other.tls);
+        self.issued.clone_from(&other.issued);
+        self
+    }
+
+    /// The users that the servers have for each other, once they are made.
+    pub(crate) fn staff(&self) -> Option<&Staff> {
+        self.staff.as_ref()
+    }
+
+    /// `redis` or `rediss`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() {
+            "rediss"
+        } else {
+            "redis"
+        }
+    }
+
+    /// What stands in front of the host in a URL.
+    pub(crate) fn credentials(&self) -> String {
+        let user = self
+            .users
+            .first()
+            .map(|user| (user.name.as_str(), &user.password));
+        let default = || self.password.as_ref().map(|password| ("default", password));
+        user.or_else(default)
+            .map(|(name, password)| format!("{name}:{}@", password.percent_encoded()))
+            .unwrap_or_default()
+    }
+
+    /// The password of the default user.
+    pub(crate) fn administrator(&self) -> Option<&Secret> {
+        let unknown = self.staff.as_ref().map(|staff| &staff.administrator);
+        self.password.as_ref().or(unknown)
+    }
+
     /// Starts a node of a cluster or a sentinel instead.
     pub(crate) fn role(mut self, role: Role) -> Self {
         self.role = role;
@@ -436,25 +526,41 @@ impl StandaloneBuilder {
     /// [`Error::NotReady`] with the end of the server's log, [`Error::NoFreePort`],
     /// [`Error::Io`], and those of [`Installation::find_or_install`].
     pub fn start(self) -> Result<Standalone, Error> {
-        self.directives.check()?;
-        let installation = match &self.installation {
+        self.check()?;
+        let this = self.prepared()?;
+        let installation = match &this.installation {
             Some(installation) => installation.clone(),
             None => Installation::find_or_install()?,
         };
         for _ in 0..PORT_ATTEMPTS {
-            let port = match (self.port, self.role) {
+            let port = match (this.port, this.role) {
                 (Some(port), _) => port,
                 (None, Role::ClusterNode) => ports::free_for_cluster()?,
                 (None, Role::Data | Role::Sentinel) => ports::free()?,
             };
-            match self.clone().start_on(port, installation.clone()) {
-                Err(Error::Exited { log }) if self.port.is_none() && is_port_taken(&log) => {}
+            match this.clone().start_on(port, installation.clone()) {
+                Err(Error::Exited { log }) if this.port.is_none() && is_port_taken(&log) => {}
                 result => return result,
             }
         }
         Err(Error::NoFreePort {
             attempts: PORT_ATTEMPTS,
         })
+    }
+
+    fn has_socket(&self) -> bool {
+        self.unix_socket || self.tls.is_some()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.directives.check()?;
+        self.users.iter().try_for_each(User::check)?;
+        if self.acl_file.is_some() && !self.users.is_empty() {
+            return Err(Error::InvalidConfig(
+                "users are either those of an ACL file or given one by one".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     fn start_on(self, port: u16, installation: Installation) -> Result<Standalone, Error> {
@@ -492,18 +598,39 @@ impl StandaloneBuilder {
             })
         };
         let mut lines = Directives::default();
-        lines.raw("port", &port.to_string());
+        if let Some(issued) = &self.issued {
+            lines.raw("port", "0");
+            lines.raw("tls-port", &port.to_string());
+            issued.write(folder)?;
+            for (directive, file) in tls::DIRECTIVES {
+                lines.quoted(directive, &text_of(&folder.join(file))?);
+            }
+            lines.raw("tls-auth-clients", issued.asks_clients());
+            lines.raw("tls-replication", "yes");
+            if self.role == Role::ClusterNode {
+                lines.raw("tls-cluster", "yes");
+            }
+        } else {
+            lines.raw("port", &port.to_string());
+        }
         lines.raw("bind", "127.0.0.1");
         lines.quoted("dir", &text_of(folder)?);
         lines.quoted("logfile", &text_of(&folder.join(LOG_FILE))?);
         lines.raw("loglevel", "notice");
         lines.raw("daemonize", "no");
+        if self.has_socket() {
+            lines.quoted("unixsocket", &text_of(&folder.join(SOCKET_FILE))?);
+            lines.raw("unixsocketperm", "700");
+        }
         if let Some(original) = &self.acl_file {
             let copy = folder.join(ACL_FILE);
             fs::copy(original, &copy).on("copy", original)?;
             lines.quoted("aclfile", &text_of(&copy)?);
-        } else if let Some(password) = &self.password {
+        } else if let Some(password) = self.administrator() {
             lines.quoted("requirepass", &password.0);
+        }
+        for user in &self.users {
+            user.write(&mut lines);
         }
         if self.role != Role::Sentinel {
             lines.raw("save", "");
@@ -511,12 +638,13 @@ impl StandaloneBuilder {
             lines.raw("appendfsync", "always");
             // A primary that is stopped does not wait for replicas that are stopped too.
             lines.raw("shutdown-timeout", "0");
-            if let Some(password) = &self.password {
+            if let Some(staff) = &self.staff {
+                staff.replica.write(&mut lines);
+                staff.watcher.write(&mut lines);
+                lines.raw("masteruser", &staff.replica.name);
+                lines.quoted("masterauth", &staff.replica.password.0);
+            } else if let Some(password) = &self.password {
                 lines.quoted("masterauth", &password.0);
-            }
-            if self.unix_socket {
-                lines.quoted("unixsocket", &text_of(&folder.join(SOCKET_FILE))?);
-                lines.raw("unixsocketperm", "700");
             }
             if !self.without_modules {
                 for module in installation.modules() {

@@ -100,6 +100,44 @@ fn up_ends_on_sigterm() {
 }
 
 #[test]
+fn up_with_tls_and_a_user_says_what_to_trust() {
+    let mut command = Command::new(COMMAND)
+        .args(["up", "cluster", "--tls", "--user", "me", "--password", "pw"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(command.stdout.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap();
+    assert!(
+        url.starts_with("rediss+cluster://me:pw@127.0.0.1:"),
+        "{url}"
+    );
+    let ca = PathBuf::from(lines.next().unwrap().unwrap());
+    assert!(fs::read_to_string(&ca).unwrap().contains("CERTIFICATE"));
+    let pid = command.id().to_string();
+    let killed = Command::new("kill").args(["-s", "TERM", &pid]).status();
+    assert!(killed.unwrap().success());
+    assert!(command.wait().unwrap().success());
+    assert!(!ca.exists());
+}
+
+#[test]
+fn options_that_need_another_are_refused_without_it() {
+    for options in [
+        &["--user", "me"][..],
+        &["--client-certificates"],
+        &["--rules", "+@all"],
+    ] {
+        let output = Command::new(COMMAND)
+            .arg("up")
+            .args(options)
+            .output()
+            .unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+    }
+}
+
+#[test]
 fn a_command_killed_with_sigkill_leaves_no_server_behind() {
     let mut up = Up::start(&[]);
     up.signal("KILL");

@@ -1,6 +1,7 @@
 //! How a Redis saver is made.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,11 +145,29 @@ impl RedisSaverBuilder {
         )
     }
 
+    /// A file of certificates (PEM) of authorities that are trusted beside the system's, for a URL
+    /// with TLS: a server must show a certificate for its name that one of them signed. The file
+    /// is read when the saver is built. Default: the system's alone.
+    pub fn tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.tls.ca = Some(path.into());
+        self
+    }
+
+    /// The client's own certificate (PEM, with those between it and the authority's) and its key
+    /// (PEM, not encrypted), for servers that ask for one. The files are read when the saver is
+    /// built. Default: none.
+    pub fn tls_client_cert(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.settings.tls.cert = Some(cert.into());
+        self.settings.tls.key = Some(key.into());
+        self
+    }
+
     /// Connects. The indexes are made by [`setup`](crate::CheckpointSaver::setup).
     ///
     /// # Errors
     /// [`Error::Config`] for a setting that cannot be, [`Error::Connection`] if the server does
-    /// not answer, [`Error::Authentication`] if it refuses the user name or password.
+    /// not answer, [`Error::Tls`] if it cannot be trusted, [`Error::Authentication`] if it refuses
+    /// the user name or password.
     pub async fn build(self) -> Result<RedisSaver> {
         self.store().await.map(RedisSaver::over)
     }
@@ -181,7 +200,11 @@ impl RedisSaverBuilder {
             self.settings.hash_tag_threads,
         )?;
         let driver = match (self.client, self.url) {
-            (Some(client), _) => Driver::over_pool(&client, &self.settings),
+            (Some(client), _) => {
+                let why = "a client of the caller's own has its own TLS";
+                self.settings.tls.check_unused(why)?;
+                Driver::over_pool(&client, &self.settings)
+            }
             (None, url) => {
                 let url = match url {
                     Some(url) => url,

@@ -1,6 +1,7 @@
 //! The settings of a Redis saver, under one name each for every door.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -44,11 +45,19 @@ pub enum ConfigKey {
     WaitReplicas,
     /// How long a write waits for them, less than `command_timeout`. Default: `1s`.
     WaitReplicasTimeout,
+    /// A file of certificates (PEM) of authorities that are trusted beside the system's, for a
+    /// URL with TLS. Default: the system's alone.
+    TlsCaFile,
+    /// The file of the client's own certificate (PEM, with those between it and the authority's),
+    /// for servers that ask for one. Default: none.
+    TlsCertFile,
+    /// The file of that certificate's key (PEM, not encrypted). Default: none.
+    TlsKeyFile,
 }
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
@@ -63,6 +72,9 @@ impl ConfigKey {
         Self::PageSize,
         Self::WaitReplicas,
         Self::WaitReplicasTimeout,
+        Self::TlsCaFile,
+        Self::TlsCertFile,
+        Self::TlsKeyFile,
     ];
 
     /// The name.
@@ -83,6 +95,9 @@ impl ConfigKey {
             Self::PageSize => "page_size",
             Self::WaitReplicas => "wait_replicas",
             Self::WaitReplicasTimeout => "wait_replicas_timeout",
+            Self::TlsCaFile => "tls_ca_file",
+            Self::TlsCertFile => "tls_cert_file",
+            Self::TlsKeyFile => "tls_key_file",
         }
     }
 
@@ -127,6 +142,46 @@ pub(crate) struct Settings {
     pub(crate) page_size: usize,
     pub(crate) wait_replicas: usize,
     pub(crate) wait_replicas_timeout: Duration,
+    pub(crate) tls: TlsFiles,
+}
+
+/// The files that TLS needs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsFiles {
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Refuses half of a pair.
+    fn check(&self) -> Result<()> {
+        let (key, other) = match (&self.cert, &self.key) {
+            (Some(_), None) => (ConfigKey::TlsCertFile, ConfigKey::TlsKeyFile),
+            (None, Some(_)) => (ConfigKey::TlsKeyFile, ConfigKey::TlsCertFile),
+            _ => return Ok(()),
+        };
+        Err(Error::Config {
+            key: key.to_string(),
+            reason: format!("a certificate and its key go together: set `{other}` too"),
+        })
+    }
+
+    /// Refuses files that would be ignored.
+    pub(crate) fn check_unused(&self, why: &str) -> Result<()> {
+        let set = [
+            (ConfigKey::TlsCaFile, &self.ca),
+            (ConfigKey::TlsCertFile, &self.cert),
+            (ConfigKey::TlsKeyFile, &self.key),
+        ];
+        match set.into_iter().find(|(_, file)| file.is_some()) {
+            None => Ok(()),
+            Some((key, _)) => Err(Error::Config {
+                key: key.to_string(),
+                reason: why.to_owned(),
+            }),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -143,6 +198,7 @@ impl Default for Settings {
             page_size: 32,
             wait_replicas: 0,
             wait_replicas_timeout: Duration::from_secs(1),
+            tls: TlsFiles::default(),
         }
     }
 }
@@ -198,6 +254,9 @@ impl Settings {
             ConfigKey::WaitReplicasTimeout => {
                 self.wait_replicas_timeout = limit(value).map_err(refuse)?;
             }
+            ConfigKey::TlsCaFile => self.tls.ca = Some(file(value).map_err(refuse)?),
+            ConfigKey::TlsCertFile => self.tls.cert = Some(file(value).map_err(refuse)?),
+            ConfigKey::TlsKeyFile => self.tls.key = Some(file(value).map_err(refuse)?),
         }
         Ok(())
     }
@@ -205,6 +264,7 @@ impl Settings {
     /// Refuses settings that contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
         self.ttl.check()?;
+        self.tls.check()?;
         if self.wait_replicas > 0 && self.wait_replicas_timeout >= self.command_timeout {
             return Err(Error::Config {
                 key: ConfigKey::WaitReplicasTimeout.to_string(),
@@ -236,6 +296,13 @@ fn limit(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}` is not between a millisecond and an hour"));
     }
     Ok(limit)
+}
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("it names no file".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
 fn truth(text: &str) -> Result<bool, String> {
@@ -276,6 +343,7 @@ mod tests {
             (ConfigKey::MaxDocumentBytes, "-1"),
             (ConfigKey::WaitReplicas, "some"),
             (ConfigKey::WaitReplicasTimeout, "0"),
+            (ConfigKey::TlsCaFile, ""),
         ] {
             let error = settings.set(key, value).unwrap_err().to_string();
             assert!(error.contains(key.as_str()), "{error}");
@@ -284,6 +352,10 @@ mod tests {
         settings.set(ConfigKey::WaitReplicasTimeout, "10s").unwrap();
         let error = settings.check().unwrap_err().to_string();
         assert!(error.contains("wait_replicas_timeout"), "{error}");
+        let mut settings = Settings::default();
+        settings.set(ConfigKey::TlsKeyFile, "client.key").unwrap();
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains("set `tls_cert_file` too"), "{error}");
         settings.set(ConfigKey::Ttl, "1h 30m").unwrap();
         assert_eq!(settings.ttl.default, Some(Duration::from_secs(5_400)));
     }

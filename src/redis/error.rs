@@ -82,6 +82,71 @@ const LOST: [&str; 5] = [
     "Too many failed write attempts.",
 ];
 
+/// Whether one side does not accept the other's TLS, so that trying again is of no use.
+pub(crate) fn is_refused(error: &FredError) -> bool {
+    refusal(error).is_some()
+}
+
+#[cfg(feature = "tls")]
+fn is_tls(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Tls)
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_tls(_: &ErrorKind) -> bool {
+    false
+}
+
+/// Why one side does not accept the other's TLS.
+fn refusal(error: &FredError) -> Option<&'static str> {
+    let from_tls = matches!(error.kind(), ErrorKind::IO) || is_tls(error.kind());
+    let said = |part: &str| error.details().contains(part);
+    REFUSALS
+        .iter()
+        .find(|(part, _)| from_tls && said(part))
+        .map(|(_, reason)| *reason)
+}
+
+/// What rustls says in an error, and what that means; the first that fits counts.
+const REFUSALS: [(&str, &str); 9] = [
+    (
+        "UnknownIssuer",
+        "nobody who is trusted has signed its certificate: name the file of the authority's certificate in `tls_ca_file`",
+    ),
+    (
+        "NotValidForName",
+        "its certificate is for another name: write a name in `url` that it is for, or have it signed for this one",
+    ),
+    (
+        "InvalidCertificate(Expired",
+        "its certificate has expired: have a new one signed",
+    ),
+    (
+        "InvalidCertificate(NotValidYet",
+        "its certificate is not valid yet: look at the clocks",
+    ),
+    (
+        "InvalidCertificate(",
+        "its certificate is not one that `tls_ca_file` or the system's authorities vouch for",
+    ),
+    (
+        "AlertReceived(CertificateRequired",
+        "it asks for a certificate: set `tls_cert_file` and `tls_key_file`",
+    ),
+    (
+        "AlertReceived(",
+        "it does not accept the handshake: see what `tls_cert_file` it asks for, and its log",
+    ),
+    (
+        "InvalidMessage(",
+        "what answers there does not speak TLS: write the port that does in `url`",
+    ),
+    (
+        "PeerIncompatible(",
+        "it speaks TLS of before 1.2, or without a cipher that is known: look at its `tls-protocols` and `tls-ciphers`",
+    ),
+];
+
 /// Names an error of the driver.
 pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
     let connection = || Error::Connection {
@@ -93,7 +158,13 @@ pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
             operation: context.operation,
             limit: context.limit,
         },
-        _ if is_lost(error) => connection(),
+        _ if is_lost(error) || is_tls(error.kind()) => match refusal(error) {
+            Some(reason) => Error::Tls {
+                server: context.server.to_owned(),
+                reason: reason.to_owned(),
+            },
+            None => connection(),
+        },
         ErrorKind::Backpressure => Error::Unavailable {
             reason: error.details().to_owned(),
         },
@@ -103,8 +174,6 @@ pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
         {
             classify_reply(error.details(), context)
         }
-        #[cfg(feature = "tls")]
-        ErrorKind::Tls => connection(),
         ErrorKind::Cluster => Error::Unavailable {
             reason: error.details().to_owned(),
         },
@@ -142,6 +211,9 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
             reason: reply.to_owned(),
         },
         "NOPERM" => Error::Permission {
+            reason: rest.to_owned(),
+        },
+        _ if rest.starts_with("ACL failure in script: ") => Error::Permission {
             reason: rest.to_owned(),
         },
         "CROSSSLOT" => Error::invalid(
@@ -265,6 +337,24 @@ mod tests {
                 Unknown,
                 "NOPERM User x has no permissions to run the 'get' command",
                 "Permission",
+                false,
+            ),
+            (
+                Unknown,
+                "ERR ACL failure in script: User x has no permissions to run the 'get' command script: 1f, on @user_script:1.",
+                "Permission",
+                false,
+            ),
+            (
+                IO,
+                "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
+                "Tls",
+                false,
+            ),
+            (
+                Unknown,
+                "ERR a document that says InvalidCertificate(UnknownIssuer)",
+                "Server",
                 false,
             ),
             (Unknown, "LGWRONGTYPE checkpoint:t", "WrongType", false),

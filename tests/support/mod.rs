@@ -1,6 +1,9 @@
 //! What the tests run on.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "tls")]
+pub(crate) mod topologies;
+
 use std::sync::Arc;
 
 use langgraph_checkpoint_redis::conformance::Subject;
@@ -39,6 +42,14 @@ pub(crate) const KINDS: &[Kind] = &[
         subject: || redis_at(cluster_url, true),
     },
 ];
+
+/// The same, and those on servers that work together or are secured.
+pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
+    let all = KINDS.iter();
+    #[cfg(feature = "tls")]
+    let all = all.chain(topologies::KINDS);
+    all
+}
 
 pub(crate) fn memory() -> Subject {
     Subject::new(|ttl| async move {

@@ -15,6 +15,7 @@ pub(super) fn exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::WrongType { .. } => "WrongTypeError",
         Error::Conflict { .. } => "ConflictError",
         Error::Connection { .. } => "ServerConnectionError",
+        Error::Tls { .. } => "TlsError",
         Error::Authentication { .. } => "AuthenticationError",
         Error::Permission { .. } => "MissingPermissionError",
         Error::MissingModule { .. } => "MissingModuleError",

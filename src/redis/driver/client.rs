@@ -110,11 +110,15 @@ impl Driver {
         let mut config = Config {
             username: url.username.clone(),
             password: url.password.as_ref().map(exposed),
-            database: url.database,
+            // The first database is chosen already, and to choose one is a right of its own.
+            database: url.database.filter(|number| *number != 0),
             ..Config::default()
         };
         if url.tls {
-            tls::turn_on(&mut config)?;
+            tls::turn_on(&mut config, settings)?;
+        } else {
+            let why = "the URL is one without TLS: write rediss, or leave this out";
+            settings.tls.check_unused(why)?;
         }
         let dialer = Dialer {
             config,

@@ -24,6 +24,7 @@ use super::flight::lost;
 use super::link::{Connection, Dialer, Task};
 use super::node::{Node, Nodes};
 use super::{Command, Reply};
+use crate::redis::error::is_refused;
 use crate::redis::write::text;
 
 /// How long a sentinel may take to answer.
@@ -423,7 +424,8 @@ fn is_final(error: &FredError) -> bool {
     matches!(
         error.kind(),
         fred::error::ErrorKind::Auth | fred::error::ErrorKind::Config
-    )
+    ) || is_refused(error)
+        || error.details().starts_with("NOPERM")
 }
 
 fn centralized((host, port): &Address) -> ServerConfig {
