@@ -25,6 +25,9 @@ pub mod redis;
 pub mod blocking;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "server")]
+pub mod server;
+mod wrapper;
 
 pub use checkpoint::{
     ChannelWrite, Checkpoint, CheckpointBuilder, CheckpointMetadata, CheckpointTuple,
@@ -45,3 +48,4 @@ pub use options::{
 pub use redis::{RedisSaver, ShallowRedisSaver};
 pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
 pub use version::ChannelVersion;
+pub use wrapper::ObservedSaver;

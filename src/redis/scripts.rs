@@ -46,6 +46,18 @@ scripts! {
     HISTORY = "history";
     /// Changes the TTL of checkpoints with their writes.
     TTL = "ttl";
+    /// Stores a blob.
+    BLOB_PUT = "blob_put";
+    /// Registers blobs.
+    BLOB_REGISTER = "blob_register";
+    /// Notes that a namespace has blobs.
+    BLOB_MARK = "blob_mark";
+    /// Takes blobs that nothing names out of their registry.
+    BLOB_FORGET = "blob_forget";
+    /// Looks at one blob.
+    DOCTOR_BLOB = "doctor_blob";
+    /// Looks at the members of a registry of blobs.
+    DOCTOR_BLOBS = "doctor_blobs";
     /// Stores the one checkpoint of a namespace in shallow mode.
     SHALLOW_PUT = "shallow_put";
     /// Stores the writes of a task in shallow mode.

@@ -109,6 +109,9 @@ impl Store {
         operation: &'static str,
         steps: Vec<Step>,
     ) -> Result<Vec<Result<Reply>>> {
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
         let commands = steps
             .iter()
             .map(|step| match step {

@@ -123,6 +123,14 @@ impl Driver {
         self.pool.next().client_config().server.is_clustered()
     }
 
+    /// How many connections there are, and how many calls are in flight on them.
+    #[cfg(feature = "server")]
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let connections = self.pool.size();
+        let most = connections * CALLS_PER_CONNECTION;
+        (connections, most - self.calls.available_permits().min(most))
+    }
+
     /// Runs one command.
     pub(crate) async fn call(&self, operation: &'static str, command: Command) -> Result<Reply> {
         let _turn = self.turn().await?;

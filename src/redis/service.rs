@@ -1,0 +1,90 @@
+//! What the HTTP service asks of a saver beyond the trait.
+
+use super::RedisSaver;
+use super::blob::{ChannelBlob, named_by};
+use super::document::pending_document;
+use super::read::identity;
+use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
+use crate::config::CheckpointConfig;
+use crate::error::Result;
+use crate::id::{CheckpointNamespace, ThreadId};
+use crate::options::{PutOptions, TtlChoice};
+use crate::saver::CheckpointSaver;
+
+impl RedisSaver {
+    /// Stores a checkpoint and the values of channels that are kept apart from it.
+    pub(crate) async fn put_with_blobs(
+        &self,
+        config: &CheckpointConfig,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        blobs: &[ChannelBlob],
+    ) -> Result<CheckpointConfig> {
+        let store = &self.0;
+        let ttl = TtlChoice::Saver.resolve(store.settings.ttl.default)?;
+        let (thread, namespace) = (&config.thread_id, config.namespace());
+        let named = named_by(checkpoint);
+        let members = store
+            .put_blobs(thread, &namespace, blobs, &named, ttl)
+            .await?;
+        let options = PutOptions::default();
+        let stored = self.put(config, checkpoint, metadata, &options).await?;
+        store
+            .settle_blobs(thread, &namespace, &members, ttl)
+            .await?;
+        Ok(stored)
+    }
+
+    /// The values of channels that are kept apart from a checkpoint.
+    pub(crate) async fn blobs_of(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        checkpoint: &Checkpoint,
+    ) -> Result<Vec<ChannelBlob>> {
+        let named = named_by(checkpoint);
+        self.0.read_blobs(thread, namespace, &named).await
+    }
+
+    /// Stores writes under the tasks and indexes that they name. Of two with one task and index
+    /// the first stays, or with `replace` the last.
+    pub(crate) async fn put_indexed_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[PendingWrite],
+        replace: bool,
+    ) -> Result<()> {
+        let store = &self.0;
+        let id = config.required_checkpoint()?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let ttl = TtlChoice::Saver.resolve(store.settings.ttl.default)?;
+        let namespace = config.namespace();
+        let keys = store.keys(&config.thread_id, &namespace);
+        let identity = identity(&config.thread_id, &namespace, id);
+        let mut documents = Vec::with_capacity(writes.len());
+        for write in writes {
+            let document = pending_document(&identity, write)?;
+            let what = || {
+                let (task, channel) = (&write.task_id, &write.channel);
+                format!("the write of task {task} to channel `{channel}`")
+            };
+            store.check_size(what, document.len())?;
+            documents.push((keys.write(id, &write.task_id, write.idx), document));
+        }
+        store
+            .put_write_documents(&identity, documents, replace, ttl)
+            .await
+    }
+
+    /// Whether the server answers.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        self.0.check_commands().await
+    }
+
+    /// How many connections there are, and how many calls are in flight on them.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        self.0.driver.load()
+    }
+}

@@ -1,0 +1,134 @@
+//! Which endpoint is where.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::Problem;
+use super::state::AppState;
+use super::{ServerOptions, access, checkpoints, operations, telemetry, traffic};
+use crate::error::Result;
+use crate::redis::RedisSaver;
+
+/// The service as a router, for programs that serve it in a way of their own: the limits on
+/// connections and on slow clients are then theirs. [`serve`](super::serve) is the paved path.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) if the options cannot be, as
+/// [`ServerOptions::check`].
+pub fn router(saver: RedisSaver, options: &ServerOptions) -> Result<Router> {
+    Ok(over(&AppState::new(saver, options)?))
+}
+
+/// The OpenAPI document of the service, as JSON; it is served at `/openapi.json` as well.
+///
+/// # Errors
+/// None in practice: the document has a JSON form.
+///
+/// ```
+/// let document = langgraph_checkpoint_redis::server::openapi()?;
+/// assert!(document.contains("/checkpoints/get-tuple"));
+/// # Ok::<(), langgraph_checkpoint_redis::Error>(())
+/// ```
+pub fn openapi() -> Result<String> {
+    let (_, paths) = public().split_for_parts();
+    let mut document = described(paths);
+    document.merge(private().split_for_parts().1);
+    document.merge(measured().split_for_parts().1);
+    document
+        .to_pretty_json()
+        .map_err(|error| crate::Error::invalid("the OpenAPI document", error.to_string()))
+}
+
+pub(super) fn over(state: &AppState) -> Router {
+    telemetry::collector();
+    let mut measured: Router<AppState> = measured().split_for_parts().0;
+    if !state.options.open_metrics {
+        measured = measured.layer(from_fn_with_state(state.clone(), access::authenticate));
+    }
+    let private: Router<AppState> = private().split_for_parts().0;
+    // What is outermost comes last: who it is, then whether there is a turn.
+    let private = private
+        .layer(from_fn_with_state(state.clone(), traffic::take_turn))
+        .layer(from_fn_with_state(state.clone(), access::authenticate));
+    let document = openapi().map_err(Problem::from);
+    let document = document.unwrap_or_default();
+    Router::new()
+        .merge(public().split_for_parts().0)
+        .merge(measured)
+        .merge(private)
+        .route(
+            "/openapi.json",
+            get(async move || super::body::typed(document.into(), "application/json")),
+        )
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the endpoint has another method",
+            )
+        })
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
+        .layer(from_fn(traffic::tell))
+        .with_state(state.clone())
+}
+
+/// What needs no key.
+fn public() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+}
+
+/// What needs a key, unless the options say otherwise.
+fn measured() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(operations::metrics))
+}
+
+/// What needs a key and takes a turn.
+fn private() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(checkpoints::get_tuple))
+        .routes(routes!(checkpoints::put))
+        .routes(routes!(checkpoints::put_writes))
+        .routes(routes!(checkpoints::list))
+        .routes(routes!(checkpoints::delete_thread))
+}
+
+fn described(mut document: OpenApi) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("LangGraph checkpoints in Redis")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Keeps the state of LangGraph threads. Every request may be answered 401 without a \
+             key, 413 for a body that is too large, 415 for one that is not JSON, 408 for one \
+             that takes too long, 503 with Retry-After when too many are served, 504 when the \
+             store takes too long, and 500 when it fails.",
+        ));
+    let components = ComponentsBuilder::new()
+        .security_scheme(
+            "agent_api_key",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(access::API_KEY_HEADER))),
+        )
+        .security_scheme(
+            "bearer",
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
+        );
+    let frame = OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(components.build()))
+        .security(Some(["agent_api_key", "bearer"].map(|name| {
+            SecurityRequirement::new::<_, [String; 0], String>(name, [])
+        })))
+        .build();
+    let mut framed = frame;
+    document.info = framed.info.clone();
+    framed.merge(document);
+    framed
+}
