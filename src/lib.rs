@@ -25,8 +25,12 @@ pub mod redis;
 pub mod blocking;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "wire")]
+mod wire;
 mod wrapper;
 
 pub use checkpoint::{
@@ -37,6 +41,8 @@ pub use codec::{RawJson, RawObject};
 pub use config::CheckpointConfig;
 pub use error::{Error, Result};
 pub use filter::MetadataFilter;
+#[cfg(feature = "http")]
+pub use http::{HttpSaver, HttpSaverBuilder};
 pub use id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 pub use memory::MemorySaver;
 pub use options::{

@@ -10,5 +10,13 @@ mod service;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "http/access.rs"]
+mod access;
 #[path = "http/agentex.rs"]
 mod agentex;
+#[path = "http/limits.rs"]
+mod limits;
+#[path = "http/operations.rs"]
+mod operations;
+#[path = "http/refusals.rs"]
+mod refusals;

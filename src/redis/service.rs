@@ -4,10 +4,11 @@ use super::RedisSaver;
 use super::blob::{ChannelBlob, named_by};
 use super::document::pending_document;
 use super::read::identity;
+use super::store::Store;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, ThreadId};
+use crate::id::{CheckpointNamespace, RunId, ThreadId};
 use crate::options::{PutOptions, TtlChoice};
 use crate::saver::CheckpointSaver;
 
@@ -76,6 +77,15 @@ impl RedisSaver {
         store
             .put_write_documents(&identity, documents, replace, ttl)
             .await
+    }
+
+    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
+    pub(crate) async fn delete_for_runs_within(
+        &self,
+        run_ids: &[RunId],
+        prefix: &str,
+    ) -> Result<()> {
+        Store::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
     /// Whether the server answers.

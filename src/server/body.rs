@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::state::AppState;
+use crate::codec::strict;
 
 /// The body of a request, read within the limits of size and time.
 #[derive(Debug)]
@@ -17,8 +18,12 @@ pub(super) struct JsonBody(Bytes);
 impl JsonBody {
     /// Reads the body as JSON.
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.0)
-            .map_err(|error| Problem::unprocessable(format!("the body does not fit: {error}")))
+        {
+            let mut reader = serde_json::Deserializer::from_slice(&self.0);
+            strict::object(&mut reader)
+                .and_then(|read| reader.end().map(|()| read))
+                .map_err(|error| Problem::unprocessable(format!("the body does not fit: {error}")))
+        }
     }
 
     /// The part of the body that a value was read from, shared.

@@ -17,7 +17,7 @@ use super::given;
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
 use crate::checkpoint::{CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue};
-use crate::codec::RawJson;
+use crate::codec::{RawJson, strict};
 use crate::config::CheckpointConfig;
 use crate::filter::MetadataFilter;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
@@ -34,10 +34,9 @@ const MOST_LISTED: usize = 1_000;
 /// Names a checkpoint, or the newest of a namespace.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct GetTuple {
-    #[schema(value_type = String)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(value_type = String, default = "")]
+    #[schema(default = "")]
     checkpoint_ns: CheckpointNamespace,
     /// Null or `""` is the newest.
     checkpoint_id: Option<String>,
@@ -93,12 +92,10 @@ pub(super) struct Listed {
 /// A checkpoint to store.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct Put<'a> {
-    #[schema(value_type = String)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(value_type = String, default = "")]
+    #[schema(default = "")]
     checkpoint_ns: CheckpointNamespace,
-    #[schema(value_type = String)]
     checkpoint_id: CheckpointId,
     parent_checkpoint_id: Option<String>,
     #[serde(borrow)]
@@ -107,7 +104,7 @@ pub(super) struct Put<'a> {
     #[serde(borrow)]
     #[schema(value_type = Object)]
     metadata: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "strict::objects")]
     #[schema(max_items = 10_000)]
     blobs: Vec<VersionedValue>,
 }
@@ -123,14 +120,12 @@ pub(super) struct Stored {
 /// Writes to store.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct PutWrites<'a> {
-    #[schema(value_type = String)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(value_type = String, default = "")]
+    #[schema(default = "")]
     checkpoint_ns: CheckpointNamespace,
-    #[schema(value_type = String)]
     checkpoint_id: CheckpointId,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "strict::objects")]
     #[schema(max_items = 10_000)]
     writes: Vec<Write<'a>>,
     /// Whether writes that are there are replaced.
@@ -141,7 +136,6 @@ pub(super) struct PutWrites<'a> {
 /// A write to store.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct Write<'a> {
-    #[schema(value_type = String)]
     task_id: TaskId,
     idx: i64,
     #[serde(borrow)]
@@ -162,10 +156,8 @@ pub(super) struct Write<'a> {
 /// Which checkpoints to list.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct List<'a> {
-    #[schema(value_type = String)]
     thread_id: ThreadId,
     /// Null is every namespace.
-    #[schema(value_type = Option<String>)]
     checkpoint_ns: Option<CheckpointNamespace>,
     /// Only checkpoints with lesser ids.
     before_checkpoint_id: Option<String>,
@@ -185,7 +177,6 @@ fn default_limit() -> usize {
 /// Names a thread.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct DeleteThread {
-    #[schema(value_type = String)]
     thread_id: ThreadId,
 }
 

@@ -29,8 +29,10 @@ mod problem;
 mod routes;
 mod run;
 mod state;
+mod stream;
 mod telemetry;
 mod traffic;
+mod v1;
 
 pub use api_keys::ApiKeys;
 pub use options::{Authentication, ServerOptions};

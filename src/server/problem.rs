@@ -60,6 +60,12 @@ impl Problem {
             "too many requests are being served; try again later",
         )
     }
+
+    /// The same, telling the kind of error as `/v1` does.
+    pub(super) fn with_data(mut self, data: Value) -> Self {
+        self.data = data;
+        self
+    }
 }
 
 impl From<Error> for Problem {

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AppState;
-use super::{ServerOptions, access, checkpoints, operations, telemetry, traffic};
+use super::{ServerOptions, access, checkpoints, operations, telemetry, traffic, v1};
 use crate::error::Result;
 use crate::redis::RedisSaver;
 
@@ -99,6 +99,20 @@ fn private() -> OpenApiRouter<AppState> {
         .routes(routes!(checkpoints::put_writes))
         .routes(routes!(checkpoints::list))
         .routes(routes!(checkpoints::delete_thread))
+        .routes(routes!(v1::setup))
+        .routes(routes!(v1::put))
+        .routes(routes!(v1::put_writes))
+        .routes(routes!(v1::get_tuple))
+        .routes(routes!(v1::list))
+        .routes(routes!(v1::delete_thread))
+        .routes(routes!(v1::delete_for_runs))
+        .routes(routes!(v1::copy_thread))
+        .routes(routes!(v1::prune))
+        .routes(routes!(v1::delta_channel_history))
+        .routes(routes!(v1::threads))
+        .routes(routes!(v1::touch))
+        .routes(routes!(v1::pin))
+        .routes(routes!(v1::unpin))
 }
 
 fn described(mut document: OpenApi) -> OpenApi {

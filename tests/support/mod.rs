@@ -23,6 +23,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "redis",
         subject: redis,
     },
+    #[cfg(all(feature = "server", feature = "http"))]
+    Kind {
+        name: "http",
+        subject: http,
+    },
 ];
 
 pub(crate) fn memory() -> Subject {
@@ -39,6 +44,43 @@ pub(crate) fn redis() -> Subject {
         let prefix = prefix.clone();
         async move { Ok(Arc::new(redis_saver(&prefix, ttl).await?) as Arc<dyn CheckpointSaver>) }
     })
+}
+
+/// Savers that ask a service, each one of its own on loopback, over a Redis saver.
+#[cfg(all(feature = "server", feature = "http"))]
+pub(crate) fn http() -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move { Ok(Arc::new(http_saver(&prefix, ttl).await?) as Arc<dyn CheckpointSaver>) }
+    })
+}
+
+#[cfg(all(feature = "server", feature = "http"))]
+async fn http_saver(
+    prefix: &str,
+    ttl: langgraph_checkpoint_redis::TtlPolicy,
+) -> langgraph_checkpoint_redis::Result<langgraph_checkpoint_redis::HttpSaver> {
+    use langgraph_checkpoint_redis::HttpSaver;
+    use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve_on};
+
+    let keys = ApiKeys::parse(&format!("conformance:{}", ApiKeys::hash("secret")))?;
+    let options = ServerOptions::new(Authentication::Keys(keys));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("no port to listen on");
+    let address = listener.local_addr().expect("a listener has an address");
+    let saver = redis_saver(prefix, ttl).await?;
+    // It serves until the tests end.
+    tokio::spawn(serve_on(
+        listener,
+        saver,
+        options,
+        std::future::pending::<()>(),
+    ));
+    HttpSaver::builder(format!("http://{address}"))
+        .api_key("secret")
+        .build()
 }
 
 #[cfg(feature = "redis")]

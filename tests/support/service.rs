@@ -140,3 +140,45 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
         text: response.text().await.unwrap(),
     }
 }
+
+/// A connection on which a test says what it likes.
+pub struct Raw(tokio::net::TcpStream);
+
+impl Raw {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self(tokio::net::TcpStream::connect(address).await.unwrap())
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        use tokio::io::AsyncWriteExt;
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The head of a request to an endpoint, with the length of its body.
+    pub async fn send_head(&mut self, path: &str, length: usize) {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {SECRET}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        self.send(&head).await;
+    }
+
+    /// What is answered until the service closes the connection.
+    pub async fn read_to_end(&mut self) -> String {
+        use tokio::io::AsyncReadExt;
+        let mut answer = Vec::new();
+        let read = self.0.read_to_end(&mut answer);
+        let read = tokio::time::timeout(std::time::Duration::from_secs(30), read).await;
+        // A connection that is reset has ended as well.
+        let _ = read.expect("the connection is still open");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// What is answered next.
+    pub async fn read_some(&mut self) -> String {
+        use tokio::io::AsyncReadExt;
+        let mut answer = vec![0; 64 * 1024];
+        let length = self.0.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+}
