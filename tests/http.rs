@@ -14,6 +14,9 @@ mod support;
 mod access;
 #[path = "http/agentex.rs"]
 mod agentex;
+#[cfg(feature = "http")]
+#[path = "http/client.rs"]
+mod client;
 #[path = "http/limits.rs"]
 mod limits;
 #[path = "http/operations.rs"]

@@ -193,26 +193,30 @@ impl Store {
         Ok(members)
     }
 
-    /// Says that the checkpoint of blobs is stored.
+    /// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
+    /// their thread was deleted meanwhile.
     pub(crate) async fn settle_blobs(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
         members: &[String],
         ttl: Option<Duration>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if members.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let keys = self.keyspace.blobs(thread, namespace);
-        let mut settled = Command::on("ZADD", keys.registry.clone()).arg("XX");
+        let mut settled = Command::on("ZADD", keys.registry.clone())
+            .arg("XX")
+            .arg("CH");
         for member in members {
             settled = settled.arg("0").arg(text(member));
         }
         // Also for a thread that was deleted in the meantime, and with it the mark.
         let steps = vec![settled.into(), self.mark_call(&keys, ttl)];
         let mut replies = self.flight("put", steps).await?.into_iter();
-        replies.next().unwrap_or(Err(Error::Closed))?;
+        let settled = replies.next().unwrap_or(Err(Error::Closed))?.as_int();
+        let settled = settled.and_then(|count| usize::try_from(count).ok());
         let allowed = replies.next().unwrap_or(Err(Error::Closed))?;
         if ttl.is_some() && allowed.as_int() == Some(0) {
             // A pinned thread, or one that is kept for ever.
@@ -228,17 +232,21 @@ impl Store {
         if ttl.is_some() && rand::random_ratio(1, 16) {
             self.forget_expired(&keys).await?;
         }
-        Ok(())
+        let distinct: HashSet<_> = members.iter().collect();
+        Ok(settled.is_some_and(|settled| settled >= distinct.len()))
     }
 
-    /// Reads the blobs that a checkpoint names; those that are not there are left out.
+    /// Reads the blobs that a checkpoint names; those that are not there are left out. `None` if
+    /// the checkpoint itself is gone by now, and so perhaps some of its blobs.
     #[cfg(feature = "server")]
     pub(crate) async fn read_blobs(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
-        named: &[(String, String)],
-    ) -> Result<Vec<ChannelBlob>> {
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<Vec<ChannelBlob>>> {
+        let named = named_by(checkpoint);
+        let document = self.keys(thread, namespace).document(checkpoint.id());
         let keys = self.keyspace.blobs(thread, namespace);
         let policy = &self.settings.ttl;
         let refresh = policy.default.filter(|_| policy.refresh_on_read);
@@ -261,14 +269,20 @@ impl Store {
                         .map(|key| keep_longer(key, &ttl).into()),
                 );
             }
-            let replies = self.flight("get_tuple", steps).await?;
+            // Blobs go after the checkpoints that name them.
+            steps.push(Command::on("EXISTS", document.clone()).into());
+            let mut replies = self.flight("get_tuple", steps).await?;
+            let exists = replies.pop().unwrap_or(Err(Error::Closed))?;
+            if exists.as_int() == Some(0) {
+                return Ok(None);
+            }
             for (key, reply) in of_slice().zip(replies) {
                 if let Some(document) = reply?.into_bytes() {
                     found.push(parse_blob(&key, &document)?);
                 }
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// The registered blobs of a namespace that hold a value.

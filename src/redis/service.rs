@@ -25,26 +25,31 @@ impl RedisSaver {
         let ttl = TtlChoice::Saver.resolve(store.settings.ttl.default)?;
         let (thread, namespace) = (&config.thread_id, config.namespace());
         let named = named_by(checkpoint);
-        let members = store
-            .put_blobs(thread, &namespace, blobs, &named, ttl)
-            .await?;
+        let put_blobs = async || {
+            store
+                .put_blobs(thread, &namespace, blobs, &named, ttl)
+                .await
+        };
+        let members = put_blobs().await?;
         let options = PutOptions::default();
         let stored = self.put(config, checkpoint, metadata, &options).await?;
-        store
-            .settle_blobs(thread, &namespace, &members, ttl)
-            .await?;
+        let settled = async || store.settle_blobs(thread, &namespace, &members, ttl).await;
+        // Whoever deleted the thread meanwhile may have taken them; the checkpoint is there now.
+        if !settled().await? {
+            put_blobs().await?;
+            settled().await?;
+        }
         Ok(stored)
     }
 
-    /// The values of channels that are kept apart from a checkpoint.
+    /// The values of channels that are kept apart from a checkpoint; `None` if it is gone.
     pub(crate) async fn blobs_of(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
         checkpoint: &Checkpoint,
-    ) -> Result<Vec<ChannelBlob>> {
-        let named = named_by(checkpoint);
-        self.0.read_blobs(thread, namespace, &named).await
+    ) -> Result<Option<Vec<ChannelBlob>>> {
+        self.0.read_blobs(thread, namespace, checkpoint).await
     }
 
     /// Stores writes under the tasks and indexes that they name. Of two with one task and index

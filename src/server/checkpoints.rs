@@ -199,19 +199,23 @@ pub(super) async fn get_tuple(
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
     config.checkpoint_id = named(request.checkpoint_id)?;
-    let Some(tuple) = state.saver.get_tuple(&config).await? else {
-        return json(&None::<Tuple>);
-    };
     let (thread, namespace) = (&config.thread_id, config.namespace());
-    let read = state
-        .saver
-        .get_ref()
-        .blobs_of(thread, &namespace, &tuple.checkpoint);
-    let blobs = state
-        .saver
-        .measure("get_blobs", thread, Some(namespace.as_str()), 0)
-        .run(read, |blobs| blobs.iter().map(blob_bytes).sum())
-        .await?;
+    let (tuple, blobs) = loop {
+        let Some(tuple) = state.saver.get_tuple(&config).await? else {
+            return json(&None::<Tuple>);
+        };
+        let saver = state.saver.get_ref();
+        let read = saver.blobs_of(thread, &namespace, &tuple.checkpoint);
+        let blobs = state
+            .saver
+            .measure("get_blobs", thread, Some(namespace.as_str()), 0)
+            .run(read, |blobs| blobs.iter().flatten().map(blob_bytes).sum())
+            .await?;
+        // A checkpoint that was removed meanwhile is as one that was removed before.
+        if let Some(blobs) = blobs {
+            break (tuple, blobs);
+        }
+    };
     let mut writes = tuple.pending_writes.clone();
     writes.sort_by(|one, other| (&one.task_id, one.idx).cmp(&(&other.task_id, other.idx)));
     json(&Some(Tuple {

@@ -456,3 +456,79 @@ async fn what_was_stored_over_http_is_read_by_the_saver() {
         .unwrap();
     assert_eq!(listed.len(), 2);
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_is_put_while_its_thread_is_deleted_is_whole_or_gone() {
+    let service = Service::start().await;
+    for round in 0..60 {
+        let thread = format!("t{}", round % 3);
+        let body = put(&thread, FIRST, None, V1);
+        let (stored, deleted) = tokio::join!(
+            service.post("/checkpoints/put", body),
+            service.post("/checkpoints/delete-thread", named(&thread)),
+        );
+        assert_eq!(
+            (stored.status.as_u16(), deleted.status.as_u16()),
+            (200, 204)
+        );
+        let tuple = service.ok("/checkpoints/get-tuple", named(&thread)).await;
+        if tuple != Value::Null {
+            assert_eq!(
+                tuple["blobs"].as_array().unwrap().len(),
+                1,
+                "round {round}: {tuple}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn deleting_runs_removes_the_blobs_that_only_they_named() {
+    let (mut server, service) = own_service(TtlPolicy::default()).await;
+    for (id, version, run) in [(FIRST, V1, "one"), (SECOND, V2, "two")] {
+        let mut body = put("t", id, None, version);
+        body["metadata"]["run_id"] = json!(run);
+        service.ok("/checkpoints/put", body).await;
+    }
+    service
+        .ok("/v1/delete-for-runs", json!({"run_ids": ["two"]}))
+        .await;
+    let keys = server.keys().await;
+    let blobs: Vec<_> = keys
+        .iter()
+        .filter(|key| key.starts_with("checkpoint_blob:"))
+        .collect();
+    assert_eq!(
+        blobs,
+        [&format!("checkpoint_blob:t:__empty__:messages:{V1}")]
+    );
+    let runs = json!({"run_ids": ["one", "none"]});
+    service.ok("/v1/delete-for-runs", runs).await;
+    let left = server.keys().await;
+    assert!(
+        left.iter()
+            .all(|key| !key.contains("blob") && !key.contains(":t")),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_blobs_of_a_thread_with_its_other_keys() {
+    let cluster = redis_modules::Cluster::start().unwrap();
+    let builder = RedisSaver::builder().url(cluster.url());
+    let saver = builder.hash_tag_threads(true).build().await.unwrap();
+    let service = Service::over(saver, options()).await;
+    conversation(&service, "a:b").await;
+    let newest = service.ok("/checkpoints/get-tuple", named("a:b")).await;
+    assert_eq!(newest["blobs"].as_array().unwrap().len(), 2);
+    let thread = [ThreadId::new("a:b").unwrap()];
+    let options = PruneOptions::new(PruneStrategy::KeepLatest);
+    service.saver.prune(&thread, &options).await.unwrap();
+    let after = service.ok("/checkpoints/get-tuple", named("a:b")).await;
+    assert_eq!(after, newest);
+    service.ok("/checkpoints/delete-thread", named("a:b")).await;
+    assert_eq!(
+        service.ok("/checkpoints/get-tuple", named("a:b")).await,
+        Value::Null
+    );
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use langgraph_checkpoint_redis::conformance::Subject;
-use langgraph_checkpoint_redis::{CheckpointSaver, MemorySaver};
+use langgraph_checkpoint_redis::{CheckpointSaver, MemorySaver, ObservedSaver};
 
 /// A kind of saver, and how it is made.
 pub(crate) struct Kind {
@@ -17,6 +17,10 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "memory",
         subject: memory,
+    },
+    Kind {
+        name: "observed",
+        subject: observed,
     },
     #[cfg(feature = "redis")]
     Kind {
@@ -33,6 +37,13 @@ pub(crate) const KINDS: &[Kind] = &[
 pub(crate) fn memory() -> Subject {
     Subject::new(|ttl| async move {
         Ok(Arc::new(MemorySaver::with_ttl(ttl)?) as Arc<dyn CheckpointSaver>)
+    })
+}
+
+pub(crate) fn observed() -> Subject {
+    Subject::new(|ttl| async move {
+        let saver = ObservedSaver::new(MemorySaver::with_ttl(ttl)?);
+        Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
     })
 }
 
