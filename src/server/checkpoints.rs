@@ -8,7 +8,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::TryStreamExt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::access::Access;
@@ -24,6 +24,7 @@ use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::options::{DeleteOptions, ListOptions};
 use crate::redis::ChannelBlob;
 use crate::saver::CheckpointSaver;
+use crate::wire::Base64;
 use crate::wrapper::{checkpoint_bytes, pending_bytes};
 
 /// How many writes or blobs one request may hold.
@@ -51,6 +52,7 @@ pub(super) struct VersionedValue {
     #[serde(rename = "type")]
     type_name: String,
     /// The bytes in base64.
+    #[schema(value_type = Option<Base64>)]
     blob: Option<String>,
 }
 
@@ -63,6 +65,7 @@ pub(super) struct StoredWrite {
     #[serde(rename = "type")]
     type_name: Option<String>,
     /// The bytes in base64.
+    #[schema(value_type = Option<Base64>)]
     blob: Option<String>,
 }
 
@@ -101,7 +104,7 @@ pub(super) struct Put<'a> {
     #[serde(borrow)]
     #[schema(value_type = Object)]
     checkpoint: &'a RawValue,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "some")]
     #[schema(value_type = Object)]
     metadata: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "strict::objects")]
@@ -127,7 +130,7 @@ pub(super) struct PutWrites<'a> {
     checkpoint_id: CheckpointId,
     #[serde(borrow, deserialize_with = "strict::objects")]
     #[schema(max_items = 10_000)]
-    writes: Vec<Write<'a>>,
+    writes: Vec<TaskWrite<'a>>,
     /// Whether writes that are there are replaced.
     #[serde(default)]
     upsert: bool,
@@ -135,7 +138,7 @@ pub(super) struct PutWrites<'a> {
 
 /// A write to store.
 #[derive(Deserialize, utoipa::ToSchema)]
-pub(super) struct Write<'a> {
+pub(super) struct TaskWrite<'a> {
     task_id: TaskId,
     idx: i64,
     #[serde(borrow)]
@@ -146,7 +149,7 @@ pub(super) struct Write<'a> {
     type_name: Option<Cow<'a, str>>,
     /// The bytes in base64.
     #[serde(borrow)]
-    #[schema(value_type = String)]
+    #[schema(value_type = Base64)]
     blob: Cow<'a, str>,
     #[serde(borrow, default)]
     #[schema(value_type = String, default = "")]
@@ -168,6 +171,11 @@ pub(super) struct List<'a> {
     #[serde(default = "default_limit")]
     #[schema(default = 100, minimum = 1, maximum = 1_000)]
     limit: usize,
+}
+
+/// A value that is there, be it null.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn default_limit() -> usize {
@@ -418,7 +426,7 @@ fn blob_bytes(blob: &ChannelBlob) -> usize {
     blob.blob.as_ref().map_or(0, |text| text.len() / 4 * 3)
 }
 
-fn received_write(write: Write<'_>) -> Result<PendingWrite, Problem> {
+fn received_write(write: TaskWrite<'_>) -> Result<PendingWrite, Problem> {
     let field = format!("the write to channel `{}`", write.channel);
     let mut value = TypedValue::new(
         write.type_name.as_deref().unwrap_or_default(),

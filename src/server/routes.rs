@@ -6,7 +6,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    ResponseBuilder, SecurityRequirement,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,7 +41,9 @@ pub fn router(saver: RedisSaver, options: &ServerOptions) -> Result<Router> {
 pub fn openapi() -> Result<String> {
     let (_, paths) = public().split_for_parts();
     let mut document = described(paths);
-    document.merge(private().split_for_parts().1);
+    let mut needs_key = private().split_for_parts().1;
+    add_common_problems(&mut needs_key);
+    document.merge(needs_key);
     document.merge(measured().split_for_parts().1);
     document
         .to_pretty_json()
@@ -113,6 +116,38 @@ fn private() -> OpenApiRouter<AppState> {
         .routes(routes!(v1::touch))
         .routes(routes!(v1::pin))
         .routes(routes!(v1::unpin))
+}
+
+/// What any request with a key may be answered.
+fn add_common_problems(document: &mut OpenApi) {
+    let body = Ref::from_schema_name("ProblemBody");
+    for operation in document.paths.paths.values_mut() {
+        let Some(operation) = &mut operation.post else {
+            continue;
+        };
+        for (status, description) in [
+            ("401", "There is no key, or one that is not known"),
+            ("404", "The key does not reach the thread"),
+            ("408", "The body took too long"),
+            ("413", "The body, or a document of it, is too large"),
+            ("415", "The body does not say that it is JSON"),
+            ("500", "The request failed"),
+            (
+                "503",
+                "Too many requests are served, or the store cannot be reached",
+            ),
+            ("504", "The request took too long"),
+        ] {
+            let mut response = ResponseBuilder::new().description(description);
+            if status != "401" {
+                let content = ContentBuilder::new().schema(Some(body.clone())).build();
+                response = response.content("application/json", content);
+            }
+            let responses = &mut operation.responses.responses;
+            let response = RefOr::T(response.build());
+            responses.entry(status.to_owned()).or_insert(response);
+        }
+    }
 }
 
 fn described(mut document: OpenApi) -> OpenApi {

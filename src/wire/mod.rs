@@ -8,6 +8,9 @@ mod convert;
 #[cfg(feature = "server")]
 mod schemas;
 
+#[cfg(feature = "server")]
+pub(crate) use schemas::Base64;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -44,6 +47,7 @@ wire! {
         pub(crate) run_id: Option<RunId>,
         /// Joined to the metadata of each checkpoint that is put.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
         pub(crate) metadata: Option<RawJson>,
     }
 
@@ -77,8 +81,10 @@ wire! {
     pub(crate) struct PutCall {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
         pub(crate) checkpoint: RawJson,
         #[serde(default = "no_metadata")]
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
         pub(crate) metadata: RawJson,
         #[serde(default)]
         pub(crate) ttl: Ttl,
@@ -99,7 +105,7 @@ wire! {
         pub(crate) type_name: String,
         /// The bytes in base64.
         #[serde(with = "base64_text")]
-        #[cfg_attr(feature = "server", schema(value_type = String))]
+        #[cfg_attr(feature = "server", schema(value_type = Base64))]
         pub(crate) blob: Bytes,
         /// What else the serializer needs to give the value back.
         #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
@@ -146,7 +152,9 @@ wire! {
     pub(crate) struct CheckpointAndWrites {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
         pub(crate) checkpoint: RawJson,
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
         pub(crate) metadata: RawJson,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) parent_config: Option<Config>,
@@ -164,6 +172,7 @@ wire! {
         pub(crate) config: Option<Config>,
         /// What the metadata must hold.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
         pub(crate) filter: Option<RawJson>,
         /// Only checkpoints with lesser ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -247,6 +256,7 @@ wire! {
         pub(crate) seed: Option<RawJson>,
         /// That ancestor.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
         pub(crate) seed_checkpoint: Option<RawJson>,
     }
 

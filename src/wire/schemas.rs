@@ -44,3 +44,20 @@ impl PartialSchema for RawJson {
 }
 
 impl ToSchema for RawJson {}
+
+/// Bytes as text: standard base64, with its padding.
+pub(crate) struct Base64;
+
+impl PartialSchema for Base64 {
+    fn schema() -> RefOr<Schema> {
+        let pattern = "^([A-Za-z0-9+/]{4})*\
+            ([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .content_encoding("base64")
+            .pattern(Some(pattern))
+            .into()
+    }
+}
+
+impl ToSchema for Base64 {}

@@ -160,3 +160,17 @@ pub(super) fn tuple_bytes(tuple: &CheckpointTuple) -> usize {
         + tuple.metadata.fields().text_len()
         + pending_bytes(&tuple.pending_writes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_known_by_a_hash_unless_it_may_be_shown() {
+        let label = thread_label("user:42", false);
+        assert_eq!(label, thread_label("user:42", false));
+        assert_ne!(label, thread_label("user:43", false));
+        assert!(label.len() == 16 && !label.contains("user"));
+        assert_eq!(thread_label("user:42", true), "user:42");
+    }
+}

@@ -142,6 +142,7 @@ async fn a_value_that_cannot_be_is_answered_422_and_nothing_is_stored() {
         json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": []}),
         json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": {}, "metadata": []}),
         json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": {}, "metadata": "x"}),
+        json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": {}, "metadata": null}),
         json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": {}, "checkpoint_ns": "__empty__"}),
         json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": {}, "checkpoint_ns": "a\u{0}"}),
         json!({"thread_id": "x".repeat(70_000), "checkpoint_id": "1", "checkpoint": {}}),
