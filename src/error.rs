@@ -159,6 +159,17 @@ pub enum Error {
         /// What the server said.
         reason: String,
     },
+    /// The HTTP service that stands before the store did not serve the call; if that may be
+    /// tried again, it may have happened all the same.
+    #[error("the service at {server} did not serve the call: {reason}")]
+    Service {
+        /// The service's address, without credentials.
+        server: String,
+        /// What it or the network said.
+        reason: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
     /// The saver was closed.
     #[error("the saver is closed: make a new one")]
     Closed,
@@ -182,7 +193,42 @@ impl Error {
                 | Self::NotReplicated { .. }
                 | Self::Unavailable { .. }
                 | Self::OutOfMemory
+                | Self::Service {
+                    retryable: true,
+                    ..
+                }
         )
+    }
+
+    /// The error's kind in one word, for logs and metrics: it holds nothing of the call.
+    ///
+    /// ```
+    /// use langgraph_checkpoint_redis::Error;
+    /// assert_eq!(Error::OutOfMemory.kind(), "out_of_memory");
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::InvalidInput { .. } => "invalid_input",
+            Self::TooLarge { .. } => "too_large",
+            Self::Corrupt { .. } => "corrupt",
+            Self::WrongType { .. } => "wrong_type",
+            Self::Conflict { .. } => "conflict",
+            Self::Config { .. } => "config",
+            Self::Connection { .. } => "connection",
+            Self::Tls { .. } => "tls",
+            Self::Authentication { .. } => "authentication",
+            Self::Permission { .. } => "permission",
+            Self::MissingModule { .. } => "missing_module",
+            Self::Timeout { .. } => "timeout",
+            Self::Overloaded { .. } => "overloaded",
+            Self::NotReplicated { .. } => "not_replicated",
+            Self::Unavailable { .. } => "unavailable",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Server { .. } => "server",
+            Self::Service { .. } => "service",
+            Self::Closed => "closed",
+        }
     }
 
     /// An error for an argument that cannot be used.

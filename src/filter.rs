@@ -59,6 +59,14 @@ impl MetadataFilter {
         self.0.is_empty()
     }
 
+    /// The filter as JSON text, as [`from_json`](Self::from_json) takes it.
+    #[cfg(feature = "http")]
+    pub(crate) fn to_json(&self) -> crate::codec::RawJson {
+        let members = self.0.iter();
+        let members = members.map(|(key, value)| (key.as_str(), value.clone().into()));
+        members.collect::<RawObject>().to_json()
+    }
+
     /// Whether metadata passes.
     #[must_use]
     pub fn matches(&self, metadata: &CheckpointMetadata) -> bool {

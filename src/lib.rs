@@ -25,6 +25,13 @@ pub mod redis;
 pub mod blocking;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "wire")]
+mod wire;
+mod wrapper;
 
 pub use checkpoint::{
     ChannelWrite, Checkpoint, CheckpointBuilder, CheckpointMetadata, CheckpointTuple,
@@ -34,6 +41,8 @@ pub use codec::{RawJson, RawObject};
 pub use config::CheckpointConfig;
 pub use error::{Error, Result};
 pub use filter::MetadataFilter;
+#[cfg(feature = "http")]
+pub use http::{HttpSaver, HttpSaverBuilder};
 pub use id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 pub use memory::MemorySaver;
 pub use options::{
@@ -45,3 +54,4 @@ pub use options::{
 pub use redis::{RedisSaver, ShallowRedisSaver};
 pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
 pub use version::ChannelVersion;
+pub use wrapper::ObservedSaver;

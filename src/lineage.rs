@@ -88,6 +88,14 @@ impl LineageNode {
         })
     }
 
+    /// The same checkpoint with values of channels that are stored apart from it.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub(crate) fn with_values(mut self, channels: impl IntoIterator<Item = Box<str>>) -> Self {
+        self.valued.extend(channels);
+        self
+    }
+
     fn lacks(&self, channel: &str) -> bool {
         self.versions.contains_key(channel) && !self.valued.contains(channel)
     }

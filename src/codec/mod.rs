@@ -4,6 +4,8 @@
 pub(crate) mod exact;
 mod object;
 mod raw;
+#[cfg(feature = "wire")]
+pub(crate) mod strict;
 
 pub use object::RawObject;
 #[cfg(feature = "redis")]

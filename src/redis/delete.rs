@@ -1,8 +1,11 @@
 //! `delete_thread` and what else removes checkpoints: in slices, so that the server is never
 //! held up and a repeated call goes on where a failed one stopped.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::blob;
 use super::driver::{Command, Reply};
 use super::keys::{Member, NamespaceKeys, namespace_from_stored};
 use super::scripts;
@@ -19,6 +22,7 @@ const SLICE: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Counter {
     progress: Progress,
+    blobs: u64,
     callback: Option<ProgressCallback>,
 }
 
@@ -26,6 +30,7 @@ impl Counter {
     pub(crate) fn new(callback: Option<ProgressCallback>) -> Self {
         Self {
             progress: Progress::default(),
+            blobs: 0,
             callback,
         }
     }
@@ -38,8 +43,13 @@ impl Counter {
         }
     }
 
+    /// Blobs are counted, but not told of: they are part of their checkpoints.
+    pub(crate) fn add_blobs(&mut self, blobs: u64) {
+        self.blobs += blobs;
+    }
+
     pub(crate) fn done(&self) -> u64 {
-        self.progress.checkpoints + self.progress.writes
+        self.progress.checkpoints + self.progress.writes + self.blobs
     }
 
     /// Tells of a call that goes on from here.
@@ -68,6 +78,7 @@ impl Store {
                 self.reconcile(thread).await?;
             }
             let mut namespaces = vec![CheckpointNamespace::root()];
+            let mut blobs = Vec::new();
             for member in self.members(thread).await? {
                 match member {
                     Member::Namespace(namespace) => namespaces.push(namespace),
@@ -75,12 +86,17 @@ impl Store {
                         let keys = self.keys(thread, &namespace);
                         self.remove(&keys, &[id], &mut counter).await?;
                     }
+                    Member::Blobs(namespace) => blobs.push(namespace),
                     Member::Pinned => {}
                 }
             }
             for namespace in &namespaces {
                 self.delete_namespace(&self.keys(thread, namespace), &mut counter)
                     .await?;
+            }
+            // After the checkpoints that name them.
+            for namespace in &blobs {
+                self.delete_blobs(thread, namespace, &mut counter).await?;
             }
             self.delete_unregistered_writes(thread, &mut counter)
                 .await?;
@@ -203,11 +219,16 @@ impl Store {
         Some((self.keys(thread, &namespace), id))
     }
 
-    /// Deletes the checkpoints that runs made.
-    pub(crate) async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
+    /// Deletes the checkpoints that runs made, in threads whose ids start with a prefix.
+    pub(crate) async fn delete_for_runs(
+        store: &Arc<Self>,
+        run_ids: &[RunId],
+        prefix: &str,
+    ) -> Result<()> {
         let mut counter = Counter::new(None);
         for run in run_ids {
-            let mut found = self.checkpoints_of_run(run).await?;
+            let mut found = store.checkpoints_of_run(run).await?;
+            found.retain(|(thread, _, _)| thread.as_str().starts_with(prefix));
             found.sort();
             for group in found.chunk_by(|one, other| (&one.0, &one.1) == (&other.0, &other.1)) {
                 let Some((thread, namespace, _)) = group.first() else {
@@ -215,10 +236,11 @@ impl Store {
                 };
                 // The registry learns of other savers' checkpoints first, so that the newest
                 // of those that stay is found.
-                self.reconcile(thread).await?;
+                store.reconcile(thread).await?;
                 let ids: Vec<_> = group.iter().map(|(_, _, id)| id.clone()).collect();
-                self.remove(&self.keys(thread, namespace), &ids, &mut counter)
-                    .await?;
+                let keys = store.keys(thread, namespace);
+                store.remove(&keys, &ids, &mut counter).await?;
+                blob::sweep_if_any(store, thread, namespace, &mut counter).await?;
             }
         }
         Ok(())

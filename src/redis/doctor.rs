@@ -4,8 +4,10 @@
 //! something is wrong is decided by a small script for each key, which looks at all that belongs
 //! to it at once and, when asked, puts it right in the same step: what other callers do meanwhile
 //! is never taken for a fault and never undone. What one family lacks is put right before those
-//! that depend on it are looked at: writes, documents, registries, sets of namespaces, pointers.
+//! that depend on it are looked at: writes, documents, registries, blobs, sets of namespaces,
+//! pointers.
 
+mod blobs;
 mod report;
 
 use std::collections::{HashMap, VecDeque};
@@ -81,6 +83,7 @@ impl RedisSaver {
         doctor.writes().await?;
         doctor.documents().await?;
         doctor.registries().await?;
+        doctor.blobs().await?;
         doctor.namespaces().await?;
         doctor.pointers().await?;
         Ok(doctor.report)
@@ -484,6 +487,12 @@ impl Doctor<'_> {
                     let keys = self.store.keys(thread, &namespace);
                     let registry = keys.write_registry(&id);
                     (keys.stored, registry)
+                }
+                Some(Member::Blobs(namespace)) => {
+                    let keys = self.store.keyspace.blobs(thread, &namespace);
+                    named.push(keys.registry.clone());
+                    triples.push([member.clone(), member.clone(), keys.registry]);
+                    continue;
                 }
                 Some(Member::Pinned) => {
                     pinned = Some([member.clone(), Bytes::new(), Bytes::new()]);

@@ -88,7 +88,7 @@ impl Keyspace {
         Ok(keyspace)
     }
 
-    fn families(&self) -> [String; 6] {
+    fn families(&self) -> [String; 8] {
         let checkpoint = &self.checkpoint;
         [
             checkpoint.clone(),
@@ -97,6 +97,8 @@ impl Keyspace {
             format!("{checkpoint}_latest"),
             format!("{checkpoint}_keys_zset"),
             format!("{checkpoint}_ns_set"),
+            format!("{checkpoint}_blob"),
+            format!("{checkpoint}_blob_keys_zset"),
         ]
     }
 
@@ -151,6 +153,34 @@ impl Keyspace {
         format!("{}_ns_set:", self.checkpoint)
     }
 
+    /// How every blob starts, and every registry of blobs.
+    pub(crate) fn blob_families(&self) -> [String; 2] {
+        [
+            format!("{}_blob", self.checkpoint),
+            format!("{}_blob_keys_zset", self.checkpoint),
+        ]
+    }
+
+    /// The names of the keys of a namespace's blobs.
+    pub(crate) fn blobs(&self, thread: &ThreadId, namespace: &CheckpointNamespace) -> BlobKeys {
+        let stored = stored_namespace(namespace);
+        let [blobs, registry] = self.blob_families();
+        let (length, segment) = (length_mark(thread), self.segment(thread.as_str()));
+        BlobKeys {
+            blobs: Bytes::from(format!("{blobs}{length}:{segment}:{stored}:")),
+            registry: Bytes::from(format!("{registry}{length}:{segment}:{stored}")),
+            namespaces: self.thread(thread).namespaces(),
+            mark: Bytes::from(format!("{BLOBS_MARK}{stored}")),
+        }
+    }
+
+    /// The namespace whose registry of blobs a key is; `None` if it is none.
+    pub(crate) fn of_blob_registry(&self, key: &[u8]) -> Option<(ThreadId, CheckpointNamespace)> {
+        let [_, family] = self.blob_families();
+        let found = self.of_namespace_key(&family, key)?;
+        (self.blobs(&found.0, &found.1).registry == key).then_some(found)
+    }
+
     /// What stands for a thread in its keys.
     pub(crate) fn segment(&self, thread: &str) -> String {
         if self.hash_tag_threads {
@@ -162,8 +192,17 @@ impl Keyspace {
 
     /// The namespace whose registry a key is; `None` if it is no registry of ours.
     pub(crate) fn of_registry(&self, key: &[u8]) -> Option<(ThreadId, CheckpointNamespace)> {
-        let rest = std::str::from_utf8(key).ok()?;
-        let rest = rest.strip_prefix(&self.registry_family())?;
+        let found = self.of_namespace_key(&self.registry_family(), key)?;
+        (self.thread(&found.0).namespace(&found.1).registry == key).then_some(found)
+    }
+
+    /// The thread and namespace that end a key of one of our families.
+    fn of_namespace_key(
+        &self,
+        family: &str,
+        key: &[u8],
+    ) -> Option<(ThreadId, CheckpointNamespace)> {
+        let rest = std::str::from_utf8(key).ok()?.strip_prefix(family)?;
         let braces = usize::from(self.hash_tag_threads);
         let (thread, rest) = if let Some(rest) = rest.strip_prefix('@') {
             let (length, rest) = rest.split_once(':')?;
@@ -176,10 +215,10 @@ impl Keyspace {
             let end = segment.len().checked_sub(braces)?;
             (segment.get(braces..end)?, rest)
         };
-        let thread = ThreadId::new(thread).ok()?;
-        let namespace = namespace_from_stored(rest).ok()?;
-        let found = self.thread(&thread).namespace(&namespace).registry;
-        (found == key).then_some((thread, namespace))
+        Some((
+            ThreadId::new(thread).ok()?,
+            namespace_from_stored(rest).ok()?,
+        ))
     }
 
     /// The thread whose set of namespaces a key is.
@@ -218,11 +257,7 @@ impl Keyspace {
         } else {
             id.to_owned()
         };
-        let length = if id.contains(':') {
-            format!("@{}", id.len())
-        } else {
-            String::new()
-        };
+        let length = length_mark(thread);
         let checkpoint = &self.checkpoint;
         ThreadKeys {
             documents: format!("{checkpoint}:{segment}:"),
@@ -235,6 +270,16 @@ impl Keyspace {
             shared_write_registries: (self.write_registry != WRITE_REGISTRY)
                 .then(|| format!("{WRITE_REGISTRY}:{segment}:")),
         }
+    }
+}
+
+/// What tells families of ours apart where a thread holds a colon: its length.
+fn length_mark(thread: &ThreadId) -> String {
+    let id = thread.as_str();
+    if id.contains(':') {
+        format!("@{}", id.len())
+    } else {
+        String::new()
     }
 }
 
@@ -419,6 +464,44 @@ impl ShallowKeys {
     }
 }
 
+/// The names of the keys of a namespace's blobs: values of channels that are stored apart from
+/// their checkpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct BlobKeys {
+    /// How the keys of its blobs start.
+    pub(crate) blobs: Bytes,
+    /// The registry of its blobs.
+    pub(crate) registry: Bytes,
+    /// The set of the thread's namespaces.
+    pub(crate) namespaces: Bytes,
+    /// The member of that set which says that the namespace has blobs.
+    pub(crate) mark: Bytes,
+}
+
+impl BlobKeys {
+    /// The blob of a channel at a version.
+    pub(crate) fn blob(&self, channel: &str, version: &str) -> Bytes {
+        append(&self.blobs, &[&escaped(channel), ":", &escaped(version)])
+    }
+
+    /// What names a blob in the registry: the end of its key, and a colon more for one that says
+    /// that the channel has no value.
+    pub(crate) fn member(channel: &str, version: &str, is_empty: bool) -> String {
+        let end = if is_empty { ":" } else { "" };
+        format!("{}:{}{end}", escaped(channel), escaped(version))
+    }
+
+    /// The blob that a member of the registry names.
+    pub(crate) fn of_member(&self, member: &str) -> Bytes {
+        append(&self.blobs, &[Self::without_mark(member)])
+    }
+
+    /// The end of the key that a member names.
+    pub(crate) fn without_mark(member: &str) -> &str {
+        member.strip_suffix(':').unwrap_or(member)
+    }
+}
+
 fn write_key(writes: &Bytes, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
     let (task, idx) = (escaped(task.as_str()), idx.to_string());
     append(writes, &[checkpoint.as_str(), ":", &task, ":", &idx])
@@ -474,9 +557,14 @@ pub(crate) enum Member {
     Namespace(CheckpointNamespace),
     /// A checkpoint that has writes and may have no document.
     Writes(CheckpointNamespace, CheckpointId),
+    /// A namespace that has blobs.
+    Blobs(CheckpointNamespace),
     /// The thread is pinned.
     Pinned,
 }
+
+/// How a member starts which says that a namespace has blobs.
+const BLOBS_MARK: &str = "\0blobs\0";
 
 impl Member {
     /// Reads a member; `None` for one that no saver of ours has written.
@@ -484,6 +572,10 @@ impl Member {
         match member.strip_prefix('\0') {
             None => namespace_from_stored(member).ok().map(Self::Namespace),
             Some("pinned") => Some(Self::Pinned),
+            Some(_) if member.starts_with(BLOBS_MARK) => {
+                let namespace = namespace_from_stored(&member[BLOBS_MARK.len()..]).ok()?;
+                Some(Self::Blobs(namespace))
+            }
             Some(writes) => {
                 let (namespace, checkpoint) = writes.strip_prefix("writes\0")?.split_once('\0')?;
                 Some(Self::Writes(
@@ -589,10 +681,31 @@ mod tests {
                         .registries_of_pointer(&keys.pointer)
                         .contains(&keys.registry)
                 );
+                let blobs = keyspace.blobs(&thread, &namespace);
+                let found = keyspace.of_blob_registry(&blobs.registry);
+                assert_eq!(found, Some((thread.clone(), namespace.clone())));
                 let found = keyspace.of_registry(&keys.registry);
                 assert_eq!(found, Some((thread, namespace)));
             }
         }
+    }
+
+    #[test]
+    fn blobs_of_different_channels_have_different_keys() {
+        let keyspace = Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, false).unwrap();
+        let blob = |thread: &str, namespace: &str, channel: &str, version: &str| {
+            let thread = ThreadId::new(thread).unwrap();
+            let namespace = CheckpointNamespace::new(namespace).unwrap();
+            keyspace.blobs(&thread, &namespace).blob(channel, version)
+        };
+        assert_eq!(
+            blob("t", "", "messages", "2.0.5"),
+            "checkpoint_blob:t:__empty__:messages:2.0.5"
+        );
+        assert_ne!(blob("t", "", "a:b", "c"), blob("t", "", "a", "b:c"));
+        assert_ne!(blob("t", "x:y", "z", "1"), blob("t", "x", "y:z", "1"));
+        assert_ne!(blob("a:b", "x", "c", "1"), blob("a", "b:x", "c", "1"));
+        assert_ne!(blob("t", "", "a%3Ab", "1"), blob("t", "", "a:b", "1"));
     }
 
     #[test]
@@ -621,6 +734,10 @@ mod tests {
             Some(Member::Namespace(CheckpointNamespace::root()))
         );
         assert_eq!(Member::parse("\0pinned"), Some(Member::Pinned));
+        assert_eq!(
+            Member::parse("\0blobs\0__empty__"),
+            Some(Member::Blobs(CheckpointNamespace::root()))
+        );
         let id = CheckpointId::new("a:b").unwrap();
         assert_eq!(
             Member::parse("\0writes\0child:1\0a:b"),

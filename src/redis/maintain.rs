@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
 
+use super::blob;
 use super::delete::Counter;
 use super::document::{ReadCheckpoint, checkpoint_document, pending_document};
 use super::driver::number;
@@ -49,7 +50,14 @@ pub(crate) async fn prune(
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
     let mut survivors_of = BTreeMap::new();
+    let members = store.members(thread).await?;
     for namespace in store.namespaces(thread).await? {
+        let has_blobs = members.contains(&Member::Blobs(namespace.clone()));
+        let blobs = if has_blobs {
+            store.valued_blobs(thread, &namespace).await?
+        } else {
+            BTreeSet::new()
+        };
         let mut nodes = Vec::new();
         let mut ids = Vec::new();
         let mut checkpoints = tuples(store, thread, &namespace);
@@ -60,18 +68,18 @@ pub(crate) async fn prune(
                 .iter()
                 .map(|write| write.channel.as_str());
             ids.push(tuple.checkpoint.id().clone());
-            nodes.push(LineageNode::new(
-                &tuple.checkpoint,
-                &tuple.metadata,
-                parent,
-                written,
-            )?);
+            let apart = blob::channels_with_blobs(&tuple.checkpoint, &blobs);
+            let node = LineageNode::new(&tuple.checkpoint, &tuple.metadata, parent, written)?;
+            nodes.push(node.with_values(apart));
         }
         let kept = survivors(&nodes, &options.strategy, SystemTime::now());
         let removed: Vec<_> = ids.into_iter().filter(|id| !kept.contains(id)).collect();
         if !removed.is_empty() {
             let keys = store.keys(thread, &namespace);
             store.remove(&keys, &removed, &mut counter).await?;
+        }
+        if has_blobs {
+            blob::sweep(store, thread, &namespace, &mut counter).await?;
         }
         survivors_of.insert(namespace, kept);
     }
@@ -112,6 +120,13 @@ pub(crate) async fn copy_thread(
         });
     }
     let mut counter = Counter::new(options.progress.clone());
+    let mut copied = Vec::new();
+    for member in store.members(source).await? {
+        if let Member::Blobs(namespace) = member {
+            let blobs = store.copy_blobs(source, target, &namespace, ttl).await?;
+            copied.push((namespace, blobs));
+        }
+    }
     for namespace in store.namespaces(source).await? {
         let mut checkpoints = tuples(store, source, &namespace);
         while let Some(tuple) = checkpoints.try_next().await? {
@@ -131,10 +146,13 @@ pub(crate) async fn copy_thread(
                 .await?;
         }
     }
+    for (namespace, blobs) in copied {
+        store.settle_blobs(target, &namespace, &blobs, ttl).await?;
+    }
     Ok(())
 }
 
-fn tuples(
+pub(super) fn tuples(
     store: &Arc<Store>,
     thread: &ThreadId,
     namespace: &CheckpointNamespace,
@@ -253,8 +271,7 @@ impl Store {
         verb: TtlVerb,
     ) -> Result<bool> {
         let namespaces = self.namespaces(thread).await?;
-        let members = self.members(thread).await?;
-        if members.is_empty() {
+        if self.members(thread).await?.is_empty() {
             return Ok(false);
         }
         for namespace in &namespaces {
@@ -269,10 +286,18 @@ impl Store {
                 }
             }
         }
-        for member in members {
-            if let Member::Writes(namespace, id) = member {
-                self.change_ttl_of(&self.keys(thread, &namespace), &[id], ttl, verb)
-                    .await?;
+        // Read after the thread was pinned, so that what was added meanwhile is visited as well.
+        for member in self.members(thread).await? {
+            match member {
+                Member::Writes(namespace, id) => {
+                    let keys = self.keys(thread, &namespace);
+                    self.change_ttl_of(&keys, &[id], ttl, verb).await?;
+                }
+                Member::Blobs(namespace) => {
+                    self.change_ttl_of_blobs(thread, &namespace, ttl, verb)
+                        .await?;
+                }
+                Member::Namespace(_) | Member::Pinned => {}
             }
         }
         Ok(true)

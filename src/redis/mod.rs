@@ -3,6 +3,7 @@
 //! One module a job: only `keys` names a key, only `scripts` runs Lua, only `index` speaks
 //! `FT.*`, only `driver` knows a Redis client.
 
+mod blob;
 mod builder;
 mod config;
 mod delete;
@@ -19,6 +20,8 @@ mod plain;
 mod read;
 mod scan;
 mod scripts;
+#[cfg(feature = "server")]
+mod service;
 mod shallow;
 mod slots;
 mod staged;
@@ -32,6 +35,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "server")]
+pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 pub use config::ConfigKey;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
@@ -178,7 +183,7 @@ impl CheckpointSaver for RedisSaver {
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        self.0.delete_for_runs(run_ids).await
+        Store::delete_for_runs(&self.0, run_ids, "").await
     }
 
     async fn copy_thread(

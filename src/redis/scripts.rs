@@ -55,6 +55,18 @@ scripts! {
     reads HISTORY = "history";
     /// Changes the TTL of checkpoints with their writes.
     writes TTL = "ttl";
+    /// Stores a blob.
+    writes BLOB_PUT = "blob_put";
+    /// Registers blobs.
+    writes BLOB_REGISTER = "blob_register";
+    /// Notes that a namespace has blobs.
+    writes BLOB_MARK = "blob_mark";
+    /// Takes blobs that nothing names out of their registry.
+    writes BLOB_FORGET = "blob_forget";
+    /// Looks at one blob.
+    writes DOCTOR_BLOB = "doctor_blob";
+    /// Looks at the members of a registry of blobs.
+    writes DOCTOR_BLOBS = "doctor_blobs";
     /// Stores the one checkpoint of a namespace in shallow mode.
     writes SHALLOW_PUT = "shallow_put";
     /// Stores the writes of a task in shallow mode.

@@ -155,6 +155,9 @@ impl Store {
         operation: &'static str,
         steps: Vec<Step>,
     ) -> Result<Vec<Result<Reply>>> {
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut commands = Vec::with_capacity(steps.len());
         let mut apart = Vec::new();
         for (position, step) in steps.iter().enumerate() {

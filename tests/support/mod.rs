@@ -7,7 +7,7 @@ pub(crate) mod topologies;
 use std::sync::Arc;
 
 use langgraph_checkpoint_redis::conformance::Subject;
-use langgraph_checkpoint_redis::{CheckpointSaver, MemorySaver};
+use langgraph_checkpoint_redis::{CheckpointSaver, MemorySaver, ObservedSaver};
 
 /// A kind of saver, and how it is made.
 pub(crate) struct Kind {
@@ -20,6 +20,10 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "memory",
         subject: memory,
+    },
+    Kind {
+        name: "observed",
+        subject: observed,
     },
     #[cfg(feature = "redis")]
     Kind {
@@ -41,6 +45,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "cluster (hash-tagged)",
         subject: || redis_at(cluster_url, true),
     },
+    #[cfg(all(feature = "server", feature = "http"))]
+    Kind {
+        name: "http",
+        subject: http,
+    },
 ];
 
 /// The same, and those on servers that work together or are secured.
@@ -54,6 +63,13 @@ pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
 pub(crate) fn memory() -> Subject {
     Subject::new(|ttl| async move {
         Ok(Arc::new(MemorySaver::with_ttl(ttl)?) as Arc<dyn CheckpointSaver>)
+    })
+}
+
+pub(crate) fn observed() -> Subject {
+    Subject::new(|ttl| async move {
+        let saver = ObservedSaver::new(MemorySaver::with_ttl(ttl)?);
+        Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
     })
 }
 
@@ -117,6 +133,41 @@ pub(crate) fn without_scripts_url() -> String {
                 .expect("no Redis to test with")
         })
         .url()
+/// Savers that ask a service, each one of its own on loopback, over a Redis saver.
+#[cfg(all(feature = "server", feature = "http"))]
+pub(crate) fn http() -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move { Ok(Arc::new(http_saver(&prefix, ttl).await?) as Arc<dyn CheckpointSaver>) }
+    })
+}
+
+#[cfg(all(feature = "server", feature = "http"))]
+async fn http_saver(
+    prefix: &str,
+    ttl: langgraph_checkpoint_redis::TtlPolicy,
+) -> langgraph_checkpoint_redis::Result<langgraph_checkpoint_redis::HttpSaver> {
+    use langgraph_checkpoint_redis::HttpSaver;
+    use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve_on};
+
+    let keys = ApiKeys::parse(&format!("conformance:{}", ApiKeys::hash("secret")))?;
+    let options = ServerOptions::new(Authentication::Keys(keys));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("no port to listen on");
+    let address = listener.local_addr().expect("a listener has an address");
+    let saver = redis_saver(prefix, ttl).await?;
+    // It serves until the tests end.
+    tokio::spawn(serve_on(
+        listener,
+        saver,
+        options,
+        std::future::pending::<()>(),
+    ));
+    HttpSaver::builder(format!("http://{address}"))
+        .api_key("secret")
+        .build()
 }
 
 #[cfg(feature = "redis")]

@@ -114,6 +114,11 @@ pub enum FindingKind {
     CheckpointGone,
     /// A checkpoint that the registry does not name. Fix: it is registered.
     CheckpointNotRegistered,
+    /// A blob that its namespace's registry does not name, so that it is not deleted with its
+    /// thread. Fix: it is registered.
+    BlobNotRegistered,
+    /// A registry names blobs that are gone. Fix: they are taken out.
+    BlobsGone,
     /// A key holds a value of another type. It is never fixed.
     WrongType,
     /// An index is missing. Fix: it is made.
@@ -140,6 +145,8 @@ impl FindingKind {
             Self::WritesFlagWrong => "its flag `has_writes` is wrong",
             Self::CheckpointGone => "it names a checkpoint that is gone",
             Self::CheckpointNotRegistered => "no registry names this checkpoint",
+            Self::BlobNotRegistered => "no registry names this blob",
+            Self::BlobsGone => "it names blobs that are gone",
             Self::WrongType => "it holds a value of another type",
             Self::IndexMissing => "the index is missing",
             Self::IndexDiffers => "the index has another schema",

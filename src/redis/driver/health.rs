@@ -119,6 +119,14 @@ impl fmt::Display for HealthProblem {
 }
 
 impl Driver {
+    /// How many connections work, and how many calls are in flight on them.
+    #[cfg(feature = "server")]
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let nodes = self.servers.all();
+        let connections = nodes.iter().map(|node| node.connections()).sum();
+        (connections, self.in_flight())
+    }
+
     /// Asks every server how it is doing, all at once. It takes no longer than a command may.
     pub(crate) async fn health(&self) -> Health {
         let nodes = self.servers.all();

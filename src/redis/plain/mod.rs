@@ -17,6 +17,7 @@
 //! Every step may run twice.
 
 mod ancestors;
+mod blob;
 mod flight;
 mod lock;
 mod pointer;
@@ -85,6 +86,10 @@ impl Plain<'_> {
             "forget" => Box::pin(registry::forget(self, keys, args)).await,
             "remove" => Box::pin(remove::remove(self, keys, args)).await,
             "ttl" => Box::pin(ttl::change(self, keys, args)).await,
+            "blob_put" => Box::pin(blob::put(self, keys, args)).await,
+            "blob_register" => Box::pin(blob::register(self, keys, args)).await,
+            "blob_mark" => Box::pin(blob::mark(self, keys, args)).await,
+            "blob_forget" => Box::pin(blob::forget(self, keys, args)).await,
             "shallow_put" => Box::pin(shallow::put(self, keys, args)).await,
             "shallow_put_writes" => Box::pin(shallow::put_writes(self, keys, args)).await,
             "shallow_read" => Box::pin(shallow::read(self, keys, args)).await,

@@ -1,0 +1,157 @@
+//! What the service says when it does not serve a call, in this crate's terms.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::wire::Fault;
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Problem<'a> {
+    pub(super) operation: &'static str,
+    pub(super) server: &'a str,
+    pub(super) status: Option<u16>,
+    pub(super) request_id: Option<&'a str>,
+}
+
+/// The body of an answer.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    message: Option<String>,
+    detail: Option<String>,
+    data: Option<Fault>,
+}
+
+impl Problem<'_> {
+    /// The error that an answer stands for.
+    pub(super) fn read(&self, body: &[u8]) -> Error {
+        let body: Body = serde_json::from_slice(body).unwrap_or_default();
+        if let Some(told) = body.data {
+            return fault(self.operation, self.server, told, self.request_id);
+        }
+        let said = body.message.or(body.detail);
+        let status = self.status.unwrap_or_default();
+        match status {
+            422 => Error::InvalidInput {
+                field: "the request".to_owned(),
+                reason: said.unwrap_or_else(|| "the service refuses it".to_owned()),
+            },
+            504 => Error::Service {
+                server: self.server.to_owned(),
+                reason: self.named(said.as_deref(), "it took too long"),
+                retryable: true,
+            },
+            _ => Error::Service {
+                server: self.server.to_owned(),
+                reason: self.named(said.as_deref(), &format!("it answered {status}")),
+                retryable: matches!(status, 408 | 429 | 502 | 503),
+            },
+        }
+    }
+
+    fn named(&self, said: Option<&str>, otherwise: &str) -> String {
+        named(said.unwrap_or(otherwise), self.request_id)
+    }
+}
+
+fn named(said: &str, request_id: Option<&str>) -> String {
+    match request_id {
+        Some(id) => format!("{said} (request {id})"),
+        None => said.to_owned(),
+    }
+}
+
+/// The error that the service told by its kind.
+pub(super) fn fault(
+    operation: &'static str,
+    server: &str,
+    told: Fault,
+    request_id: Option<&str>,
+) -> Error {
+    let text = Option::unwrap_or_default;
+    match &*told.kind {
+        "invalid_input" => Error::InvalidInput {
+            field: text(told.field),
+            reason: text(told.reason),
+        },
+        "too_large" => Error::TooLarge {
+            what: text(told.what),
+            size: told.size.unwrap_or_default(),
+            limit: told.limit.unwrap_or_default(),
+        },
+        "conflict" => Error::Conflict {
+            what: text(told.what),
+            reason: text(told.reason),
+        },
+        "timeout" => Error::Timeout {
+            operation,
+            limit: Duration::from_millis(told.limit.unwrap_or_default() as u64),
+        },
+        "out_of_memory" => Error::OutOfMemory,
+        "unavailable" => Error::Unavailable {
+            reason: named("the service does not tell why", request_id),
+        },
+        kind => Error::Service {
+            server: server.to_owned(),
+            reason: named(&format!("it failed ({kind})"), request_id),
+            retryable: matches!(kind, "connection" | "closed" | "service"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(status: u16, body: &str) -> Error {
+        let problem = Problem {
+            operation: "put",
+            server: "http://localhost",
+            status: Some(status),
+            request_id: Some("r1"),
+        };
+        problem.read(body.as_bytes())
+    }
+
+    #[test]
+    fn what_is_told_by_its_kind_is_the_same_error_again() {
+        for error in [
+            Error::invalid("thread_id", "it is empty"),
+            Error::TooLarge {
+                what: "the checkpoint".to_owned(),
+                size: 7,
+                limit: 5,
+            },
+            Error::Conflict {
+                what: "the copy".to_owned(),
+                reason: "it exists".to_owned(),
+            },
+            Error::OutOfMemory,
+            Error::Timeout {
+                operation: "put",
+                limit: Duration::from_secs(10),
+            },
+        ] {
+            let data = serde_json::to_string(&Fault::from(&error)).unwrap();
+            let body = format!(r#"{{"message":"m","code":1,"data":{data}}}"#);
+            let found = read(500, &body);
+            assert_eq!(found.to_string(), error.to_string());
+            assert_eq!(found.is_retryable(), error.is_retryable());
+        }
+    }
+
+    #[test]
+    fn what_is_not_told_is_named_by_its_status() {
+        for (status, is_retryable) in [(401, false), (404, false), (500, false), (503, true)] {
+            for body in ["", "{}", "<html>", r#"{"detail":"Unauthorized"}"#] {
+                let error = read(status, body);
+                assert_eq!(error.is_retryable(), is_retryable, "{error}");
+                assert!(error.to_string().contains("r1"), "{error}");
+            }
+        }
+        assert!(matches!(read(422, "{}"), Error::InvalidInput { .. }));
+    }
+}

@@ -1,0 +1,350 @@
+//! The connection to the service, and how its endpoints are asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use reqwest::header::CONTENT_TYPE;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::answer::{Problem, fault};
+use crate::error::{Error, Result};
+use crate::options::ProgressCallback;
+use crate::wire::{Line, ProgressLine};
+
+/// Keeps checkpoints behind an HTTP service of this crate, with all that
+/// [`CheckpointSaver`](crate::CheckpointSaver) promises. Cloning is cheap.
+///
+/// ```no_run
+/// use langgraph_checkpoint_redis::{CheckpointSaver, HttpSaver};
+///
+/// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+/// let saver = HttpSaver::builder("https://checkpoints.example")
+///     .api_key(std::env::var("CHECKPOINTS_KEY").unwrap_or_default())
+///     .build()?;
+/// saver.setup().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HttpSaver(Arc<Service>);
+
+struct Service {
+    client: reqwest::Client,
+    base: String,
+    api_key: Option<SecretString>,
+    timeout: Duration,
+}
+
+/// Makes an [`HttpSaver`].
+#[must_use]
+pub struct HttpSaverBuilder {
+    url: String,
+    api_key: Option<SecretString>,
+    timeout: Duration,
+    connect_timeout: Duration,
+}
+
+impl HttpSaver {
+    /// A builder for the service at a URL, `http://host:port` or `https://host`, with a path if
+    /// the service stands below one.
+    pub fn builder(url: impl Into<String>) -> HttpSaverBuilder {
+        HttpSaverBuilder {
+            url: url.into(),
+            api_key: None,
+            timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Asks an endpoint that answers at once.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        call: &impl Serialize,
+    ) -> Result<T> {
+        let response = self.0.send(operation, encode(call)?).await?;
+        let body = response.bytes().await;
+        let body = body.map_err(|error| self.0.lost(operation, &error))?;
+        serde_json::from_slice(&body).map_err(|error| self.0.unreadable(&error.to_string()))
+    }
+
+    /// Asks an endpoint that only says that it is done.
+    pub(super) async fn done(&self, operation: &'static str, call: &impl Serialize) -> Result<()> {
+        self.0.send(operation, encode(call)?).await?;
+        Ok(())
+    }
+
+    /// Asks an endpoint that answers in lines.
+    pub(super) fn lines<L: Line>(
+        &self,
+        operation: &'static str,
+        call: &impl Serialize,
+    ) -> BoxStream<'static, Result<L::Item>> {
+        let (service, call) = (Arc::clone(&self.0), encode(call));
+        let opened = async move {
+            let response = service.send(operation, call?).await?;
+            Ok::<_, Error>(Lines::<L>::new(service, operation, response).stream())
+        };
+        stream::once(opened).try_flatten().boxed()
+    }
+
+    /// Asks an endpoint that tells how far it has come, and passes that on.
+    pub(super) async fn follow(
+        &self,
+        operation: &'static str,
+        call: &impl Serialize,
+        progress: Option<&ProgressCallback>,
+    ) -> Result<()> {
+        let mut lines = self.lines::<ProgressLine>(operation, call);
+        while let Some(done) = lines.try_next().await? {
+            if let Some(progress) = progress {
+                progress.report(done.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for HttpSaver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HttpSaver")
+            .field("url", &self.0.base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HttpSaverBuilder {
+    /// The key that the service knows its caller by. Default: none.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(SecretString::from(key.into()));
+        self
+    }
+
+    /// How long the service may say nothing. Default: 60 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long making a connection may take. Default: 5 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The saver. Connections are made when they are needed. The certificates are trusted that
+    /// the system trusts (`SSL_CERT_FILE` names others); redirects are not followed, and proxies
+    /// of the environment are not used.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the URL is none of a service, or holds a user name or password.
+    pub fn build(self) -> Result<HttpSaver> {
+        let refuse = |reason: String| Error::Config {
+            key: "url".to_owned(),
+            reason,
+        };
+        let url = Url::parse(&self.url).map_err(|error| refuse(error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(refuse("it is not http://host or https://host".to_owned()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            let reason = "it holds a user name or password; give the key by `api_key`";
+            return Err(refuse(reason.to_owned()));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("it has a query or a fragment".to_owned()));
+        }
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(url.scheme() == "https")?)
+            .connect_timeout(self.connect_timeout)
+            .read_timeout(self.timeout)
+            // Less than the service lets a connection rest, so that none is used that it closes.
+            .pool_idle_timeout(Duration::from_secs(15))
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(HttpSaver(Arc::new(Service {
+            client,
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            api_key: self.api_key,
+            timeout: self.timeout,
+        })))
+    }
+}
+
+impl fmt::Debug for HttpSaverBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("HttpSaverBuilder")
+    }
+}
+
+fn encode(call: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(call).map_err(|error| Error::invalid("the call", error.to_string()))
+}
+
+/// What TLS needs; without it nothing is trusted, and nothing has to be.
+fn tls(is_used: bool) -> Result<rustls::ClientConfig> {
+    let mut trusted = rustls::RootCertStore::empty();
+    if is_used {
+        let found = rustls_native_certs::load_native_certs();
+        trusted.add_parsable_certificates(found.certs);
+        if trusted.is_empty() {
+            return Err(Error::Config {
+                key: "url".to_owned(),
+                reason: "https needs certificates to trust, and the system has none".to_owned(),
+            });
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Config {
+            key: "url".to_owned(),
+            reason: format!("TLS cannot be set up: {error}"),
+        })?;
+    Ok(config.with_root_certificates(trusted).with_no_client_auth())
+}
+
+impl Service {
+    async fn send(&self, operation: &'static str, body: Vec<u8>) -> Result<reqwest::Response> {
+        let mut request = self
+            .client
+            .post(format!("{}/v1/{operation}", self.base))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some(key) = &self.api_key {
+            request = request.bearer_auth(key.expose_secret());
+        }
+        let response = request.send().await;
+        let response = response.map_err(|error| self.lost(operation, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let request_id = response.headers().get("x-request-id");
+        let request_id = request_id
+            .and_then(|id| id.to_str().ok())
+            .map(str::to_owned);
+        let body = response.bytes().await.unwrap_or_default();
+        let problem = Problem {
+            operation,
+            server: &self.base,
+            status: Some(status.as_u16()),
+            request_id: request_id.as_deref(),
+        };
+        Err(problem.read(&body))
+    }
+
+    /// What the network says, in this crate's terms.
+    fn lost(&self, operation: &'static str, error: &reqwest::Error) -> Error {
+        if error.is_timeout() && !error.is_connect() {
+            return Error::Timeout {
+                operation,
+                limit: self.timeout,
+            };
+        }
+        let mut reason = String::new();
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(one) = cause {
+            let words = one.to_string();
+            if !reason.ends_with(&words) {
+                if !reason.is_empty() {
+                    reason.push_str(": ");
+                }
+                reason.push_str(&words);
+            }
+            cause = one.source();
+        }
+        Error::Service {
+            server: self.base.clone(),
+            reason,
+            retryable: true,
+        }
+    }
+
+    fn unreadable(&self, reason: &str) -> Error {
+        Error::Service {
+            server: self.base.clone(),
+            reason: format!("its answer cannot be read: {reason}"),
+            retryable: false,
+        }
+    }
+}
+
+/// An answer in lines, as it comes.
+struct Lines<L> {
+    service: Arc<Service>,
+    operation: &'static str,
+    chunks: BoxStream<'static, Result<Bytes, reqwest::Error>>,
+    buffer: BytesMut,
+    /// How much of the buffer holds no end of a line.
+    searched: usize,
+    line: std::marker::PhantomData<fn() -> L>,
+}
+
+impl<L: Line> Lines<L> {
+    fn new(service: Arc<Service>, operation: &'static str, response: reqwest::Response) -> Self {
+        Self {
+            service,
+            operation,
+            chunks: response.bytes_stream().boxed(),
+            buffer: BytesMut::new(),
+            searched: 0,
+            line: std::marker::PhantomData,
+        }
+    }
+
+    fn stream(self) -> BoxStream<'static, Result<L::Item>> {
+        stream::try_unfold(self, |mut lines| async move {
+            Ok(lines.next().await?.map(|item| (item, lines)))
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<L::Item>> {
+        loop {
+            let end = self.buffer[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n');
+            if let Some(end) = end {
+                let line = self.buffer.split_to(self.searched + end);
+                self.buffer.advance(1);
+                self.searched = 0;
+                if line.is_empty() {
+                    continue;
+                }
+                let line: L = serde_json::from_slice(&line)
+                    .map_err(|error| self.service.unreadable(&error.to_string()))?;
+                return match line.read() {
+                    (Some(item), _, _) => Ok(Some(item)),
+                    (None, Some(told), _) => {
+                        Err(fault(self.operation, &self.service.base, told, None))
+                    }
+                    (None, None, true) => Ok(None),
+                    (None, None, false) => Err(self.service.unreadable("a line says nothing")),
+                };
+            }
+            self.searched = self.buffer.len();
+            match self.chunks.next().await {
+                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Some(Err(error)) => return Err(self.service.lost(self.operation, &error)),
+                None => {
+                    return Err(Error::Service {
+                        server: self.service.base.clone(),
+                        reason: "its answer ended before it was whole".to_owned(),
+                        retryable: true,
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! Blobs: values of channels that are stored apart from their checkpoints, once for each version,
+//! as the HTTP service's callers send them. A checkpoint names its blobs by its versions.
+//!
+//! A registry for each namespace names its blobs, and a member of the thread's set of namespaces
+//! says that there is a registry, so that a thread without blobs costs nothing more. Each blob is
+//! stored by a script on its key alone, wherever a cluster has it.
+//!
+//! A blob is there before its checkpoint. Meanwhile its score in the registry is the time, and
+//! afterwards 0: whoever looks for blobs that no checkpoint names leaves aside those that may
+//! still be waiting for theirs.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::TryStreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::delete::Counter;
+use super::driver::{Command, Reply, number};
+use super::keys::{BlobKeys, Member, stored_namespace};
+use super::maintain::{TtlVerb, tuples};
+use super::scripts;
+use super::store::{Step, Store, milliseconds};
+use super::write::text;
+use crate::checkpoint::Checkpoint;
+use crate::codec::{RawJson, RawObject};
+use crate::error::{Error, Result};
+use crate::id::{CheckpointNamespace, ThreadId};
+
+/// How many blobs are looked at in one flight.
+const FLIGHT: usize = 256;
+/// How long a blob waits for its checkpoint, in seconds.
+pub(super) const PATIENCE: u64 = 600;
+/// The type of a blob which says that a channel has no value.
+const EMPTY: &str = "empty";
+
+/// The value of a channel at a version, as its caller encoded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChannelBlob {
+    pub(crate) channel: String,
+    pub(crate) version: String,
+    pub(crate) type_name: String,
+    /// The bytes in base64.
+    pub(crate) blob: Option<String>,
+}
+
+impl ChannelBlob {
+    fn member(&self) -> String {
+        BlobKeys::member(&self.channel, &self.version, self.type_name == EMPTY)
+    }
+}
+
+/// The document of a blob.
+#[derive(Serialize, Deserialize)]
+struct StoredBlob<'a> {
+    thread_id: Cow<'a, str>,
+    checkpoint_ns: Cow<'a, str>,
+    channel: Cow<'a, str>,
+    version: Cow<'a, str>,
+    #[serde(rename = "type")]
+    type_name: Cow<'a, str>,
+    blob: Option<Cow<'a, str>>,
+}
+
+/// The channels of a checkpoint with their versions as text, by which its blobs are named.
+pub(crate) fn named_by(checkpoint: &Checkpoint) -> Vec<(String, String)> {
+    let versions = checkpoint.fields().get("channel_versions");
+    let versions = versions
+        .and_then(|versions| RawObject::parse(versions.bytes().clone()).ok())
+        .unwrap_or_default();
+    versions
+        .iter()
+        .map(|(channel, version)| {
+            let text = version.decode::<String>();
+            let text = text.unwrap_or_else(|_| version.as_str().to_owned());
+            (channel.to_owned(), text)
+        })
+        .collect()
+}
+
+/// The channels of a checkpoint that have one of these blobs.
+pub(super) fn channels_with_blobs(
+    checkpoint: &Checkpoint,
+    blobs: &BTreeSet<String>,
+) -> Vec<Box<str>> {
+    if blobs.is_empty() {
+        return Vec::new();
+    }
+    named_by(checkpoint)
+        .into_iter()
+        .filter(|(channel, version)| blobs.contains(&BlobKeys::member(channel, version, false)))
+        .map(|(channel, _)| channel.into_boxed_str())
+        .collect()
+}
+
+/// Removes the blobs of a namespace that no checkpoint names any more, if it has any.
+pub(super) async fn sweep_if_any(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    counter: &mut Counter,
+) -> Result<()> {
+    let members = store.members(thread).await?;
+    if members.contains(&Member::Blobs(namespace.clone())) {
+        sweep(store, thread, namespace, counter).await?;
+    }
+    Ok(())
+}
+
+/// Removes the blobs of a namespace that no checkpoint names any more.
+pub(super) async fn sweep(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    counter: &mut Counter,
+) -> Result<()> {
+    let keys = store.keyspace.blobs(thread, namespace);
+    // The registry before the checkpoints: what is there as settled has its checkpoint by then.
+    let mut unnamed: HashSet<String> = HashSet::new();
+    let mut pages = Pages::new(&keys);
+    while let Some(page) = pages.next(store).await? {
+        unnamed.extend(page);
+    }
+    let mut checkpoints = tuples(store, thread, namespace);
+    while let Some(tuple) = checkpoints.try_next().await? {
+        for (channel, version) in named_by(&tuple.checkpoint) {
+            for is_empty in [false, true] {
+                unnamed.remove(&BlobKeys::member(&channel, &version, is_empty));
+            }
+        }
+    }
+    let unnamed: Vec<_> = unnamed.into_iter().collect();
+    store
+        .remove_blobs(&keys, &unnamed, PATIENCE, counter)
+        .await?;
+    store.forget_mark(thread, namespace, counter).await
+}
+
+impl Store {
+    /// Stores blobs of a checkpoint that is stored next, and keeps those that it names beside
+    /// them as long as it is kept. Returns their names for [`Store::settle_blobs`].
+    pub(crate) async fn put_blobs(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        blobs: &[ChannelBlob],
+        named: &[(String, String)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<String>> {
+        let keys = self.keyspace.blobs(thread, namespace);
+        let key_ttl = milliseconds(self.key_ttl(ttl));
+        let members: Vec<String> = blobs.iter().map(ChannelBlob::member).collect();
+        let mut steps: Vec<Step> = Vec::new();
+        let mut sent = HashSet::new();
+        if !blobs.is_empty() {
+            steps.push(self.mark_call(&keys, ttl));
+            let mut args = vec![key_ttl.clone()];
+            args.extend(members.iter().map(|member| text(member)));
+            let call = scripts::BLOB_REGISTER.call(vec![keys.registry.clone()], args);
+            steps.push(call.into());
+        }
+        for blob in blobs {
+            let document = RawJson::encode(&StoredBlob {
+                thread_id: thread.as_str().into(),
+                checkpoint_ns: stored_namespace(namespace).into(),
+                channel: blob.channel.as_str().into(),
+                version: blob.version.as_str().into(),
+                type_name: blob.type_name.as_str().into(),
+                blob: blob.blob.as_deref().map(Cow::from),
+            })?;
+            let what = || format!("the blob of channel `{}`", blob.channel);
+            self.check_size(what, document.bytes().len())?;
+            let key = keys.blob(&blob.channel, &blob.version);
+            sent.insert(key.clone());
+            let args = vec![document.bytes().clone(), key_ttl.clone()];
+            steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
+        }
+        for (channel, version) in named {
+            let key = keys.blob(channel, version);
+            if !sent.contains(&key) {
+                steps.push(keep_longer(key, &key_ttl).into());
+            }
+        }
+        if blobs.is_empty() && !named.is_empty() {
+            steps.push(keep_longer(keys.registry.clone(), &key_ttl).into());
+        }
+        for reply in self.flight("put", steps).await? {
+            reply?;
+        }
+        Ok(members)
+    }
+
+    /// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
+    /// their thread was deleted meanwhile.
+    pub(crate) async fn settle_blobs(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        members: &[String],
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        if members.is_empty() {
+            return Ok(true);
+        }
+        let keys = self.keyspace.blobs(thread, namespace);
+        let mut settled = Command::on("ZADD", keys.registry.clone())
+            .arg("XX")
+            .arg("CH");
+        for member in members {
+            settled = settled.arg("0").arg(text(member));
+        }
+        // Also for a thread that was deleted in the meantime, and with it the mark.
+        let steps = vec![settled.into(), self.mark_call(&keys, ttl)];
+        let mut replies = self.flight("put", steps).await?.into_iter();
+        let settled = replies.next().unwrap_or(Err(Error::Closed))?.as_int();
+        let settled = settled.and_then(|count| usize::try_from(count).ok());
+        let allowed = replies.next().unwrap_or(Err(Error::Closed))?;
+        if ttl.is_some() && allowed.as_int() == Some(0) {
+            // A pinned thread, or one that is kept for ever.
+            let steps = members
+                .iter()
+                .map(|member| keys.of_member(member))
+                .chain([keys.registry.clone()])
+                .map(|key| Command::on("PERSIST", key).into());
+            for reply in self.flight("put", steps.collect()).await? {
+                reply?;
+            }
+        }
+        if ttl.is_some() && rand::random_ratio(1, 16) {
+            self.forget_expired(&keys).await?;
+        }
+        let distinct: HashSet<_> = members.iter().collect();
+        Ok(settled.is_some_and(|settled| settled >= distinct.len()))
+    }
+
+    /// Reads the blobs that a checkpoint names; those that are not there are left out. `None` if
+    /// the checkpoint itself is gone by now, and so perhaps some of its blobs.
+    #[cfg(feature = "server")]
+    pub(crate) async fn read_blobs(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<Vec<ChannelBlob>>> {
+        let named = named_by(checkpoint);
+        let document = self.keys(thread, namespace).document(checkpoint.id());
+        let keys = self.keyspace.blobs(thread, namespace);
+        let policy = &self.settings.ttl;
+        let refresh = policy.default.filter(|_| policy.refresh_on_read);
+        let mut found = Vec::with_capacity(named.len());
+        for slice in named.chunks(FLIGHT) {
+            let of_slice = || {
+                slice
+                    .iter()
+                    .map(|(channel, version)| keys.blob(channel, version))
+            };
+            let mut steps: Vec<Step> = of_slice()
+                .map(|key| Command::on("JSON.GET", key).into())
+                .collect();
+            if let Some(ttl) = refresh {
+                let ttl = milliseconds(self.key_ttl(Some(ttl)));
+                let shared = [keys.registry.clone()];
+                steps.extend(
+                    of_slice()
+                        .chain(shared)
+                        .map(|key| keep_longer(key, &ttl).into()),
+                );
+            }
+            // Blobs go after the checkpoints that name them.
+            steps.push(Command::on("EXISTS", document.clone()).into());
+            let mut replies = self.flight("get_tuple", steps).await?;
+            let exists = replies.pop().unwrap_or(Err(Error::Closed))?;
+            if exists.as_int() == Some(0) {
+                return Ok(None);
+            }
+            for (key, reply) in of_slice().zip(replies) {
+                if let Some(document) = reply?.into_bytes() {
+                    found.push(parse_blob(&key, &document)?);
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The registered blobs of a namespace that hold a value.
+    pub(super) async fn valued_blobs(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+    ) -> Result<BTreeSet<String>> {
+        let keys = self.keyspace.blobs(thread, namespace);
+        let mut found = BTreeSet::new();
+        let mut pages = Pages::new(&keys);
+        while let Some(page) = pages.next(self).await? {
+            found.extend(page.into_iter().filter(|member| !member.ends_with(':')));
+        }
+        Ok(found)
+    }
+
+    /// Deletes all blobs of a namespace.
+    pub(super) async fn delete_blobs(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        counter: &mut Counter,
+    ) -> Result<()> {
+        let keys = self.keyspace.blobs(thread, namespace);
+        let mut pages = Pages::new(&keys);
+        while let Some(page) = pages.next(self).await? {
+            let steps = page.iter().flat_map(|member| {
+                let registered = Command::on("ZREM", keys.registry.clone()).arg(text(member));
+                [Command::on("UNLINK", keys.of_member(member)), registered]
+            });
+            let steps: Vec<Step> = steps.map(Step::from).collect();
+            for reply in self.flight("delete_thread", steps).await? {
+                reply?;
+            }
+            counter.add_blobs(page.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Takes blobs out of their registry and removes them, but those that still wait for their
+    /// checkpoint.
+    async fn remove_blobs(
+        &self,
+        keys: &BlobKeys,
+        members: &[String],
+        patience: u64,
+        counter: &mut Counter,
+    ) -> Result<()> {
+        for slice in members.chunks(FLIGHT) {
+            let mut args = vec![number(patience)];
+            args.extend(slice.iter().map(|member| text(member)));
+            let call = scripts::BLOB_FORGET.call(vec![keys.registry.clone()], args);
+            let taken = strings(self.script("prune", call).await?);
+            let steps = taken
+                .iter()
+                .map(|member| Command::on("UNLINK", keys.of_member(member)).into());
+            for reply in self.flight("prune", steps.collect()).await? {
+                reply?;
+            }
+            counter.add_blobs(taken.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Takes the mark away of a namespace that has no blob left, and a pin that stands for
+    /// nothing more.
+    async fn forget_mark(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        counter: &mut Counter,
+    ) -> Result<()> {
+        let keys = self.keyspace.blobs(thread, namespace);
+        let left = Command::on("EXISTS", keys.registry.clone());
+        if self.driver.call("prune", left).await?.as_int() == Some(0) {
+            let mark = Command::on("SREM", keys.namespaces.clone()).arg(keys.mark.clone());
+            self.driver.call("prune", mark).await?;
+            self.remove(&self.keys(thread, namespace), &[], counter)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Takes some blobs out of the registry that have expired, so that a thread that goes on for
+    /// ever remembers little more than what is there.
+    async fn forget_expired(&self, keys: &BlobKeys) -> Result<()> {
+        let some = Command::on("ZRANDMEMBER", keys.registry.clone()).arg("48");
+        let some = strings(self.driver.call("put", some).await?);
+        let steps = some
+            .iter()
+            .map(|member| Command::on("EXISTS", keys.of_member(member)).into());
+        let replies = self.flight("put", steps.collect()).await?;
+        let mut gone = Vec::new();
+        for (member, reply) in some.into_iter().zip(replies) {
+            if reply?.as_int() == Some(0) {
+                gone.push(member);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.remove_blobs(keys, &gone, PATIENCE, &mut Counter::new(None))
+            .await
+    }
+
+    /// Copies the blobs of a namespace to another thread. Returns their names for
+    /// [`Store::settle_blobs`].
+    pub(super) async fn copy_blobs(
+        &self,
+        source: &ThreadId,
+        target: &ThreadId,
+        namespace: &CheckpointNamespace,
+        ttl: Option<Duration>,
+    ) -> Result<Vec<String>> {
+        let keys = self.keyspace.blobs(source, namespace);
+        let mut copied = Vec::new();
+        let mut pages = Pages::new(&keys);
+        while let Some(page) = pages.next(self).await? {
+            // Blobs may be large: a few at once.
+            for slice in page.chunks(16) {
+                let steps = slice
+                    .iter()
+                    .map(|member| Command::on("JSON.GET", keys.of_member(member)).into());
+                let mut blobs = Vec::with_capacity(slice.len());
+                for (member, reply) in slice
+                    .iter()
+                    .zip(self.flight("copy_thread", steps.collect()).await?)
+                {
+                    if let Some(document) = reply?.into_bytes() {
+                        blobs.push(parse_blob(&keys.of_member(member), &document)?);
+                    }
+                }
+                copied.extend(self.put_blobs(target, namespace, &blobs, &[], ttl).await?);
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Gives the blobs of a namespace another TTL.
+    pub(super) async fn change_ttl_of_blobs(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        ttl: Option<Duration>,
+        verb: TtlVerb,
+    ) -> Result<()> {
+        let keys = self.keyspace.blobs(thread, namespace);
+        let mut pages = Pages::new(&keys);
+        while let Some(page) = pages.next(self).await? {
+            let steps: Vec<Step> = page
+                .iter()
+                .map(|member| keys.of_member(member))
+                .chain([keys.registry.clone()])
+                .filter_map(|key| ttl_command(key, ttl, verb))
+                .map(Step::from)
+                .collect();
+            for reply in self.flight("ttl", steps).await? {
+                reply?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_call(&self, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
+        let args = vec![
+            keys.mark.clone(),
+            milliseconds(self.key_ttl(ttl)),
+            self.whole_ttl(ttl),
+        ];
+        scripts::BLOB_MARK
+            .call(vec![keys.namespaces.clone()], args)
+            .into()
+    }
+}
+
+/// The command that makes a key live as long as something else that needs it.
+fn keep_longer(key: Bytes, ttl: &Bytes) -> Command {
+    if ttl == "0" {
+        Command::on("PERSIST", key)
+    } else {
+        Command::on("PEXPIRE", key).arg(ttl.clone()).arg("GT")
+    }
+}
+
+/// What a verb does to a key: the same as the script does to a checkpoint's.
+fn ttl_command(key: Bytes, ttl: Option<Duration>, verb: TtlVerb) -> Option<Command> {
+    let (milliseconds, has_ttl) = (milliseconds(ttl), ttl.is_some());
+    match verb {
+        TtlVerb::Pin => Some(Command::on("PERSIST", key)),
+        TtlVerb::Keep => Some(keep_longer(key, &milliseconds)),
+        TtlVerb::Unpin if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds)),
+        TtlVerb::Touch if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds).arg("XX")),
+        TtlVerb::Unpin | TtlVerb::Touch | TtlVerb::Kept => None,
+    }
+}
+
+fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
+    let stored: StoredBlob<'_> = serde_json::from_slice(document)
+        .map_err(|error| Error::corrupt(String::from_utf8_lossy(key), error.to_string()))?;
+    Ok(ChannelBlob {
+        channel: stored.channel.into_owned(),
+        version: stored.version.into_owned(),
+        type_name: stored.type_name.into_owned(),
+        blob: stored.blob.map(Cow::into_owned),
+    })
+}
+
+fn strings(reply: Reply) -> Vec<String> {
+    let parts = reply.into_array().into_iter();
+    parts
+        .filter_map(|part| part.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// A walk over a registry of blobs. What is there throughout is seen, some of it perhaps twice.
+pub(super) struct Pages<'a> {
+    keys: &'a BlobKeys,
+    cursor: Option<Bytes>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(keys: &'a BlobKeys) -> Self {
+        Self {
+            keys,
+            cursor: Some(Bytes::from_static(b"0")),
+        }
+    }
+
+    /// The next page; it may be empty.
+    pub(super) async fn next(&mut self, store: &Store) -> Result<Option<Vec<String>>> {
+        let Some(cursor) = self.cursor.take() else {
+            return Ok(None);
+        };
+        let command = Command::on("ZSCAN", self.keys.registry.clone())
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(number(FLIGHT));
+        let reply = store.driver.call("blobs", command).await?;
+        let mut parts = reply.into_array().into_iter();
+        self.cursor = parts
+            .next()
+            .and_then(Reply::into_bytes)
+            .filter(|cursor| !cursor.is_empty() && cursor != "0");
+        let members = strings(parts.next().unwrap_or(Reply::Nil));
+        Ok(Some(members.into_iter().step_by(2).collect()))
+    }
+}

@@ -1,0 +1,152 @@
+//! Who a request comes from, and which threads it reaches.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Authentication;
+use super::api_keys::{ApiKey, ApiKeys};
+use super::problem::Problem;
+use super::state::AppState;
+use crate::id::ThreadId;
+
+/// The header in which scale-agentex's client sends its key.
+pub(super) const API_KEY_HEADER: &str = "x-agent-api-key";
+
+/// What a request may reach.
+#[derive(Debug, Clone)]
+pub(super) struct Access(Option<Arc<ApiKey>>);
+
+impl Access {
+    /// How the threads start that the request reaches.
+    pub(super) fn prefix(&self) -> &str {
+        self.0.as_ref().map_or("", |key| &key.prefix)
+    }
+
+    /// Whether the request reaches every thread.
+    pub(super) fn is_everywhere(&self) -> bool {
+        self.prefix().is_empty()
+    }
+
+    /// The name of the key.
+    pub(super) fn name(&self) -> &str {
+        self.0.as_ref().map_or("-", |key| &key.name)
+    }
+
+    /// Whether the request reaches a thread.
+    pub(super) fn reaches(&self, thread: &ThreadId) -> bool {
+        thread.as_str().starts_with(self.prefix())
+    }
+
+    /// Refuses a thread that the request does not reach, as if it were not there.
+    pub(super) fn check(&self, thread: &ThreadId) -> Result<(), Problem> {
+        if self.reaches(thread) {
+            Ok(())
+        } else {
+            Err(Problem::no_such_thread())
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Access {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let access = parts.extensions.get::<Self>().cloned();
+        access.ok_or_else(unauthorized)
+    }
+}
+
+fn unauthorized() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized")
+}
+
+/// Lets requests pass that have a key, and says what each may reach.
+pub(super) async fn authenticate(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let access = match &state.options.authentication {
+        Authentication::Keys(keys) => match find(keys, request.headers()) {
+            Some(key) => Access(Some(key)),
+            None => return unauthorized().into_response(),
+        },
+        // A page in a browser must not reach the service by a name of its own.
+        Authentication::Off if !is_local(request.headers()) => {
+            let message = "without keys the service answers to a loopback name only";
+            return Problem::new(StatusCode::FORBIDDEN, message).into_response();
+        }
+        Authentication::Off => Access(None),
+    };
+    tracing::Span::current().record("key", access.name());
+    request.extensions_mut().insert(access);
+    next.run(request).await
+}
+
+fn find(keys: &ApiKeys, headers: &HeaderMap) -> Option<Arc<ApiKey>> {
+    let own = headers.get(API_KEY_HEADER).map(HeaderValue::as_bytes);
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, secret) = value.as_bytes().split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(secret)
+    });
+    [own, bearer]
+        .into_iter()
+        .flatten()
+        .find_map(|secret| keys.find(secret))
+}
+
+fn is_local(headers: &HeaderMap) -> bool {
+    let Some(host) = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+    else {
+        return true;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_local() {
+        let local = |host: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            is_local(&headers)
+        };
+        for host in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1:8080",
+            "[::1]:1",
+            "127.9.9.9",
+        ] {
+            assert!(local(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:80",
+            "10.0.0.1",
+            "localhost.evil.example",
+            "",
+        ] {
+            assert!(!local(host), "{host}");
+        }
+        assert!(is_local(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,474 @@
+//! The five endpoints under `/checkpoints`, as scale-agentex's client speaks them.
+
+use std::borrow::Cow;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::stream::TryStreamExt;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::access::Access;
+use super::body::{JsonBody, json};
+use super::given;
+use super::problem::{Problem, ProblemBody};
+use super::state::AppState;
+use crate::checkpoint::{CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue};
+use crate::codec::{RawJson, strict};
+use crate::config::CheckpointConfig;
+use crate::filter::MetadataFilter;
+use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
+use crate::options::{DeleteOptions, ListOptions};
+use crate::redis::ChannelBlob;
+use crate::saver::CheckpointSaver;
+use crate::wire::Base64;
+use crate::wrapper::{checkpoint_bytes, pending_bytes};
+
+/// How many writes or blobs one request may hold.
+const MOST: usize = 10_000;
+/// How many checkpoints one page has at most.
+const MOST_LISTED: usize = 1_000;
+
+/// Names a checkpoint, or the newest of a namespace.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct GetTuple {
+    thread_id: ThreadId,
+    #[serde(default)]
+    #[schema(default = "")]
+    checkpoint_ns: CheckpointNamespace,
+    /// Null or `""` is the newest.
+    checkpoint_id: Option<String>,
+}
+
+/// The value of a channel at a version.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub(super) struct VersionedValue {
+    channel: String,
+    version: String,
+    /// How the bytes are encoded; `empty` says that the channel has no value.
+    #[serde(rename = "type")]
+    type_name: String,
+    /// The bytes in base64.
+    #[schema(value_type = Option<Base64>)]
+    blob: Option<String>,
+}
+
+/// A write of a task.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct StoredWrite {
+    task_id: String,
+    idx: i64,
+    channel: String,
+    #[serde(rename = "type")]
+    type_name: Option<String>,
+    /// The bytes in base64.
+    #[schema(value_type = Option<Base64>)]
+    blob: Option<String>,
+}
+
+/// A checkpoint with what belongs to it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Tuple {
+    #[serde(flatten)]
+    listed: Listed,
+    blobs: Vec<VersionedValue>,
+    /// In the order of task and idx.
+    pending_writes: Vec<StoredWrite>,
+}
+
+/// A checkpoint.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Listed {
+    thread_id: String,
+    checkpoint_ns: String,
+    checkpoint_id: String,
+    parent_checkpoint_id: Option<String>,
+    #[schema(value_type = Object)]
+    checkpoint: RawJson,
+    #[schema(value_type = Object)]
+    metadata: RawJson,
+}
+
+/// A checkpoint to store.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct Put<'a> {
+    thread_id: ThreadId,
+    #[serde(default)]
+    #[schema(default = "")]
+    checkpoint_ns: CheckpointNamespace,
+    checkpoint_id: CheckpointId,
+    parent_checkpoint_id: Option<String>,
+    #[serde(borrow)]
+    #[schema(value_type = Object)]
+    checkpoint: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "some")]
+    #[schema(value_type = Object)]
+    metadata: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "strict::objects")]
+    #[schema(max_items = 10_000)]
+    blobs: Vec<VersionedValue>,
+}
+
+/// Names the checkpoint that was stored.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Stored {
+    thread_id: String,
+    checkpoint_ns: String,
+    checkpoint_id: String,
+}
+
+/// Writes to store.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct PutWrites<'a> {
+    thread_id: ThreadId,
+    #[serde(default)]
+    #[schema(default = "")]
+    checkpoint_ns: CheckpointNamespace,
+    checkpoint_id: CheckpointId,
+    #[serde(borrow, deserialize_with = "strict::objects")]
+    #[schema(max_items = 10_000)]
+    writes: Vec<TaskWrite<'a>>,
+    /// Whether writes that are there are replaced.
+    #[serde(default)]
+    upsert: bool,
+}
+
+/// A write to store.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct TaskWrite<'a> {
+    task_id: TaskId,
+    idx: i64,
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    channel: Cow<'a, str>,
+    #[serde(borrow, rename = "type", default)]
+    #[schema(value_type = Option<String>)]
+    type_name: Option<Cow<'a, str>>,
+    /// The bytes in base64.
+    #[serde(borrow)]
+    #[schema(value_type = Base64)]
+    blob: Cow<'a, str>,
+    #[serde(borrow, default)]
+    #[schema(value_type = String, default = "")]
+    task_path: Cow<'a, str>,
+}
+
+/// Which checkpoints to list.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct List<'a> {
+    thread_id: ThreadId,
+    /// Null is every namespace.
+    checkpoint_ns: Option<CheckpointNamespace>,
+    /// Only checkpoints with lesser ids.
+    before_checkpoint_id: Option<String>,
+    /// What the metadata must hold.
+    #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
+    filter_metadata: Option<&'a RawValue>,
+    #[serde(default = "default_limit")]
+    #[schema(default = 100, minimum = 1, maximum = 1_000)]
+    limit: usize,
+}
+
+/// A value that is there, be it null.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn default_limit() -> usize {
+    100
+}
+
+/// Names a thread.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct DeleteThread {
+    thread_id: ThreadId,
+}
+
+/// Reads a checkpoint with its blobs and pending writes; `null` if there is none.
+#[utoipa::path(
+    post, path = "/checkpoints/get-tuple", tag = "checkpoints", request_body = GetTuple,
+    responses(
+        (status = 200, body = Option<Tuple>),
+        (status = 404, description = "The key does not reach the thread", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn get_tuple(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let request: GetTuple = body.parse()?;
+    access.check(&request.thread_id)?;
+    let mut config = CheckpointConfig::of_thread(request.thread_id);
+    config.checkpoint_ns = Some(request.checkpoint_ns);
+    config.checkpoint_id = named(request.checkpoint_id)?;
+    let (thread, namespace) = (&config.thread_id, config.namespace());
+    let (tuple, blobs) = loop {
+        let Some(tuple) = state.saver.get_tuple(&config).await? else {
+            return json(&None::<Tuple>);
+        };
+        let saver = state.saver.get_ref();
+        let read = saver.blobs_of(thread, &namespace, &tuple.checkpoint);
+        let blobs = state
+            .saver
+            .measure("get_blobs", thread, Some(namespace.as_str()), 0)
+            .run(read, |blobs| blobs.iter().flatten().map(blob_bytes).sum())
+            .await?;
+        // A checkpoint that was removed meanwhile is as one that was removed before.
+        if let Some(blobs) = blobs {
+            break (tuple, blobs);
+        }
+    };
+    let mut writes = tuple.pending_writes.clone();
+    writes.sort_by(|one, other| (&one.task_id, one.idx).cmp(&(&other.task_id, other.idx)));
+    json(&Some(Tuple {
+        listed: listed(tuple),
+        blobs: blobs.into_iter().map(sent_blob).collect(),
+        pending_writes: writes.into_iter().map(sent_write).collect(),
+    }))
+}
+
+/// Stores a checkpoint and the blobs that are not there yet. One that is there gets the new
+/// checkpoint and metadata.
+#[utoipa::path(
+    post, path = "/checkpoints/put", tag = "checkpoints", request_body = Put<'_>,
+    responses(
+        (status = 200, body = Stored),
+        (status = 404, description = "The key does not reach the thread", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn put(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let request: Put<'_> = body.parse()?;
+    access.check(&request.thread_id)?;
+    check_count("blobs", request.blobs.len())?;
+    let blobs = request
+        .blobs
+        .into_iter()
+        .map(received_blob)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut config = CheckpointConfig::of_thread(request.thread_id);
+    config.checkpoint_ns = Some(request.checkpoint_ns);
+    config.checkpoint_id = named(request.parent_checkpoint_id)?;
+    let checkpoint = given::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
+    let metadata = match request.metadata {
+        Some(metadata) => CheckpointMetadata::from_json(body.share(metadata.get()))?,
+        None => CheckpointMetadata::new(),
+    };
+    let written = checkpoint_bytes(&checkpoint) + blobs.iter().map(blob_bytes).sum::<usize>();
+    let saver = state.saver.get_ref();
+    let stored = Box::pin(saver.put_with_blobs(&config, &checkpoint, &metadata, &blobs));
+    let namespace = config.namespace();
+    state
+        .saver
+        .measure("put", &config.thread_id, Some(namespace.as_str()), written)
+        .run(stored, |_| 0)
+        .await?;
+    json(&Stored {
+        thread_id: config.thread_id.to_string(),
+        checkpoint_ns: namespace.to_string(),
+        checkpoint_id: request.checkpoint_id.to_string(),
+    })
+}
+
+/// Stores writes of tasks, all of them together.
+#[utoipa::path(
+    post, path = "/checkpoints/put-writes", tag = "checkpoints", request_body = PutWrites<'_>,
+    responses(
+        (status = 204, description = "They are stored"),
+        (status = 404, description = "The key does not reach the thread", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn put_writes(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<StatusCode, Problem> {
+    let request: PutWrites<'_> = body.parse()?;
+    access.check(&request.thread_id)?;
+    check_count("writes", request.writes.len())?;
+    let writes = request
+        .writes
+        .into_iter()
+        .map(received_write)
+        .collect::<Result<Vec<_>, _>>()?;
+    let config = CheckpointConfig::of_checkpoint(
+        request.thread_id,
+        request.checkpoint_ns,
+        request.checkpoint_id,
+    );
+    let saver = state.saver.get_ref();
+    let stored = Box::pin(saver.put_indexed_writes(&config, &writes, request.upsert));
+    let (namespace, written) = (config.namespace(), pending_bytes(&writes));
+    state
+        .saver
+        .measure(
+            "put_writes",
+            &config.thread_id,
+            Some(namespace.as_str()),
+            written,
+        )
+        .run(stored, |()| 0)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists checkpoints, newest first, without blobs or writes.
+#[utoipa::path(
+    post, path = "/checkpoints/list", tag = "checkpoints", request_body = List<'_>,
+    responses(
+        (status = 200, body = [Listed]),
+        (status = 404, description = "The key does not reach the thread", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let request: List<'_> = body.parse()?;
+    access.check(&request.thread_id)?;
+    if !(1..=MOST_LISTED).contains(&request.limit) {
+        let message = format!("limit cannot be used: it is not from 1 to {MOST_LISTED}");
+        return Err(Problem::unprocessable(message));
+    }
+    let mut config = CheckpointConfig::of_thread(request.thread_id);
+    config.checkpoint_ns = request.checkpoint_ns;
+    let mut options = ListOptions::default().with_limit(request.limit);
+    options.before = named(request.before_checkpoint_id)?;
+    if let Some(filter) = request.filter_metadata {
+        options.filter = MetadataFilter::from_json(body.share(filter.get()))?;
+    }
+    let tuples = state.saver.list(Some(&config), options);
+    let page: Vec<Listed> = tuples.map_ok(listed).try_collect().await?;
+    json(&page)
+}
+
+/// Deletes all of a thread.
+#[utoipa::path(
+    post, path = "/checkpoints/delete-thread", tag = "checkpoints", request_body = DeleteThread,
+    responses(
+        (status = 204, description = "Nothing of it is there"),
+        (status = 404, description = "The key does not reach the thread", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn delete_thread(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<StatusCode, Problem> {
+    let request: DeleteThread = body.parse()?;
+    access.check(&request.thread_id)?;
+    let options = DeleteOptions::default();
+    state
+        .saver
+        .delete_thread(&request.thread_id, &options)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A checkpoint's id, which may be absent in two ways.
+fn named(id: Option<String>) -> Result<Option<CheckpointId>, Problem> {
+    let id = id.filter(|id| !id.is_empty());
+    Ok(id.map(CheckpointId::new).transpose()?)
+}
+
+fn check_count(what: &str, count: usize) -> Result<(), Problem> {
+    if count > MOST {
+        let message = format!("{what} cannot be used: there are {count}; at most {MOST} are taken");
+        return Err(Problem::unprocessable(message));
+    }
+    Ok(())
+}
+
+fn decoded(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
+    BASE64.decode(text).map_err(|error| {
+        Problem::unprocessable(format!(
+            "{field} cannot be used: it is not base64 ({error})"
+        ))
+    })
+}
+
+fn received_blob(blob: VersionedValue) -> Result<ChannelBlob, Problem> {
+    if let Some(text) = &blob.blob {
+        decoded(&format!("the blob of channel `{}`", blob.channel), text)?;
+    }
+    Ok(ChannelBlob {
+        channel: blob.channel,
+        version: blob.version,
+        type_name: blob.type_name,
+        blob: blob.blob,
+    })
+}
+
+fn sent_blob(blob: ChannelBlob) -> VersionedValue {
+    VersionedValue {
+        channel: blob.channel,
+        version: blob.version,
+        type_name: blob.type_name,
+        blob: blob.blob,
+    }
+}
+
+fn blob_bytes(blob: &ChannelBlob) -> usize {
+    blob.blob.as_ref().map_or(0, |text| text.len() / 4 * 3)
+}
+
+fn received_write(write: TaskWrite<'_>) -> Result<PendingWrite, Problem> {
+    let field = format!("the write to channel `{}`", write.channel);
+    let mut value = TypedValue::new(
+        write.type_name.as_deref().unwrap_or_default(),
+        decoded(&field, &write.blob)?,
+    );
+    if write.type_name.is_none() {
+        value.hints = Some(no_type());
+    }
+    Ok(PendingWrite {
+        task_id: write.task_id,
+        task_path: write.task_path.into_owned(),
+        idx: write.idx,
+        channel: write.channel.into_owned(),
+        value,
+    })
+}
+
+fn sent_write(write: PendingWrite) -> StoredWrite {
+    let value = write.value;
+    let has_type = !value.type_name.is_empty() || value.hints != Some(no_type());
+    StoredWrite {
+        task_id: write.task_id.to_string(),
+        idx: write.idx,
+        channel: write.channel,
+        type_name: has_type.then_some(value.type_name),
+        blob: Some(BASE64.encode(&value.blob)),
+    }
+}
+
+/// What a write that was given without a type is known by.
+fn no_type() -> RawJson {
+    RawJson::from(serde_json::json!({"type": null}))
+}
+
+fn listed(tuple: CheckpointTuple) -> Listed {
+    let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
+    Listed {
+        checkpoint_ns: tuple.config.namespace().to_string(),
+        thread_id: tuple.config.thread_id.to_string(),
+        checkpoint_id: tuple.checkpoint.id().to_string(),
+        parent_checkpoint_id: parent.map(String::from),
+        checkpoint: given::given(&tuple.checkpoint),
+        metadata: tuple.metadata.to_json(),
+    }
+}

@@ -1,0 +1,41 @@
+//! The HTTP service: the five checkpoint endpoints under `/checkpoints` that scale-agentex's
+//! client speaks, everything of [`CheckpointSaver`](crate::CheckpointSaver) under `/v1`, and what
+//! running it takes: API keys, limits, health, metrics.
+//!
+//! See `docs/http.md` for how to run it and what each endpoint says.
+//!
+//! ```no_run
+//! use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve};
+//! use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
+//!
+//! # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+//! let saver = RedisSaver::connect("redis://localhost:6379").await?;
+//! saver.setup().await?;
+//! let keys = ApiKeys::parse(&format!("team-a:{}:team-a/", ApiKeys::hash("a long secret")))?;
+//! let options = ServerOptions::new(Authentication::Keys(keys));
+//! let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+//! serve(saver, options, interrupted).await
+//! # }
+//! ```
+
+mod access;
+mod api_keys;
+mod body;
+mod checkpoints;
+mod given;
+mod operations;
+mod options;
+mod problem;
+mod routes;
+mod run;
+mod state;
+mod stream;
+mod telemetry;
+mod traffic;
+mod v1;
+
+pub use api_keys::ApiKeys;
+pub use options::{Authentication, ServerOptions};
+pub use routes::{openapi, router};
+pub use run::{serve, serve_on};
+pub use telemetry::log_as_json;

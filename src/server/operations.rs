@@ -1,0 +1,82 @@
+//! Health, readiness and metrics.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::access::Access;
+use super::body::typed;
+use super::problem::{Problem, ProblemBody};
+use super::state::AppState;
+use super::telemetry;
+
+/// Whether the service runs.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations", security(()),
+    responses((status = 200, description = "It runs", body = String))
+)]
+pub(super) async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// Whether the service can serve: Redis answers, and no shutdown has begun.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations", security(()),
+    responses(
+        (status = 200, description = "It can", body = String),
+        (status = 503, description = "It cannot", body = ProblemBody),
+    )
+)]
+pub(super) async fn readyz(State(state): State<AppState>) -> Response {
+    let refuse =
+        |message: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    if state.is_draining() {
+        return refuse("the service is shutting down");
+    }
+    let limit = state.options.request_timeout;
+    match tokio::time::timeout(limit, state.saver.get_ref().ready()).await {
+        Ok(Ok(())) => "ready".into_response(),
+        Ok(Err(error)) => {
+            tracing::warn!(kind = error.kind(), %error, "the store is not ready");
+            refuse("the store is not ready")
+        }
+        Err(_) => refuse("the store did not answer in time"),
+    }
+}
+
+/// Metrics in Prometheus' text format; for keys that reach every thread.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses(
+        (status = 200, description = "The metrics", body = String),
+        (status = 403, description = "The key is confined to some threads", body = ProblemBody),
+        (status = 404, description = "The program collects them in another way", body = ProblemBody),
+    )
+)]
+pub(super) async fn metrics(
+    State(state): State<AppState>,
+    access: Option<Extension<Access>>,
+) -> Result<Response, Problem> {
+    if !access.is_none_or(|Extension(access)| access.is_everywhere()) {
+        let message = "the metrics are of all threads, and the key is confined to some";
+        return Err(Problem::new(StatusCode::FORBIDDEN, message));
+    }
+    let Some(collector) = telemetry::collector() else {
+        let message = "this program collects its metrics in another way";
+        return Err(Problem::new(StatusCode::NOT_FOUND, message));
+    };
+    let (connections, calls) = state.saver.get_ref().load();
+    gauge("langgraph_redis_connections", connections);
+    gauge("langgraph_redis_calls_in_flight", calls);
+    gauge("langgraph_http_requests_in_flight", state.in_flight());
+    collector.run_upkeep();
+    let text = Body::from(collector.render());
+    Ok(typed(text, "text/plain; version=0.0.4; charset=utf-8"))
+}
+
+#[allow(clippy::cast_precision_loss)] // Nothing counted here comes near 2^52.
+fn gauge(name: &'static str, value: usize) {
+    metrics::gauge!(name).set(value as f64);
+}

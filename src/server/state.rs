@@ -1,0 +1,63 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::ServerOptions;
+use crate::error::Result;
+use crate::redis::RedisSaver;
+use crate::wrapper::ObservedSaver;
+
+/// What the handlers share; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(super) struct AppState(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) saver: ObservedSaver<RedisSaver>,
+    pub(super) options: ServerOptions,
+    /// One for each request that may be served at once.
+    pub(super) turns: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl AppState {
+    pub(super) fn new(saver: RedisSaver, options: &ServerOptions) -> Result<Self> {
+        options.check()?;
+        let turns = options.max_in_flight.min(Semaphore::MAX_PERMITS);
+        Ok(Self(Arc::new(Shared {
+            saver: ObservedSaver::new(saver).showing_threads(options.shows_threads),
+            turns: Arc::new(Semaphore::new(turns)),
+            options: options.clone(),
+            draining: AtomicBool::new(false),
+        })))
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Shared {
+    /// Begins to end: what is asked from now on whether the service is ready is denied.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are served at the moment.
+    pub(super) fn in_flight(&self) -> usize {
+        self.options
+            .max_in_flight
+            .saturating_sub(self.turns.available_permits())
+    }
+}

@@ -1,0 +1,102 @@
+//! What the service tells of itself: metrics and logs.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::error::{Error, Result};
+
+/// Upper ends of the buckets that times are counted in, in seconds.
+const SECONDS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// What collects the metrics of this process, unless its program collects them in a way of its
+/// own.
+pub(super) fn collector() -> Option<&'static PrometheusHandle> {
+    static COLLECTOR: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let collector = COLLECTOR.get_or_init(|| {
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &SECONDS);
+        let recorder = builder.ok()?.build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).ok()?;
+        describe();
+        Some(handle)
+    });
+    collector.as_ref()
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        "langgraph_http_requests_total",
+        "Requests that were answered"
+    );
+    describe_histogram!(
+        "langgraph_http_request_duration_seconds",
+        "From the head of a request to the head of its answer"
+    );
+    describe_counter!(
+        "langgraph_http_request_bytes_total",
+        "Bytes of bodies received"
+    );
+    describe_counter!(
+        "langgraph_http_response_bytes_total",
+        "Bytes of bodies sent"
+    );
+    describe_counter!(
+        "langgraph_http_rejected_total",
+        "Requests and connections that were one too many"
+    );
+    describe_gauge!("langgraph_http_requests_in_flight", "Requests being served");
+    describe_gauge!("langgraph_http_connections", "Open connections");
+    describe_gauge!("langgraph_redis_connections", "Connections to Redis");
+    describe_gauge!(
+        "langgraph_redis_calls_in_flight",
+        "Calls in flight to Redis"
+    );
+    describe_counter!("langgraph_checkpoint_calls_total", "Calls of the saver");
+    describe_counter!(
+        "langgraph_checkpoint_errors_total",
+        "Calls that failed, by kind"
+    );
+    describe_histogram!(
+        "langgraph_checkpoint_duration_seconds",
+        "How long calls of the saver took"
+    );
+    describe_counter!("langgraph_checkpoint_bytes_total", "Bytes read and written");
+    describe_gauge!(
+        "langgraph_checkpoint_in_flight",
+        "Calls of the saver in flight"
+    );
+}
+
+/// Writes what `tracing` tells to standard error as JSON, a line each. `filter` is a level, or
+/// levels by target: `info`, `warn,langgraph_checkpoint_redis=debug`.
+///
+/// # Errors
+/// [`Error::Config`] if the filter cannot be read, or if the program logs in another way already.
+pub fn log_as_json(filter: &str) -> Result<()> {
+    let refuse = |reason: String| Error::Config {
+        key: "log".to_owned(),
+        reason,
+    };
+    let targets: Targets = filter
+        .parse()
+        .map_err(|error| refuse(format!("`{filter}` is no filter: {error}")))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(targets)
+        .try_init()
+        .map_err(|_| refuse("this process logs already".to_owned()))
+}

@@ -1,0 +1,108 @@
+//! What every request passes: an id, a log line, counts, a turn, and a time limit.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tracing::Instrument;
+
+use super::problem::Problem;
+use super::state::AppState;
+
+/// The header that names a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives every request an id, tells of it in one line, and counts it. What panics is answered 500.
+pub(super) async fn tell(mut request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let id = id_of(&request);
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!(
+        "http_request",
+        request_id = id.to_str().unwrap_or_default(),
+        %method,
+        route,
+        key = tracing::field::Empty,
+    );
+    let served = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = served.instrument(span.clone()).await.unwrap_or_else(|_| {
+        tracing::error!(parent: &span, "a request panicked");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed").into_response()
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    let (status, took) = (response.status(), start.elapsed());
+    tracing::info!(
+        parent: &span,
+        status = status.as_u16(),
+        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    let status = status.as_str().to_owned();
+    // A method is text of the caller's; those that are not known share a name.
+    let method = match method.as_str() {
+        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH") => {
+            known.to_owned()
+        }
+        _ => "other".to_owned(),
+    };
+    metrics::counter!(
+        "langgraph_http_requests_total",
+        "route" => route.clone(), "method" => method, "status" => status
+    )
+    .increment(1);
+    metrics::histogram!("langgraph_http_request_duration_seconds", "route" => route).record(took);
+    response.map(|body| {
+        Body::new(body.map_frame(|frame| {
+            if let Some(data) = frame.data_ref() {
+                metrics::counter!("langgraph_http_response_bytes_total")
+                    .increment(data.len() as u64);
+            }
+            frame
+        }))
+    })
+}
+
+/// The caller's id of the request if it is a short word, else a new one.
+fn id_of(request: &Request) -> HeaderValue {
+    let given = request.headers().get(&REQUEST_ID).filter(|id| {
+        let id = id.as_bytes();
+        (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().to_string();
+        // A UUID is made of characters that a header takes.
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
+    })
+}
+
+/// Serves a request if there is a turn for it, which it has until its answer was sent.
+pub(super) async fn take_turn(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Ok(turn) = state.turns.clone().try_acquire_owned() else {
+        metrics::counter!("langgraph_http_rejected_total", "what" => "request").increment(1);
+        return Problem::overloaded().into_response();
+    };
+    let limit = state.options.request_timeout;
+    let response = tokio::time::timeout(limit, next.run(request)).await;
+    let response = response.unwrap_or_else(|_| {
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "the request took too long").into_response()
+    });
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _turn = &turn;
+            frame
+        }))
+    })
+}

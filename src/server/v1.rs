@@ -1,0 +1,398 @@
+//! Everything of the trait, under `/v1`.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::stream::{StreamExt, TryStreamExt};
+
+use super::access::Access;
+use super::body::{JsonBody, json};
+use super::problem::{Problem, ProblemBody};
+use super::state::AppState;
+use super::stream;
+use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata};
+use crate::config::CheckpointConfig;
+use crate::error::Error;
+use crate::filter::MetadataFilter;
+use crate::id::ThreadId;
+use crate::options::{
+    CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
+};
+use crate::saver::CheckpointSaver;
+use crate::wire::{
+    Changed, CheckpointAndWrites, CheckpointLine, Config, CopyThreadCall, DeleteForRunsCall,
+    DeleteThreadCall, Fault, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
+    PruneCall, PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall,
+};
+
+/// A problem that tells the kind of the error as well.
+#[derive(Debug)]
+pub(super) struct Told(Problem);
+
+impl From<Problem> for Told {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<Error> for Told {
+    fn from(error: Error) -> Self {
+        let fault = serde_json::to_value(Fault::from(&error)).unwrap_or_default();
+        Self(Problem::from(error).with_data(fault))
+    }
+}
+
+impl IntoResponse for Told {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+/// Reads what names a thread, and refuses one that the request does not reach.
+fn reached(access: &Access, config: Config) -> Result<CheckpointConfig, Told> {
+    access.check(&config.thread_id)?;
+    Ok(config.try_into()?)
+}
+
+fn check_all<'a>(
+    access: &Access,
+    threads: impl IntoIterator<Item = &'a ThreadId>,
+) -> Result<(), Told> {
+    for thread in threads {
+        access.check(thread)?;
+    }
+    Ok(())
+}
+
+/// Makes the indexes; harmless when repeated.
+#[utoipa::path(
+    post, path = "/v1/setup", tag = "v1",
+    responses((status = 204, description = "They are there"))
+)]
+pub(super) async fn setup(
+    State(state): State<AppState>,
+    _access: Access,
+) -> Result<Response, Told> {
+    state.saver.setup().await?;
+    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+}
+
+/// Stores a checkpoint and makes it the newest of its namespace if its id is the greatest.
+#[utoipa::path(
+    post, path = "/v1/put", tag = "v1", request_body = PutCall,
+    responses(
+        (status = 200, body = PutDone),
+        (status = 409, description = "The expected parent is not the newest", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn put(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: PutCall = body.parse()?;
+    let config = reached(&access, call.config)?;
+    let checkpoint = Checkpoint::from_json(call.checkpoint.bytes().clone())?;
+    let metadata = CheckpointMetadata::from_json(call.metadata.bytes().clone())?;
+    let options = PutOptions::default()
+        .with_ttl(call.ttl.into())
+        .with_expected_parent(call.expected_parent.into());
+    let stored = state
+        .saver
+        .put(&config, &checkpoint, &metadata, &options)
+        .await?;
+    let config = Config::from(&stored);
+    Ok(json(&PutDone { config })?)
+}
+
+/// Stores the writes of a task, all of them together.
+#[utoipa::path(
+    post, path = "/v1/put-writes", tag = "v1", request_body = PutWritesCall,
+    responses(
+        (status = 204, description = "They are stored"),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn put_writes(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: PutWritesCall = body.parse()?;
+    let config = reached(&access, call.config)?;
+    let writes: Vec<_> = call.writes.into_iter().map(ChannelWrite::from).collect();
+    let options = PutWritesOptions::default()
+        .with_ttl(call.ttl.into())
+        .with_task_path(call.task_path);
+    state
+        .saver
+        .put_writes(&config, &writes, &call.task_id, &options)
+        .await?;
+    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+}
+
+/// Reads a checkpoint with its pending writes, or the newest; `null` if there is none.
+#[utoipa::path(
+    post, path = "/v1/get-tuple", tag = "v1", request_body = GetTupleCall,
+    responses(
+        (status = 200, body = Option<CheckpointAndWrites>),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn get_tuple(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: GetTupleCall = body.parse()?;
+    let config = reached(&access, call.config)?;
+    let tuple = state.saver.get_tuple(&config).await?;
+    Ok(json(&tuple.map(CheckpointAndWrites::from))?)
+}
+
+/// Streams checkpoints with their pending writes, newest first, a line each.
+#[utoipa::path(
+    post, path = "/v1/list", tag = "v1", request_body = ListCall,
+    responses(
+        (status = 200, body = CheckpointLine, content_type = "application/x-ndjson"),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: ListCall = body.parse()?;
+    let config = call.config.map(|config| reached(&access, config));
+    let config = config.transpose()?;
+    let mut options = ListOptions {
+        before: call.before,
+        ..ListOptions::default()
+    };
+    if let Some(filter) = call.filter {
+        options.filter = MetadataFilter::from_json(filter.bytes().clone())?;
+    }
+    let tuples = if config.is_some() || access.is_everywhere() {
+        options.limit = call.limit;
+        state.saver.list(config.as_ref(), options)
+    } else {
+        // What is out of reach does not count.
+        let reached = state
+            .saver
+            .list(None, options)
+            .try_filter(move |tuple| std::future::ready(access.reaches(&tuple.config.thread_id)));
+        reached.take(call.limit.unwrap_or(usize::MAX)).boxed()
+    };
+    stream::lines::<CheckpointLine>(tuples.map_ok(CheckpointAndWrites::from).boxed()).await
+}
+
+/// Deletes all of a thread. Streams how far that has come, a line each.
+#[utoipa::path(
+    post, path = "/v1/delete-thread", tag = "v1", request_body = DeleteThreadCall,
+    responses(
+        (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn delete_thread(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: DeleteThreadCall = body.parse()?;
+    access.check(&call.thread_id)?;
+    stream::progress(|told| {
+        let options = DeleteOptions::default().with_progress(told);
+        async move { state.saver.delete_thread(&call.thread_id, &options).await }.boxed()
+    })
+    .await
+}
+
+/// Deletes the checkpoints that runs made, in every thread that the key reaches.
+#[utoipa::path(
+    post, path = "/v1/delete-for-runs", tag = "v1", request_body = DeleteForRunsCall,
+    responses(
+        (status = 204, description = "None of them is there"),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn delete_for_runs(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: DeleteForRunsCall = body.parse()?;
+    if access.is_everywhere() {
+        state.saver.delete_for_runs(&call.run_ids).await?;
+    } else {
+        let saver = state.saver.get_ref();
+        saver
+            .delete_for_runs_within(&call.run_ids, access.prefix())
+            .await?;
+    }
+    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+}
+
+/// Copies all of a thread. Streams how far that has come, a line each.
+#[utoipa::path(
+    post, path = "/v1/copy-thread", tag = "v1", request_body = CopyThreadCall,
+    responses(
+        (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
+        (status = 409, description = "The target exists", body = ProblemBody),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn copy_thread(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: CopyThreadCall = body.parse()?;
+    check_all(&access, [&call.source, &call.target])?;
+    stream::progress(|told| {
+        let options = CopyOptions::default()
+            .with_existing(call.existing.into())
+            .with_ttl(call.ttl.into())
+            .with_progress(told);
+        async move {
+            let (source, target) = (&call.source, &call.target);
+            state.saver.copy_thread(source, target, &options).await
+        }
+        .boxed()
+    })
+    .await
+}
+
+/// Removes old checkpoints of threads. Streams how far that has come, a line each.
+#[utoipa::path(
+    post, path = "/v1/prune", tag = "v1", request_body = PruneCall,
+    responses(
+        (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn prune(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: PruneCall = body.parse()?;
+    check_all(&access, &call.thread_ids)?;
+    stream::progress(|told| {
+        let options = PruneOptions::new(call.strategy.into()).with_progress(told);
+        async move { state.saver.prune(&call.thread_ids, &options).await }.boxed()
+    })
+    .await
+}
+
+/// What channels were given along the ancestors of a checkpoint.
+#[utoipa::path(
+    post, path = "/v1/delta-channel-history", tag = "v1", request_body = HistoryCall,
+    responses(
+        (status = 200, body = BTreeMap<String, History>),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn delta_channel_history(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: HistoryCall = body.parse()?;
+    let config = reached(&access, call.config)?;
+    let histories = state
+        .saver
+        .delta_channel_history(&config, &call.channels)
+        .await?;
+    let histories: Histories = histories
+        .into_iter()
+        .map(|(channel, history)| (channel, history.into()))
+        .collect();
+    Ok(json(&histories)?)
+}
+
+/// Streams the threads there are, a line each.
+#[utoipa::path(
+    post, path = "/v1/threads", tag = "v1", request_body = ThreadsCall,
+    responses(
+        (status = 200, body = ThreadLine, content_type = "application/x-ndjson"),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn threads(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: ThreadsCall = body.parse()?;
+    let (asked, reached) = (call.prefix.as_str(), access.prefix());
+    let prefix = if asked.starts_with(reached) {
+        Some(asked)
+    } else {
+        reached.starts_with(asked).then_some(reached)
+    };
+    let threads = match prefix {
+        Some(prefix) => state.saver.threads(prefix),
+        None => futures_util::stream::empty().boxed(),
+    };
+    stream::lines::<ThreadLine>(threads.map_ok(Into::into).boxed()).await
+}
+
+/// Gives every key of a thread the saver's TTL anew.
+#[utoipa::path(
+    post, path = "/v1/touch", tag = "v1", request_body = ThreadCall,
+    responses(
+        (status = 200, body = Changed),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn touch(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: ThreadCall = body.parse()?;
+    access.check(&call.thread_id)?;
+    let changed = state.saver.touch(&call.thread_id).await?;
+    Ok(json(&Changed { changed })?)
+}
+
+/// Takes the TTL from every key of a thread.
+#[utoipa::path(
+    post, path = "/v1/pin", tag = "v1", request_body = ThreadCall,
+    responses(
+        (status = 200, body = Changed),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn pin(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: ThreadCall = body.parse()?;
+    access.check(&call.thread_id)?;
+    let changed = state.saver.pin(&call.thread_id).await?;
+    Ok(json(&Changed { changed })?)
+}
+
+/// Gives every key of a thread the saver's TTL, pinned ones too.
+#[utoipa::path(
+    post, path = "/v1/unpin", tag = "v1", request_body = ThreadCall,
+    responses(
+        (status = 200, body = Changed),
+        (status = 422, description = "The body does not fit", body = ProblemBody),
+    )
+)]
+pub(super) async fn unpin(
+    State(state): State<AppState>,
+    access: Access,
+    body: JsonBody,
+) -> Result<Response, Told> {
+    let call: ThreadCall = body.parse()?;
+    access.check(&call.thread_id)?;
+    let changed = state.saver.unpin(&call.thread_id).await?;
+    Ok(json(&Changed { changed })?)
+}

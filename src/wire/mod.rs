@@ -1,0 +1,424 @@
+//! What the service says under `/v1` and its client understands: every type of the trait as JSON,
+//! without a loss.
+
+// The service and its client each use a half of it.
+#![cfg_attr(not(all(feature = "server", feature = "http")), allow(dead_code))]
+
+mod convert;
+#[cfg(feature = "server")]
+mod schemas;
+
+#[cfg(feature = "server")]
+pub(crate) use schemas::Base64;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::checkpoint::CheckpointMetadata;
+use crate::codec::{RawJson, strict};
+use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
+
+/// Derives what the service and its client need of a type.
+macro_rules! wire {
+    ($($(#[$meta:meta])* $visibility:vis $kind:ident $name:ident $body:tt)*) => {
+        $(
+            #[derive(Debug, Clone, Serialize, Deserialize)]
+            #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+            $(#[$meta])*
+            $visibility $kind $name $body
+        )*
+    };
+}
+
+wire! {
+    /// What names a thread, a namespace in it, or one checkpoint.
+    pub(crate) struct Config {
+        pub(crate) thread_id: ThreadId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) checkpoint_ns: Option<CheckpointNamespace>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) checkpoint_id: Option<CheckpointId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) run_id: Option<RunId>,
+        /// Joined to the metadata of each checkpoint that is put.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
+        pub(crate) metadata: Option<RawJson>,
+    }
+
+    /// How long something is kept.
+    #[derive(Copy, Default)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum Ttl {
+        /// As the service's saver is set.
+        #[default]
+        Saver,
+        /// For ever.
+        Forever,
+        /// For so many milliseconds from now on.
+        ForMs(u64),
+    }
+
+    /// What must be the newest checkpoint of the namespace for another one to be put.
+    #[derive(Default)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum Expected {
+        /// Anything.
+        #[default]
+        Any,
+        /// Nothing: the namespace has no checkpoint yet.
+        None,
+        /// This checkpoint.
+        Is(CheckpointId),
+    }
+
+    /// A checkpoint to store.
+    pub(crate) struct PutCall {
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) config: Config,
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
+        pub(crate) checkpoint: RawJson,
+        #[serde(default = "no_metadata")]
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
+        pub(crate) metadata: RawJson,
+        #[serde(default)]
+        pub(crate) ttl: Ttl,
+        #[serde(default)]
+        pub(crate) expected_parent: Expected,
+    }
+
+    /// Names the checkpoint that was stored.
+    pub(crate) struct PutDone {
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) config: Config,
+    }
+
+    /// A value as a serializer gave it.
+    pub(crate) struct Value {
+        /// How the bytes are encoded.
+        #[serde(rename = "type")]
+        pub(crate) type_name: String,
+        /// The bytes in base64.
+        #[serde(with = "base64_text")]
+        #[cfg_attr(feature = "server", schema(value_type = Base64))]
+        pub(crate) blob: Bytes,
+        /// What else the serializer needs to give the value back.
+        #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+        pub(crate) hints: Option<RawJson>,
+    }
+
+    /// A write that a task makes to a channel.
+    pub(crate) struct Write {
+        pub(crate) channel: String,
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) value: Value,
+    }
+
+    /// Writes of a task to store.
+    pub(crate) struct PutWritesCall {
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) config: Config,
+        #[serde(deserialize_with = "strict::objects")]
+        pub(crate) writes: Vec<Write>,
+        pub(crate) task_id: TaskId,
+        #[serde(default)]
+        pub(crate) task_path: String,
+        #[serde(default)]
+        pub(crate) ttl: Ttl,
+    }
+
+    /// Names what to read.
+    pub(crate) struct GetTupleCall {
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) config: Config,
+    }
+
+    /// A stored write.
+    pub(crate) struct Pending {
+        pub(crate) task_id: TaskId,
+        pub(crate) task_path: String,
+        pub(crate) idx: i64,
+        pub(crate) channel: String,
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) value: Value,
+    }
+
+    /// A checkpoint with what belongs to it.
+    pub(crate) struct CheckpointAndWrites {
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) config: Config,
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
+        pub(crate) checkpoint: RawJson,
+        #[cfg_attr(feature = "server", schema(value_type = Object))]
+        pub(crate) metadata: RawJson,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) parent_config: Option<Config>,
+        pub(crate) pending_writes: Vec<Pending>,
+    }
+
+    /// Which checkpoints to list.
+    pub(crate) struct ListCall {
+        /// Without it every thread is listed.
+        #[serde(
+            default,
+            deserialize_with = "strict::optional",
+            skip_serializing_if = "Option::is_none"
+        )]
+        pub(crate) config: Option<Config>,
+        /// What the metadata must hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
+        pub(crate) filter: Option<RawJson>,
+        /// Only checkpoints with lesser ids.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) before: Option<CheckpointId>,
+        /// At most so many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) limit: Option<usize>,
+    }
+
+    /// Names a thread to delete.
+    pub(crate) struct DeleteThreadCall {
+        pub(crate) thread_id: ThreadId,
+    }
+
+    /// Names runs whose checkpoints to delete.
+    pub(crate) struct DeleteForRunsCall {
+        pub(crate) run_ids: Vec<RunId>,
+    }
+
+    /// What a copy does when its target has checkpoints already.
+    #[derive(Copy, Default)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum Existing {
+        /// Adds to them.
+        #[default]
+        Merge,
+        /// Fails.
+        Error,
+    }
+
+    /// Names a thread to copy, and where to.
+    pub(crate) struct CopyThreadCall {
+        pub(crate) source: ThreadId,
+        pub(crate) target: ThreadId,
+        #[serde(default)]
+        pub(crate) existing: Existing,
+        #[serde(default)]
+        pub(crate) ttl: Ttl,
+    }
+
+    /// What pruning keeps.
+    #[derive(Copy)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum Strategy {
+        /// The newest checkpoint of each namespace.
+        KeepLatest,
+        /// The newest so many of each namespace.
+        KeepLast(usize),
+        /// What is younger than so many milliseconds, and the newest of each namespace.
+        YoungerThanMs(u64),
+        /// Nothing.
+        Delete,
+    }
+
+    /// Names threads to prune.
+    pub(crate) struct PruneCall {
+        pub(crate) thread_ids: Vec<ThreadId>,
+        pub(crate) strategy: Strategy,
+    }
+
+    /// How far a long call has come.
+    #[derive(Copy)]
+    pub(crate) struct Done {
+        pub(crate) checkpoints: u64,
+        pub(crate) writes: u64,
+    }
+
+    /// Names a checkpoint and channels.
+    pub(crate) struct HistoryCall {
+        #[serde(deserialize_with = "strict::object")]
+        pub(crate) config: Config,
+        pub(crate) channels: Vec<String>,
+    }
+
+    /// What one channel was given along the ancestors of a checkpoint.
+    pub(crate) struct History {
+        /// Oldest first.
+        pub(crate) writes: Vec<Pending>,
+        /// The value at the nearest ancestor that has one; absent if none has.
+        #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+        pub(crate) seed: Option<RawJson>,
+        /// That ancestor.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
+        pub(crate) seed_checkpoint: Option<RawJson>,
+    }
+
+    /// How the threads to list start.
+    pub(crate) struct ThreadsCall {
+        #[serde(default)]
+        pub(crate) prefix: String,
+    }
+
+    /// What a thread holds.
+    pub(crate) struct Summary {
+        pub(crate) thread_id: ThreadId,
+        pub(crate) checkpoints: u64,
+        /// The newest checkpoint of the root namespace, else of any.
+        pub(crate) newest: Option<CheckpointId>,
+        /// How long that one is kept, in milliseconds; null for ever.
+        pub(crate) ttl_ms: Option<u64>,
+    }
+
+    /// Names a thread.
+    pub(crate) struct ThreadCall {
+        pub(crate) thread_id: ThreadId,
+    }
+
+    /// Whether there is such a thread, and it has another TTL now.
+    pub(crate) struct Changed {
+        pub(crate) changed: bool,
+    }
+
+    /// What went wrong, by its kind. Of what is not the caller's fault nothing else is told.
+    #[derive(Default)]
+    pub(crate) struct Fault {
+        pub(crate) kind: Cow<'static, str>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) field: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) what: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) size: Option<usize>,
+        /// The limit that was exceeded, in bytes or milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) limit: Option<usize>,
+    }
+
+    /// A line of a long answer: a checkpoint. The last line says `end`, or what went wrong.
+    #[derive(Default)]
+    pub(crate) struct CheckpointLine {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) item: Option<CheckpointAndWrites>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) error: Option<Fault>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) end: bool,
+    }
+
+    /// A line of a long answer: a thread. The last line says `end`, or what went wrong.
+    #[derive(Default)]
+    pub(crate) struct ThreadLine {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) item: Option<Summary>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) error: Option<Fault>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) end: bool,
+    }
+
+    /// A line of a long answer: how far the call has come. The last line says `end`, or what went
+    /// wrong.
+    #[derive(Default)]
+    pub(crate) struct ProgressLine {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) item: Option<Done>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) error: Option<Fault>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) end: bool,
+    }
+}
+
+/// A line of a long answer.
+pub(crate) trait Line: Serialize + for<'de> Deserialize<'de> + Send + 'static {
+    /// What the lines hold.
+    type Item: Send + 'static;
+
+    /// A line that holds something.
+    fn of(item: Self::Item) -> Self;
+    /// The last line, if something went wrong.
+    fn fault(fault: Fault) -> Self;
+    /// The last line.
+    fn end() -> Self;
+    /// What the line says: something, what went wrong, or that it is the last.
+    fn read(self) -> (Option<Self::Item>, Option<Fault>, bool);
+}
+
+macro_rules! lines {
+    ($($line:ident of $item:ty;)*) => {
+        $(
+            impl Line for $line {
+                type Item = $item;
+
+                fn of(item: $item) -> Self {
+                    Self { item: Some(item), ..Self::default() }
+                }
+
+                fn fault(fault: Fault) -> Self {
+                    Self { error: Some(fault), ..Self::default() }
+                }
+
+                fn end() -> Self {
+                    Self { end: true, ..Self::default() }
+                }
+
+                fn read(self) -> (Option<$item>, Option<Fault>, bool) {
+                    (self.item, self.error, self.end)
+                }
+            }
+        )*
+    };
+}
+
+lines! {
+    CheckpointLine of CheckpointAndWrites;
+    ThreadLine of Summary;
+    ProgressLine of Done;
+}
+
+fn no_metadata() -> RawJson {
+    CheckpointMetadata::new().to_json()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // The signature is serde's.
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A value that is there, be it null.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawJson>, D::Error> {
+    RawJson::deserialize(deserializer).map(Some)
+}
+
+mod base64_text {
+    use super::{BASE64, Bytes, Cow, Deserialize, Deserializer, Engine, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Bytes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bytes, D::Error> {
+        let text: Cow<'de, str> = Cow::deserialize(deserializer)?;
+        let bytes = BASE64.decode(text.as_bytes());
+        bytes
+            .map(Bytes::from)
+            .map_err(|error| serde::de::Error::custom(format!("it is not base64: {error}")))
+    }
+}
+
+/// The histories of channels, by their names.
+pub(crate) type Histories = BTreeMap<String, History>;

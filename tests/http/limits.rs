@@ -1,0 +1,258 @@
+//! Limits: large bodies, slow clients, too many at once, and an end that waits.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use serde_json::json;
+
+use crate::server::Server;
+use crate::service::{Raw, Service, answer, options};
+use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
+use redis_modules::Standalone;
+
+#[tokio::test]
+async fn a_huge_body_is_answered_413_whether_it_says_so_or_not() {
+    let mut options = options();
+    options.max_body_bytes = 100_000;
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let mut raw = Raw::connect(service.address).await;
+    raw.send_head("/checkpoints/put", 10_000_000_000).await;
+    let told = raw.read_some().await;
+    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
+
+    // In pieces, of a length that nobody tells before.
+    let piece = || Ok::<_, std::io::Error>(vec![b' '; 10_000]);
+    let body = reqwest::Body::wrap_stream(stream::iter((0..11).map(move |_| piece())));
+    let request = service.request("/checkpoints/put").body(body);
+    let told = answer(request.header("content-type", "application/json")).await;
+    assert_eq!(
+        (told.status.as_u16(), &told.json()["code"]),
+        (413, &json!(413))
+    );
+    service
+        .ok("/checkpoints/get-tuple", json!({"thread_id": "t"}))
+        .await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_with_the_head_is_left() {
+    let mut options = options();
+    options.header_timeout = Duration::from_millis(300);
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let mut silent = Raw::connect(service.address).await;
+    let mut slow = Raw::connect(service.address).await;
+    slow.send("POST /v1/put HTTP/1.1\r\nhost: loc").await;
+    for raw in [&mut silent, &mut slow] {
+        let told = raw.read_to_end().await;
+        assert!(!told.starts_with("HTTP/1.1 5"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_with_the_body_is_answered_408() {
+    let mut options = options();
+    options.body_timeout = Duration::from_millis(300);
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let mut raw = Raw::connect(service.address).await;
+    raw.send_head("/checkpoints/get-tuple", 17).await;
+    raw.send(r#"{"thread_i"#).await;
+    let told = raw.read_some().await;
+    assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_failure_of_the_service() {
+    let service = Service::start().await;
+    let mut raw = Raw::connect(service.address).await;
+    raw.send_head("/checkpoints/get-tuple", 17).await;
+    raw.send("{").await;
+    drop(raw);
+    let mut raw = Raw::connect(service.address).await;
+    raw.send("GET / HTTP/9.9\r\n\r\n").await;
+    let told = raw.read_to_end().await;
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    service
+        .ok("/checkpoints/get-tuple", json!({"thread_id": "t"}))
+        .await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_its_answer_unread_gives_its_turn_back() {
+    let mut options = options();
+    options.max_in_flight = 1;
+    options.write_timeout = Duration::from_millis(300);
+    let service = Service::with(options, TtlPolicy::default()).await;
+    for position in 0..8 {
+        let id = format!("{position}");
+        let checkpoint = json!({"id": id, "text": "x".repeat(4_000_000)});
+        let body = json!({"thread_id": "t", "checkpoint_id": id, "checkpoint": checkpoint});
+        service.ok("/checkpoints/put", body).await;
+    }
+    let body = r#"{"config":{"thread_id":"t"}}"#;
+    let mut unread = Raw::connect(service.address).await;
+    unread.send_head("/v1/list", body.len()).await;
+    unread.send(body).await;
+    let begun = unread.read_some().await;
+    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    // Until the service leaves that client there is no turn; afterwards there is.
+    until_served(&service).await;
+}
+
+async fn until_served(service: &Service) {
+    for _ in 0..300 {
+        let told = service
+            .post("/v1/get-tuple", json!({"config": {"thread_id": "none"}}))
+            .await;
+        match told.status.as_u16() {
+            200 => return,
+            503 => tokio::time::sleep(Duration::from_millis(100)).await,
+            _ => panic!("{told:?}"),
+        }
+    }
+    panic!("it was never served");
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_answered_503_at_once_and_the_next_is_served() {
+    let mut options = options();
+    options.max_in_flight = 1;
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let body = r#"{"thread_id":"t"}"#;
+    let mut first = Raw::connect(service.address).await;
+    first.send_head("/checkpoints/get-tuple", body.len()).await;
+    first.send(&body[..5]).await;
+    let refused = loop {
+        let told = service
+            .post("/checkpoints/get-tuple", json!({"thread_id": "t"}))
+            .await;
+        if told.status == 503 {
+            break told;
+        }
+        // The first has no turn yet.
+        assert_eq!(told.status, 200);
+    };
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.json()["code"], 503);
+    assert_eq!(service.get("/healthz").await.status, 200);
+    let metrics = service.get("/metrics").await;
+    assert!(
+        metrics.text.contains("langgraph_http_rejected_total"),
+        "{}",
+        metrics.text
+    );
+    first.send(&body[5..]).await;
+    let told = first.read_some().await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    until_served(&service).await;
+}
+
+#[tokio::test]
+async fn a_load_of_many_callers_is_served_or_told_to_come_again() {
+    let mut options = options();
+    options.max_in_flight = 8;
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let served = stream::iter(0..400)
+        .map(|number| {
+            let id = format!("{number:04}");
+            let body = json!({"thread_id": "t", "checkpoint_id": id, "checkpoint": {"id": id}});
+            service.post("/checkpoints/put", body)
+        })
+        .buffer_unordered(64)
+        .fold(0, async |served, told| match told.status.as_u16() {
+            200 => served + 1,
+            503 => served,
+            _ => panic!("{told:?}"),
+        })
+        .await;
+    assert!(served >= 8, "{served}");
+    let listed = json!({"thread_id": "t", "limit": 1000});
+    let listed = service.ok("/checkpoints/list", listed).await;
+    assert_eq!(listed.as_array().unwrap().len(), served);
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed() {
+    let mut options = options();
+    options.max_connections = 1;
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let first = Raw::connect(service.address).await;
+    let mut second = Raw::connect(service.address).await;
+    assert_eq!(second.read_to_end().await, "");
+    drop(first);
+    for _ in 0..300 {
+        let mut next = Raw::connect(service.address).await;
+        next.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await;
+        if next.read_to_end().await.starts_with("HTTP/1.1 200 ") {
+            return;
+        }
+    }
+    panic!("no other connection was served");
+}
+
+#[tokio::test]
+async fn the_end_waits_for_what_was_begun() {
+    let service = Service::start().await;
+    let (address, saver) = (service.address, service.saver.clone());
+    let body = r#"{"thread_id":"t","checkpoint_id":"1","checkpoint":{"id":"1"}}"#;
+    let mut begun = Raw::connect(address).await;
+    begun.send_head("/checkpoints/put", body.len()).await;
+    begun.send(&body[..5]).await;
+    // Until the service has the head, the connection is one that rests.
+    while !service
+        .get("/metrics")
+        .await
+        .text
+        .contains("langgraph_http_requests_in_flight 1")
+    {
+        tokio::task::yield_now().await;
+    }
+    let running = service.begin_to_stop();
+    while let Ok(connected) = tokio::net::TcpStream::connect(address).await {
+        drop(connected);
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.is_finished());
+    begun.send(&body[5..]).await;
+    let told = begun.read_to_end().await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    running.await.unwrap().unwrap();
+    // The saver is closed with the service.
+    let config = langgraph_checkpoint_redis::CheckpointConfig::new("t").unwrap();
+    let closed = langgraph_checkpoint_redis::CheckpointSaver::get_tuple(&saver, &config).await;
+    assert!(closed.is_err());
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_answered_503_without_a_word_of_where_it_was() {
+    let redis = Standalone::start().unwrap();
+    let port = redis.port().to_string();
+    let server = Server::over(redis).await;
+    let saver = RedisSaver::builder()
+        .url(server.redis.url())
+        .command_timeout(Duration::from_millis(500))
+        .build()
+        .await
+        .unwrap();
+    let service = Service::over(saver, options()).await;
+    assert_eq!(service.get("/readyz").await.status, 200);
+    drop(server);
+    for body in [
+        json!({"thread_id": "t"}),
+        json!({"thread_id": "t", "checkpoint_id": "1"}),
+    ] {
+        let told = service.post("/checkpoints/get-tuple", body).await;
+        assert!(matches!(told.status.as_u16(), 503 | 504), "{told:?}");
+        assert!(
+            !told.text.contains(&port) && !told.text.contains("127.0.0.1"),
+            "{told:?}"
+        );
+        let told = told.json();
+        assert_eq!(told["data"], serde_json::Value::Null);
+    }
+    let told = service.post("/v1/pin", json!({"thread_id": "t"})).await;
+    assert!(matches!(told.status.as_u16(), 503 | 504), "{told:?}");
+    assert!(!told.text.contains(&port), "{told:?}");
+    assert_eq!(service.get("/readyz").await.status, 503);
+    assert_eq!(service.get("/healthz").await.status, 200);
+}
