@@ -22,7 +22,9 @@ use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::lineage::{LineageNode, survivors};
-use crate::options::{CopyOptions, ExistingTarget, ListOptions, PruneOptions, PruneStrategy};
+use crate::options::{
+    CopyOptions, ExistingTarget, ListOptions, Progress, PruneOptions, PruneStrategy,
+};
 
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
@@ -50,30 +52,12 @@ pub(crate) async fn prune(
     let mut counter = Counter::new(options.progress.clone());
     let mut survivors_of = BTreeMap::new();
     for namespace in store.namespaces(thread).await? {
-        let mut nodes = Vec::new();
-        let mut ids = Vec::new();
-        let mut checkpoints = tuples(store, thread, &namespace);
-        while let Some(tuple) = checkpoints.try_next().await? {
-            let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
-            let written = tuple
-                .pending_writes
-                .iter()
-                .map(|write| write.channel.as_str());
-            ids.push(tuple.checkpoint.id().clone());
-            nodes.push(LineageNode::new(
-                &tuple.checkpoint,
-                &tuple.metadata,
-                parent,
-                written,
-            )?);
-        }
-        let kept = survivors(&nodes, &options.strategy, SystemTime::now());
-        let removed: Vec<_> = ids.into_iter().filter(|id| !kept.contains(id)).collect();
-        if !removed.is_empty() {
+        let plan = plan(store, thread, &namespace, &options.strategy).await?;
+        if !plan.removed.is_empty() {
             let keys = store.keys(thread, &namespace);
-            store.remove(&keys, &removed, &mut counter).await?;
+            store.remove(&keys, &plan.removed, &mut counter).await?;
         }
-        survivors_of.insert(namespace, kept);
+        survivors_of.insert(namespace, plan.kept);
     }
     // Writes that wait for a checkpoint stay only if it can still become the newest; what another
     // saver has put in the meantime is no longer waited for.
@@ -89,6 +73,63 @@ pub(crate) async fn prune(
         }
     }
     Ok(())
+}
+
+/// What [`prune`] would remove of a thread, with nothing removed.
+pub(crate) async fn prunable(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    strategy: &PruneStrategy,
+) -> Result<Progress> {
+    strategy.check()?;
+    let mut prunable = Progress::default();
+    for namespace in store.namespaces(thread).await? {
+        let plan = plan(store, thread, &namespace, strategy).await?;
+        prunable.checkpoints += plan.removed.len() as u64;
+        prunable.writes += plan.writes;
+    }
+    Ok(prunable)
+}
+
+/// What becomes of a namespace's checkpoints when it is pruned.
+struct Plan {
+    removed: Vec<CheckpointId>,
+    /// How many writes go with them.
+    writes: u64,
+    kept: BTreeSet<CheckpointId>,
+}
+
+async fn plan(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    strategy: &PruneStrategy,
+) -> Result<Plan> {
+    let mut nodes = Vec::new();
+    let mut ids = Vec::new();
+    let mut checkpoints = tuples(store, thread, namespace);
+    while let Some(tuple) = checkpoints.try_next().await? {
+        let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
+        let written = tuple
+            .pending_writes
+            .iter()
+            .map(|write| write.channel.as_str());
+        let writes = tuple.pending_writes.len() as u64;
+        ids.push((tuple.checkpoint.id().clone(), writes));
+        nodes.push(LineageNode::new(
+            &tuple.checkpoint,
+            &tuple.metadata,
+            parent,
+            written,
+        )?);
+    }
+    let kept = survivors(&nodes, strategy, SystemTime::now());
+    ids.retain(|(id, _)| !kept.contains(id));
+    Ok(Plan {
+        writes: ids.iter().map(|(_, writes)| writes).sum(),
+        removed: ids.into_iter().map(|(id, _)| id).collect(),
+        kept,
+    })
 }
 
 /// Copies all of a thread.
@@ -145,7 +186,7 @@ fn tuples(
 }
 
 impl Store {
-    async fn copy_checkpoint(
+    pub(super) async fn copy_checkpoint(
         &self,
         target: &ThreadId,
         namespace: &CheckpointNamespace,
@@ -167,7 +208,7 @@ impl Store {
             .await
     }
 
-    async fn copy_writes(
+    pub(super) async fn copy_writes(
         &self,
         target: &ThreadId,
         namespace: &CheckpointNamespace,
@@ -195,7 +236,7 @@ impl Store {
     }
 
     /// The writes of a checkpoint that may have no document.
-    async fn writes_of(
+    pub(super) async fn writes_of(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
+use super::RedisSaver;
 use super::driver::Command;
 use super::index::{Indexed, Rows};
 use super::keys::NamespaceKeys;
@@ -15,6 +16,17 @@ use super::store::Store;
 use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
+
+impl RedisSaver {
+    /// What a thread holds and how long it is kept, or `None` if there is no such thread; found
+    /// by its id, not among all threads.
+    ///
+    /// # Errors
+    /// What the store may say.
+    pub async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
+        self.0.summary(thread_id.clone()).await
+    }
+}
 
 /// Streams the threads whose ids start with a prefix.
 pub(crate) fn threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
