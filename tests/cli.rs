@@ -545,6 +545,7 @@ async fn hostile_ids_do_nothing_to_the_terminal_and_can_be_named() {
         let stored = put(&saver, &config, thread, &thread).await;
         put_write(&saver, &stored, thread).await;
     }
+    assert_eq!(cli.run(&["threads", "--json"]).lines().len(), hostile.len());
     let mut said = vec![
         cli.run(&["threads"]).ok(),
         cli.run(&["threads", "--json"]).ok(),

@@ -630,8 +630,17 @@ impl Store {
     pub(crate) async fn scanned_namespaces(
         &self,
     ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
+        let pointers = self.scan(&self.keyspace.pointer_family()).await?;
+        self.namespaces_of_pointers(pointers).await
+    }
+
+    /// The namespaces whose newest documents pointers name.
+    pub(crate) async fn namespaces_of_pointers(
+        &self,
+        pointers: Vec<Bytes>,
+    ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
         let mut found = BTreeSet::new();
-        for pointer in self.scan(&self.keyspace.pointer_family()).await? {
+        for pointer in pointers {
             let target = self
                 .driver
                 .call("scan", Command::on("GET", pointer))
