@@ -8,7 +8,9 @@ mod server;
 #[path = "support/mod.rs"]
 mod support;
 
-use cli::{Cli, put, put_write};
+use std::time::Duration;
+
+use cli::{Cli, ended, interrupt, put, put_write};
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
     CheckpointConfig, CheckpointSaver, CheckpointSaverExt, ListOptions, ThreadId,
@@ -86,7 +88,7 @@ async fn a_history_is_a_table_with_the_tree_of_its_forks() {
         .collect();
     assert_eq!(
         tree,
-        ["*", "| *", "*  |", "|_/", "*  2 forks meet here", "*"].map(|line| match line {
+        ["*", "| *", "*  |", "|_/", "*  2 branches start here", "*"].map(|line| match line {
             // The lane of 3b stays open beside 3.
             "*  |" => "* |",
             other => other,
@@ -371,6 +373,20 @@ async fn a_bench_tells_times_and_leaves_nothing() {
         .await
         .unwrap();
     assert!(indexes.is_empty(), "{indexes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_that_is_ended_leaves_nothing_either() {
+    let mut server = Server::start().await;
+    let cli = Cli::without_server();
+    let bench = cli.spawn(&["bench", "--time", "5m", "--url", &server.redis.url()]);
+    while server.keys().await.len() < 100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    interrupt(bench.id());
+    let told = ended(bench);
+    assert_eq!(told.code, 130, "{told:?}");
+    assert!(server.keys().await.is_empty());
 }
 
 #[test]

@@ -9,10 +9,10 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use cli::{Cli, ended, put, put_write};
+use cli::{Cli, ended, interrupt, put, put_write};
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::{
@@ -278,10 +278,7 @@ async fn an_import_of_a_cut_file_takes_whole_threads_and_goes_on_later() {
     assert_eq!(all(&other).await, all(&one).await);
 
     let (target, other) = empty().await;
-    let piped = target.run_on(
-        &["import"],
-        fs::read_to_string(&file).unwrap()[..whole.len() / 2].as_bytes(),
-    );
+    let piped = target.run_on(&["import"], &whole.as_bytes()[..whole.len() / 2]);
     assert_eq!(piped.code, 8, "{piped:?}");
     // What had come whole is there, and nothing of what had not.
     let held = all(&other).await;
@@ -381,6 +378,59 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
     assert_ne!(all(&one).await, before);
     source.run(&["import", &file, "--replace", "--yes"]).ok();
     assert_eq!(all(&one).await, before);
+
+    // A write that differs is in the way as well, with its checkpoint and without.
+    for id in ["3", "9"] {
+        let config = thread("c").with_checkpoint(id.parse_id());
+        put_write(&one, &config, "early").await;
+    }
+    let whole = source.run(&["export", "c"]).ok();
+    for task in ["\"task_id\":\"early\"", "\"task_id\":\"task\""] {
+        assert!(whole.contains(task), "{whole}");
+    }
+    let (target, other) = empty().await;
+    target.run_on(&["import"], whole.as_bytes()).ok();
+    let again = target
+        .run_on(&["import", "--json"], whole.as_bytes())
+        .json();
+    assert_eq!(
+        (&again["checkpoints"], &again["writes"]),
+        (&0.into(), &0.into())
+    );
+    for id in ["3", "9"] {
+        let config = thread("c").with_checkpoint(id.parse_id());
+        let other_value = [ChannelWrite::new(
+            "__error__",
+            TypedValue::json(&id).unwrap(),
+        )];
+        let task = TaskId::new("late").unwrap();
+        for saver in [&one, &other] {
+            let options = PutWritesOptions::default();
+            saver
+                .put_writes(&config, &other_value, &task, &options)
+                .await
+                .unwrap();
+        }
+        let changed = [ChannelWrite::new(
+            "__error__",
+            TypedValue::json(&"changed").unwrap(),
+        )];
+        other
+            .put_writes(&config, &changed, &task, &PutWritesOptions::default())
+            .await
+            .unwrap();
+        let whole = source.run(&["export", "c"]).ok();
+        let conflict = target.run_on(&["import"], whole.as_bytes());
+        assert_eq!(conflict.code, 4, "{conflict:?}");
+        assert!(
+            conflict.stderr.contains("the write -1 of its task late"),
+            "{conflict:?}"
+        );
+        target
+            .run_on(&["import", "--replace", "--yes"], whole.as_bytes())
+            .ok();
+        target.run_on(&["import"], whole.as_bytes()).ok();
+    }
     // What came since the export stays.
     put(
         &one,
@@ -391,6 +441,29 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
     .await;
     source.run(&["import", &file]).ok();
     assert_eq!(all(&one).await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_topology_holds_the_same() {
+    let (source, one) = three_threads().await;
+    let cluster = redis_modules::Cluster::start().unwrap();
+    let target = Cli::without_server();
+    let tagged = [("REDIS_URL", cluster.url())];
+    let tagged = tagged.each_ref().map(|(name, url)| (*name, url.as_str()));
+    let file = source.file("export");
+    source.run(&["export", "-o", &file]).ok();
+    let import = ["import", &file, "--hash-tag-threads", "--json"];
+    let imported = target.run_with(&import, &tagged).json();
+    assert_eq!(
+        (&imported["threads"], &imported["checkpoints"]),
+        (&3.into(), &9.into())
+    );
+    // And back, thread by thread.
+    let (back, other) = empty().await;
+    let export = ["export", "a", "b", "c", "--hash-tag-threads"];
+    let exported = target.run_with(&export, &tagged).ok();
+    back.run_on(&["import"], exported.as_bytes()).ok();
+    assert_eq!(all(&other).await, all(&one).await);
 }
 
 trait ParseId {
@@ -427,14 +500,6 @@ async fn an_import_that_was_ended_goes_on() {
         .json();
     assert_eq!(rest["checkpoints"], 6);
     assert_eq!(all(&other).await, all(&one).await);
-}
-
-fn interrupt(process: u32) {
-    let killed = Command::new("kill")
-        .args(["-INT", &process.to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ pub(crate) struct Drawn {
     pub(crate) joint: Option<String>,
     /// The line of the checkpoint.
     pub(crate) line: String,
-    /// How many forks meet in the checkpoint: its children among those drawn, if more than one.
+    /// How many of those drawn before are its children.
     pub(crate) children: usize,
 }
 

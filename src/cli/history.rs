@@ -9,7 +9,7 @@ use super::failure::Outcome;
 use super::graph::Graph;
 use super::output::Output;
 use super::select::no_such_thread;
-use super::text::{count, shown, shown_namespace, time};
+use super::text::{shown, shown_namespace, time};
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
 use crate::filter::MetadataFilter;
@@ -124,7 +124,7 @@ fn row(output: &mut Output, graph: &mut Graph, tuple: &CheckpointTuple) -> Outco
         output.line(format!("{:<84}{joint}", ""))?;
     }
     let meets = if drawn.children > 1 {
-        format!("  {} meet here", count(drawn.children as u64, "fork"))
+        format!("  {} branches start here", drawn.children)
     } else {
         String::new()
     };

@@ -24,6 +24,7 @@ use super::same::same_json;
 use super::text::{count, shown};
 use crate::RedisSaver;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
+use crate::config::CheckpointConfig;
 use crate::options::TtlChoice;
 use crate::redis::{EarlyWrites, TimedCheckpoint};
 use crate::saver::CheckpointSaver;
@@ -238,12 +239,10 @@ impl Import {
             Item::Checkpoint(checkpoint) => {
                 let TimedCheckpoint { tuple, ttl } = *checkpoint;
                 if let Some(found) = saver.get_tuple(&tuple.config).await? {
-                    if !self.replace
-                        && let Some(difference) = difference(&found, &tuple)
-                    {
-                        return Err(in_the_way(&tuple, &difference));
-                    }
-                    if is_there(&found, &tuple) {
+                    let state = state_difference(&found, &tuple);
+                    let writes = &tuple.pending_writes;
+                    let difference = state.or_else(|| difference(&found.pending_writes, writes));
+                    if !self.is_missing(&tuple.config, difference, &found.pending_writes, writes)? {
                         return Ok(false);
                     }
                 }
@@ -254,6 +253,11 @@ impl Import {
                 writes,
                 ttl,
             }) => {
+                let found = writes_there(saver, &config).await?;
+                let difference = difference(&found, &writes);
+                if !self.is_missing(&config, difference, &found, &writes)? {
+                    return Ok(false);
+                }
                 // If their checkpoint has come in the meantime they join it.
                 saver
                     .put_pending_writes(&config, &writes, self.ttl(ttl))
@@ -261,6 +265,23 @@ impl Import {
             }
         }
         Ok(true)
+    }
+
+    /// Whether something of what comes is to be stored, and nothing is in its way.
+    fn is_missing(
+        &self,
+        config: &CheckpointConfig,
+        difference: Option<String>,
+        found: &[PendingWrite],
+        writes: &[PendingWrite],
+    ) -> Outcome<bool> {
+        match difference {
+            Some(difference) if !self.replace => Err(in_the_way(config, &difference)),
+            Some(_) => Ok(true),
+            None => Ok(writes
+                .iter()
+                .any(|write| same_place(found, write).is_none())),
+        }
     }
 
     fn say(&self, context: &mut Context, tally: Tally) -> Outcome {
@@ -322,52 +343,59 @@ fn in_the_middle_of(checker: &Checker) -> String {
     })
 }
 
-/// How what is there contradicts what comes; what it merely lacks is none.
-fn difference(found: &CheckpointTuple, tuple: &CheckpointTuple) -> Option<String> {
-    let id = |tuple: &CheckpointTuple| tuple.parent_config.as_ref()?.checkpoint_id.clone();
-    if !same_json(&found.checkpoint.to_json(), &tuple.checkpoint.to_json()) {
-        return Some("its state is another".to_owned());
+/// The writes that there are for a checkpoint, which may not be there itself.
+async fn writes_there(saver: &RedisSaver, config: &CheckpointConfig) -> Outcome<Vec<PendingWrite>> {
+    if let Some(tuple) = saver.get_tuple(config).await? {
+        return Ok(tuple.pending_writes);
     }
-    if !same_json(&found.metadata.to_json(), &tuple.metadata.to_json()) {
-        return Some("its metadata is other".to_owned());
+    let mut early = saver.early_writes(&config.thread_id);
+    while let Some(found) = early.try_next().await? {
+        if found.config == *config {
+            return Ok(found.writes);
+        }
     }
-    if id(found) != id(tuple) {
-        return Some("its parent is another".to_owned());
-    }
-    tuple
-        .pending_writes
-        .iter()
-        .find(|write| write_of(found, write).is_some_and(|found| found != *write))
-        .map(|write| {
-            format!(
-                "the write {} of its task {} is another",
-                write.idx,
-                shown(write.task_id.as_str())
-            )
-        })
+    Ok(Vec::new())
 }
 
-/// Whether nothing of what comes is missing or other.
-fn is_there(found: &CheckpointTuple, tuple: &CheckpointTuple) -> bool {
-    difference(found, tuple).is_none()
-        && tuple
-            .pending_writes
-            .iter()
-            .all(|write| write_of(found, write).is_some())
+/// How the checkpoint that is there is another than the one that comes.
+fn state_difference(found: &CheckpointTuple, tuple: &CheckpointTuple) -> Option<String> {
+    let parent = |tuple: &CheckpointTuple| tuple.parent_config.as_ref()?.checkpoint_id.clone();
+    let what = if !same_json(&found.checkpoint.to_json(), &tuple.checkpoint.to_json()) {
+        "its state is another"
+    } else if !same_json(&found.metadata.to_json(), &tuple.metadata.to_json()) {
+        "its metadata is other"
+    } else if parent(found) != parent(tuple) {
+        "its parent is another"
+    } else {
+        return None;
+    };
+    Some(what.to_owned())
 }
 
-fn write_of<'a>(found: &'a CheckpointTuple, write: &PendingWrite) -> Option<&'a PendingWrite> {
+/// How writes that are there contradict those that come; what is merely missing does not.
+fn difference(found: &[PendingWrite], writes: &[PendingWrite]) -> Option<String> {
+    let differs =
+        |write: &&PendingWrite| same_place(found, write).is_some_and(|found| found != *write);
+    let write = writes.iter().find(differs)?;
+    Some(format!(
+        "the write {} of its task {} is another",
+        write.idx,
+        shown(write.task_id.as_str())
+    ))
+}
+
+fn same_place<'a>(found: &'a [PendingWrite], write: &PendingWrite) -> Option<&'a PendingWrite> {
     found
-        .pending_writes
         .iter()
         .find(|one| one.task_id == write.task_id && one.idx == write.idx)
 }
 
-fn in_the_way(tuple: &CheckpointTuple, difference: &str) -> Failure {
+fn in_the_way(config: &CheckpointConfig, difference: &str) -> Failure {
+    let id = config.checkpoint_id.as_ref().map_or("", |id| id.as_str());
     Failure::Conflict(format!(
         "thread {} has another checkpoint {}, {difference}: --replace takes that of the export",
-        shown(tuple.config.thread_id.as_str()),
-        shown(tuple.checkpoint.id().as_str()),
+        shown(config.thread_id.as_str()),
+        shown(id),
     ))
 }
 

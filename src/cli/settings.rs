@@ -12,68 +12,93 @@ pub(crate) struct Settings {
     values: Vec<(ConfigKey, String)>,
 }
 
-/// What each setting means, and how its value is called.
-const HELP: &[(ConfigKey, &str, &str)] = &[
+/// What each setting means, by its name, and how its value is called.
+const HELP: &[(&str, &str, &str)] = &[
     (
-        ConfigKey::Url,
+        "url",
         "URL",
         "The server: redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://. \
          Other users of this machine may see it here; REDIS_URL they do not",
     ),
     (
-        ConfigKey::CheckpointPrefix,
+        "checkpoint_prefix",
         "NAME",
         "The prefix of checkpoints and the name of their index [default: checkpoint]",
     ),
     (
-        ConfigKey::CheckpointWritePrefix,
+        "checkpoint_write_prefix",
         "NAME",
         "The prefix of writes and the name of their index [default: checkpoint_write]",
     ),
     (
-        ConfigKey::Ttl,
+        "ttl",
         "TIME",
         "How long what is written is kept, such as 90m or 24h; none for ever [default: none]",
     ),
     (
-        ConfigKey::RefreshOnRead,
+        "refresh_on_read",
         "BOOL",
         "Whether reading a checkpoint gives it its TTL anew [default: false]",
     ),
     (
-        ConfigKey::TtlScope,
+        "ttl_scope",
         "SCOPE",
         "What a TTL keeps together: checkpoint or thread [default: checkpoint]",
     ),
     (
-        ConfigKey::PoolSize,
+        "pool_size",
         "NUMBER",
         "How many connections are kept [default: 2]",
     ),
     (
-        ConfigKey::CommandTimeout,
+        "command_timeout",
         "TIME",
         "How long a command may take [default: 10s]",
     ),
     (
-        ConfigKey::ConnectTimeout,
+        "connect_timeout",
         "TIME",
         "How long making a connection may take [default: 5s]",
     ),
     (
-        ConfigKey::MaxDocumentBytes,
+        "max_document_bytes",
         "BYTES",
         "The largest document that is stored [default: 67108864]",
     ),
     (
-        ConfigKey::HashTagThreads,
+        "hash_tag_threads",
         "BOOL",
         "Whether the thread stands in braces in every key, as a cluster needs it [default: false]",
     ),
     (
-        ConfigKey::PageSize,
+        "page_size",
         "NUMBER",
         "How many checkpoints are read at once [default: 32]",
+    ),
+    (
+        "wait_replicas",
+        "NUMBER",
+        "How many replicas must have a write before it counts [default: 0]",
+    ),
+    (
+        "wait_replicas_timeout",
+        "TIME",
+        "How long a write waits for replicas [default: 1s]",
+    ),
+    (
+        "tls_ca_file",
+        "FILE",
+        "Certificates (PEM) of authorities that are trusted beside the system's",
+    ),
+    (
+        "tls_cert_file",
+        "FILE",
+        "The client's own certificate (PEM), for servers that ask for one",
+    ),
+    (
+        "tls_key_file",
+        "FILE",
+        "The key of that certificate (PEM, not encrypted)",
     ),
 ];
 
@@ -110,7 +135,7 @@ impl Settings {
 }
 
 fn option(key: ConfigKey) -> Arg {
-    let found = HELP.iter().find(|(one, _, _)| *one == key);
+    let found = HELP.iter().find(|(name, _, _)| *name == key.as_str());
     let (value, help) = found.map_or(("VALUE", ""), |(_, value, help)| (value, help));
     let arg = Arg::new(key.as_str())
         .long(key.as_str().replace('_', "-"))
@@ -180,7 +205,7 @@ mod tests {
                 .unwrap();
             assert!(
                 HELP.iter()
-                    .any(|(one, _, help)| *one == key && !help.is_empty()),
+                    .any(|(name, _, help)| *name == key.as_str() && !help.is_empty()),
                 "{key} has no help"
             );
             assert!(arg.is_global_set());

@@ -247,12 +247,9 @@ impl Store {
 
     /// Documents of an index, in slices from the first to the last that it knows.
     async fn sample(&self, index: &str, documents: u64, most: usize) -> Result<Vec<Sampled>> {
-        let most = (most as u64).min(documents);
-        let slice = most.div_ceil(SLICES).max(1);
         let mut sample = Vec::new();
-        for position in 0..most.div_ceil(slice) {
-            let start = documents / most.div_ceil(slice) * position;
-            let rows = self.rows_from(index, start, slice).await?;
+        for (start, length) in slices(documents, most as u64) {
+            let rows = self.rows_from(index, start, length).await?;
             sample.extend(rows.iter().filter_map(|row| {
                 Some(Sampled {
                     key: key_of(row)?,
@@ -373,6 +370,21 @@ impl Store {
     }
 }
 
+/// The starts and lengths of slices that are spread evenly over so many documents.
+fn slices(documents: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
+    let most = most.min(documents);
+    let count = most.min(SLICES);
+    // The share of a number that lies before a slice.
+    let before = move |number: u64, position: u64| {
+        let share = u128::from(number) * u128::from(position) / u128::from(count.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    };
+    (0..count).map(move |position| {
+        let length = before(most, position + 1) - before(most, position);
+        (before(documents, position), length)
+    })
+}
+
 fn memory_value(info: &Reply, name: &str) -> Option<u64> {
     let line = info
         .as_str()?
@@ -436,6 +448,28 @@ mod tests {
         assert_eq!((sizes.median, sizes.max, sizes.mean), (20, 30, 20));
         assert_eq!(sizes.estimated_total, 6_000);
         assert_eq!(Sizes::of([].into_iter(), 5), Sizes::default());
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_and_takes_nothing_twice() {
+        for (documents, most) in [
+            (0, 5),
+            (1, 5),
+            (97, 1_000),
+            (97, 97),
+            (1_000, 7),
+            (1_000_000, 1_000),
+        ] {
+            let slices: Vec<_> = slices(documents, most).collect();
+            let taken: u64 = slices.iter().map(|(_, length)| length).sum();
+            assert_eq!(taken, most.min(documents));
+            let mut end = 0;
+            for (start, length) in slices {
+                assert!(start >= end, "{documents} {most}");
+                end = start + length;
+            }
+            assert!(end <= documents);
+        }
     }
 
     #[test]

@@ -184,6 +184,15 @@ pub fn ended(child: Child) -> Told {
     }
 }
 
+/// Sends what Ctrl-C sends.
+pub fn interrupt(process: u32) {
+    let killed = Command::new("kill")
+        .args(["-INT", &process.to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+}
+
 /// Puts a checkpoint whose channel `state` has a value.
 pub async fn put(
     saver: &RedisSaver,
