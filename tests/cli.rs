@@ -630,6 +630,25 @@ async fn output_that_nobody_reads_ends_quietly() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_cannot_be_written_is_a_failure() {
+    let cli = Cli::new();
+    forked(&cli, "t").await;
+    for command in [&["show", "t"][..], &["threads"], &["export"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let told = ended(
+            cli.command(command)
+                .stdout(full.unwrap())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
+        assert_eq!(told.code, 1, "{command:?}: {told:?}");
+        assert!(told.stderr.contains("cannot be written"), "{told:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_namespace_of_a_thread_is_in_its_history() {
     let cli = Cli::new();

@@ -3,6 +3,10 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "support/golden.rs"]
+mod golden;
+#[path = "support/server.rs"]
+mod server;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -14,6 +18,7 @@ use std::time::Duration;
 
 use cli::{Cli, ended, interrupt, put, put_write};
 use futures_util::TryStreamExt;
+use golden::Case;
 use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
@@ -21,6 +26,7 @@ use langgraph_checkpoint_redis::{
     TaskId, ThreadId, TypedValue,
 };
 use serde_json::{Value, json};
+use server::Server;
 
 /// Every checkpoint there is, in one order.
 async fn all(saver: &RedisSaver) -> Vec<CheckpointTuple> {
@@ -441,6 +447,24 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
     .await;
     source.run(&["import", &file]).ok();
     assert_eq!(all(&one).await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_python_saver_wrote_is_carried_as_well() {
+    let mut server = Server::start().await;
+    for case in ["odd_thread_ids", "zoo", "subgraph", "typical_interrupted"] {
+        Case::load(case).store(&mut server).await;
+    }
+    golden::create_python_indexes(&mut server).await;
+    let saver = server.saver().await;
+    let cli = Cli::without_server();
+    let exported = cli.run(&["export", "--url", &server.redis.url()]).ok();
+    let (target, other) = empty().await;
+    target.run_on(&["import"], exported.as_bytes()).ok();
+    let held = all(&saver).await;
+    assert!(held.len() > 10, "{}", held.len());
+    assert!(held.iter().any(|tuple| !tuple.pending_writes.is_empty()));
+    assert_eq!(all(&other).await, held);
 }
 
 #[tokio::test(flavor = "multi_thread")]

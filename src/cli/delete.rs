@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::Outcome;
+use super::output::Output;
 use super::progress::Meter;
 use super::select::Selection;
 use super::text::{count, shown};
 use crate::options::DeleteOptions;
-use crate::saver::CheckpointSaver;
+use crate::saver::{CheckpointSaver, ThreadSummary};
 
 /// Delete threads: every checkpoint and write of theirs
 #[derive(Args)]
@@ -45,30 +46,33 @@ impl Delete {
                     .delete_thread(&thread.thread_id, &options)
                     .await?;
             }
-            if context.output.is_json() {
-                context.output.json(&json!({
-                    "thread_id": thread.thread_id,
-                    "checkpoints": thread.checkpoints,
-                    "deleted": !self.dry_run,
-                }))?;
-            } else {
-                context.output.line(format!(
-                    "{} {} with {}",
-                    if self.dry_run {
-                        "would delete"
-                    } else {
-                        "deleted"
-                    },
-                    shown(thread.thread_id.as_str()),
-                    count(thread.checkpoints, "checkpoint")
-                ))?;
-            }
+            meter.aside(|| self.say(&mut context.output, thread))?;
         }
         drop(meter);
         if threads.is_empty() && !context.output.is_json() {
             context.output.line("there is nothing to delete")?;
         }
         Ok(())
+    }
+
+    fn say(&self, output: &mut Output, thread: &ThreadSummary) -> Outcome {
+        if output.is_json() {
+            return output.json(&json!({
+                "thread_id": thread.thread_id,
+                "checkpoints": thread.checkpoints,
+                "deleted": !self.dry_run,
+            }));
+        }
+        output.line(format!(
+            "{} {} with {}",
+            if self.dry_run {
+                "would delete"
+            } else {
+                "deleted"
+            },
+            shown(thread.thread_id.as_str()),
+            count(thread.checkpoints, "checkpoint")
+        ))
     }
 }
 

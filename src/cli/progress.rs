@@ -40,6 +40,11 @@ impl Meter {
         self.0.inc(done);
     }
 
+    /// Says something with the line out of the way.
+    pub(crate) fn aside<T>(&self, say: impl FnOnce() -> T) -> T {
+        self.0.suspend(say)
+    }
+
     /// Tells of a library call that counts checkpoints, from where the line stands now.
     pub(crate) fn callback(&self) -> ProgressCallback {
         let (bar, before) = (self.0.clone(), self.0.position());

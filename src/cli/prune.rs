@@ -87,7 +87,7 @@ impl Prune {
                 let one = std::slice::from_ref(&thread);
                 context.saver.prune(one, &options).await?;
             }
-            self.say(context, &thread, found)?;
+            meter.aside(|| self.say(context, &thread, found))?;
         }
         Ok(())
     }
