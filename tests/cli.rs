@@ -380,9 +380,14 @@ async fn a_bench_that_is_ended_leaves_nothing_either() {
     let mut server = Server::start().await;
     let cli = Cli::without_server();
     let bench = cli.spawn(&["bench", "--time", "5m", "--url", &server.redis.url()]);
-    while server.keys().await.len() < 100 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let written = async {
+        while server.keys().await.len() < 100 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), written)
+        .await
+        .unwrap();
     interrupt(bench.id());
     let told = ended(bench);
     assert_eq!(told.code, 130, "{told:?}");

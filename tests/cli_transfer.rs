@@ -511,9 +511,14 @@ async fn an_import_that_was_ended_goes_on() {
     let mut pipe = import.stdin.take().unwrap();
     pipe.write_all(first.concat().as_bytes()).unwrap();
     pipe.flush().unwrap();
-    while all(&other).await.len() < 3 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let stored = async {
+        while all(&other).await.len() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stored)
+        .await
+        .unwrap();
     interrupt(import.id());
     let told = ended(import);
     assert_eq!(told.code, 130, "{told:?}");
