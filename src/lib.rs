@@ -23,6 +23,9 @@ pub mod redis;
 
 // Around them.
 pub mod blocking;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "http")]

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, Error, PruneOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId,
-    TtlChoice, TypedValue,
+    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, Error,
+    PruneOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlChoice, TypedValue,
 };
 use redis_modules::Standalone;
 use server::Server;

@@ -115,6 +115,28 @@ impl Trace {
         replay
     }
 
+    /// Makes the calls of the trace that read on two savers and compares their answers with each
+    /// other: for stores of which one should hold what the other does.
+    pub async fn compare(&self, one: &dyn CheckpointSaver, other: &dyn CheckpointSaver) -> Replay {
+        let mut replay = Replay::default();
+        for (line, call) in &self.calls {
+            if !matches!(call.op, Op::GetTuple | Op::List) {
+                continue;
+            }
+            replay.calls += 1;
+            let what = match (call.answer(one).await, call.answer(other).await) {
+                (Ok(one), Ok(other)) => difference(&one, &other),
+                (Err(error), _) | (_, Err(error)) => Some(format!("it failed: {error}")),
+            };
+            replay.differences.extend(what.map(|what| Difference {
+                line: *line,
+                op: call.op.name(),
+                what,
+            }));
+        }
+        replay
+    }
+
     /// Deletes the threads of the trace.
     ///
     /// # Errors
@@ -257,12 +279,10 @@ impl Call {
                 Ok(None)
             }
             Op::GetTuple => {
-                let found = saver.get_tuple(needed(config.as_ref(), "config")?).await?;
-                let found = found.as_ref().map(recorded).transpose()?;
                 let null = RawJson::encode(&())?;
                 Ok(difference(
                     self.returns.as_ref().unwrap_or(&null),
-                    &found.unwrap_or(null.clone()),
+                    &self.answer(saver).await?,
                 ))
             }
             Op::List => self.list(saver, config.as_ref()).await,
@@ -320,6 +340,23 @@ impl Call {
         saver: &dyn CheckpointSaver,
         config: Option<&CheckpointConfig>,
     ) -> Result<Option<String>> {
+        let found = self.listed(saver, config).await?;
+        let mut expected: Vec<RawJson> = needed(self.returns.as_ref(), "returns")?.decode()?;
+        if config.is_none_or(|config| config.checkpoint_ns.is_none()) {
+            expected.sort_by_cached_key(|tuple| std::cmp::Reverse(checkpoint_id(tuple)));
+        }
+        Ok(difference(
+            &RawJson::encode(&expected)?,
+            &RawJson::encode(&found)?,
+        ))
+    }
+
+    /// What the saver lists, as it is recorded.
+    async fn listed(
+        &self,
+        saver: &dyn CheckpointSaver,
+        config: Option<&CheckpointConfig>,
+    ) -> Result<Vec<RawJson>> {
         let mut options = ListOptions::default();
         if let Some(filter) = &self.filter {
             options.filter = MetadataFilter::from_json(filter.bytes().clone())?;
@@ -329,15 +366,20 @@ impl Call {
         }
         options.limit = self.limit;
         let found: Vec<CheckpointTuple> = saver.list(config, options).try_collect().await?;
-        let found: Vec<RawJson> = found.iter().map(recorded).collect::<Result<_>>()?;
-        let mut expected: Vec<RawJson> = needed(self.returns.as_ref(), "returns")?.decode()?;
-        if config.is_none_or(|config| config.checkpoint_ns.is_none()) {
-            expected.sort_by_cached_key(|tuple| std::cmp::Reverse(checkpoint_id(tuple)));
+        found.iter().map(recorded).collect()
+    }
+
+    /// What the saver answers to a call that reads, as it is recorded.
+    async fn answer(&self, saver: &dyn CheckpointSaver) -> Result<RawJson> {
+        let config = self.config.as_ref().map(Config::read).transpose()?;
+        if let Op::List = self.op {
+            return RawJson::encode(&self.listed(saver, config.as_ref()).await?);
         }
-        Ok(difference(
-            &RawJson::encode(&expected)?,
-            &RawJson::encode(&found)?,
-        ))
+        let found = saver.get_tuple(needed(config.as_ref(), "config")?).await?;
+        match &found {
+            Some(found) => recorded(found),
+            None => RawJson::encode(&()),
+        }
     }
 }
 

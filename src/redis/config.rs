@@ -279,7 +279,7 @@ impl Settings {
 }
 
 /// Reads a duration: a number of seconds, or numbers with units (`1h 30m`, `250ms`).
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds)
             .map_err(|_| format!("`{text}` is no duration"));

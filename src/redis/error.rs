@@ -288,6 +288,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // It is a table.
     fn replies_are_named_by_what_the_caller_can_do() {
         use ErrorKind::{Auth, Cluster, IO, Timeout, Unknown};
         let table: &[(ErrorKind, &str, &str, bool)] = &[

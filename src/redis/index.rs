@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::driver::{Command, Node, Reply, number};
 use super::keys::namespace_from_stored;
+use super::stats::IndexStats;
 use super::store::Store;
 use super::write::text;
 use crate::error::{Error, Result};
@@ -115,14 +116,17 @@ impl Store {
 
     /// Makes an index anew; the documents stay.
     pub(crate) async fn rebuild_index(&self, index: &str) -> Result<()> {
+        self.drop_index(index).await?;
+        self.create_indexes().await
+    }
+
+    /// Drops an index; the documents stay.
+    pub(crate) async fn drop_index(&self, index: &str) -> Result<()> {
         let drop = Command::new("FT.DROPINDEX").arg(text(index));
         match self.driver.call("doctor", drop).await {
-            Err(error) if is_unknown_index(&error) => {}
-            reply => {
-                reply?;
-            }
+            Err(error) if is_unknown_index(&error) => Ok(()),
+            reply => reply.map(|_| ()),
         }
-        self.create_indexes().await
     }
 
     /// What can be searched, found out once; `None` where search cannot answer.
@@ -296,6 +300,73 @@ impl Store {
             .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
         Rows::new(index, with_cursor(command))
     }
+
+    /// How many threads the index knows.
+    pub(crate) async fn count_threads(&self) -> Result<u64> {
+        let command = aggregate(self.keyspace.checkpoint_prefix(), "*", &["@thread_id"])
+            // Not COUNT_DISTINCT, which takes equal ids for different ones at times.
+            .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from))
+            .args(["GROUPBY", "0", "REDUCE", "COUNT", "0"].map(Bytes::from))
+            .args(["AS", "threads"].map(Bytes::from))
+            .args(NO_TIME_LIMIT.map(Bytes::from));
+        let rows = self.rows_of(command).await?;
+        let threads = rows.first().and_then(|row| field(row, "threads"));
+        Ok(threads.and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
+
+    /// Rows of an index from a position on, in the order in which it came to know them.
+    pub(crate) async fn rows_from(
+        &self,
+        index: &str,
+        start: u64,
+        most: u64,
+    ) -> Result<Vec<Vec<Reply>>> {
+        // The limit comes first, so that only what it leaves is loaded.
+        let command = Command::new("FT.AGGREGATE")
+            .arg(text(index))
+            .args(["*", "LIMIT"].map(Bytes::from))
+            .arg(number(start))
+            .arg(number(most))
+            .arg("LOAD")
+            .arg(number(WRITE_LOAD.len()))
+            .args(WRITE_LOAD.iter().map(|name| text(name)))
+            .args(NO_TIME_LIMIT.map(Bytes::from));
+        self.rows_of(command).await
+    }
+
+    async fn rows_of(&self, command: Command) -> Result<Vec<Vec<Reply>>> {
+        let reply = match self.driver.call("search", command).await {
+            Err(error) if is_unknown_index(&error) => return Ok(Vec::new()),
+            reply => reply?,
+        };
+        // The first element counts the rows.
+        let rows = reply.into_array().into_iter().skip(1);
+        Ok(rows.map(Reply::into_array).collect())
+    }
+
+    /// What an index holds; `None` if there is none.
+    pub(crate) async fn index_stats(&self, index: &str) -> Result<Option<IndexStats>> {
+        let Some(info) = self.info(index).await? else {
+            return Ok(None);
+        };
+        let number = |name| {
+            let value = value_of(info.clone(), name)?;
+            u64::try_from(value.as_int()?).ok()
+        };
+        let megabytes = value_of(info.clone(), "total_index_memory_sz_mb")
+            .and_then(|value| value.as_str()?.parse::<f64>().ok())
+            .unwrap_or(0.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // It is no more than memory.
+        let memory = (megabytes.max(0.0) * 1_048_576.0) as u64;
+        Ok(Some(IndexStats::new(
+            index.to_owned(),
+            number("num_docs").unwrap_or(0),
+            memory,
+            number("hash_indexing_failures").unwrap_or(0),
+            number("indexing").unwrap_or(0) != 0,
+        )))
+    }
 }
 
 /// Whether a command takes no keys, as the server describes it. A search whose index is a key runs
@@ -457,6 +528,14 @@ pub(crate) fn indexed(row: &[Reply]) -> Option<Indexed> {
         namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
         checkpoint_id: CheckpointId::new(field(row, "checkpoint_id")?).ok()?,
     })
+}
+
+/// The key of the document that a row is of.
+pub(crate) fn key_of(row: &[Reply]) -> Option<Bytes> {
+    let pair = row
+        .chunks_exact(2)
+        .find(|pair| pair[0].as_str() == Some("__key"))?;
+    pair[1].clone().into_bytes()
 }
 
 /// The thread that a row names.

@@ -43,13 +43,26 @@ pub(crate) fn list_shallow(
     stream_of(store, config, options, true)
 }
 
+/// Streams the checkpoints that are named, in the order given; those that are gone are left out.
+pub(crate) fn list_named(store: Arc<Store>, ids: Vec<Identity>) -> SaverStream<CheckpointTuple> {
+    streamed(Lister {
+        store,
+        shallow: false,
+        config: None,
+        options: ListOptions::default(),
+        left: usize::MAX,
+        source: Source::Named(ids.into()),
+        ready: VecDeque::new(),
+    })
+}
+
 fn stream_of(
     store: Arc<Store>,
     config: Option<&CheckpointConfig>,
     options: ListOptions,
     shallow: bool,
 ) -> SaverStream<CheckpointTuple> {
-    let lister = Lister {
+    streamed(Lister {
         store,
         shallow,
         config: config.cloned(),
@@ -57,7 +70,10 @@ fn stream_of(
         options,
         source: Source::Start,
         ready: VecDeque::new(),
-    };
+    })
+}
+
+fn streamed(lister: Lister) -> SaverStream<CheckpointTuple> {
     stream::try_unfold(lister, |mut lister| async move {
         Ok(lister.next().await?.map(|tuple| (tuple, lister)))
     })

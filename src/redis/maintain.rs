@@ -23,7 +23,9 @@ use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::lineage::{LineageNode, survivors};
-use crate::options::{CopyOptions, ExistingTarget, ListOptions, PruneOptions, PruneStrategy};
+use crate::options::{
+    CopyOptions, ExistingTarget, ListOptions, Progress, PruneOptions, PruneStrategy,
+};
 
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
@@ -53,35 +55,15 @@ pub(crate) async fn prune(
     let members = store.members(thread).await?;
     for namespace in store.namespaces(thread).await? {
         let has_blobs = members.contains(&Member::Blobs(namespace.clone()));
-        let blobs = if has_blobs {
-            store.valued_blobs(thread, &namespace).await?
-        } else {
-            BTreeSet::new()
-        };
-        let mut nodes = Vec::new();
-        let mut ids = Vec::new();
-        let mut checkpoints = tuples(store, thread, &namespace);
-        while let Some(tuple) = checkpoints.try_next().await? {
-            let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
-            let written = tuple
-                .pending_writes
-                .iter()
-                .map(|write| write.channel.as_str());
-            ids.push(tuple.checkpoint.id().clone());
-            let apart = blob::channels_with_blobs(&tuple.checkpoint, &blobs);
-            let node = LineageNode::new(&tuple.checkpoint, &tuple.metadata, parent, written)?;
-            nodes.push(node.with_values(apart));
-        }
-        let kept = survivors(&nodes, &options.strategy, SystemTime::now());
-        let removed: Vec<_> = ids.into_iter().filter(|id| !kept.contains(id)).collect();
-        if !removed.is_empty() {
+        let plan = plan(store, thread, &namespace, &options.strategy, has_blobs).await?;
+        if !plan.removed.is_empty() {
             let keys = store.keys(thread, &namespace);
-            store.remove(&keys, &removed, &mut counter).await?;
+            store.remove(&keys, &plan.removed, &mut counter).await?;
         }
         if has_blobs {
             blob::sweep(store, thread, &namespace, &mut counter).await?;
         }
-        survivors_of.insert(namespace, kept);
+        survivors_of.insert(namespace, plan.kept);
     }
     // Writes that wait for a checkpoint stay only if it can still become the newest; what another
     // saver has put in the meantime is no longer waited for.
@@ -97,6 +79,68 @@ pub(crate) async fn prune(
         }
     }
     Ok(())
+}
+
+/// What [`prune`] would remove of a thread, with nothing removed.
+pub(crate) async fn prunable(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    strategy: &PruneStrategy,
+) -> Result<Progress> {
+    strategy.check()?;
+    let mut prunable = Progress::default();
+    let members = store.members(thread).await?;
+    for namespace in store.namespaces(thread).await? {
+        let has_blobs = members.contains(&Member::Blobs(namespace.clone()));
+        let plan = plan(store, thread, &namespace, strategy, has_blobs).await?;
+        prunable.checkpoints += plan.removed.len() as u64;
+        prunable.writes += plan.writes;
+    }
+    Ok(prunable)
+}
+
+/// What becomes of a namespace's checkpoints when it is pruned.
+struct Plan {
+    removed: Vec<CheckpointId>,
+    /// How many writes go with them.
+    writes: u64,
+    kept: BTreeSet<CheckpointId>,
+}
+
+async fn plan(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    strategy: &PruneStrategy,
+    has_blobs: bool,
+) -> Result<Plan> {
+    let blobs = if has_blobs {
+        store.valued_blobs(thread, namespace).await?
+    } else {
+        BTreeSet::new()
+    };
+    let mut nodes = Vec::new();
+    let mut ids = Vec::new();
+    let mut checkpoints = tuples(store, thread, namespace);
+    while let Some(tuple) = checkpoints.try_next().await? {
+        let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
+        let written = tuple
+            .pending_writes
+            .iter()
+            .map(|write| write.channel.as_str());
+        let writes = tuple.pending_writes.len() as u64;
+        ids.push((tuple.checkpoint.id().clone(), writes));
+        let apart = blob::channels_with_blobs(&tuple.checkpoint, &blobs);
+        let node = LineageNode::new(&tuple.checkpoint, &tuple.metadata, parent, written)?;
+        nodes.push(node.with_values(apart));
+    }
+    let kept = survivors(&nodes, strategy, SystemTime::now());
+    ids.retain(|(id, _)| !kept.contains(id));
+    Ok(Plan {
+        writes: ids.iter().map(|(_, writes)| writes).sum(),
+        removed: ids.into_iter().map(|(id, _)| id).collect(),
+        kept,
+    })
 }
 
 /// Copies all of a thread.
@@ -163,7 +207,7 @@ pub(super) fn tuples(
 }
 
 impl Store {
-    async fn copy_checkpoint(
+    pub(super) async fn copy_checkpoint(
         &self,
         target: &ThreadId,
         namespace: &CheckpointNamespace,
@@ -185,7 +229,7 @@ impl Store {
             .await
     }
 
-    async fn copy_writes(
+    pub(super) async fn copy_writes(
         &self,
         target: &ThreadId,
         namespace: &CheckpointNamespace,
@@ -213,7 +257,7 @@ impl Store {
     }
 
     /// The writes of a checkpoint that may have no document.
-    async fn writes_of(
+    pub(super) async fn writes_of(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,

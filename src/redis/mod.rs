@@ -25,8 +25,10 @@ mod service;
 mod shallow;
 mod slots;
 mod staged;
+mod stats;
 mod store;
 mod threads;
+mod transfer;
 mod url;
 mod write;
 
@@ -39,9 +41,13 @@ use async_trait::async_trait;
 pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 pub use config::ConfigKey;
+#[cfg(feature = "cli")]
+pub(crate) use config::duration;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
 pub use driver::{Health, HealthProblem, ServerHealth};
 pub use shallow::ShallowRedisSaver;
+pub use stats::{IndexStats, LargeCheckpoint, Sizes, Stats, StatsOptions, TtlHistogram};
+pub use transfer::{EarlyWrites, TimedCheckpoint};
 
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
@@ -113,6 +119,23 @@ impl RedisSaver {
 
     fn over(store: Arc<Store>) -> Self {
         Self(store)
+    }
+
+    /// The prefixes of checkpoints and of writes.
+    #[must_use]
+    pub fn prefixes(&self) -> (&str, &str) {
+        let keyspace = &self.0.keyspace;
+        (keyspace.checkpoint_prefix(), keyspace.write_prefix())
+    }
+
+    /// Drops the indexes, for one whose prefixes nobody else uses.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn drop_indexes(&self) -> Result<()> {
+        let keyspace = &self.0.keyspace;
+        for index in [keyspace.checkpoint_prefix(), keyspace.write_prefix()] {
+            self.0.drop_index(index).await?;
+        }
+        Ok(())
     }
 
     /// How the servers are doing, asked now: whether they answer, as primaries, and what is wrong

@@ -100,6 +100,18 @@ impl Store {
         Ok(found)
     }
 
+    /// The namespaces whose newest documents pointers name.
+    pub(crate) async fn namespaces_of_pointers(
+        &self,
+        pointers: Vec<Bytes>,
+    ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
+        let mut found = BTreeSet::new();
+        for chunk in pointers.chunks(FLIGHT) {
+            found.extend(self.pointed_to(chunk).await?);
+        }
+        Ok(found)
+    }
+
     /// The namespaces of the documents that pointers name.
     async fn pointed_to(&self, pointers: &[Bytes]) -> Result<Vec<(ThreadId, CheckpointNamespace)>> {
         let read = |name, keys: &[Bytes]| -> Vec<_> {

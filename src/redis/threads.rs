@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
+use super::RedisSaver;
 use super::driver::Command;
 use super::index::{Indexed, Rows};
 use super::keys::NamespaceKeys;
@@ -15,6 +16,17 @@ use super::store::Store;
 use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
+
+impl RedisSaver {
+    /// What a thread holds and how long it is kept, or `None` if there is no such thread; found
+    /// by its id, not among all threads.
+    ///
+    /// # Errors
+    /// What the store may say.
+    pub async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
+        self.0.summary(thread_id.clone()).await
+    }
+}
 
 /// Streams the threads whose ids start with a prefix.
 pub(crate) fn threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
@@ -47,7 +59,12 @@ struct Walk {
 }
 
 enum Source {
-    Index(Rows, VecDeque<ThreadId>),
+    Index {
+        rows: Rows,
+        threads: VecDeque<ThreadId>,
+        /// Whether the index knows documents that it cannot open: those with a NUL in their key.
+        unopened: bool,
+    },
     Scanned(VecDeque<ThreadId>),
 }
 
@@ -73,7 +90,11 @@ impl Walk {
 
     async fn start(&self) -> Result<Source> {
         if self.store.search().await?.is_some() {
-            return Ok(Source::Index(self.store.indexed_threads(), VecDeque::new()));
+            return Ok(Source::Index {
+                rows: self.store.indexed_threads(),
+                threads: VecDeque::new(),
+                unopened: false,
+            });
         }
         let threads: BTreeSet<_> = if self.shallow {
             let found = shallow::every_checkpoint(&self.store).await?;
@@ -89,21 +110,51 @@ impl Walk {
         if self.source.is_none() {
             self.source = Some(self.start().await?);
         }
-        match &mut self.source {
-            None => Ok(None),
-            Some(Source::Scanned(threads)) => Ok(threads.pop_front()),
-            Some(Source::Index(rows, threads)) => loop {
-                if let Some(thread) = threads.pop_front() {
-                    return Ok(Some(thread));
-                }
-                match rows.next(&self.store).await? {
-                    Some(page) => {
-                        threads.extend(page.iter().filter_map(|row| super::index::thread(row)));
+        loop {
+            match &mut self.source {
+                None => return Ok(None),
+                Some(Source::Scanned(threads)) => return Ok(threads.pop_front()),
+                Some(Source::Index {
+                    rows,
+                    threads,
+                    unopened,
+                }) => {
+                    if let Some(thread) = threads.pop_front() {
+                        return Ok(Some(thread));
                     }
-                    None => return Ok(None),
+                    match rows.next(&self.store).await? {
+                        Some(page) => {
+                            let found = page.iter().map(|row| super::index::thread(row));
+                            let found: Vec<_> = found.collect();
+                            *unopened |= found.contains(&None);
+                            threads.extend(found.into_iter().flatten());
+                        }
+                        None if *unopened => {
+                            self.source = Some(Source::Scanned(self.with_nul().await?));
+                        }
+                        None => return Ok(None),
+                    }
                 }
-            },
+            }
         }
+    }
+
+    /// The threads whose ids hold a NUL, which RediSearch takes for the end of a key.
+    async fn with_nul(&self) -> Result<VecDeque<ThreadId>> {
+        let store = &self.store;
+        let threads: BTreeSet<_> = if self.shallow {
+            let found = shallow::every_checkpoint(store).await?;
+            found.into_iter().map(|one| one.thread_id).collect()
+        } else {
+            let mut pointers = store.scan(&store.keyspace.pointer_family()).await?;
+            pointers.retain(|pointer| pointer.contains(&0));
+            let found = store.namespaces_of_pointers(pointers).await?;
+            found.into_iter().map(|(thread, _)| thread).collect()
+        };
+        let with_nul = threads
+            .into_iter()
+            .filter(|thread| thread.as_str().contains('\0'));
+        Ok(with_nul.collect())
     }
 }
 

@@ -133,6 +133,8 @@ pub(crate) fn without_scripts_url() -> String {
                 .expect("no Redis to test with")
         })
         .url()
+}
+
 /// Savers that ask a service, each one of its own on loopback, over a Redis saver.
 #[cfg(all(feature = "server", feature = "http"))]
 pub(crate) fn http() -> Subject {

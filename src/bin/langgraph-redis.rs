@@ -1,0 +1,7 @@
+//! The command line of the Redis saver.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    langgraph_checkpoint_redis::cli::main()
+}

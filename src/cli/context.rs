@@ -1,0 +1,102 @@
+//! What every command works with.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use futures_util::TryStreamExt;
+
+use super::failure::{Failure, Outcome};
+use super::output::{Output, note};
+use super::settings::Settings;
+use super::text::{shown, unquoted};
+use crate::config::CheckpointConfig;
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::options::ListOptions;
+use crate::saver::CheckpointSaver;
+use crate::{CheckpointTuple, RedisSaver};
+
+/// A saver, and how to talk to the caller.
+pub(crate) struct Context {
+    pub(crate) saver: RedisSaver,
+    pub(crate) settings: Settings,
+    pub(crate) output: Output,
+    /// Whether ids may be given as they are printed, in quotes.
+    pub(crate) quoted: bool,
+}
+
+impl Context {
+    /// A thread that was named.
+    pub(crate) fn thread_id(&self, argument: &str) -> Outcome<ThreadId> {
+        Ok(ThreadId::new(self.id(argument)?)?)
+    }
+
+    /// A checkpoint that was named.
+    pub(crate) fn checkpoint_id(&self, argument: &str) -> Outcome<CheckpointId> {
+        Ok(CheckpointId::new(self.id(argument)?)?)
+    }
+
+    /// A namespace that was named.
+    pub(crate) fn namespace(&self, argument: &str) -> Outcome<CheckpointNamespace> {
+        Ok(CheckpointNamespace::new(self.id(argument)?)?)
+    }
+
+    fn id(&self, argument: &str) -> Outcome<String> {
+        if self.quoted {
+            Ok(unquoted(argument)?)
+        } else {
+            Ok(argument.to_owned())
+        }
+    }
+
+    /// Reads a checkpoint, or the newest of its namespace. Looking does not give it its TTL anew,
+    /// whatever the settings say.
+    pub(crate) async fn look(&self, config: &CheckpointConfig) -> Outcome<CheckpointTuple> {
+        let mut config = config.clone();
+        config.checkpoint_ns = Some(config.namespace());
+        let found: Option<CheckpointTuple> = self
+            .saver
+            .list(Some(&config), ListOptions::default().with_limit(1))
+            .try_next()
+            .await?;
+        let thread = shown(config.thread_id.as_str());
+        found.ok_or_else(|| {
+            Failure::NotFound(match &config.checkpoint_id {
+                Some(id) => format!(
+                    "thread {thread} has no checkpoint {} in the namespace {}",
+                    shown(id.as_str()),
+                    super::text::shown_namespace(&config.namespace()),
+                ),
+                None => format!(
+                    "thread {thread} has no checkpoint in the namespace {}",
+                    super::text::shown_namespace(&config.namespace()),
+                ),
+            })
+        })
+    }
+
+    /// Goes on only if the caller agrees: with `--yes`, or at a terminal when asked.
+    pub(crate) async fn confirm(&self, yes: bool, what: &str) -> Outcome {
+        if yes {
+            return Ok(());
+        }
+        let asked = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if asked && !self.output.is_json() {
+            note(&format!("This {what}."));
+            let _ = write!(io::stderr(), "Go on? [y/N] ");
+            let _ = io::stderr().flush();
+            // On a thread of its own, so that Ctrl-C is heard.
+            let answer = tokio::task::spawn_blocking(|| {
+                let mut answer = String::new();
+                io::stdin().lock().read_line(&mut answer).map(|_| answer)
+            });
+            if let Ok(Ok(answer)) = answer.await
+                && matches!(answer.trim(), "y" | "Y" | "yes")
+            {
+                return Ok(());
+            }
+            return Err(Failure::NotConfirmed("nothing was changed".to_owned()));
+        }
+        Err(Failure::NotConfirmed(format!(
+            "nothing was changed, because this {what}: add --yes to do it"
+        )))
+    }
+}

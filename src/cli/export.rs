@@ -1,0 +1,295 @@
+//! `export`: whole threads as JSON Lines.
+//!
+//! A header; of each thread its checkpoints, oldest first and namespace by namespace, then the
+//! writes that wait for a checkpoint, then a trailer with a digest; a trailer for all. Memory is
+//! bounded by a page of checkpoints and the ids of the threads.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use serde_json::json;
+
+use super::checker::{Checker, Event, Line, Sum, next_line};
+use super::context::Context;
+use super::failure::{Failure, Outcome};
+use super::output::note;
+use super::progress::Meter;
+use super::record::{FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
+use super::select::Selection;
+use super::text::{count, shown};
+use crate::id::ThreadId;
+
+/// Write whole threads as JSON Lines, to a file or into a pipe; all threads if none is named
+#[derive(Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    threads: Selection,
+    /// The file; it must not be there yet, and is readable for its owner alone [default: stdout]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Go on with a file that was cut, after its last whole thread
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// Only say what would be exported
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Export {
+    pub(crate) async fn run(self, context: &mut Context) -> Outcome {
+        let threads = self.threads.resolve(context).await?;
+        let checkpoints: u64 = threads.iter().map(|thread| thread.checkpoints).sum();
+        if self.dry_run {
+            if context.output.is_json() {
+                return context.output.json(&json!({
+                    "threads": threads.len(),
+                    "checkpoints": checkpoints,
+                    "exported": false,
+                }));
+            }
+            return context.output.line(format!(
+                "would export {} with {}",
+                count(threads.len() as u64, "thread"),
+                count(checkpoints, "checkpoint")
+            ));
+        }
+        let header = header(context);
+        let (mut sink, done) = match &self.output {
+            None if io::stdout().is_terminal() => {
+                return Err(Failure::Usage(
+                    "an export is not for the eye: give a file with --output, or a pipe".to_owned(),
+                ));
+            }
+            None => (Sink::new(Box::new(BufWriter::new(io::stdout()))), None),
+            Some(path) if self.resume => match resume(path, &header)? {
+                Resumed::Whole(trailer) => return self.say(context, &trailer),
+                Resumed::Started(sink, done) => (*sink, Some(done)),
+                Resumed::Empty(file) => (Sink::new(Box::new(BufWriter::new(file))), None),
+            },
+            Some(path) => (Sink::new(Box::new(BufWriter::new(create(path)?))), None),
+        };
+        if done.is_none() {
+            sink.put(&Record::Header(header))?;
+        }
+        let done = done.unwrap_or_default();
+        let meter = Meter::bar("checkpoints exported", checkpoints);
+        for thread in &threads {
+            if done.contains(&thread.thread_id) {
+                meter.add(thread.checkpoints);
+            } else {
+                export_thread(context, &mut sink, &thread.thread_id, &meter).await?;
+            }
+        }
+        drop(meter);
+        let trailer = sink.finish()?;
+        if let Some(path) = &self.output {
+            let synced = File::open(path).and_then(|file| file.sync_all());
+            synced.map_err(|error| cannot("written", path, &error))?;
+        }
+        self.say(context, &trailer)
+    }
+
+    /// Where the export itself goes to stdout, what is said of it goes to stderr.
+    fn say(&self, context: &mut Context, trailer: &Trailer) -> Outcome {
+        let Some(path) = &self.output else {
+            note(&told(trailer, ""));
+            return Ok(());
+        };
+        if context.output.is_json() {
+            return context.output.json(&json!({
+                "threads": trailer.threads,
+                "checkpoints": trailer.checkpoints,
+                "writes": trailer.writes,
+                "sha256": trailer.sha256,
+                "exported": true,
+            }));
+        }
+        let path = path.display().to_string();
+        context
+            .output
+            .line(told(trailer, &format!(" to {}", shown(&path))))
+    }
+}
+
+fn told(trailer: &Trailer, place: &str) -> String {
+    format!(
+        "exported {} with {} and {}{place}",
+        count(trailer.threads, "thread"),
+        count(trailer.checkpoints, "checkpoint"),
+        count(trailer.writes, "write")
+    )
+}
+
+fn header(context: &Context) -> Header {
+    let (checkpoint_prefix, checkpoint_write_prefix) = context.saver.prefixes();
+    Header {
+        format: FORMAT,
+        program: concat!("langgraph-redis ", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_at: jiff::Timestamp::now().to_string(),
+        checkpoint_prefix: checkpoint_prefix.to_owned(),
+        checkpoint_write_prefix: checkpoint_write_prefix.to_owned(),
+    }
+}
+
+/// Where lines go, summed up.
+struct Sink {
+    writer: Box<dyn Write>,
+    all: Sum,
+    threads: u64,
+}
+
+impl Sink {
+    fn new(writer: Box<dyn Write>) -> Self {
+        Self {
+            writer,
+            all: Sum::default(),
+            threads: 0,
+        }
+    }
+
+    fn put(&mut self, record: &Record) -> Outcome<Vec<u8>> {
+        let line = record.line()?;
+        self.all.add_line(&line);
+        self.writer
+            .write_all(&line)
+            .map_err(|error| Failure::output(&error))?;
+        Ok(line)
+    }
+
+    fn finish(mut self) -> Outcome<Trailer> {
+        let trailer = Trailer {
+            threads: self.threads,
+            checkpoints: self.all.checkpoints,
+            writes: self.all.writes,
+            sha256: self.all.digest(),
+        };
+        self.put(&Record::End(trailer.clone()))?;
+        self.writer
+            .flush()
+            .map_err(|error| Failure::output(&error))?;
+        Ok(trailer)
+    }
+}
+
+async fn export_thread(
+    context: &Context,
+    sink: &mut Sink,
+    thread_id: &ThreadId,
+    meter: &Meter,
+) -> Outcome {
+    let mut sum = Sum::default();
+    let mut put = |sink: &mut Sink, item: Item| -> Outcome {
+        let counts = item.counts();
+        let line = sink.put(&Record::Item(item))?;
+        sink.all.add_counts(counts);
+        sum.add_line(&line);
+        sum.add_counts(counts);
+        meter.add(counts.0);
+        Ok(())
+    };
+    // Blobs of channels that are stored apart come first here, namespace by namespace: a
+    // checkpoint that is imported must find them.
+    for namespace in context.saver.namespaces(thread_id).await? {
+        let mut checkpoints = context.saver.oldest_first(thread_id, &namespace);
+        while let Some(checkpoint) = checkpoints.try_next().await? {
+            put(sink, Item::Checkpoint(Box::new(checkpoint)))?;
+        }
+    }
+    let mut early = context.saver.early_writes(thread_id);
+    while let Some(writes) = early.try_next().await? {
+        put(sink, Item::Writes(writes))?;
+    }
+    sink.put(&Record::Thread(ThreadTrailer {
+        thread_id: thread_id.clone(),
+        checkpoints: sum.checkpoints,
+        writes: sum.writes,
+        sha256: sum.digest(),
+    }))?;
+    sink.threads += 1;
+    // Whole threads are on disk, or in the pipe, before the next is begun.
+    sink.writer.flush().map_err(|error| Failure::output(&error))
+}
+
+/// What was found in a file to go on with.
+enum Resumed {
+    Whole(Trailer),
+    Started(Box<Sink>, HashSet<ThreadId>),
+    Empty(File),
+}
+
+/// Reads a file that was cut, and cuts it after its last whole thread.
+fn resume(path: &Path, header: &Header) -> Outcome<Resumed> {
+    let failed = |error: io::Error| cannot("gone on with", path, &error);
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).open(path).map_err(failed)?;
+    let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
+    let mut checker = Checker::default();
+    let mut done = HashSet::new();
+    let mut position = 0;
+    let mut whole = None;
+    while let Some(Line::Whole(line)) = next_line(&mut reader).map_err(failed)? {
+        position += line.len() as u64;
+        match checker.take(&line)? {
+            Event::Item(_) => {}
+            Event::Start(found) => {
+                let same = found.format == header.format
+                    && found.checkpoint_prefix == header.checkpoint_prefix
+                    && found.checkpoint_write_prefix == header.checkpoint_write_prefix;
+                if !same {
+                    return Err(Failure::Conflict(format!(
+                        "{} is an export of other prefixes ({} and {})",
+                        shown(&path.display().to_string()),
+                        shown(&found.checkpoint_prefix),
+                        shown(&found.checkpoint_write_prefix)
+                    )));
+                }
+                whole = Some((position, checker.clone()));
+            }
+            Event::ThreadDone(trailer) => {
+                done.insert(trailer.thread_id);
+                whole = Some((position, checker.clone()));
+            }
+            Event::Done(trailer) => return Ok(Resumed::Whole(trailer)),
+        }
+    }
+    let end = whole.as_ref().map_or(0, |(position, _)| *position);
+    file.set_len(end)
+        .and_then(|()| file.seek(SeekFrom::Start(end)))
+        .map_err(failed)?;
+    let Some((_, checker)) = whole else {
+        return Ok(Resumed::Empty(file));
+    };
+    let sink = Sink {
+        writer: Box::new(BufWriter::new(file)),
+        all: checker.all,
+        threads: checker.threads,
+    };
+    Ok(Resumed::Started(Box::new(sink), done))
+}
+
+fn create(path: &Path) -> Outcome<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            Failure::Conflict(format!(
+                "{} is there already: choose another file, or go on with this one with --resume",
+                shown(&path.display().to_string())
+            ))
+        } else {
+            cannot("written", path, &error)
+        }
+    })
+}
+
+/// The failure to do something with a file.
+pub(crate) fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    let path = path.display().to_string();
+    Failure::File(format!("{} cannot be {what}: {error}", shown(&path)))
+}

@@ -1,0 +1,222 @@
+//! The command line, `langgraph-redis`: for the person on call, who does not know key names.
+//!
+//! One module a command. `output` is the only place that prints: nothing that is stored reaches
+//! a terminal with its control characters. `failure` says which exit code stands for what.
+
+mod bench;
+mod checker;
+mod completions;
+mod context;
+mod copy;
+mod delete;
+mod diff;
+mod doctor;
+mod export;
+mod failure;
+mod graph;
+mod history;
+mod import;
+mod keep;
+mod output;
+mod progress;
+mod prune;
+mod record;
+mod same;
+mod select;
+mod settings;
+mod setup;
+mod show;
+mod stats;
+mod text;
+mod threads;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use context::Context;
+use failure::{Failure, Outcome};
+use output::Output;
+use settings::Settings;
+
+/// Exit codes, as `--help` tells them.
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed
+    2  the arguments or settings cannot be used
+    3  there is no such thread or checkpoint
+    4  something is in the way: a target that exists, another writer
+    5  the server cannot be reached or cannot serve at the moment: try again
+    6  nothing was changed, because --yes is missing
+    7  doctor: something is wrong and was not put right
+    8  import: the file is not what was exported
+  130  ended by Ctrl-C";
+
+/// Looks after LangGraph checkpoints in Redis.
+#[derive(Parser)]
+#[command(name = "langgraph-redis", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+    #[command(flatten)]
+    settings: Settings,
+    /// Answer in JSON: one document, or one a line where there are many
+    #[arg(long, global = true)]
+    json: bool,
+    /// Take an id that starts with a quote as a JSON string, as unusual ids are printed
+    #[arg(long, global = true)]
+    quoted: bool,
+}
+
+/// What to do. Each command is a module of its own.
+#[derive(Subcommand)]
+enum Action {
+    Setup(setup::Setup),
+    Threads(threads::Threads),
+    History(history::History),
+    Show(show::Show),
+    Diff(diff::Diff),
+    Delete(delete::Delete),
+    Prune(prune::Prune),
+    Copy(copy::Copy),
+    Pin(keep::Pin),
+    Unpin(keep::Unpin),
+    Touch(keep::Touch),
+    Export(export::Export),
+    Import(import::Import),
+    Stats(stats::Stats),
+    Doctor(doctor::Doctor),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+}
+
+impl Action {
+    /// What to say when Ctrl-C ended the command.
+    fn on_interrupt(&self) -> &'static str {
+        match self {
+            Self::Delete(_) | Self::Prune(_) | Self::Copy(_) | Self::Doctor(_) => {
+                "ended before it was done; the same command again goes on where it stopped"
+            }
+            Self::Pin(_) | Self::Unpin(_) | Self::Touch(_) => {
+                "ended before it was done; the same command again does the rest"
+            }
+            Self::Export(_) => {
+                "ended before it was done; with --output, the same command with --resume goes on after the last whole thread"
+            }
+            Self::Import(_) => {
+                "ended before it was done; the same command again leaves alone what is there and does the rest"
+            }
+            _ => "ended before it was done; nothing was changed",
+        }
+    }
+
+    async fn run(self, context: &mut Context) -> Outcome {
+        match self {
+            Self::Setup(command) => command.run(context).await,
+            Self::Threads(command) => command.run(context).await,
+            Self::History(command) => command.run(context).await,
+            Self::Show(command) => command.run(context).await,
+            Self::Diff(command) => command.run(context).await,
+            Self::Delete(command) => command.run(context).await,
+            Self::Prune(command) => command.run(context).await,
+            Self::Copy(command) => command.run(context).await,
+            Self::Pin(command) => command.run(context).await,
+            Self::Unpin(command) => command.run(context).await,
+            Self::Touch(command) => command.run(context).await,
+            Self::Export(command) => command.run(context).await,
+            Self::Import(command) => command.run(context).await,
+            Self::Stats(command) => command.run(context).await,
+            Self::Doctor(command) => command.run(context).await,
+            Self::Bench(command) => command.run(context).await,
+            // Is done without a server.
+            Self::Completions(_) => Ok(()),
+        }
+    }
+}
+
+/// Runs the command that the arguments of the process name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
+    };
+    let json = arguments.json;
+    match run(arguments) {
+        Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure, json);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Help, or what is wrong with the arguments, which may hold a URL with a password.
+fn refused(error: &clap::Error) -> ExitCode {
+    let message = error.render().to_string();
+    let message = text::printable(&message);
+    if error.use_stderr() {
+        output::note(message.trim_end());
+        return ExitCode::from(2);
+    }
+    // Nobody may read the help, which is no failure.
+    let _ = std::io::stdout().write_all(message.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn run(arguments: Arguments) -> Outcome {
+    if let Action::Completions(completions) = arguments.command {
+        return completions.run();
+    }
+    listen_to_warnings();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::File(format!("the runtime cannot start: {error}")))?;
+    let outcome = runtime.block_on(connected(arguments));
+    // A prompt or a pipe that is still being read must not hold the process up.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn connected(arguments: Arguments) -> Outcome {
+    let hint = arguments.command.on_interrupt();
+    let cleans_up = matches!(arguments.command, Action::Bench(_));
+    let work = async {
+        let saver = arguments.settings.connect().await?;
+        let mut context = Context {
+            saver,
+            settings: arguments.settings,
+            output: Output::new(arguments.json),
+            quoted: arguments.quoted,
+        };
+        let outcome = arguments.command.run(&mut context).await;
+        let flushed = context.output.flush();
+        context.saver.close().await;
+        outcome.and(flushed)
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        interrupted = tokio::signal::ctrl_c(), if !cleans_up => match interrupted {
+            Ok(()) => Err(Failure::Interrupted(hint.to_owned())),
+            Err(error) => Err(Failure::File(format!("Ctrl-C cannot be heard: {error}"))),
+        },
+    }
+}
+
+/// What the library warns of goes to stderr, the same warning once.
+fn listen_to_warnings() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(output::Warnings::default())
+        .with_ansi(false)
+        .without_time()
+        .with_level(false)
+        .with_target(false)
+        .finish();
+    // Only this process' own main sets one.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}

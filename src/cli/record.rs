@@ -1,0 +1,359 @@
+//! Checkpoints and writes as JSON: what `show --json` says, and what is exported.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::threads::milliseconds;
+use crate::checkpoint::{
+    Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
+};
+use crate::codec::{RawJson, RawObject};
+use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, TaskId, ThreadId};
+use crate::redis::{EarlyWrites, TimedCheckpoint};
+
+/// A pending write, with its value as the serializer gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WriteRecord {
+    task_id: TaskId,
+    task_path: String,
+    idx: i64,
+    channel: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    /// In base64.
+    blob: String,
+    /// Text that the writer's serializer needs, verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hints: Option<String>,
+}
+
+impl From<&PendingWrite> for WriteRecord {
+    fn from(write: &PendingWrite) -> Self {
+        Self {
+            task_id: write.task_id.clone(),
+            task_path: write.task_path.clone(),
+            idx: write.idx,
+            channel: write.channel.clone(),
+            type_name: write.value.type_name.clone(),
+            blob: BASE64.encode(&write.value.blob),
+            hints: write
+                .value
+                .hints
+                .as_ref()
+                .map(|hints| hints.as_str().to_owned()),
+        }
+    }
+}
+
+impl TryFrom<WriteRecord> for PendingWrite {
+    type Error = Error;
+
+    fn try_from(record: WriteRecord) -> Result<Self> {
+        let blob = BASE64
+            .decode(&record.blob)
+            .map_err(|error| Error::invalid("blob", format!("it is not base64: {error}")))?;
+        Ok(Self {
+            task_id: record.task_id,
+            task_path: record.task_path,
+            idx: record.idx,
+            channel: record.channel,
+            value: TypedValue {
+                type_name: record.type_name,
+                blob: blob.into(),
+                hints: record.hints.map(RawJson::parse).transpose()?,
+            },
+        })
+    }
+}
+
+/// Writes as JSON.
+pub(crate) fn writes_json(writes: &[PendingWrite]) -> Result<RawJson> {
+    RawJson::encode(&writes.iter().map(WriteRecord::from).collect::<Vec<_>>())
+}
+
+/// The members of a checkpoint with what belongs to it, each value as it is stored.
+pub(crate) fn tuple_members(tuple: &CheckpointTuple) -> Result<Vec<(&'static str, RawJson)>> {
+    let parent = tuple.parent_config.as_ref();
+    let parent = parent.and_then(|parent| parent.checkpoint_id.as_ref());
+    Ok(vec![
+        ("thread_id", RawJson::encode(&tuple.config.thread_id)?),
+        ("checkpoint_ns", RawJson::encode(&tuple.config.namespace())?),
+        ("checkpoint_id", RawJson::encode(tuple.checkpoint.id())?),
+        ("parent_checkpoint_id", RawJson::encode(&parent)?),
+        ("checkpoint", tuple.checkpoint.to_json()),
+        ("metadata", tuple.metadata.to_json()),
+        ("pending_writes", writes_json(&tuple.pending_writes)?),
+    ])
+}
+
+/// A checkpoint with what belongs to it as one JSON document.
+pub(crate) fn tuple_json(tuple: &CheckpointTuple) -> Result<RawJson> {
+    let members: RawObject = tuple_members(tuple)?.into_iter().collect();
+    Ok(members.to_json())
+}
+
+/// The version of the export format that this program writes and the newest that it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The first line of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    pub(crate) format: u32,
+    pub(crate) program: String,
+    pub(crate) made_at: String,
+    pub(crate) checkpoint_prefix: String,
+    pub(crate) checkpoint_write_prefix: String,
+}
+
+/// What follows the records of a thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ThreadTrailer {
+    pub(crate) thread_id: ThreadId,
+    pub(crate) checkpoints: u64,
+    pub(crate) writes: u64,
+    /// Of the thread's lines, line breaks included, in hexadecimal digits.
+    pub(crate) sha256: String,
+}
+
+/// The last line of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trailer {
+    pub(crate) threads: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) writes: u64,
+    /// Of all lines before this one, line breaks included, in hexadecimal digits.
+    pub(crate) sha256: String,
+}
+
+/// What a thread is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A checkpoint with its pending writes.
+    Checkpoint(Box<TimedCheckpoint>),
+    /// Writes that came before their checkpoint.
+    Writes(EarlyWrites),
+    // A channel's value that is stored apart (`checkpoint_blob:`) is a third kind, `blob`; it
+    // stands before the checkpoints of its namespace.
+}
+
+/// One line of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Record {
+    Header(Header),
+    Item(Item),
+    Thread(ThreadTrailer),
+    End(Trailer),
+}
+
+impl Item {
+    /// The thread that this is a part of.
+    pub(crate) fn thread_id(&self) -> &ThreadId {
+        match self {
+            Self::Checkpoint(checkpoint) => &checkpoint.tuple.config.thread_id,
+            Self::Writes(early) => &early.config.thread_id,
+        }
+    }
+
+    /// How many checkpoints and writes this is.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        match self {
+            Self::Checkpoint(checkpoint) => (1, checkpoint.tuple.pending_writes.len() as u64),
+            Self::Writes(early) => (0, early.writes.len() as u64),
+        }
+    }
+
+    fn members(&self) -> Result<(&'static str, Vec<(&'static str, RawJson)>)> {
+        let ttl = |ttl: Option<Duration>| RawJson::encode(&ttl.map(milliseconds));
+        match self {
+            Self::Checkpoint(checkpoint) => {
+                let TimedCheckpoint { tuple, ttl: left } = &**checkpoint;
+                let mut members = tuple_members(tuple)?;
+                members.push(("ttl_ms", ttl(*left)?));
+                Ok(("checkpoint", members))
+            }
+            Self::Writes(early) => Ok((
+                "writes",
+                vec![
+                    ("thread_id", RawJson::encode(&early.config.thread_id)?),
+                    ("checkpoint_ns", RawJson::encode(&early.config.namespace())?),
+                    (
+                        "checkpoint_id",
+                        RawJson::encode(&early.config.checkpoint_id)?,
+                    ),
+                    ("pending_writes", writes_json(&early.writes)?),
+                    ("ttl_ms", ttl(early.ttl)?),
+                ],
+            )),
+        }
+    }
+}
+
+impl Record {
+    /// The record as a line, its line break included.
+    pub(crate) fn line(&self) -> Result<Vec<u8>> {
+        let (kind, members): (_, RawObject) = match self {
+            Self::Header(header) => ("header", RawJson::encode(header)?.decode()?),
+            Self::Thread(trailer) => ("thread", RawJson::encode(trailer)?.decode()?),
+            Self::End(trailer) => ("end", RawJson::encode(trailer)?.decode()?),
+            Self::Item(item) => {
+                let (kind, members) = item.members()?;
+                (kind, members.into_iter().collect())
+            }
+        };
+        let mut all = RawObject::new();
+        all.insert("kind", RawJson::encode(kind)?);
+        for (name, value) in members.iter() {
+            all.insert(name, value.clone());
+        }
+        let mut line = all.to_json().bytes().to_vec();
+        // Line breaks are never part of a JSON string: here they are blanks between values.
+        for byte in &mut line {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] if it is no record.
+    pub(crate) fn parse(line: Bytes) -> Result<Self> {
+        let members = RawObject::parse(line)?;
+        let kind: String = needed(&members, "kind")?.decode()?;
+        match kind.as_str() {
+            "header" => Ok(Self::Header(members.to_json().decode()?)),
+            "thread" => Ok(Self::Thread(members.to_json().decode()?)),
+            "end" => Ok(Self::End(members.to_json().decode()?)),
+            "checkpoint" => {
+                let config = config_of(&members)?;
+                let parent: Option<CheckpointId> =
+                    needed(&members, "parent_checkpoint_id")?.decode()?;
+                let checkpoint =
+                    Checkpoint::from_json(needed(&members, "checkpoint")?.bytes().clone())?;
+                let metadata =
+                    CheckpointMetadata::from_json(needed(&members, "metadata")?.bytes().clone())?;
+                if Some(checkpoint.id()) != config.checkpoint_id.as_ref() {
+                    return Err(Error::invalid(
+                        "checkpoint_id",
+                        "it is not the id of the checkpoint beside it",
+                    ));
+                }
+                let parent_config = parent.map(|parent| config.clone().with_checkpoint(parent));
+                let tuple = CheckpointTuple {
+                    config,
+                    checkpoint,
+                    metadata,
+                    parent_config,
+                    pending_writes: writes_of(&members)?,
+                };
+                let ttl = ttl_of(&members)?;
+                let checkpoint = TimedCheckpoint { tuple, ttl };
+                Ok(Self::Item(Item::Checkpoint(Box::new(checkpoint))))
+            }
+            "writes" => Ok(Self::Item(Item::Writes(EarlyWrites {
+                config: config_of(&members)?,
+                writes: writes_of(&members)?,
+                ttl: ttl_of(&members)?,
+            }))),
+            other => Err(Error::invalid(
+                "kind",
+                format!("`{other}` is not known; a newer langgraph-redis may have written it"),
+            )),
+        }
+    }
+}
+
+fn needed<'a>(members: &'a RawObject, name: &str) -> Result<&'a RawJson> {
+    members
+        .get(name)
+        .ok_or_else(|| Error::invalid(name, "it is missing"))
+}
+
+fn config_of(members: &RawObject) -> Result<CheckpointConfig> {
+    Ok(CheckpointConfig::of_checkpoint(
+        needed(members, "thread_id")?.decode()?,
+        needed(members, "checkpoint_ns")?.decode()?,
+        needed(members, "checkpoint_id")?.decode()?,
+    ))
+}
+
+fn writes_of(members: &RawObject) -> Result<Vec<PendingWrite>> {
+    let records: Vec<WriteRecord> = needed(members, "pending_writes")?.decode()?;
+    records.into_iter().map(PendingWrite::try_from).collect()
+}
+
+fn ttl_of(members: &RawObject) -> Result<Option<Duration>> {
+    let left: Option<u64> = needed(members, "ttl_ms")?.decode()?;
+    Ok(left.map(Duration::from_millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Record> {
+        Record::parse(Bytes::copy_from_slice(line.as_bytes()))
+    }
+
+    #[test]
+    fn a_record_is_one_line_that_reads_back_the_same() {
+        let checkpoint = Checkpoint::from_json(
+            "{\"id\":\"1\",\"n\":[123456789012345678901234567890,\n1e400,\"\\ud800\",\"\u{9b}\"]}",
+        )
+        .unwrap();
+        let thread = ThreadId::new("a\n\0\"b").unwrap();
+        let namespace = crate::CheckpointNamespace::root();
+        let id = checkpoint.id().clone();
+        let item = Item::Checkpoint(Box::new(TimedCheckpoint {
+            tuple: CheckpointTuple {
+                config: CheckpointConfig::of_checkpoint(thread, namespace, id),
+                checkpoint,
+                metadata: CheckpointMetadata::from_json("{\"a\" : 1.10}").unwrap(),
+                parent_config: None,
+                pending_writes: vec![PendingWrite {
+                    task_id: TaskId::new("t").unwrap(),
+                    task_path: "p".to_owned(),
+                    idx: -3,
+                    channel: "c".to_owned(),
+                    value: TypedValue {
+                        type_name: "msgpack".to_owned(),
+                        blob: Bytes::from_static(b"\xff\0"),
+                        hints: Some(RawJson::parse("[ 1 ]").unwrap()),
+                    },
+                }],
+            },
+            ttl: Some(Duration::from_millis(5)),
+        }));
+        let line = Record::Item(item).line().unwrap();
+        let text = String::from_utf8(line.clone()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.contains("123456789012345678901234567890, 1e400,\"\\ud800\""));
+        assert!(text.contains("{\"a\":1.10}"));
+        assert_eq!(parsed(&text).unwrap().line().unwrap(), line);
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_is_refused() {
+        for line in [
+            "",
+            "[]",
+            "{}",
+            r#"{"kind":"checkpoint"}"#,
+            r#"{"kind":"wormhole"}"#,
+            r#"{"kind":"writes","thread_id":"","checkpoint_ns":"","checkpoint_id":"1","pending_writes":[],"ttl_ms":null}"#,
+            r#"{"kind":"checkpoint","thread_id":"t","checkpoint_ns":"","checkpoint_id":"1","parent_checkpoint_id":null,"checkpoint":{"id":"2"},"metadata":{},"pending_writes":[],"ttl_ms":null}"#,
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

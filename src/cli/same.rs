@@ -1,0 +1,96 @@
+//! Whether two JSON texts mean the same, to the last digit.
+
+use crate::codec::{RawJson, RawObject};
+
+/// How deep values are compared; what is nested deeper is the same only if its text is.
+const MOST_LEVELS: usize = 64;
+
+/// Whether two JSON texts mean the same: blanks, the order of members and the form of a float
+/// do not count.
+pub(crate) fn same_json(one: &RawJson, other: &RawJson) -> bool {
+    same(one, other, 0)
+}
+
+fn same(one: &RawJson, other: &RawJson, level: usize) -> bool {
+    if one == other {
+        return true;
+    }
+    let starts = |json: &RawJson| json.bytes().first().copied();
+    match (starts(one), starts(other)) {
+        (Some(b'{'), Some(b'{')) if level < MOST_LEVELS => {
+            let (Ok(one), Ok(other)) = (one.decode::<RawObject>(), other.decode::<RawObject>())
+            else {
+                return false;
+            };
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| {
+                    other
+                        .get(name)
+                        .is_some_and(|other| same(value, other, level + 1))
+                })
+        }
+        (Some(b'['), Some(b'[')) if level < MOST_LEVELS => {
+            let (Ok(one), Ok(other)) =
+                (one.decode::<Vec<RawJson>>(), other.decode::<Vec<RawJson>>())
+            else {
+                return false;
+            };
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(&other)
+                    .all(|(one, other)| same(one, other, level + 1))
+        }
+        (Some(b'"'), Some(b'"')) => {
+            let text = |json: &RawJson| json.decode::<String>().ok();
+            text(one).is_some() && text(one) == text(other)
+        }
+        (Some(b'-' | b'0'..=b'9'), Some(b'-' | b'0'..=b'9')) => {
+            float(one).is_some() && float(one) == float(other)
+        }
+        _ => false,
+    }
+}
+
+/// The bits of a number that is written as a float.
+fn float(json: &RawJson) -> Option<u64> {
+    let text = json.as_str();
+    if !text.contains(['.', 'e', 'E']) {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    number.is_finite().then(|| number.to_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meaning_is_compared_not_text() {
+        let same = |one: &str, other: &str| {
+            same_json(
+                &RawJson::parse(one.to_owned()).unwrap(),
+                &RawJson::parse(other.to_owned()).unwrap(),
+            )
+        };
+        for (one, other) in [
+            (r#"{"a":[1, 2.50],"b":null}"#, r#"{"b":null,"a":[1,2.5]}"#),
+            (r#""\u00e9""#, "\"é\""),
+            ("1e2", "100.0"),
+        ] {
+            assert!(same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("1", "1.0"),
+            ("0.0", "-0.0"),
+            ("100000000000000000000000001", "100000000000000000000000002"),
+            (r#"{"a":1}"#, r#"{"a":1,"b":1}"#),
+            ("[1]", "[1,1]"),
+            ("null", "false"),
+            ("1", "\"1\""),
+        ] {
+            assert!(!same(one, other), "{one} {other}");
+        }
+    }
+}

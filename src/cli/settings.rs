@@ -1,0 +1,214 @@
+//! Every setting of the saver as an option of the command line.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::redis::{ConfigKey, RedisSaverBuilder};
+use crate::{RedisSaver, Result};
+
+/// What the command line says of the connection and the store.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    prefix: Option<String>,
+    values: Vec<(ConfigKey, String)>,
+}
+
+/// What each setting means, by its name, and how its value is called.
+const HELP: &[(&str, &str, &str)] = &[
+    (
+        "url",
+        "URL",
+        "The server: redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://. \
+         Other users of this machine may see it here; REDIS_URL they do not",
+    ),
+    (
+        "checkpoint_prefix",
+        "NAME",
+        "The prefix of checkpoints and the name of their index [default: checkpoint]",
+    ),
+    (
+        "checkpoint_write_prefix",
+        "NAME",
+        "The prefix of writes and the name of their index [default: checkpoint_write]",
+    ),
+    (
+        "ttl",
+        "TIME",
+        "How long what is written is kept, such as 90m or 24h; none for ever [default: none]",
+    ),
+    (
+        "refresh_on_read",
+        "BOOL",
+        "Whether reading a checkpoint gives it its TTL anew [default: false]",
+    ),
+    (
+        "ttl_scope",
+        "SCOPE",
+        "What a TTL keeps together: checkpoint or thread [default: checkpoint]",
+    ),
+    (
+        "pool_size",
+        "NUMBER",
+        "How many connections are kept [default: 2]",
+    ),
+    (
+        "command_timeout",
+        "TIME",
+        "How long a command may take [default: 10s]",
+    ),
+    (
+        "connect_timeout",
+        "TIME",
+        "How long making a connection may take [default: 5s]",
+    ),
+    (
+        "max_document_bytes",
+        "BYTES",
+        "The largest document that is stored [default: 67108864]",
+    ),
+    (
+        "hash_tag_threads",
+        "BOOL",
+        "Whether the thread stands in braces in every key, as a cluster needs it [default: false]",
+    ),
+    (
+        "page_size",
+        "NUMBER",
+        "How many checkpoints are read at once [default: 32]",
+    ),
+    (
+        "wait_replicas",
+        "NUMBER",
+        "How many replicas must have a write before it counts [default: 0]",
+    ),
+    (
+        "wait_replicas_timeout",
+        "TIME",
+        "How long a write waits for replicas [default: 1s]",
+    ),
+    (
+        "tls_ca_file",
+        "FILE",
+        "Certificates (PEM) of authorities that are trusted beside the system's",
+    ),
+    (
+        "tls_cert_file",
+        "FILE",
+        "The client's own certificate (PEM), for servers that ask for one",
+    ),
+    (
+        "tls_key_file",
+        "FILE",
+        "The key of that certificate (PEM, not encrypted)",
+    ),
+];
+
+impl Settings {
+    /// A builder with what the environment says, and over it what the command line says.
+    pub(crate) fn builder(&self) -> RedisSaverBuilder {
+        let mut builder = RedisSaver::builder();
+        for key in ConfigKey::ALL {
+            if let Ok(value) = std::env::var(key.variable()) {
+                builder = builder.set(key, value);
+            }
+        }
+        if let Some(prefix) = &self.prefix {
+            builder = builder.prefix(prefix);
+        }
+        for (key, value) in &self.values {
+            builder = builder.set(*key, value);
+        }
+        builder
+    }
+
+    /// Connects.
+    pub(crate) async fn connect(&self) -> Result<RedisSaver> {
+        self.builder().build().await
+    }
+
+    /// The value of a setting that the command line or the environment gives.
+    pub(crate) fn get(&self, key: ConfigKey) -> Option<String> {
+        let given = self.values.iter().find(|(one, _)| *one == key);
+        given
+            .map(|(_, value)| value.clone())
+            .or_else(|| std::env::var(key.variable()).ok())
+    }
+}
+
+fn option(key: ConfigKey) -> Arg {
+    let found = HELP.iter().find(|(name, _, _)| *name == key.as_str());
+    let (value, help) = found.map_or(("VALUE", ""), |(_, value, help)| (value, help));
+    let arg = Arg::new(key.as_str())
+        .long(key.as_str().replace('_', "-"))
+        .value_name(value)
+        .help(format!("{help} [env: {}]", key.variable()))
+        .help_heading("Connection and store")
+        .hide_short_help(true)
+        .global(true)
+        .action(ArgAction::Set);
+    if value == "BOOL" {
+        arg.num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+    } else {
+        arg
+    }
+}
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let prefix = Arg::new("prefix")
+            .long("prefix")
+            .value_name("NAME")
+            .help("One prefix for both: NAME:checkpoint and NAME:checkpoint_write")
+            .help_heading("Connection and store")
+            .hide_short_help(true)
+            .global(true);
+        ConfigKey::ALL
+            .into_iter()
+            .fold(command, |command, key| command.arg(option(key)))
+            .arg(prefix)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut settings = Self::default();
+        settings.update_from_arg_matches(matches)?;
+        Ok(settings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.prefix = matches.get_one::<String>("prefix").cloned();
+        self.values = ConfigKey::ALL
+            .into_iter()
+            .filter_map(|key| Some((key, matches.get_one::<String>(key.as_str())?.clone())))
+            .collect();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_an_option_with_help() {
+        let command = Settings::augment_args(Command::new("test"));
+        for key in ConfigKey::ALL {
+            let arg = command
+                .get_arguments()
+                .find(|arg| arg.get_id() == key.as_str())
+                .unwrap();
+            assert!(
+                HELP.iter()
+                    .any(|(name, _, help)| *name == key.as_str() && !help.is_empty()),
+                "{key} has no help"
+            );
+            assert!(arg.is_global_set());
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! How stored text is shown: so that it can be read, told apart, and does nothing to a terminal.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use indicatif::{HumanBytes, HumanDuration};
+
+use crate::error::Error;
+use crate::id::{CheckpointId, CheckpointNamespace};
+
+/// Whether a character would do something to a terminal, or hide what stands there: control
+/// characters, and those that change the direction of text or take no room.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Text with what is not safe to print as `\u…` escapes; line breaks stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(|character| is_unsafe(character) && character != '\n') {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) && character != '\n' {
+            escape_into(&mut safe, character);
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// JSON text on one line and safe to print: what is not stands in escapes, which mean the same.
+pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            // Never part of a JSON string: blanks between values.
+            '\n' | '\r' | '\t' => safe.push(' '),
+            unsafe_one if is_unsafe(unsafe_one) => escape_into(&mut safe, unsafe_one),
+            other => safe.push(other),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+fn escape_into(text: &mut String, character: char) {
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\\u{unit:04x}");
+    }
+}
+
+/// An id as it is printed: as it is, or where that would mislead as a JSON string in quotes,
+/// which `--quoted` takes back.
+pub(crate) fn shown(id: &str) -> Cow<'_, str> {
+    let plain = !id.is_empty()
+        && !id.contains(is_unsafe)
+        && !id.starts_with('"')
+        && !id.starts_with(char::is_whitespace)
+        && !id.ends_with(char::is_whitespace);
+    if plain {
+        Cow::Borrowed(id)
+    } else {
+        Cow::Owned(printable_json(&quoted(id)).into_owned())
+    }
+}
+
+/// Text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A namespace as it is printed.
+pub(crate) fn shown_namespace(namespace: &CheckpointNamespace) -> Cow<'_, str> {
+    if namespace.is_root() {
+        Cow::Borrowed("(root)")
+    } else {
+        shown(namespace.as_str())
+    }
+}
+
+/// An id as it was printed and quoted, or as it is.
+pub(crate) fn unquoted(argument: &str) -> Result<String, Error> {
+    if !argument.starts_with('"') {
+        return Ok(argument.to_owned());
+    }
+    serde_json::from_str(argument)
+        .map_err(|error| Error::invalid("the quoted id", format!("it is no JSON string: {error}")))
+}
+
+/// A time to the second.
+pub(crate) fn time(id: &CheckpointId, ts: Option<&str>) -> String {
+    let of_id = id.time();
+    let of_ts = || Some(SystemTime::from(ts?.parse::<jiff::Timestamp>().ok()?));
+    of_id
+        .or_else(of_ts)
+        .and_then(|time| jiff::Timestamp::try_from(time).ok())
+        .map_or_else(
+            || "-".to_owned(),
+            |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        )
+}
+
+/// How long something stays.
+pub(crate) fn ttl(left: Option<Duration>) -> String {
+    left.map_or_else(
+        || "for ever".to_owned(),
+        |left| HumanDuration(left).to_string(),
+    )
+}
+
+/// A size.
+pub(crate) fn bytes(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+/// A number of things: `1 checkpoint`, `2 checkpoints`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// Text without the credentials of URLs in it.
+pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(position) = rest.find("://") {
+        let (before, after) = rest.split_at(position + 3);
+        safe.push_str(before);
+        // A password may hold a slash or a blank by mistake: up to the last `@` of the line.
+        let line = after.find('\n').unwrap_or(after.len());
+        let end = after[..line].rfind('@');
+        if end.is_some() {
+            safe.push('…');
+        }
+        rest = &after[end.unwrap_or(0)..];
+    }
+    safe.push_str(rest);
+    // A password of Sentinel's stands in the query.
+    Cow::Owned(without_query_secrets(&safe))
+}
+
+fn without_query_secrets(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(position) = rest.to_ascii_lowercase().find("password=") {
+        let (before, after) = rest.split_at(position + "password=".len());
+        safe.push_str(before);
+        safe.push('…');
+        let end = after
+            .find(|character: char| {
+                character == '&' || character == '\'' || character.is_whitespace()
+            })
+            .unwrap_or(after.len());
+        rest = &after[end..];
+    }
+    safe.push_str(rest);
+    safe
+}
+
+/// JSON text over several lines, two blanks a level; the values stay as they are, to the digit.
+pub(crate) fn pretty(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let mut depth = 0;
+    let mut in_string = false;
+    let mut escaped = false;
+    let new_line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n("  ", depth));
+    };
+    let mut characters = json.chars().peekable();
+    while let Some(character) = characters.next() {
+        if in_string {
+            text.push(character);
+            in_string = escaped || character != '"';
+            escaped = character == '\\' && !escaped;
+            continue;
+        }
+        match character {
+            '"' => {
+                in_string = true;
+                text.push('"');
+            }
+            '{' | '[' => {
+                text.push(character);
+                while characters.next_if(|next| next.is_whitespace()).is_some() {}
+                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
+                    text.push(end);
+                } else {
+                    depth += 1;
+                    new_line(&mut text, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut text, depth);
+                text.push(character);
+            }
+            ',' => {
+                text.push(',');
+                new_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            blank if blank.is_whitespace() => {}
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// Text cut to a number of characters, with a sign that more follows.
+pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_reach_the_terminal_is_escaped() {
+        let hostile = "a\u{1b}[31m\u{9b}2J\u{7f}\0\r\u{202e}b\nc";
+        let safe = printable(hostile);
+        assert_eq!(
+            safe,
+            "a\\u001b[31m\\u009b2J\\u007f\\u0000\\u000d\\u202eb\nc"
+        );
+        assert!(matches!(printable("plain ü 🦀"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn escaped_json_means_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}\u{e0041}\n"});
+        let safe = printable_json(&value.to_string()).into_owned();
+        assert!(!safe.contains(is_unsafe));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&safe).unwrap(),
+            value
+        );
+        assert_eq!(printable_json("[1,\n2]"), "[1, 2]");
+    }
+
+    #[test]
+    fn every_id_is_printed_so_that_it_can_be_taken_back() {
+        for id in [
+            "plain",
+            "a b",
+            "",
+            " ",
+            "a\0b",
+            "\"quoted\"",
+            "--flag",
+            "\u{1b}[2J",
+            "é\n",
+            "🦀",
+        ] {
+            let shown = shown(id);
+            assert!(!shown.contains(is_unsafe), "{shown}");
+            assert_eq!(unquoted(&shown).unwrap(), id);
+        }
+        assert!(unquoted("\"open").is_err());
+    }
+
+    #[test]
+    fn credentials_of_urls_are_left_out() {
+        for (text, safe) in [
+            ("no URL", "no URL"),
+            ("at redis://host:1/0", "at redis://host:1/0"),
+            (
+                "'redis://u:pass@host' is wrong",
+                "'redis://…@host' is wrong",
+            ),
+            ("redis://u:p/a s@s@host\nx@y", "redis://…@host\nx@y"),
+            (
+                "redis-sentinel://h?sentinelPassword=secret&node=x",
+                "redis-sentinel://h?sentinelPassword=…&node=x",
+            ),
+        ] {
+            assert_eq!(without_secrets(text), safe);
+        }
+    }
+
+    #[test]
+    fn json_is_laid_out_without_a_digit_changed() {
+        let json = r#"{"a":[1e400,{"b\"}":"x, y:[z]"},[],{ }],"n":123456789012345678901234567890}"#;
+        let pretty = pretty(json);
+        assert_eq!(
+            pretty,
+            "{\n  \"a\": [\n    1e400,\n    {\n      \"b\\\"}\": \"x, y:[z]\"\n    },\n    [],\n    {}\n  ],\n  \"n\": 123456789012345678901234567890\n}"
+        );
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(cut("🦀🦀", 1), "🦀…");
+        assert_eq!(cut("ab", 2), "ab");
+    }
+}

@@ -1,0 +1,502 @@
+//! `stats`: how much is stored, how large it is, how long it stays.
+//!
+//! Numbers come from the indexes. Sizes and TTLs are those of a sample, taken in slices from the
+//! oldest to the newest that the index knows, so that the cost does not grow with what is stored.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::RedisSaver;
+use super::driver::{Command, Reply};
+use super::index::{Indexed, indexed, key_of};
+use super::store::{Step, Store};
+use super::transfer::time_left;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+
+/// How many slices a sample is taken in.
+const SLICES: u64 = 10;
+/// How many keys are asked for their size in one flight.
+const FLIGHT: usize = 100;
+
+/// Options of [`RedisSaver::stats`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StatsOptions {
+    /// How many checkpoints, and how many writes, are asked for their size and TTL. Default:
+    /// 1,000.
+    pub sample: usize,
+    /// Threads are counted only if there are at most so many checkpoints: the server reads the
+    /// thread of each, about a second for a million, and serves nobody else meanwhile. Default:
+    /// 500,000.
+    pub most_counted: u64,
+    /// How many of the largest checkpoints of the sample are named. Default: 5.
+    pub largest: usize,
+}
+
+impl Default for StatsOptions {
+    fn default() -> Self {
+        Self {
+            sample: 1_000,
+            most_counted: 500_000,
+            largest: 5,
+        }
+    }
+}
+
+impl StatsOptions {
+    /// Sets how many checkpoints, and how many writes, are asked for their size and TTL.
+    #[must_use]
+    pub fn with_sample(mut self, sample: usize) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    /// Sets up to how many checkpoints their threads are counted.
+    #[must_use]
+    pub fn with_most_counted(mut self, most: u64) -> Self {
+        self.most_counted = most;
+        self
+    }
+}
+
+/// How much is stored, how large it is, and how long it stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many threads there are; `None` if there are too many checkpoints to tell.
+    pub threads: Option<u64>,
+    /// How many checkpoints there are.
+    pub checkpoints: u64,
+    /// How many pending writes there are; `None` where search does not work.
+    pub writes: Option<u64>,
+    /// How large the sampled checkpoints are.
+    pub checkpoint_sizes: Sizes,
+    /// How large the sampled writes are.
+    pub write_sizes: Sizes,
+    /// How long the sampled checkpoints stay.
+    pub ttl: TtlHistogram,
+    /// The largest of the sampled checkpoints, largest first.
+    pub largest: Vec<LargeCheckpoint>,
+    /// The indexes; none where search does not work or before `setup`.
+    pub indexes: Vec<IndexStats>,
+    /// The memory that the server uses for everything, in bytes; `None` if it does not tell, and
+    /// on a cluster.
+    pub server_memory: Option<u64>,
+    /// The most memory that the server may use, in bytes; `None` if there is no limit.
+    pub server_memory_limit: Option<u64>,
+}
+
+/// The sizes of a sample of documents in Redis' memory, keys included, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sizes {
+    /// How many documents were asked for their size; 0 also if the server refuses to tell.
+    pub sampled: u64,
+    /// Half of them are not larger than this.
+    pub median: u64,
+    /// 99 of 100 are not larger than this.
+    pub p99: u64,
+    /// The largest.
+    pub max: u64,
+    /// The mean.
+    pub mean: u64,
+    /// What all documents take, if they are like the sample.
+    pub estimated_total: u64,
+}
+
+/// How long a sample of checkpoints stays: how many of them have so much time left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TtlHistogram {
+    /// They stay for ever.
+    pub forever: u64,
+    /// Less than an hour.
+    pub within_hour: u64,
+    /// An hour to a day.
+    pub within_day: u64,
+    /// A day to a week.
+    pub within_week: u64,
+    /// A week to 30 days.
+    pub within_month: u64,
+    /// More than 30 days.
+    pub longer: u64,
+}
+
+/// A large checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LargeCheckpoint {
+    /// Its thread.
+    pub thread_id: ThreadId,
+    /// Its namespace.
+    pub namespace: CheckpointNamespace,
+    /// Its id.
+    pub checkpoint_id: CheckpointId,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// What an index holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexStats {
+    /// Its name.
+    pub name: String,
+    /// How many documents it knows.
+    pub documents: u64,
+    /// The memory that it takes, in bytes.
+    pub memory: u64,
+    /// How many documents it could not take.
+    pub failures: u64,
+    /// Whether it is still reading what was stored before it.
+    pub busy: bool,
+}
+
+impl IndexStats {
+    pub(super) fn new(
+        name: String,
+        documents: u64,
+        memory: u64,
+        failures: u64,
+        busy: bool,
+    ) -> Self {
+        Self {
+            name,
+            documents,
+            memory,
+            failures,
+            busy,
+        }
+    }
+}
+
+impl RedisSaver {
+    /// Tells how much is stored under the saver's prefixes, how large it is, and how long it
+    /// stays.
+    ///
+    /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is read or changed,
+    /// and no keyspace is scanned, except that where search does not work the pointers are.
+    ///
+    /// # Errors
+    /// What the store may say.
+    ///
+    /// ```no_run
+    /// use langgraph_checkpoint_redis::RedisSaver;
+    /// use langgraph_checkpoint_redis::redis::StatsOptions;
+    ///
+    /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+    /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
+    /// let stats = saver.stats(&StatsOptions::default()).await?;
+    /// println!("{} checkpoints, about {} bytes", stats.checkpoints, stats.checkpoint_sizes.estimated_total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
+        let store = &*self.0;
+        let mut stats = if store.search().await?.is_some() {
+            store.indexed_stats(options).await?
+        } else {
+            store.scanned_stats(options).await?
+        };
+        if !store.driver.is_cluster() {
+            store.server_memory(&mut stats).await?;
+        }
+        Ok(stats)
+    }
+}
+
+/// A document of a sample.
+struct Sampled {
+    key: Bytes,
+    named: Option<Indexed>,
+}
+
+impl Store {
+    async fn indexed_stats(&self, options: &StatsOptions) -> Result<Stats> {
+        let mut stats = Stats::default();
+        let (checkpoints, writes) = (
+            self.keyspace.checkpoint_prefix(),
+            self.keyspace.write_prefix(),
+        );
+        for index in [checkpoints, writes] {
+            stats.indexes.extend(self.index_stats(index).await?);
+        }
+        let documents = |name: &str| {
+            let index = stats.indexes.iter().find(|index| index.name == name);
+            index.map(|index| index.documents)
+        };
+        stats.checkpoints = documents(checkpoints).unwrap_or(0);
+        stats.writes = documents(writes);
+        if stats.checkpoints <= options.most_counted {
+            stats.threads = Some(self.count_threads().await?);
+        }
+        let sample = self
+            .sample(checkpoints, stats.checkpoints, options.sample)
+            .await?;
+        self.measure_checkpoints(&mut stats, sample, options)
+            .await?;
+        let count = stats.writes.unwrap_or(0);
+        let sample = self.sample(writes, count, options.sample).await?;
+        let measured = self.measure(&sample).await?;
+        stats.write_sizes = Sizes::of(measured.iter().filter_map(|one| one.bytes), count);
+        Ok(stats)
+    }
+
+    /// Documents of an index, in slices from the first to the last that it knows.
+    async fn sample(&self, index: &str, documents: u64, most: usize) -> Result<Vec<Sampled>> {
+        let mut sample = Vec::new();
+        for (start, length) in slices(documents, most as u64) {
+            let rows = self.rows_from(index, start, length).await?;
+            sample.extend(rows.iter().filter_map(|row| {
+                Some(Sampled {
+                    key: key_of(row)?,
+                    named: indexed(row),
+                })
+            }));
+        }
+        Ok(sample)
+    }
+
+    /// Where search does not work: every namespace, and of each the newest checkpoint as a sample.
+    async fn scanned_stats(&self, options: &StatsOptions) -> Result<Stats> {
+        let mut stats = Stats::default();
+        let mut threads = BTreeSet::new();
+        let mut sample = Vec::new();
+        for (thread_id, namespace) in self.scanned_namespaces("").await? {
+            let keys = self.keys(&thread_id, &namespace);
+            let count = Command::on("ZCARD", keys.registry.clone());
+            let count = self.driver.call("stats", count).await?.as_int();
+            stats.checkpoints += count
+                .and_then(|count| u64::try_from(count).ok())
+                .unwrap_or(0);
+            if sample.len() < options.sample {
+                let (_, ids) = self.page(&keys, None, 1).await?;
+                sample.extend(ids.into_iter().map(|checkpoint_id| Sampled {
+                    key: keys.document(&checkpoint_id),
+                    named: Some(Indexed {
+                        thread_id: thread_id.clone(),
+                        namespace: namespace.clone(),
+                        checkpoint_id,
+                    }),
+                }));
+            }
+            threads.insert(thread_id);
+        }
+        stats.threads = Some(threads.len() as u64);
+        self.measure_checkpoints(&mut stats, sample, options)
+            .await?;
+        Ok(stats)
+    }
+
+    async fn measure_checkpoints(
+        &self,
+        stats: &mut Stats,
+        sample: Vec<Sampled>,
+        options: &StatsOptions,
+    ) -> Result<()> {
+        let measured = self.measure(&sample).await?;
+        stats.checkpoint_sizes = Sizes::of(
+            measured.iter().filter_map(|one| one.bytes),
+            stats.checkpoints,
+        );
+        let mut largest: Vec<LargeCheckpoint> = Vec::new();
+        for (one, measured) in sample.into_iter().zip(measured) {
+            if measured.there {
+                stats.ttl.add(measured.left);
+            }
+            if let (Some(named), Some(bytes)) = (one.named, measured.bytes) {
+                largest.push(LargeCheckpoint {
+                    thread_id: named.thread_id,
+                    namespace: named.namespace,
+                    checkpoint_id: named.checkpoint_id,
+                    bytes,
+                });
+            }
+        }
+        largest.sort_by_key(|large| std::cmp::Reverse(large.bytes));
+        largest.truncate(options.largest);
+        stats.largest = largest;
+        Ok(())
+    }
+
+    /// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.
+    async fn measure(&self, sample: &[Sampled]) -> Result<Vec<Measured>> {
+        let mut measured = Vec::with_capacity(sample.len());
+        for slice in sample.chunks(FLIGHT) {
+            let steps: Vec<Step> = slice
+                .iter()
+                .flat_map(|one| {
+                    let usage = Command {
+                        args: vec![Bytes::from_static(b"USAGE"), one.key.clone()],
+                        ..Command::on("MEMORY", one.key.clone())
+                    };
+                    [usage, Command::on("PTTL", one.key.clone())]
+                })
+                .map(Step::from)
+                .collect();
+            let mut replies = self.flight("stats", steps).await?.into_iter();
+            while let (Some(bytes), Some(left)) = (replies.next(), replies.next()) {
+                let bytes = match bytes {
+                    Err(Error::Permission { .. } | Error::Server { .. }) => None,
+                    bytes => bytes?.as_int().and_then(|bytes| u64::try_from(bytes).ok()),
+                };
+                let left = left?;
+                measured.push(Measured {
+                    bytes,
+                    there: left.as_int() != Some(-2),
+                    left: time_left(&left),
+                });
+            }
+        }
+        Ok(measured)
+    }
+
+    async fn server_memory(&self, stats: &mut Stats) -> Result<()> {
+        let info = match self
+            .driver
+            .call("stats", Command::new("INFO").arg("memory"))
+            .await
+        {
+            Err(Error::Permission { .. } | Error::Server { .. }) => return Ok(()),
+            info => info?,
+        };
+        let value = |name: &str| memory_value(&info, name);
+        stats.server_memory = value("used_memory");
+        stats.server_memory_limit = value("maxmemory").filter(|limit| *limit > 0);
+        Ok(())
+    }
+}
+
+/// The starts and lengths of slices that are spread evenly over so many documents.
+fn slices(documents: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
+    let most = most.min(documents);
+    let count = most.min(SLICES);
+    // The share of a number that lies before a slice.
+    let before = move |number: u64, position: u64| {
+        let share = u128::from(number) * u128::from(position) / u128::from(count.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    };
+    (0..count).map(move |position| {
+        let length = before(most, position + 1) - before(most, position);
+        (before(documents, position), length)
+    })
+}
+
+fn memory_value(info: &Reply, name: &str) -> Option<u64> {
+    let line = info
+        .as_str()?
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().parse().ok()
+}
+
+/// What a document of a sample was asked.
+struct Measured {
+    bytes: Option<u64>,
+    there: bool,
+    left: Option<Duration>,
+}
+
+impl Sizes {
+    /// The sizes of a sample out of so many.
+    fn of(sizes: impl Iterator<Item = u64>, all: u64) -> Self {
+        let mut sizes: Vec<u64> = sizes.collect();
+        sizes.sort_unstable();
+        let Some(&max) = sizes.last() else {
+            return Self::default();
+        };
+        let sampled = sizes.len() as u64;
+        let total: u64 = sizes.iter().sum();
+        let at = |percent: usize| sizes[(sizes.len() - 1) * percent / 100];
+        let estimated = u128::from(total) * u128::from(all) / u128::from(sampled);
+        Self {
+            sampled,
+            median: at(50),
+            p99: at(99),
+            max,
+            mean: total / sampled,
+            estimated_total: u64::try_from(estimated).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl TtlHistogram {
+    fn add(&mut self, left: Option<Duration>) {
+        const HOUR: u64 = 3_600;
+        let count = match left.map(|left| left.as_secs()) {
+            None => &mut self.forever,
+            Some(0..HOUR) => &mut self.within_hour,
+            Some(HOUR..86_400) => &mut self.within_day,
+            Some(86_400..604_800) => &mut self.within_week,
+            Some(604_800..2_592_000) => &mut self.within_month,
+            Some(_) => &mut self.longer,
+        };
+        *count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_a_sample_stand_for_all() {
+        let sizes = Sizes::of([30, 10, 20].into_iter(), 300);
+        assert_eq!((sizes.median, sizes.max, sizes.mean), (20, 30, 20));
+        assert_eq!(sizes.estimated_total, 6_000);
+        assert_eq!(Sizes::of([].into_iter(), 5), Sizes::default());
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_and_takes_nothing_twice() {
+        for (documents, most) in [
+            (0, 5),
+            (1, 5),
+            (97, 1_000),
+            (97, 97),
+            (1_000, 7),
+            (1_000_000, 1_000),
+        ] {
+            let slices: Vec<_> = slices(documents, most).collect();
+            let taken: u64 = slices.iter().map(|(_, length)| length).sum();
+            assert_eq!(taken, most.min(documents));
+            let mut end = 0;
+            for (start, length) in slices {
+                assert!(start >= end, "{documents} {most}");
+                end = start + length;
+            }
+            assert!(end <= documents);
+        }
+    }
+
+    #[test]
+    fn a_ttl_is_counted_by_the_time_left() {
+        let mut histogram = TtlHistogram::default();
+        for seconds in [1, 3_599, 3_600, 86_400, 604_800, 2_592_000] {
+            histogram.add(Some(Duration::from_secs(seconds)));
+        }
+        histogram.add(None);
+        let TtlHistogram {
+            forever,
+            within_hour,
+            within_day,
+            within_week,
+            within_month,
+            longer,
+        } = histogram;
+        assert_eq!(
+            [
+                forever,
+                within_hour,
+                within_day,
+                within_week,
+                within_month,
+                longer
+            ],
+            [1, 2, 1, 1, 1, 1]
+        );
+    }
+}

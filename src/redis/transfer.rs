@@ -1,0 +1,259 @@
+//! What carrying threads to another store needs beyond the trait: checkpoints oldest first with
+//! the time they have left, writes that wait for their checkpoint, and a put that changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::RedisSaver;
+use super::document::Identity;
+use super::driver::{Command, Reply, number};
+use super::keys::Member;
+use super::list::list_named;
+use super::maintain;
+use super::read::identity;
+use super::store::Store;
+use crate::checkpoint::{CheckpointTuple, PendingWrite};
+use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::options::{Progress, PruneStrategy, TtlChoice};
+use crate::saver::SaverStream;
+
+/// A checkpoint with the time that it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimedCheckpoint {
+    /// The checkpoint, with what belongs to it.
+    pub tuple: CheckpointTuple,
+    /// How long it is kept from now on; `None` for ever.
+    pub ttl: Option<Duration>,
+}
+
+/// Writes that came before their checkpoint, which is not there yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EarlyWrites {
+    /// What names the checkpoint that they wait for.
+    pub config: CheckpointConfig,
+    /// The writes, in the order of (task path, task id, idx).
+    pub writes: Vec<PendingWrite>,
+    /// How long they are kept from now on; `None` for ever.
+    pub ttl: Option<Duration>,
+}
+
+impl RedisSaver {
+    /// The namespaces in which a thread has checkpoints, those included that another saver wrote;
+    /// none if there is no such thread.
+    ///
+    /// # Errors
+    /// What the store may say.
+    pub async fn namespaces(&self, thread_id: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
+        let mut namespaces = self.0.namespaces(thread_id).await?;
+        namespaces.sort();
+        namespaces.dedup();
+        Ok(namespaces)
+    }
+
+    /// Streams the checkpoints of a namespace oldest first (checkpoint id ascending), with the
+    /// time that each is kept. There is no cap, and memory is bounded by a page. What is written
+    /// while the stream runs may be missed; nothing comes twice.
+    #[must_use]
+    pub fn oldest_first(
+        &self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+    ) -> SaverStream<TimedCheckpoint> {
+        let walk = Ascent {
+            store: Arc::clone(&self.0),
+            thread_id: thread_id.clone(),
+            namespace: namespace.clone(),
+            last: None,
+            started: false,
+        };
+        stream::try_unfold(walk, |mut walk| async move {
+            let page = walk.page().await?;
+            Ok::<_, Error>(page.map(|page| (stream::iter(page).map(Ok), walk)))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// Streams the writes of a thread whose checkpoints are not there (yet), checkpoint by
+    /// checkpoint.
+    #[must_use]
+    pub fn early_writes(&self, thread_id: &ThreadId) -> SaverStream<EarlyWrites> {
+        let (store, thread_id) = (Arc::clone(&self.0), thread_id.clone());
+        let members = {
+            let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
+            async move { Ok(stream::iter(store.members(&thread_id).await?).map(Ok)) }
+        };
+        stream::once(members)
+            .try_flatten()
+            .try_filter_map(move |member| {
+                let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
+                async move {
+                    match member {
+                        Member::Writes(namespace, id) => {
+                            store.early_writes(&thread_id, &namespace, &id).await
+                        }
+                        _ => Ok(None),
+                    }
+                }
+            })
+            .boxed()
+    }
+
+    /// Stores a checkpoint with its pending writes exactly as it was read: nothing joins its
+    /// metadata, and every write keeps its index. Replaces a checkpoint of the same id.
+    ///
+    /// The writes come first, so that a reader that finds the checkpoint finds them as well; may
+    /// be repeated.
+    ///
+    /// # Errors
+    /// As [`put`](crate::CheckpointSaver::put).
+    pub async fn put_tuple(&self, tuple: CheckpointTuple, ttl: TtlChoice) -> Result<()> {
+        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
+        let thread_id = tuple.config.thread_id.clone();
+        let namespace = tuple.config.namespace();
+        self.0
+            .copy_checkpoint(&thread_id, &namespace, tuple, ttl)
+            .await
+    }
+
+    /// Stores writes exactly as they were read, under the indexes that they have. `config` names
+    /// their checkpoint, which may not be there yet. Replaces writes of the same task and index.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](Error::InvalidInput) if the config names no checkpoint, else as
+    /// [`put_writes`](crate::CheckpointSaver::put_writes).
+    pub async fn put_pending_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[PendingWrite],
+        ttl: TtlChoice,
+    ) -> Result<()> {
+        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
+        let id = config.required_checkpoint()?;
+        self.0
+            .copy_writes(&config.thread_id, &config.namespace(), id, writes, ttl)
+            .await
+    }
+
+    /// What [`prune`](crate::CheckpointSaver::prune) would remove of a thread; nothing is removed.
+    ///
+    /// # Errors
+    /// As [`prune`](crate::CheckpointSaver::prune).
+    pub async fn prunable(
+        &self,
+        thread_id: &ThreadId,
+        strategy: &PruneStrategy,
+    ) -> Result<Progress> {
+        maintain::prunable(&self.0, thread_id, strategy).await
+    }
+}
+
+/// A walk from the oldest checkpoint of a namespace to the newest.
+struct Ascent {
+    store: Arc<Store>,
+    thread_id: ThreadId,
+    namespace: CheckpointNamespace,
+    last: Option<CheckpointId>,
+    started: bool,
+}
+
+impl Ascent {
+    async fn page(&mut self) -> Result<Option<Vec<TimedCheckpoint>>> {
+        let keys = self.store.keys(&self.thread_id, &self.namespace);
+        if !self.started {
+            let (incomplete, _) = self.store.page(&keys, None, 1).await?;
+            if incomplete {
+                self.store.reconcile(&self.thread_id).await?;
+            }
+            self.started = true;
+        }
+        // The empty member, which is first, only says that another saver has written.
+        let after = self.last.as_ref().map_or("", CheckpointId::as_str);
+        let command = Command::on("ZRANGEBYLEX", keys.registry.clone())
+            .arg(format!("({after}"))
+            .args(["+", "LIMIT", "0"].map(bytes::Bytes::from))
+            .arg(number(self.store.settings.page_size));
+        let reply = self.store.driver.call("list", command).await?;
+        let ids = reply
+            .into_array()
+            .into_iter()
+            .filter_map(Reply::into_bytes)
+            .map(|id| {
+                CheckpointId::from_bytes(&id).map_err(|error| {
+                    Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let Some(last) = ids.last() else {
+            return Ok(None);
+        };
+        self.last = Some(last.clone());
+        let named: Vec<Identity> = ids
+            .iter()
+            .map(|id| identity(&self.thread_id, &self.namespace, id))
+            .collect();
+        let tuples: Vec<CheckpointTuple> = list_named(Arc::clone(&self.store), named)
+            .try_collect()
+            .await?;
+        let steps = tuples
+            .iter()
+            .map(|tuple| Command::on("PTTL", keys.document(tuple.checkpoint.id())).into());
+        let left = self.store.flight("list", steps.collect()).await?;
+        tuples
+            .into_iter()
+            .zip(left)
+            .map(|(tuple, left)| {
+                let ttl = time_left(&left?);
+                Ok(TimedCheckpoint { tuple, ttl })
+            })
+            .collect::<Result<_>>()
+            .map(Some)
+    }
+}
+
+/// The time that `PTTL` tells; `None` for ever.
+pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
+    let left = u64::try_from(reply.as_int()?).ok()?;
+    // What expires this very moment was still there.
+    Some(Duration::from_millis(left.max(1)))
+}
+
+impl Store {
+    async fn early_writes(
+        &self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+        id: &CheckpointId,
+    ) -> Result<Option<EarlyWrites>> {
+        let keys = self.keys(thread_id, namespace);
+        let steps = [
+            Command::on("EXISTS", keys.document(id)),
+            Command::on("PTTL", keys.write_registry(id)),
+        ];
+        let steps = steps.into_iter().map(Into::into).collect();
+        let mut replies = self.flight("list", steps).await?.into_iter();
+        let there = replies.next().unwrap_or(Err(Error::Closed))?;
+        let left = replies.next().unwrap_or(Err(Error::Closed))?;
+        // The checkpoint may have come by now; it brings its writes itself.
+        if there.as_int() == Some(1) {
+            return Ok(None);
+        }
+        let mut writes = self.writes_of(thread_id, namespace, id).await?;
+        writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
+        Ok((!writes.is_empty()).then(|| EarlyWrites {
+            config: CheckpointConfig::of_checkpoint(
+                thread_id.clone(),
+                namespace.clone(),
+                id.clone(),
+            ),
+            writes,
+            ttl: time_left(&left),
+        }))
+    }
+}
