@@ -132,12 +132,14 @@ impl RedisSaverBuilder {
     }
 
     /// How many replicas must have a write before its call returns, and how long that may take:
-    /// then what was acknowledged is not lost with the primary. It costs a write no round trip of
-    /// the saver's, but the wait of the server for its replicas; writes on one connection wait one
-    /// after the other, so raise [`pool_size`](Self::pool_size) with it. Where fewer replicas
-    /// acknowledge in time the call fails with [`Error::NotReplicated`], and may be made again.
-    /// Behind Sentinel ask for all replicas but one at least, so that whichever is made the
-    /// primary has the write. Default: none, and a second.
+    /// then what was acknowledged is not lost with the primary. It costs no further round trip, but
+    /// the time in which the server waits for its replicas. Writes on one connection wait one after
+    /// the other, so raise [`pool_size`](Self::pool_size) with it. Where fewer replicas acknowledge
+    /// in time the call fails with [`Error::NotReplicated`]: the write stands on the primary, and
+    /// the call may be made again.
+    ///
+    /// One is enough where all replicas have the same priority: the one that has most is made the
+    /// primary. Ask for all of them where one that lags may be chosen. Default: none, and a second.
     pub fn wait_for_replicas(self, replicas: usize, limit: Duration) -> Self {
         self.set(ConfigKey::WaitReplicas, replicas.to_string()).set(
             ConfigKey::WaitReplicasTimeout,

@@ -54,10 +54,21 @@ pub async fn the_server_is_killed_and_restarted(fault: &'static str) {
 pub async fn the_server_is_paused(fault: &'static str) {
     let server = Standalone::start().unwrap();
     let saver = saver(&server).await;
+    let closing = self::saver(&server).await;
     let load = Load::start(&saver, threads(8));
     load.goes_on(300).await;
     server.pause().unwrap();
-    sleep(Duration::from_secs(6)).await;
+    let (config, checkpoint) = (parent("closing", 0), checkpoint("closing", 0));
+    let (metadata, options) = (metadata(0), PutOptions::default());
+    let put = || closing.put(&config, &checkpoint, &metadata, &options);
+    // Closing waits for the call, and for no longer than the call may take.
+    let closed = timeout(Duration::from_secs(30), async {
+        tokio::join!(put(), closing.close())
+    });
+    let (error, ()) = closed.await.unwrap();
+    assert!(error.unwrap_err().is_retryable());
+    assert!(matches!(put().await, Err(Error::Closed)));
+    sleep(Duration::from_secs(2)).await;
     let health = saver.health().await;
     assert!(
         matches!(&health.problems[..], [HealthProblem::Unreachable { .. }]),

@@ -471,6 +471,12 @@ impl Driver {
         match meaning(&error) {
             Meaning::Elsewhere => {
                 let redirection = Redirection::of(error.details());
+                // Where a slot is being moved to, a script takes a key that is still on its way
+                // for one that is not there. It waits until all of the slot has moved.
+                let is_script = command.name.starts_with("EVAL");
+                if is_script && matches!(redirection, Some(Redirection::Ask { .. })) {
+                    return Verdict::Later(error);
+                }
                 match redirection.map(|redirection| self.servers.follow(&redirection, node)) {
                     Some(Ok(Some(node))) => Verdict::Ask(node),
                     Some(Ok(None)) if one.moves < MOVES => {
@@ -674,6 +680,40 @@ mod tests {
         driver.close().await;
         let error = driver.call("put", Command::new("PING")).await.unwrap_err();
         assert!(matches!(error, Error::Closed), "{error:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_has_moved_ahead_of_its_slot_is_found() {
+        let cluster = redis_modules::Cluster::start().unwrap();
+        let settings = Settings {
+            wait_replicas: 1,
+            ..Settings::default()
+        };
+        let url = RedisUrl::parse(&cluster.url()).unwrap();
+        let driver = Driver::connect(&url, &settings).await.unwrap();
+        let key = |name: &str| Bytes::from(format!("{{one}}:{name}"));
+        let set = |name: &str| Command::on("SET", key(name)).arg("value");
+        let get = |name: &str| Command::on("GET", key(name));
+        driver.call("put", set("old")).await.unwrap();
+        let slot = get("old").slot.unwrap();
+        let target = (cluster.owner(slot).unwrap() + 1) % 3;
+        let moving = cluster.start_moving(slot, target).unwrap();
+        assert_eq!(moving.move_keys(10).unwrap(), 1);
+        let value = Reply::Bytes(Bytes::from_static(b"value"));
+        assert_eq!(driver.call("get", get("old")).await.unwrap(), value);
+        // A new key goes where the slot will be, and its replicas acknowledge it.
+        driver.call("put", set("new")).await.unwrap();
+        let found = driver.batch("get", vec![get("new"), get("old"), get("none")]);
+        let found: Vec<_> = found
+            .await
+            .unwrap()
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(found, [value.clone(), value.clone(), Reply::Nil]);
+        moving.finish().unwrap();
+        assert_eq!(driver.call("get", get("new")).await.unwrap(), value);
+        driver.close().await;
     }
 
     #[test]
