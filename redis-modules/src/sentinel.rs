@@ -1,5 +1,7 @@
 //! A primary with replicas, watched by sentinels.
 
+use std::time::Duration;
+
 use crate::directives::Secret;
 use crate::error::Error;
 use crate::group::{start_all, wait_until_nothing};
@@ -12,6 +14,9 @@ use crate::users::{User, client_of_sentinel};
 /// The name under which the sentinels know the primary.
 const SERVICE: &str = "mymaster";
 
+/// How long a primary is silent before it is taken for down.
+const DOWN_AFTER: Duration = Duration::from_secs(1);
+
 const REPLICAS: usize = 2;
 const SENTINELS: usize = 3;
 
@@ -21,7 +26,7 @@ const QUORUM: usize = 2;
 /// One throwaway primary, two replicas and three sentinels, each a server like a [`Standalone`]
 /// one, with the same promise: gone when this value is dropped or this process ends.
 ///
-/// The sentinels take a silent primary for down after a second.
+/// The sentinels take a silent primary for down after a second, unless told otherwise.
 #[derive(Debug)]
 pub struct Sentinel {
     /// The first was the primary at the start. All replicas hold what the primary holds.
@@ -39,6 +44,7 @@ pub struct SentinelBuilder {
     installation: Option<Installation>,
     password: Option<Secret>,
     client: Option<User>,
+    down_after: Option<Duration>,
 }
 
 impl Sentinel {
@@ -295,6 +301,14 @@ impl SentinelBuilder {
         self
     }
 
+    /// How long a primary is silent before the sentinels take it for down. On a busy machine a
+    /// short time makes failovers that nobody asked for. Default: a second.
+    #[must_use]
+    pub fn down_after(mut self, down_after: Duration) -> Self {
+        self.down_after = Some(down_after);
+        self
+    }
+
     /// Adds a directive to each server, as [`StandaloneBuilder::config`] does.
     #[must_use]
     pub fn config(mut self, key: &str, value: &str) -> Self {
@@ -339,6 +353,7 @@ impl SentinelBuilder {
         let replicas = start_all(vec![replica; REPLICAS])?;
         let servers: Vec<_> = std::iter::once(primary).chain(replicas).collect();
 
+        let down_after = self.down_after.unwrap_or(DOWN_AFTER).as_millis().max(1);
         let monitor = format!("monitor {SERVICE} 127.0.0.1 {} {QUORUM}", servers[0].port());
         let mut sentinel = Standalone::builder()
             .installation(installation)
@@ -346,7 +361,7 @@ impl SentinelBuilder {
             .config("sentinel", &monitor)
             .config(
                 "sentinel",
-                &format!("down-after-milliseconds {SERVICE} 1000"),
+                &format!("down-after-milliseconds {SERVICE} {down_after}"),
             )
             .config("sentinel", &format!("failover-timeout {SERVICE} 5000"));
         let credentials = match (plan.staff(), &self.password) {

@@ -4,11 +4,14 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use langgraph_checkpoint_redis::conformance::Subject;
 use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
-use redis_modules::{Certificates, Cluster, Sentinel, Standalone, Tls, saver_rules};
+use redis_modules::{
+    Certificates, Cluster, Sentinel, SentinelBuilder, Standalone, Tls, saver_rules,
+};
 use tokio::sync::OnceCell;
 
 use super::Kind;
@@ -46,9 +49,14 @@ fn subject(builder: fn() -> Making) -> Subject {
 pub(crate) fn sentinel() -> Making {
     static SERVERS: OnceCell<Sentinel> = OnceCell::const_new();
     Box::pin(async {
-        let servers = started(&SERVERS, || Sentinel::start().unwrap()).await;
+        let servers = started(&SERVERS, || sentinels().start().unwrap()).await;
         RedisSaver::builder().url(servers.url())
     })
+}
+
+/// No failover here: one that a busy machine brings about loses what was not replicated yet.
+fn sentinels() -> SentinelBuilder {
+    Sentinel::builder().down_after(Duration::from_secs(60))
 }
 
 pub(crate) fn secured() -> Making {
@@ -70,7 +78,7 @@ pub(crate) fn secured_sentinel() -> Making {
     static SERVERS: OnceCell<Sentinel> = OnceCell::const_new();
     Box::pin(async {
         let servers = started(&SERVERS, || {
-            let builder = Sentinel::builder().tls(Tls::new());
+            let builder = sentinels().tls(Tls::new());
             builder
                 .user("saver", "se cret", saver_rules())
                 .sentinel_user("client", "another")
