@@ -31,6 +31,7 @@ pub(crate) struct Driver {
     calls: Arc<Semaphore>,
     server: String,
     command_timeout: Duration,
+    is_cluster: bool,
     owned: bool,
 }
 
@@ -114,6 +115,7 @@ impl Driver {
     fn over(pool: Pool, server: String, settings: &Settings, owned: bool) -> Self {
         Self {
             calls: Arc::new(Semaphore::new(pool.size() * CALLS_PER_CONNECTION)),
+            is_cluster: pool.next().client_config().server.is_clustered(),
             pool,
             server,
             command_timeout: settings.command_timeout,
@@ -123,7 +125,7 @@ impl Driver {
 
     /// Whether the server is a cluster, so that slots decide.
     pub(crate) fn is_cluster(&self) -> bool {
-        self.pool.next().client_config().server.is_clustered()
+        self.is_cluster
     }
 
     /// The primaries of a cluster; elsewhere the one server.
