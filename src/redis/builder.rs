@@ -119,8 +119,9 @@ impl RedisSaverBuilder {
         self.set(ConfigKey::MaxDocumentBytes, limit.to_string())
     }
 
-    /// Whether all keys of a thread go to one slot of a cluster: the thread stands in braces in
-    /// every key. The Python saver does not find such keys. Default: no.
+    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round trip
+    /// each: the thread stands in braces in every key. The Python saver does not find such keys.
+    /// Default: no.
     pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
         self.settings.hash_tag_threads = hash_tag;
         self

@@ -35,8 +35,9 @@ pub enum ConfigKey {
     ConnectTimeout,
     /// The largest document that is stored, in bytes. Default: 67,108,864.
     MaxDocumentBytes,
-    /// Whether all keys of a thread go to one slot of a cluster: the thread stands in braces in
-    /// every key. The Python saver does not find such keys. Default: `false`.
+    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round trip
+    /// each: the thread stands in braces in every key. The Python saver does not find such keys.
+    /// Default: `false`.
     HashTagThreads,
     /// How many checkpoints are read at once when listing. Default: 32.
     PageSize,

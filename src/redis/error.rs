@@ -226,9 +226,7 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         "LGFOREIGN" => foreign(rest),
         "LGCONFLICT" => unexpected(rest),
         // A server that takes no scripts is served in another way.
-        _ if reply.contains("unknown command") && !context.command.starts_with("EVAL") => {
-            missing_module(context)
-        }
+        _ if reply.contains("unknown command") && !names_a_script(reply) => missing_module(context),
         _ if reply.contains("invalid username-password") => Error::Authentication {
             server: server(),
             reason: rest.to_owned(),
@@ -238,6 +236,12 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
             reason: reply.to_owned(),
         },
     }
+}
+
+/// Whether the command that a reply names first, in quotes, runs scripts.
+pub(crate) fn names_a_script(reply: &str) -> bool {
+    let named = reply.split(['\'', '`', '"']).nth(1).unwrap_or(reply);
+    named.to_lowercase().contains("eval")
 }
 
 /// A key that holds something of another thread or namespace.
@@ -370,6 +374,12 @@ mod tests {
                 Unknown,
                 "ERR unknown command 'JSON.SET', with args",
                 "MissingModule",
+                false,
+            ),
+            (
+                Unknown,
+                "ERR unknown command 'EVALSHA', with args",
+                "Server",
                 false,
             ),
             (Unknown, "ERR something else", "Server", false),

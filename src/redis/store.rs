@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
+use super::error::names_a_script;
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::plain::{self, Trace};
@@ -287,18 +288,18 @@ pub(super) fn is_unknown_script(error: &Error) -> bool {
 /// Whether a server, or what stands in front of it, takes no scripts at all.
 pub(super) fn is_refused_script(error: &Error) -> bool {
     match error {
-        Error::Permission { reason } => reason.to_lowercase().contains("'eval"),
+        Error::Permission { reason } => reason.contains('\'') && names_a_script(reason),
         Error::Server { command, reason } => {
-            let reason = reason.to_lowercase();
+            // A script's own errors name its commands, not the one that runs it.
+            let refusals = [
+                "unknown command",
+                "not allowed",
+                "not supported",
+                "disabled",
+            ];
             command.starts_with("EVAL")
-                && [
-                    "unknown command",
-                    "not allowed",
-                    "not supported",
-                    "disabled",
-                ]
-                .iter()
-                .any(|refusal| reason.contains(refusal))
+                && names_a_script(reason)
+                && refusals.iter().any(|refusal| reason.contains(refusal))
         }
         _ => false,
     }

@@ -1,22 +1,28 @@
 //! Counts round trips by what the driver tells of them.
 #![allow(dead_code, unreachable_pub)]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::sync::Once;
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// The round trips of a call, all of which is polled by this thread.
-pub async fn flights<T>(call: impl Future<Output = T>) -> (usize, T) {
-    let flights = Arc::new(AtomicUsize::new(0));
-    let counting = tracing::subscriber::set_default(Counter(Arc::clone(&flights)));
-    let result = call.await;
-    drop(counting);
-    (flights.load(Ordering::SeqCst), result)
+thread_local! {
+    static FLIGHTS: Cell<usize> = const { Cell::new(0) };
 }
 
-struct Counter(Arc<AtomicUsize>);
+/// The round trips of a call, all of which is polled by this thread.
+pub async fn flights<T>(call: impl Future<Output = T>) -> (usize, T) {
+    // One for all threads: what each of them has by itself is not told of reliably while others
+    // come and go.
+    static COUNTING: Once = Once::new();
+    COUNTING.call_once(|| tracing::subscriber::set_global_default(Counter).unwrap());
+    let before = FLIGHTS.get();
+    let result = call.await;
+    (FLIGHTS.get() - before, result)
+}
+
+struct Counter;
 
 impl Subscriber for Counter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -32,7 +38,7 @@ impl Subscriber for Counter {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        FLIGHTS.set(FLIGHTS.get() + 1);
     }
 
     fn enter(&self, _: &Id) {}

@@ -28,12 +28,18 @@ impl Nodes {
     /// A server that takes no scripts.
     pub async fn without_scripts() -> Self {
         static SERVER: OnceLock<Standalone> = OnceLock::new();
-        let server = SERVER.get_or_init(|| {
-            Standalone::builder()
-                .config("user", "default on nopass ~* &* +@all -@scripting")
-                .start()
-                .unwrap()
-        });
+        Self::of(SERVER.get_or_init(Self::start_without_scripts)).await
+    }
+
+    pub fn start_without_scripts() -> Standalone {
+        Standalone::builder()
+            .config("user", "default on nopass ~* &* +@all -@scripting")
+            .start()
+            .unwrap()
+    }
+
+    /// One server.
+    pub async fn of(server: &Standalone) -> Self {
         Self::at(server.url(), [server.url()]).await
     }
 
