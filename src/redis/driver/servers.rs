@@ -174,7 +174,6 @@ impl Servers {
     }
 
     /// The server that has a slot.
-    #[allow(dead_code)]
     pub(super) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         match self {
             Self::Given(pool, _) if is_cluster(pool) => {
