@@ -128,7 +128,7 @@ pub(crate) fn without_scripts_url() -> String {
     SERVER
         .get_or_init(|| {
             redis_modules::Standalone::builder()
-                .config("user", "default on nopass ~* &* +@all -@scripting")
+                .user("saver", "se cret", "~* &* +@all -@scripting")
                 .start()
                 .expect("no Redis to test with")
         })

@@ -33,7 +33,7 @@ impl Nodes {
 
     pub fn start_without_scripts() -> Standalone {
         Standalone::builder()
-            .config("user", "default on nopass ~* &* +@all -@scripting")
+            .user("saver", "se cret", "~* &* +@all -@scripting")
             .start()
             .unwrap()
     }

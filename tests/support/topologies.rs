@@ -35,6 +35,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "cluster (hash-tagged, TLS, least rights)",
         subject: || subject(|| Box::pin(async { secured_cluster().await.hash_tag_threads(true) })),
     },
+    Kind {
+        // Beside the other on its servers, under a prefix that the rights are for as well.
+        name: "cluster (plain ids, TLS, least rights)",
+        subject: || subject(|| Box::pin(async { secured_cluster().await.prefix("checkpoint-p") })),
+    },
 ];
 
 type Making = std::pin::Pin<Box<dyn Future<Output = RedisSaverBuilder> + Send>>;

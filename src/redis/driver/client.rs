@@ -698,7 +698,8 @@ mod tests {
         let slot = get("old").slot.unwrap();
         let target = (cluster.owner(slot).unwrap() + 1) % 3;
         let moving = cluster.start_moving(slot, target).unwrap();
-        assert_eq!(moving.move_keys(10).unwrap(), 1);
+        // The mark of WAIT may be there still.
+        assert!((1..=2).contains(&moving.move_keys(10).unwrap()));
         let value = Reply::Bytes(Bytes::from_static(b"value"));
         assert_eq!(driver.call("get", get("old")).await.unwrap(), value);
         // A new key goes where the slot will be, and its replicas acknowledge it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::config::ServerConfig;
-use futures_util::future::select_ok;
+use futures_util::future::{join_all, select_ok};
 use tokio::sync::Notify;
 
 use super::flight::{Live, lost};
@@ -159,23 +159,30 @@ impl Shared {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the servers that answer, one after the other, then the seeds.
+    /// Asks the servers that answer, all at once, then the seeds. Of several views the one of the
+    /// latest epoch counts: a server that was cut off from the others, or has been started anew and
+    /// not heard from them, takes slots for its own that others have taken over.
     async fn ask(&self) -> Result<Vec<Range>, FredError> {
         let live: Vec<_> = {
             let map = self.map();
-            // Not always the same first: one that is cut off from the others has an old view.
-            let first = rand::random_range(0..map.servers.len().max(1));
-            let (before, after) = map.servers.split_at(first.min(map.servers.len()));
-            let servers = after.iter().chain(before);
+            let servers = map.servers.iter();
             servers
                 .filter_map(|(address, node)| Some((address.0.clone(), node.live()?)))
                 .collect()
         };
-        for (host, live) in live {
-            match ask(&live, &host).await {
-                Ok(ranges) => return Ok(ranges),
-                Err(error) => tracing::debug!(host, %error, "the slots are not told"),
+        let asking = live.iter().map(|(host, live)| async move {
+            match ask(live, host).await {
+                Ok(view) => Some(view),
+                Err(error) => {
+                    tracing::debug!(host, %error, "the slots are not told");
+                    None
+                }
             }
+        });
+        let views = join_all(asking).await;
+        let latest = views.into_iter().flatten().max_by_key(|view| view.epoch);
+        if let Some(view) = latest {
+            return Ok(view.ranges);
         }
         ask_seeds(&self.nodes, &self.seeds).await
     }
@@ -278,7 +285,7 @@ async fn ask_seeds(nodes: &Nodes, seeds: &[Address]) -> Result<Vec<Range>, FredE
     let asking = seeds.iter().map(|seed| {
         Box::pin(async move {
             let connection = nodes.dialer.dial(centralized(seed)).await?;
-            let ranges = ask(&connection.live, &seed.0).await?;
+            let ranges = ask(&connection.live, &seed.0).await?.ranges;
             if ranges.is_empty() {
                 let nobody = "CLUSTERDOWN no slot has a server";
                 return Err(FredError::new(ErrorKind::Cluster, nobody));
@@ -291,18 +298,34 @@ async fn ask_seeds(nodes: &Nodes, seeds: &[Address]) -> Result<Vec<Range>, FredE
     Ok(ranges)
 }
 
-async fn ask(live: &Live, host: &str) -> Result<Vec<Range>, FredError> {
+/// What a server takes for the truth.
+struct View {
+    /// How many elections it knows of; 0 where it does not say.
+    epoch: u64,
+    ranges: Vec<Range>,
+}
+
+async fn ask(live: &Live, host: &str) -> Result<View, FredError> {
     let slots = Command::new("CLUSTER").arg("SLOTS");
-    let replies = tokio::time::timeout(PATIENCE, async { live.run(&[&slots]).await });
+    let info = Command::new("CLUSTER").arg("INFO");
+    let replies = tokio::time::timeout(PATIENCE, async { live.run(&[&slots, &info]).await });
     let replies = replies
         .await
         .map_err(|_| lost(format!("no answer within {PATIENCE:?}")))??;
-    let reply = replies
-        .into_iter()
-        .next()
-        .ok_or_else(|| lost("no answer"))??;
+    let mut replies = replies.into_iter();
+    let reply = replies.next().ok_or_else(|| lost("no answer"))??;
     let ranges = Reply::from(reply).into_array().into_iter();
-    Ok(ranges.filter_map(|range| range_of(range, host)).collect())
+    let info = replies.next().and_then(Result::ok).map(Reply::from);
+    Ok(View {
+        epoch: info.as_ref().and_then(epoch_of).unwrap_or(0),
+        ranges: ranges.filter_map(|range| range_of(range, host)).collect(),
+    })
+}
+
+/// The epoch that a server's CLUSTER INFO tells.
+fn epoch_of(info: &Reply) -> Option<u64> {
+    let mut lines = info.as_str()?.lines();
+    lines.find_map(|line| line.strip_prefix("cluster_current_epoch:")?.parse().ok())
 }
 
 /// Reads one range of slots; a server that does not know its own address is where it was asked.
@@ -353,6 +376,13 @@ mod tests {
         let primary = Reply::Array(vec![host, Reply::Int(7_001), bytes("id")]);
         let replica = Reply::Array(vec![bytes("10.0.0.9"), Reply::Int(7_009)]);
         Reply::Array(vec![Reply::Int(first), Reply::Int(last), primary, replica])
+    }
+
+    #[test]
+    fn the_epoch_of_a_view_is_read() {
+        let info = "cluster_state:ok\r\ncluster_current_epoch:7\r\ncluster_my_epoch:3\r\n";
+        assert_eq!(epoch_of(&Reply::Bytes(info.into())), Some(7));
+        assert_eq!(epoch_of(&Reply::Bytes("cluster_state:ok".into())), None);
     }
 
     #[test]
