@@ -14,6 +14,8 @@ mod doctor;
 mod export;
 mod failure;
 mod graph;
+#[cfg(feature = "server")]
+mod hash_key;
 mod history;
 mod import;
 mod keep;
@@ -23,6 +25,8 @@ mod prune;
 mod record;
 mod same;
 mod select;
+#[cfg(feature = "server")]
+mod serve;
 mod settings;
 mod setup;
 mod show;
@@ -89,6 +93,10 @@ enum Action {
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
+    #[cfg(feature = "server")]
+    Serve(serve::Serve),
+    #[cfg(feature = "server")]
+    HashKey(hash_key::HashKey),
     Completions(completions::Completions),
 }
 
@@ -112,6 +120,37 @@ impl Action {
         }
     }
 
+    /// Whether the command hears Ctrl-C itself and ends in order.
+    fn hears_interrupts(&self) -> bool {
+        match self {
+            Self::Bench(_) => true,
+            #[cfg(feature = "server")]
+            Self::Serve(_) => true,
+            _ => false,
+        }
+    }
+
+    /// How many threads the command works on; `None` for as many as there are cores.
+    fn workers(&self) -> Option<usize> {
+        match self {
+            #[cfg(feature = "server")]
+            Self::Serve(_) => None,
+            _ => Some(2),
+        }
+    }
+
+    /// Begins to tell what the library has to say.
+    fn listen(&self) -> Outcome {
+        match self {
+            #[cfg(feature = "server")]
+            Self::Serve(serve) => serve.prepare(),
+            _ => {
+                listen_to_warnings();
+                Ok(())
+            }
+        }
+    }
+
     async fn run(self, context: &mut Context) -> Outcome {
         match self {
             Self::Setup(command) => command.run(context).await,
@@ -130,7 +169,11 @@ impl Action {
             Self::Stats(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
             Self::Bench(command) => command.run(context).await,
-            // Is done without a server.
+            #[cfg(feature = "server")]
+            Self::Serve(command) => command.run(context).await,
+            // Are done without a server.
+            #[cfg(feature = "server")]
+            Self::HashKey(_) => Ok(()),
             Self::Completions(_) => Ok(()),
         }
     }
@@ -167,12 +210,18 @@ fn refused(error: &clap::Error) -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Outcome {
-    if let Action::Completions(completions) = arguments.command {
-        return completions.run();
+    match arguments.command {
+        Action::Completions(completions) => return completions.run(),
+        #[cfg(feature = "server")]
+        Action::HashKey(hash_key) => return hash_key.run(arguments.json),
+        _ => {}
     }
-    listen_to_warnings();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    arguments.command.listen()?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = arguments.command.workers() {
+        builder.worker_threads(workers);
+    }
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| Failure::File(format!("the runtime cannot start: {error}")))?;
@@ -184,7 +233,7 @@ fn run(arguments: Arguments) -> Outcome {
 
 async fn connected(arguments: Arguments) -> Outcome {
     let hint = arguments.command.on_interrupt();
-    let cleans_up = matches!(arguments.command, Action::Bench(_));
+    let hears = arguments.command.hears_interrupts();
     let work = async {
         let saver = arguments.settings.connect().await?;
         let mut context = Context {
@@ -200,7 +249,7 @@ async fn connected(arguments: Arguments) -> Outcome {
     };
     tokio::select! {
         outcome = work => outcome,
-        interrupted = tokio::signal::ctrl_c(), if !cleans_up => match interrupted {
+        interrupted = tokio::signal::ctrl_c(), if !hears => match interrupted {
             Ok(()) => Err(Failure::Interrupted(hint.to_owned())),
             Err(error) => Err(Failure::File(format!("Ctrl-C cannot be heard: {error}"))),
         },
