@@ -16,6 +16,7 @@ mod failure;
 mod graph;
 #[cfg(feature = "server")]
 mod hash_key;
+mod health;
 mod history;
 mod import;
 mod keep;
