@@ -44,6 +44,29 @@ async fn setup_says_what_there_is() {
         setup["indexes"][0],
         Value::from(format!("{}:checkpoint", cli.prefix))
     );
+    assert_eq!(setup["servers"][0]["is_primary"], true);
+    assert!(setup["servers"][0]["answered_in_ms"].is_f64(), "{setup}");
+    assert_eq!(setup["problems"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_too_few_replicas_would_have_are_told_before_they_fail() {
+    let cli = Cli::new();
+    cli.run(&["setup"]).ok();
+    let wanted = [("LANGGRAPH_REDIS_WAIT_REPLICAS", "1")];
+    for (command, code) in [("setup", 5), ("doctor", 7)] {
+        let told = cli.run_with(&[command, "--json"], &wanted);
+        assert_eq!(told.code, code, "{told:?}");
+        assert!(told.stderr.contains("0 replicas"), "{told:?}");
+        let said: Value = serde_json::from_str(&told.stdout).unwrap();
+        assert_eq!(said["problems"].as_array().unwrap().len(), 1, "{said}");
+        let fine = if command == "setup" {
+            "ready"
+        } else {
+            "healthy"
+        };
+        assert_eq!(said[fine], false, "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,6 +123,7 @@ impl Drop for Serving {
 }
 
 const V1: &str = "00000000000000000000000000000001.0.5312";
+const V2: &str = "00000000000000000000000000000002.0.1234";
 
 fn put(thread: &str, id: &str, parent: Option<&str>, version: &str, blob: &str) -> Value {
     json!({
@@ -290,4 +291,51 @@ fn a_key_that_no_header_carries_is_refused() {
         assert_eq!(told.code, 2, "{arguments:?} {key:?}: {told:?}");
         assert!(told.stdout.is_empty(), "{told:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_stored_is_carried_with_its_blobs() {
+    let (source, target) = (Cli::new(), Cli::new());
+    let first = Serving::start(&source, &[]);
+    for body in [
+        put("t", "1", None, V1, "kaJoaQ=="),
+        put("t", "2", Some("1"), V2, "kqJoaaJoaQ=="),
+    ] {
+        first.ok("/checkpoints/put", &body).await;
+    }
+    let requests = ["1", "2", ""]
+        .map(|id| json!({"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": id}));
+    let path = "/checkpoints/get-tuple";
+    let file = source.file("export");
+    let told = source.run(&["export", "-o", &file, "--json"]).json();
+    assert_eq!(
+        (&told["checkpoints"], &told["blobs"]),
+        (&2.into(), &3.into())
+    );
+
+    let imported = target.run(&["import", &file, "--json"]).json();
+    assert_eq!(imported["blobs"], 3, "{imported}");
+    let second = Serving::start(&target, &[]);
+    for request in &requests {
+        let tuple = first.ok(path, request).await;
+        assert!(!tuple["blobs"].as_array().unwrap().is_empty(), "{tuple}");
+        assert_eq!(second.ok(path, request).await, tuple);
+    }
+    let again = target.run(&["import", &file, "--json"]).json();
+    assert_eq!(
+        (&again["checkpoints"], &again["blobs"]),
+        (&0.into(), &0.into())
+    );
+    // Pruning finds its way among what came.
+    let prune = ["prune", "t", "--keep-latest", "--yes"];
+    target.run(&prune).ok();
+    let newest = second.ok(path, &requests[2]).await;
+    assert_eq!(newest, first.ok(path, &requests[2]).await);
+    target.run(&["doctor"]).ok();
+
+    // One that was changed is found out.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = target.file("changed");
+    std::fs::write(&changed, text.replace("kaJoaQ==", "kaJobw==")).unwrap();
+    assert_eq!(target.run(&["import", &changed]).code, 8);
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::failure::{Failure, Outcome};
-use super::record::{FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
+use super::record::{Counts, FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
 use super::text::shown;
 use crate::id::ThreadId;
 
@@ -61,8 +61,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sum {
     sha256: Sha256,
-    pub(crate) checkpoints: u64,
-    pub(crate) writes: u64,
+    pub(crate) counts: Counts,
 }
 
 impl Sum {
@@ -70,9 +69,8 @@ impl Sum {
         self.sha256.update(line);
     }
 
-    pub(crate) fn add_counts(&mut self, (checkpoints, writes): (u64, u64)) {
-        self.checkpoints += checkpoints;
-        self.writes += writes;
+    pub(crate) fn add_counts(&mut self, counts: Counts) {
+        self.counts += counts;
     }
 
     pub(crate) fn digest(&self) -> String {
@@ -145,8 +143,9 @@ impl Checker {
             None => (trailer.thread_id.clone(), Sum::default()),
         };
         let found = ThreadTrailer {
-            checkpoints: sum.checkpoints,
-            writes: sum.writes,
+            checkpoints: sum.counts.checkpoints,
+            writes: sum.counts.writes,
+            blobs: sum.counts.blobs,
             sha256: sum.digest(),
             thread_id: thread,
         };
@@ -164,8 +163,9 @@ impl Checker {
     fn end(&mut self, trailer: Trailer) -> Outcome<Event> {
         let found = Trailer {
             threads: self.threads,
-            checkpoints: self.all.checkpoints,
-            writes: self.all.writes,
+            checkpoints: self.all.counts.checkpoints,
+            writes: self.all.counts.writes,
+            blobs: self.all.counts.blobs,
             sha256: self.all.digest(),
         };
         if self.thread.is_some() || found != trailer {

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::health::{problems, servers_json};
+use super::output::note;
 use super::text::count;
 use crate::redis::{DoctorOptions, duration};
 
@@ -47,6 +49,12 @@ impl Doctor {
         if self.rebuild_indexes {
             options = options.rebuilding_indexes();
         }
+        // First, as it says why the rest may fail.
+        let health = context.saver.health().await;
+        let problems = problems(&health);
+        for problem in &problems {
+            note(&format!("langgraph-redis: warning: {problem}"));
+        }
         let report = context.saver.doctor(&options).await?;
         if context.output.is_json() {
             let findings: Vec<_> = report
@@ -68,10 +76,12 @@ impl Doctor {
                 .map(|(kind, number)| (format!("{kind:?}"), (*number).into()))
                 .collect();
             context.output.json(&json!({
-                "healthy": report.is_healthy(),
+                "healthy": report.is_healthy() && problems.is_empty(),
                 "keys": report.examined(),
                 "counts": counts,
                 "findings": findings,
+                "servers": servers_json(&health),
+                "problems": problems,
             }))?;
         } else {
             context.output.line(report.to_string())?;
@@ -80,7 +90,11 @@ impl Doctor {
         let found: u64 = report.counts().values().sum();
         let fixed = report.findings().iter().filter(|found| found.fixed).count() as u64;
         match found - fixed {
-            0 => Ok(()),
+            0 if problems.is_empty() => Ok(()),
+            0 => Err(Failure::Unhealthy(format!(
+                "what is stored is in order, but not every call can be served: {}",
+                problems.join("; ")
+            ))),
             left if self.fix => Err(Failure::Unhealthy(format!(
                 "{} left that could not be put right, or not in this run",
                 count(left, "finding")

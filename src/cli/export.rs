@@ -1,6 +1,7 @@
 //! `export`: whole threads as JSON Lines.
 //!
-//! A header; of each thread its checkpoints, oldest first and namespace by namespace, then the
+//! A header; of each thread its checkpoints, oldest first and namespace by namespace, each after
+//! the blobs that it names, then the
 //! writes that wait for a checkpoint, then a trailer with a digest; a trailer for all. Memory is
 //! bounded by a page of checkpoints and the ids of the threads.
 
@@ -10,7 +11,7 @@ use std::io::{self, BufReader, BufWriter, IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::checker::{Checker, Event, Line, Sum, next_line};
@@ -18,10 +19,16 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::note;
 use super::progress::Meter;
-use super::record::{FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
+use super::record::{Counts, FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
 use super::select::Selection;
 use super::text::{count, shown};
 use crate::id::ThreadId;
+use crate::redis::{TimedCheckpoint, newly_named};
+
+/// How many checkpoints are held at once.
+const PAGE: usize = 32;
+/// How many blobs are held at once; they may be large.
+const BLOBS: usize = 16;
 
 /// Write whole threads as JSON Lines, to a file or into a pipe; all threads if none is named
 #[derive(Args)]
@@ -104,6 +111,7 @@ impl Export {
                 "threads": trailer.threads,
                 "checkpoints": trailer.checkpoints,
                 "writes": trailer.writes,
+                "blobs": trailer.blobs,
                 "sha256": trailer.sha256,
                 "exported": true,
             }));
@@ -117,10 +125,14 @@ impl Export {
 
 fn told(trailer: &Trailer, place: &str) -> String {
     format!(
-        "exported {} with {} and {}{place}",
+        "exported {} with {}{place}",
         count(trailer.threads, "thread"),
-        count(trailer.checkpoints, "checkpoint"),
-        count(trailer.writes, "write")
+        Counts {
+            checkpoints: trailer.checkpoints,
+            writes: trailer.writes,
+            blobs: trailer.blobs,
+        }
+        .told()
     )
 }
 
@@ -163,8 +175,9 @@ impl Sink {
     fn finish(mut self) -> Outcome<Trailer> {
         let trailer = Trailer {
             threads: self.threads,
-            checkpoints: self.all.checkpoints,
-            writes: self.all.writes,
+            checkpoints: self.all.counts.checkpoints,
+            writes: self.all.counts.writes,
+            blobs: self.all.counts.blobs,
             sha256: self.all.digest(),
         };
         self.put(&Record::End(trailer.clone()))?;
@@ -188,15 +201,29 @@ async fn export_thread(
         sink.all.add_counts(counts);
         sum.add_line(&line);
         sum.add_counts(counts);
-        meter.add(counts.0);
+        meter.add(counts.checkpoints);
         Ok(())
     };
-    // Blobs of channels that are stored apart come first here, namespace by namespace: a
-    // checkpoint that is imported must find them.
-    for namespace in context.saver.namespaces(thread_id).await? {
-        let mut checkpoints = context.saver.oldest_first(thread_id, &namespace);
-        while let Some(checkpoint) = checkpoints.try_next().await? {
-            put(sink, Item::Checkpoint(Box::new(checkpoint)))?;
+    let saver = &context.saver;
+    for namespace in saver.namespaces(thread_id).await? {
+        let checkpoints = saver.oldest_first(thread_id, &namespace);
+        let mut pages = checkpoints.ready_chunks(PAGE);
+        let mut named = HashSet::new();
+        while let Some(page) = pages.next().await {
+            let page: Vec<TimedCheckpoint> = page.into_iter().collect::<Result<_, _>>()?;
+            // After the checkpoints were read and before they are written: what they name is
+            // there, also if the thread goes on meanwhile, and an import finds it in time.
+            if saver.has_blobs(thread_id, &namespace).await? {
+                let tuples = page.iter().map(|one| &one.tuple.checkpoint);
+                for few in newly_named(tuples, &mut named).chunks(BLOBS) {
+                    for blob in saver.timed_blobs(thread_id, &namespace, few).await? {
+                        put(sink, Item::Blob(Box::new(blob)))?;
+                    }
+                }
+            }
+            for checkpoint in page {
+                put(sink, Item::Checkpoint(Box::new(checkpoint)))?;
+            }
         }
     }
     let mut early = context.saver.early_writes(thread_id);
@@ -205,8 +232,9 @@ async fn export_thread(
     }
     sink.put(&Record::Thread(ThreadTrailer {
         thread_id: thread_id.clone(),
-        checkpoints: sum.checkpoints,
-        writes: sum.writes,
+        checkpoints: sum.counts.checkpoints,
+        writes: sum.counts.writes,
+        blobs: sum.counts.blobs,
         sha256: sum.digest(),
     }))?;
     sink.threads += 1;

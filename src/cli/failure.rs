@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     NotFound(String),
     /// Something is in the way.
     Conflict(String),
+    /// The server cannot serve at the moment.
+    Unavailable(String),
     /// Nobody said yes.
     NotConfirmed(String),
     /// Something is wrong with what is stored.
@@ -40,6 +42,7 @@ impl Failure {
             Self::Usage(_) | Self::Saver(Error::InvalidInput { .. } | Error::Config { .. }) => 2,
             Self::NotFound(_) => 3,
             Self::Conflict(_) | Self::Saver(Error::Conflict { .. }) => 4,
+            Self::Unavailable(_) => 5,
             Self::Saver(error) if error.is_retryable() => 5,
             Self::NotConfirmed(_) => 6,
             Self::Unhealthy(_) => 7,
@@ -71,6 +74,7 @@ impl Failure {
             Self::Usage(message)
             | Self::NotFound(message)
             | Self::Conflict(message)
+            | Self::Unavailable(message)
             | Self::NotConfirmed(message)
             | Self::Unhealthy(message)
             | Self::Damaged(message)

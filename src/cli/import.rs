@@ -4,6 +4,7 @@
 //! it comes: a thread of up to [`BATCH`] bytes is whole and checked before any of it is written,
 //! a longer one is written in such pieces, and its digest is known only afterwards.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
@@ -19,12 +20,13 @@ use super::export::cannot;
 use super::failure::{Failure, Outcome};
 use super::output::note;
 use super::progress::Meter;
-use super::record::{Item, Trailer};
+use super::record::{Counts, Item, Trailer};
 use super::same::same_json;
 use super::text::{count, shown};
 use crate::RedisSaver;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
+use crate::id::CheckpointNamespace;
 use crate::options::TtlChoice;
 use crate::redis::{EarlyWrites, TimedCheckpoint};
 use crate::saver::CheckpointSaver;
@@ -64,8 +66,7 @@ pub(crate) struct Import {
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     threads: u64,
-    checkpoints: u64,
-    writes: u64,
+    stored: Counts,
     /// Checkpoints that were there already, with all their writes.
     there: u64,
 }
@@ -103,8 +104,7 @@ impl Import {
         let tally = if let (true, Some(checker)) = (self.dry_run, &first_pass) {
             Tally {
                 threads: checker.threads,
-                checkpoints: checker.all.checkpoints,
-                writes: checker.all.writes,
+                stored: checker.all.counts,
                 there: 0,
             }
         } else {
@@ -169,8 +169,11 @@ impl Import {
             {
                 Event::Start(_) | Event::Done(Trailer { .. }) => {}
                 Event::Item(item) => {
-                    meter.add(item.counts().0);
+                    meter.add(item.counts().checkpoints);
                     held.bytes += line.len();
+                    if let Item::Blob(blob) = &item {
+                        held.with_blobs.insert(blob.namespace.clone());
+                    }
                     held.items.push(item);
                     if held.bytes > BATCH {
                         self.store(context, &mut held, &mut tally).await?;
@@ -180,6 +183,7 @@ impl Import {
                 Event::ThreadDone(_) => {
                     self.store(context, &mut held, &mut tally).await?;
                     held.partly_stored = false;
+                    held.with_blobs.clear();
                     tally.threads += 1;
                 }
             }
@@ -199,6 +203,22 @@ impl Import {
     async fn store(&self, context: &Context, held: &mut Held, tally: &mut Tally) -> Outcome {
         held.bytes = 0;
         let items = std::mem::take(&mut held.items);
+        // A checkpoint that can be read finds its blobs.
+        let (blobs, others) = items
+            .into_iter()
+            .partition(|item| matches!(item, Item::Blob(_)));
+        let with_blobs = &held.with_blobs;
+        self.store_all(context, blobs, with_blobs, tally).await?;
+        self.store_all(context, others, with_blobs, tally).await
+    }
+
+    async fn store_all(
+        &self,
+        context: &Context,
+        items: Vec<Item>,
+        with_blobs: &HashSet<CheckpointNamespace>,
+        tally: &mut Tally,
+    ) -> Outcome {
         let saver = &context.saver;
         let stored = stream::iter(items.into_iter().map(Ok::<_, Failure>))
             .map_ok(|item| async move {
@@ -206,18 +226,17 @@ impl Import {
                 let stored = if self.dry_run {
                     true
                 } else {
-                    self.store_one(saver, item).await?
+                    self.store_one(saver, item, with_blobs).await?
                 };
                 Ok((counts, stored))
             })
             .try_buffer_unordered(AT_ONCE);
         stored
-            .try_fold(tally, |tally, ((checkpoints, writes), stored)| async move {
+            .try_fold(tally, |tally, (counts, stored)| async move {
                 if stored {
-                    tally.checkpoints += checkpoints;
-                    tally.writes += writes;
+                    tally.stored += counts;
                 } else {
-                    tally.there += checkpoints;
+                    tally.there += counts.checkpoints;
                 }
                 Ok(tally)
             })
@@ -234,8 +253,14 @@ impl Import {
     }
 
     /// Stores one item unless it is there; `false` if it is.
-    async fn store_one(&self, saver: &RedisSaver, item: Item) -> Outcome<bool> {
+    async fn store_one(
+        &self,
+        saver: &RedisSaver,
+        item: Item,
+        with_blobs: &HashSet<CheckpointNamespace>,
+    ) -> Outcome<bool> {
         match item {
+            Item::Blob(blob) => return Ok(saver.put_timed_blob(&blob, self.ttl(blob.ttl)).await?),
             Item::Checkpoint(checkpoint) => {
                 let TimedCheckpoint { tuple, ttl } = *checkpoint;
                 if let Some(found) = saver.get_tuple(&tuple.config).await? {
@@ -246,7 +271,16 @@ impl Import {
                         return Ok(false);
                     }
                 }
+                let namespace = tuple.config.namespace();
+                let named = with_blobs
+                    .contains(&namespace)
+                    .then(|| (tuple.config.thread_id.clone(), tuple.checkpoint.clone()));
                 saver.put_tuple(tuple, self.ttl(ttl)).await?;
+                if let Some((thread_id, checkpoint)) = named {
+                    saver
+                        .keep_blobs(&thread_id, &namespace, &checkpoint, self.ttl(ttl))
+                        .await?;
+                }
             }
             Item::Writes(EarlyWrites {
                 config,
@@ -288,17 +322,17 @@ impl Import {
         if context.output.is_json() {
             return context.output.json(&json!({
                 "threads": tally.threads,
-                "checkpoints": tally.checkpoints,
-                "writes": tally.writes,
+                "checkpoints": tally.stored.checkpoints,
+                "writes": tally.stored.writes,
+                "blobs": tally.stored.blobs,
                 "there_already": tally.there,
                 "imported": !self.dry_run,
             }));
         }
         let what = format!(
-            "{} with {} and {}",
+            "{} with {}",
             count(tally.threads, "thread"),
-            count(tally.checkpoints, "checkpoint"),
-            count(tally.writes, "write")
+            tally.stored.told()
         );
         context.output.line(if self.dry_run {
             format!("{what} are what was exported; nothing was imported")
@@ -323,6 +357,8 @@ struct Held {
     items: Vec<Item>,
     bytes: usize,
     partly_stored: bool,
+    /// The namespaces of the thread that have blobs.
+    with_blobs: HashSet<CheckpointNamespace>,
 }
 
 impl Held {

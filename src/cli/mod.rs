@@ -16,6 +16,7 @@ mod failure;
 mod graph;
 #[cfg(feature = "server")]
 mod hash_key;
+mod health;
 mod history;
 mod import;
 mod keep;
@@ -131,6 +132,7 @@ impl Action {
     }
 
     /// How many threads the command works on; `None` for as many as there are cores.
+    #[cfg_attr(not(feature = "server"), allow(clippy::unnecessary_wraps))] // As with it.
     fn workers(&self) -> Option<usize> {
         match self {
             #[cfg(feature = "server")]
@@ -140,6 +142,7 @@ impl Action {
     }
 
     /// Begins to tell what the library has to say.
+    #[cfg_attr(not(feature = "server"), allow(clippy::unnecessary_wraps))] // As with it.
     fn listen(&self) -> Outcome {
         match self {
             #[cfg(feature = "server")]

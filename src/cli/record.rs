@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::text::count;
 use super::threads::milliseconds;
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
@@ -15,7 +16,7 @@ use crate::codec::{RawJson, RawObject};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, TaskId, ThreadId};
-use crate::redis::{EarlyWrites, TimedCheckpoint};
+use crate::redis::{ChannelBlob, EarlyWrites, TimedBlob, TimedCheckpoint};
 
 /// A pending write, with its value as the serializer gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +57,7 @@ impl TryFrom<WriteRecord> for PendingWrite {
     type Error = Error;
 
     fn try_from(record: WriteRecord) -> Result<Self> {
-        let blob = BASE64
-            .decode(&record.blob)
-            .map_err(|error| Error::invalid("blob", format!("it is not base64: {error}")))?;
+        let blob = decoded(&record.blob)?;
         Ok(Self {
             task_id: record.task_id,
             task_path: record.task_path,
@@ -71,6 +70,12 @@ impl TryFrom<WriteRecord> for PendingWrite {
             },
         })
     }
+}
+
+fn decoded(blob: &str) -> Result<Vec<u8>> {
+    BASE64
+        .decode(blob)
+        .map_err(|error| Error::invalid("blob", format!("it is not base64: {error}")))
 }
 
 /// Writes as JSON.
@@ -118,6 +123,8 @@ pub(crate) struct ThreadTrailer {
     pub(crate) thread_id: ThreadId,
     pub(crate) checkpoints: u64,
     pub(crate) writes: u64,
+    #[serde(default)]
+    pub(crate) blobs: u64,
     /// Of the thread's lines, line breaks included, in hexadecimal digits.
     pub(crate) sha256: String,
 }
@@ -128,6 +135,8 @@ pub(crate) struct Trailer {
     pub(crate) threads: u64,
     pub(crate) checkpoints: u64,
     pub(crate) writes: u64,
+    #[serde(default)]
+    pub(crate) blobs: u64,
     /// Of all lines before this one, line breaks included, in hexadecimal digits.
     pub(crate) sha256: String,
 }
@@ -139,8 +148,36 @@ pub(crate) enum Item {
     Checkpoint(Box<TimedCheckpoint>),
     /// Writes that came before their checkpoint.
     Writes(EarlyWrites),
-    // A channel's value that is stored apart (`checkpoint_blob:`) is a third kind, `blob`; it
-    // stands before the checkpoints of its namespace.
+    /// A channel's value that is stored apart; it stands before the checkpoints that name it.
+    Blob(Box<TimedBlob>),
+}
+
+/// How much there is of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) checkpoints: u64,
+    pub(crate) writes: u64,
+    pub(crate) blobs: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.checkpoints += more.checkpoints;
+        self.writes += more.writes;
+        self.blobs += more.blobs;
+    }
+}
+
+impl Counts {
+    /// As text; blobs only if there are any.
+    pub(crate) fn told(self) -> String {
+        let checkpoints = count(self.checkpoints, "checkpoint");
+        let writes = count(self.writes, "write");
+        if self.blobs == 0 {
+            return format!("{checkpoints} and {writes}");
+        }
+        format!("{checkpoints}, {writes} and {}", count(self.blobs, "blob"))
+    }
 }
 
 /// One line of an export.
@@ -158,15 +195,22 @@ impl Item {
         match self {
             Self::Checkpoint(checkpoint) => &checkpoint.tuple.config.thread_id,
             Self::Writes(early) => &early.config.thread_id,
+            Self::Blob(blob) => &blob.thread_id,
         }
     }
 
-    /// How many checkpoints and writes this is.
-    pub(crate) fn counts(&self) -> (u64, u64) {
+    /// How many checkpoints, writes and blobs this is.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
         match self {
-            Self::Checkpoint(checkpoint) => (1, checkpoint.tuple.pending_writes.len() as u64),
-            Self::Writes(early) => (0, early.writes.len() as u64),
+            Self::Checkpoint(checkpoint) => {
+                counts.checkpoints = 1;
+                counts.writes = checkpoint.tuple.pending_writes.len() as u64;
+            }
+            Self::Writes(early) => counts.writes = early.writes.len() as u64,
+            Self::Blob(_) => counts.blobs = 1,
         }
+        counts
     }
 
     fn members(&self) -> Result<(&'static str, Vec<(&'static str, RawJson)>)> {
@@ -191,6 +235,21 @@ impl Item {
                     ("ttl_ms", ttl(early.ttl)?),
                 ],
             )),
+            Self::Blob(timed) => {
+                let blob = &timed.blob;
+                Ok((
+                    "blob",
+                    vec![
+                        ("thread_id", RawJson::encode(&timed.thread_id)?),
+                        ("checkpoint_ns", RawJson::encode(&timed.namespace)?),
+                        ("channel", RawJson::encode(&blob.channel)?),
+                        ("version", RawJson::encode(&blob.version)?),
+                        ("type", RawJson::encode(&blob.type_name)?),
+                        ("blob", RawJson::encode(&blob.blob)?),
+                        ("ttl_ms", ttl(timed.ttl)?),
+                    ],
+                ))
+            }
         }
     }
 }
@@ -265,6 +324,23 @@ impl Record {
                 writes: writes_of(&members)?,
                 ttl: ttl_of(&members)?,
             }))),
+            "blob" => {
+                let blob: Option<String> = needed(&members, "blob")?.decode()?;
+                if let Some(blob) = &blob {
+                    decoded(blob)?;
+                }
+                Ok(Self::Item(Item::Blob(Box::new(TimedBlob {
+                    thread_id: needed(&members, "thread_id")?.decode()?,
+                    namespace: needed(&members, "checkpoint_ns")?.decode()?,
+                    blob: ChannelBlob {
+                        channel: needed(&members, "channel")?.decode()?,
+                        version: needed(&members, "version")?.decode()?,
+                        type_name: needed(&members, "type")?.decode()?,
+                        blob,
+                    },
+                    ttl: ttl_of(&members)?,
+                }))))
+            }
             other => Err(Error::invalid(
                 "kind",
                 format!("`{other}` is not known; a newer langgraph-redis may have written it"),
@@ -350,6 +426,7 @@ mod tests {
             "{}",
             r#"{"kind":"checkpoint"}"#,
             r#"{"kind":"wormhole"}"#,
+            r#"{"kind":"blob","thread_id":"t","checkpoint_ns":"","channel":"c","version":"1","type":"msgpack","blob":"?","ttl_ms":null}"#,
             r#"{"kind":"writes","thread_id":"","checkpoint_ns":"","checkpoint_id":"1","pending_writes":[],"ttl_ms":null}"#,
             r#"{"kind":"checkpoint","thread_id":"t","checkpoint_ns":"","checkpoint_id":"1","parent_checkpoint_id":null,"checkpoint":{"id":"2"},"metadata":{},"pending_writes":[],"ttl_ms":null}"#,
         ] {

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
+use super::health::{problems, server_line, servers_json};
 use super::text::{count, shown};
 use crate::redis::StatsOptions;
 use crate::saver::CheckpointSaver;
@@ -18,22 +19,39 @@ impl Setup {
         context.saver.setup().await?;
         let options = StatsOptions::default().with_sample(0).with_most_counted(0);
         let stats = context.saver.stats(&options).await?;
+        let health = context.saver.health().await;
+        let problems = problems(&health);
         if context.output.is_json() {
             let indexes: Vec<_> = stats.indexes.iter().map(|index| &index.name).collect();
-            return context
-                .output
-                .json(&json!({"ready": true, "indexes": indexes}));
+            context.output.json(&json!({
+                "ready": problems.is_empty(),
+                "indexes": indexes,
+                "servers": servers_json(&health),
+                "problems": problems,
+            }))?;
+        } else {
+            if problems.is_empty() {
+                context
+                    .output
+                    .line("ready: the server has what is needed")?;
+            }
+            for index in &stats.indexes {
+                context.output.line(format!(
+                    "index {}: {}",
+                    shown(&index.name),
+                    count(index.documents, "document")
+                ))?;
+            }
+            for server in &health.servers {
+                context.output.line(server_line(server))?;
+            }
         }
-        context
-            .output
-            .line("ready: the server has what is needed")?;
-        for index in &stats.indexes {
-            context.output.line(format!(
-                "index {}: {}",
-                shown(&index.name),
-                count(index.documents, "document")
-            ))?;
+        if problems.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        Err(Failure::Unavailable(format!(
+            "the indexes are there, but not every call can be served: {}",
+            problems.join("; ")
+        )))
     }
 }

@@ -480,7 +480,7 @@ fn ttl_command(key: Bytes, ttl: Option<Duration>, verb: TtlVerb) -> Option<Comma
     }
 }
 
-fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
+pub(super) fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
     let stored: StoredBlob<'_> = serde_json::from_slice(document)
         .map_err(|error| Error::corrupt(String::from_utf8_lossy(key), error.to_string()))?;
     Ok(ChannelBlob {

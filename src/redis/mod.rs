@@ -5,6 +5,8 @@
 
 mod blob;
 mod builder;
+#[cfg(feature = "cli")]
+mod carry;
 mod config;
 mod delete;
 mod doctor;
@@ -37,9 +39,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "cli", feature = "server"))]
 pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
+#[cfg(feature = "cli")]
+pub(crate) use carry::{TimedBlob, newly_named};
 pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;

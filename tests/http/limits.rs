@@ -256,3 +256,20 @@ async fn a_store_that_is_gone_is_answered_503_without_a_word_of_where_it_was() {
     assert_eq!(service.get("/readyz").await.status, 503);
     assert_eq!(service.get("/healthz").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_store_that_takes_no_writes_is_not_ready() {
+    let mut server = Server::start().await;
+    let service = Service::over(server.saver().await, options()).await;
+    assert_eq!(service.get("/readyz").await.status, 200);
+    server.run(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let told = service.get("/readyz").await;
+    assert_eq!(told.status, 503, "{told:?}");
+    assert!(!told.text.contains("replica"), "{told:?}");
+    assert!(
+        !told.text.contains(&server.redis.port().to_string()),
+        "{told:?}"
+    );
+    server.run(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_eq!(service.get("/readyz").await.status, 200);
+}

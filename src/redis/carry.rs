@@ -1,0 +1,135 @@
+//! Carrying blobs to another store: those that checkpoints name, with the time they have left.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::RedisSaver;
+use super::blob::{ChannelBlob, named_by, parse_blob};
+use super::driver::Command;
+use super::keys::{BlobKeys, Member};
+use super::store::Step;
+use super::transfer::time_left;
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::id::{CheckpointNamespace, ThreadId};
+use crate::options::TtlChoice;
+
+/// A blob with the time that it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimedBlob {
+    pub(crate) thread_id: ThreadId,
+    pub(crate) namespace: CheckpointNamespace,
+    pub(crate) blob: ChannelBlob,
+    /// How long it is kept from now on; `None` for ever.
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl RedisSaver {
+    /// Whether a namespace has blobs.
+    pub(crate) async fn has_blobs(
+        &self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+    ) -> Result<bool> {
+        let members = self.0.members(thread_id).await?;
+        Ok(members.contains(&Member::Blobs(namespace.clone())))
+    }
+
+    /// Reads blobs by their channels and versions, but a few at once, as they may be large; those
+    /// that are not there are left out.
+    pub(crate) async fn timed_blobs(
+        &self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+        named: &[(String, String)],
+    ) -> Result<Vec<TimedBlob>> {
+        let store = &self.0;
+        let keys = store.keyspace.blobs(thread_id, namespace);
+        let keys: Vec<_> = named
+            .iter()
+            .map(|(channel, version)| keys.blob(channel, version))
+            .collect();
+        let steps: Vec<Step> = keys
+            .iter()
+            .flat_map(|key| ["JSON.GET", "PTTL"].map(|name| Command::on(name, key.clone()).into()))
+            .collect();
+        let mut replies = store.flight("list", steps).await?.into_iter();
+        let mut found = Vec::with_capacity(named.len());
+        for key in &keys {
+            let (Some(document), Some(left)) = (replies.next(), replies.next()) else {
+                break;
+            };
+            let (document, left) = (document?, left?);
+            if let Some(document) = document.into_bytes() {
+                found.push(TimedBlob {
+                    thread_id: thread_id.clone(),
+                    namespace: namespace.clone(),
+                    blob: parse_blob(key, &document)?,
+                    ttl: time_left(&left),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Stores a blob whose checkpoint is stored next, unless it is there; `false` if it is.
+    pub(crate) async fn put_timed_blob(&self, blob: &TimedBlob, ttl: TtlChoice) -> Result<bool> {
+        let TimedBlob {
+            thread_id,
+            namespace,
+            blob,
+            ..
+        } = blob;
+        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
+        let key = self.0.keyspace.blobs(thread_id, namespace);
+        let key = key.blob(&blob.channel, &blob.version);
+        let there = self
+            .0
+            .driver
+            .call("put", Command::on("EXISTS", key))
+            .await?;
+        let blobs = std::slice::from_ref(blob);
+        self.0
+            .put_blobs(thread_id, namespace, blobs, &[], ttl)
+            .await?;
+        Ok(there.as_int() != Some(1))
+    }
+
+    /// Keeps the blobs that a checkpoint names as long as the checkpoint, which is stored now.
+    pub(crate) async fn keep_blobs(
+        &self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+        checkpoint: &Checkpoint,
+        ttl: TtlChoice,
+    ) -> Result<()> {
+        let store = &self.0;
+        let ttl = ttl.resolve(store.settings.ttl.default)?;
+        let named = named_by(checkpoint);
+        store
+            .put_blobs(thread_id, namespace, &[], &named, ttl)
+            .await?;
+        // Each is registered in one of two ways, or not at all.
+        let members: Vec<_> = named
+            .iter()
+            .flat_map(|(channel, version)| {
+                [false, true].map(|is_empty| BlobKeys::member(channel, version, is_empty))
+            })
+            .collect();
+        store
+            .settle_blobs(thread_id, namespace, &members, ttl)
+            .await
+            .map(|_| ())
+    }
+}
+
+/// The blobs that checkpoints name, each once, but those that were named before.
+pub(crate) fn newly_named<'a>(
+    checkpoints: impl Iterator<Item = &'a Checkpoint>,
+    before: &mut HashSet<(String, String)>,
+) -> Vec<(String, String)> {
+    let now: HashSet<_> = checkpoints.flat_map(named_by).collect();
+    let new = now.difference(before).cloned().collect();
+    *before = now;
+    new
+}
