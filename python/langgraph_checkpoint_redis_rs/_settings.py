@@ -273,8 +273,6 @@ def _of_client(client: Any) -> tuple[str, dict[str, Any]]:
         args = dict(pool.connection_kwargs)
         path = args.get("path")
         url = f"redis+unix://{path}" if path else f"redis://{_host(args)}/{args.get('db') or 0}"
-        if "SSL" in getattr(pool, "connection_class", object).__name__:
-            args["ssl"] = True
     elif hasattr(client, "nodes_manager"):
         manager = client.nodes_manager
         args = dict(getattr(manager, "connection_kwargs", None) or {})
@@ -286,6 +284,10 @@ def _of_client(client: Any) -> tuple[str, dict[str, Any]]:
             f"redis_client must be a client of redis-py, not {type(client).__name__}; "
             "or give redis_url"
         )
+    # A client that speaks TLS says so by the class of its connections, each kind in its own place.
+    classes = (getattr(pool, "connection_class", None), args.get("connection_class"))
+    if any("SSL" in getattr(found, "__name__", "") for found in classes):
+        args["ssl"] = True
     if args.get("credential_provider") is not None:
         raise ConfigError("redis_client has a credential provider, which cannot be taken over")
     known = {name: args[name] for name in _WITH_MEANING if args.get(name) is not None}

@@ -34,8 +34,9 @@ end
 local newest = after(ask('GET', pointer), prefix)
 local awaited = '\0writes\0' .. namespace .. '\0' .. id
 local pinned, is_awaited, is_named = unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace))
-local is_known = newest and ask('ZSCORE', registry, newest)
-local had_registry = is_known or ask('ZCARD', registry) ~= 0
+local greatest = ask('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', 0, 1)[1]
+local had_registry = greatest or ask('ZCARD', registry) ~= 0
+local is_known = newest and (newest == greatest or ask('ZSCORE', registry, newest))
 if wrong then
   return refuse(wrong)
 end
@@ -53,8 +54,8 @@ if had_document then
 end
 
 -- Where the pointer names nothing, the newest document that is there counts. A greater id than the
--- pointer's is the newest in any case, so then nobody need look.
-local is_ahead = newest and is_known and expected == '' and less(newest, id)
+-- pointer's and all registered ones is the newest in any case, so then nobody need look.
+local is_ahead = newest and newest == greatest and expected == '' and less(newest, id)
 if not newest or (newest ~= id and not is_ahead and redis.call('EXISTS', prefix .. newest) == 0) then
   newest = newest_of(registry, prefix)
   is_known = newest

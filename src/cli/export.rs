@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, IsTerminal, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -250,6 +250,16 @@ enum Resumed {
 }
 
 /// Reads a file that was cut, and cuts it after its last whole thread.
+/// Whether a file is empty, or the beginning of an export that was cut in its first line.
+fn is_begun(path: &Path) -> io::Result<bool> {
+    const START: &[u8] = b"{\"kind\":\"header\"";
+    let mut start = Vec::new();
+    File::open(path)?
+        .take(START.len() as u64)
+        .read_to_end(&mut start)?;
+    Ok(START.starts_with(&start))
+}
+
 fn resume(path: &Path, header: &Header) -> Outcome<Resumed> {
     let failed = |error: io::Error| cannot("gone on with", path, &error);
     let mut options = OpenOptions::new();
@@ -283,6 +293,12 @@ fn resume(path: &Path, header: &Header) -> Outcome<Resumed> {
             }
             Event::Done(trailer) => return Ok(Resumed::Whole(trailer)),
         }
+    }
+    if whole.is_none() && !is_begun(path).map_err(failed)? {
+        return Err(Failure::Damaged(format!(
+            "{} is no export, so it is left as it is",
+            shown(&path.display().to_string())
+        )));
     }
     let end = whole.as_ref().map_or(0, |(position, _)| *position);
     file.set_len(end)

@@ -39,6 +39,11 @@ impl HashKey {
                     .to_owned(),
             ));
         }
+        if starting_with.as_deref() == Some("") {
+            return Err(Failure::Usage(
+                "--starting-with needs a text; leave it out for a key of all threads".to_owned(),
+            ));
+        }
         let mut line = format!("{name}:{}", ApiKeys::hash(&key));
         if let Some(prefix) = starting_with {
             line = line + ":" + &prefix;

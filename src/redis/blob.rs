@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
@@ -110,6 +110,17 @@ pub(super) async fn sweep_if_any(
     Ok(())
 }
 
+/// Whether a blob that was registered at a time waits for its checkpoint still.
+fn is_awaited(since: f64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    since > 0.0
+        && since
+            >= now
+                .unwrap_or_default()
+                .saturating_sub(Duration::from_secs(PATIENCE))
+                .as_secs_f64()
+}
+
 /// Removes the blobs of a namespace that no checkpoint names any more.
 pub(super) async fn sweep(
     store: &Arc<Store>,
@@ -118,11 +129,13 @@ pub(super) async fn sweep(
     counter: &mut Counter,
 ) -> Result<()> {
     let keys = store.keyspace.blobs(thread, namespace);
-    // The registry before the checkpoints: what is there as settled has its checkpoint by then.
+    // The registry before the checkpoints: what is settled here has its checkpoint by then. What
+    // still waits for one is left alone, however it stands when the checkpoints have been read.
     let mut unnamed: HashSet<String> = HashSet::new();
     let mut pages = Pages::new(&keys);
-    while let Some(page) = pages.next(store).await? {
-        unnamed.extend(page);
+    while let Some(page) = pages.next_scored(store).await? {
+        let settled = page.into_iter().filter(|(_, since)| !is_awaited(*since));
+        unnamed.extend(settled.map(|(member, _)| member));
     }
     let mut checkpoints = tuples(store, thread, namespace);
     while let Some(tuple) = checkpoints.try_next().await? {
@@ -514,6 +527,12 @@ impl<'a> Pages<'a> {
 
     /// The next page; it may be empty.
     pub(super) async fn next(&mut self, store: &Store) -> Result<Option<Vec<String>>> {
+        let page = self.next_scored(store).await?;
+        Ok(page.map(|page| page.into_iter().map(|(member, _)| member).collect()))
+    }
+
+    /// The same with the times at which they were registered, 0 for those whose checkpoint is there.
+    async fn next_scored(&mut self, store: &Store) -> Result<Option<Vec<(String, f64)>>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
         };
@@ -527,7 +546,11 @@ impl<'a> Pages<'a> {
             .next()
             .and_then(Reply::into_bytes)
             .filter(|cursor| !cursor.is_empty() && cursor != "0");
-        let members = strings(parts.next().unwrap_or(Reply::Nil));
-        Ok(Some(members.into_iter().step_by(2).collect()))
+        let mut found = strings(parts.next().unwrap_or(Reply::Nil)).into_iter();
+        let mut page = Vec::new();
+        while let (Some(member), Some(since)) = (found.next(), found.next()) {
+            page.push((member, since.parse().unwrap_or(0.0)));
+        }
+        Ok(Some(page))
     }
 }

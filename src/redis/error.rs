@@ -147,6 +147,9 @@ const REFUSALS: [(&str, &str); 9] = [
     ),
 ];
 
+/// What is said of a thread whose keys are in several slots.
+pub(crate) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
+
 /// Names an error of the driver.
 pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
     let connection = || Error::Connection {
@@ -216,10 +219,7 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         _ if rest.starts_with("ACL failure in script: ") => Error::Permission {
             reason: rest.to_owned(),
         },
-        "CROSSSLOT" => Error::invalid(
-            "thread_id",
-            "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id",
-        ),
+        "CROSSSLOT" => Error::invalid("thread_id", SEVERAL_SLOTS),
         "LGWRONGTYPE" => Error::WrongType {
             key: rest.to_owned(),
         },

@@ -44,6 +44,15 @@ pub(crate) enum TtlVerb {
     Kept,
 }
 
+/// A thread that is being given its TTL.
+struct Keeping<'a>(&'a Store, &'a ThreadId);
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        self.0.end_keeping(self.1);
+    }
+}
+
 /// Removes old checkpoints of a thread, never one that a kept one needs.
 pub(crate) async fn prune(
     store: &Arc<Store>,
@@ -293,6 +302,8 @@ impl Store {
         if !due || !self.start_keeping(thread) {
             return;
         }
+        // Also where the call is dropped midway.
+        let _keeping = Keeping(self, thread);
         let kept = async {
             let ttl = self.key_ttl(ttl);
             self.change_ttl_of_thread(thread, ttl, TtlVerb::Keep)
@@ -305,7 +316,6 @@ impl Store {
             let key = String::from_utf8_lossy(&key);
             tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
         }
-        self.end_keeping(thread);
     }
 
     async fn change_ttl_of_thread(

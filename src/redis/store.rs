@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
+use super::error::SEVERAL_SLOTS;
 use super::error::names_a_script;
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
@@ -45,6 +46,8 @@ pub(crate) struct Store {
     keeping: Mutex<HashSet<ThreadId>>,
     /// Whether the server has refused a script.
     no_scripts: AtomicBool,
+    /// Whether one server has turned out to be the endpoint of a cluster.
+    endpoint_of_slots: AtomicBool,
 }
 
 /// The newest checkpoint of a namespace, as far as this saver knows.
@@ -86,6 +89,7 @@ impl Store {
             traces: Cache::new(REMEMBERED),
             keeping: Mutex::default(),
             no_scripts: AtomicBool::new(false),
+            endpoint_of_slots: AtomicBool::new(false),
         })
     }
 
@@ -109,7 +113,22 @@ impl Store {
     /// Whether what is done to these keys takes plain commands, because they are in several slots
     /// or the server takes no scripts.
     pub(crate) fn runs_plainly(&self, keys: &[Bytes]) -> bool {
-        self.scripts_are_refused() || (self.driver.is_cluster() && !share_a_tag(keys))
+        self.scripts_are_refused() || (self.slots_decide() && !share_a_tag(keys))
+    }
+
+    /// Whether keys are in slots: in a cluster, and behind an endpoint that has shown itself to be
+    /// one of a cluster.
+    fn slots_decide(&self) -> bool {
+        self.driver.is_cluster() || self.endpoint_of_slots.load(Ordering::Relaxed)
+    }
+
+    /// Looks at slots from now on, because a script was refused for its keys.
+    fn learn_of_slots(&self) {
+        if !self.endpoint_of_slots.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "behind the server is a cluster: threads without a hash tag take several round trips a call"
+            );
+        }
     }
 
     /// Whether the server has refused a script; then it is not asked again.
@@ -143,6 +162,10 @@ impl Store {
         match reply {
             Err(error) if is_refused_script(&error) => {
                 self.refuse_scripts(&error);
+                plain::run(self, operation, &script).await
+            }
+            Err(error) if is_of_several_slots(&error) => {
+                self.learn_of_slots();
                 plain::run(self, operation, &script).await
             }
             reply => reply,
@@ -191,12 +214,12 @@ impl Store {
             if reply.as_ref().is_err_and(is_unknown_script) {
                 *reply = self.driver.call(operation, script.by_source()).await;
             }
-            if let Err(error) = &*reply
-                && is_refused_script(error)
-            {
-                self.refuse_scripts(error);
-                *reply = plain::run(self, operation, &script).await;
+            match &*reply {
+                Err(error) if is_refused_script(error) => self.refuse_scripts(error),
+                Err(error) if is_of_several_slots(error) => self.learn_of_slots(),
+                _ => continue,
             }
+            *reply = plain::run(self, operation, &script).await;
         }
         Ok(replies)
     }
@@ -286,6 +309,11 @@ pub(super) fn is_unknown_script(error: &Error) -> bool {
 }
 
 /// Whether a server, or what stands in front of it, takes no scripts at all.
+/// Whether a script was refused because its keys are in several slots.
+fn is_of_several_slots(error: &Error) -> bool {
+    matches!(error, Error::InvalidInput { reason, .. } if reason == SEVERAL_SLOTS)
+}
+
 pub(super) fn is_refused_script(error: &Error) -> bool {
     match error {
         Error::Permission { reason } => reason.contains('\'') && names_a_script(reason),

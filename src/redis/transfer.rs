@@ -219,9 +219,13 @@ impl Ascent {
 
 /// The time that `PTTL` tells; `None` for ever.
 pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
-    let left = u64::try_from(reply.as_int()?).ok()?;
-    // What expires this very moment was still there.
-    Some(Duration::from_millis(left.max(1)))
+    match reply.as_int()? {
+        -1 => None,
+        // What has expired by now was still there.
+        left => Some(Duration::from_millis(
+            u64::try_from(left).unwrap_or(0).max(1),
+        )),
+    }
 }
 
 impl Store {

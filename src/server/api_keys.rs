@@ -60,11 +60,18 @@ impl ApiKeys {
             if keys.iter().any(|key| key.name == name) {
                 return Err(refuse("another key has this name"));
             }
+            let hash = from_hex(hash)
+                .ok_or_else(|| refuse("the hash is no SHA-256 of 64 hexadecimal digits"))?;
+            let prefix = parts.next();
+            if prefix == Some("") {
+                return Err(refuse(
+                    "nothing stands behind the second colon; leave it out for a key of all threads",
+                ));
+            }
             keys.push(Arc::new(ApiKey {
                 name: name.to_owned(),
-                hash: from_hex(hash)
-                    .ok_or_else(|| refuse("the hash is no SHA-256 of 64 hexadecimal digits"))?,
-                prefix: parts.next().unwrap_or_default().to_owned(),
+                hash,
+                prefix: prefix.unwrap_or_default().to_owned(),
             }));
         }
         Ok(Self(keys))

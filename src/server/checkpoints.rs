@@ -16,8 +16,10 @@ use super::body::{JsonBody, json};
 use super::given;
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
-use crate::checkpoint::{CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue};
-use crate::codec::{RawJson, strict};
+use crate::checkpoint::{
+    Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
+};
+use crate::codec::{RawJson, RawObject, strict};
 use crate::config::CheckpointConfig;
 use crate::filter::MetadataFilter;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
@@ -260,6 +262,7 @@ pub(super) async fn put(
     config.checkpoint_ns = Some(request.checkpoint_ns);
     config.checkpoint_id = named(request.parent_checkpoint_id)?;
     let checkpoint = given::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
+    check_count("channel versions", channel_count(&checkpoint))?;
     let metadata = match request.metadata {
         Some(metadata) => CheckpointMetadata::from_json(body.share(metadata.get()))?,
         None => CheckpointMetadata::new(),
@@ -385,7 +388,14 @@ fn named(id: Option<String>) -> Result<Option<CheckpointId>, Problem> {
     Ok(id.map(CheckpointId::new).transpose()?)
 }
 
-fn check_count(what: &str, count: usize) -> Result<(), Problem> {
+/// How many channels a checkpoint has versions of; each may have a blob.
+fn channel_count(checkpoint: &Checkpoint) -> usize {
+    let versions = checkpoint.fields().get("channel_versions");
+    let versions = versions.and_then(|versions| RawObject::parse(versions.bytes().clone()).ok());
+    versions.map_or(0, |versions| versions.iter().count())
+}
+
+pub(super) fn check_count(what: &str, count: usize) -> Result<(), Problem> {
     if count > MOST {
         let message = format!("{what} cannot be used: there are {count}; at most {MOST} are taken");
         return Err(Problem::unprocessable(message));
@@ -402,6 +412,12 @@ fn decoded(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
 }
 
 fn received_blob(blob: VersionedValue) -> Result<ChannelBlob, Problem> {
+    if blob.version.is_empty() {
+        return Err(Problem::unprocessable(format!(
+            "the version of channel `{}` cannot be used: it is empty",
+            blob.channel
+        )));
+    }
     if let Some(text) = &blob.blob {
         decoded(&format!("the blob of channel `{}`", blob.channel), text)?;
     }

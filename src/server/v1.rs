@@ -7,6 +7,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::access::Access;
 use super::body::{JsonBody, json};
+use super::checkpoints::check_count;
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
 use super::stream;
@@ -121,6 +122,7 @@ pub(super) async fn put_writes(
 ) -> Result<Response, Told> {
     let call: PutWritesCall = body.parse()?;
     let config = reached(&access, call.config)?;
+    check_count("writes", call.writes.len())?;
     let writes: Vec<_> = call.writes.into_iter().map(ChannelWrite::from).collect();
     let options = PutWritesOptions::default()
         .with_ttl(call.ttl.into())
