@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::document::Identity;
 use super::slots::tag_in;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, EMPTY_NAMESPACE, TaskId, ThreadId};
@@ -174,6 +175,20 @@ impl Keyspace {
         }
     }
 
+    /// The key under which the document of a checkpoint is staged.
+    pub(crate) fn staged(&self, identity: &Identity) -> Bytes {
+        let Identity {
+            thread_id,
+            namespace,
+            checkpoint_id,
+        } = identity;
+        let (length, segment) = (length_mark(thread_id), self.segment(thread_id.as_str()));
+        let (checkpoint, stored) = (&self.checkpoint, stored_namespace(namespace));
+        Bytes::from(format!(
+            "{checkpoint}_staged{length}:{segment}:{stored}:{checkpoint_id}"
+        ))
+    }
+
     /// The namespace whose registry of blobs a key is; `None` if it is none.
     pub(crate) fn of_blob_registry(&self, key: &[u8]) -> Option<(ThreadId, CheckpointNamespace)> {
         let [_, family] = self.blob_families();
@@ -263,7 +278,6 @@ impl Keyspace {
             documents: format!("{checkpoint}:{segment}:"),
             pointers: format!("{checkpoint}_latest:{segment}:"),
             registries: format!("{checkpoint}_keys_zset{length}:{segment}:"),
-            staged: format!("{checkpoint}_staged{length}:{segment}:"),
             namespaces: format!("{checkpoint}_ns_set:{segment}"),
             writes: format!("{}:{segment}:", self.write),
             write_registries: format!("{}:{segment}:", self.write_registry),
@@ -289,7 +303,6 @@ pub(crate) struct ThreadKeys {
     documents: String,
     pointers: String,
     registries: String,
-    staged: String,
     namespaces: String,
     writes: String,
     write_registries: String,
@@ -356,7 +369,6 @@ impl ThreadKeys {
             documents: join(&self.documents, stored, ":"),
             pointer: join(&self.pointers, stored, ""),
             registry: join(&self.registries, stored, ""),
-            staged: join(&self.staged, stored, ":"),
             namespaces: self.namespaces(),
             writes: join(&self.writes, stored, ":"),
             write_registries: join(&self.write_registries, stored, ":"),
@@ -389,8 +401,6 @@ pub(crate) struct NamespaceKeys {
     pub(crate) pointer: Bytes,
     /// The registry of its checkpoints.
     pub(crate) registry: Bytes,
-    /// How the keys start under which its documents are staged.
-    staged: Bytes,
     /// The set of the thread's namespaces.
     pub(crate) namespaces: Bytes,
     /// How the keys of its writes start.
@@ -407,11 +417,6 @@ impl NamespaceKeys {
     /// The document of a checkpoint.
     pub(crate) fn document(&self, checkpoint: &CheckpointId) -> Bytes {
         append(&self.documents, &[checkpoint.as_str()])
-    }
-
-    /// The key under which the document of a checkpoint is staged.
-    pub(crate) fn staged(&self, checkpoint: &CheckpointId) -> Bytes {
-        append(&self.staged, &[checkpoint.as_str()])
     }
 
     /// The registry of a checkpoint's writes.
@@ -688,6 +693,29 @@ mod tests {
                 assert_eq!(found, Some((thread, namespace)));
             }
         }
+    }
+
+    #[test]
+    fn a_staged_document_is_in_the_slot_of_its_thread_and_apart_from_documents() {
+        let identity = |thread: &str, namespace: &str| Identity {
+            thread_id: ThreadId::new(thread).unwrap(),
+            namespace: CheckpointNamespace::new(namespace).unwrap(),
+            checkpoint_id: CheckpointId::new("1").unwrap(),
+        };
+        let plain = Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, false).unwrap();
+        let tagged = Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, true).unwrap();
+        assert_eq!(
+            plain.staged(&identity("t", "")),
+            "checkpoint_staged:t:__empty__:1"
+        );
+        assert_eq!(
+            tagged.staged(&identity("t", "n")),
+            "checkpoint_staged:{t}:n:1"
+        );
+        assert_ne!(
+            plain.staged(&identity("a:b", "x")),
+            plain.staged(&identity("a", "b:x"))
+        );
     }
 
     #[test]

@@ -82,10 +82,12 @@ impl Store {
             )
         };
         let mut reply = None;
-        let staged = keys.staged(id);
-        let script = call(Bytes::new(), Some(staged.clone()));
-        if bytes >= LARGE && !self.runs_plainly(script.keys()) {
-            reply = self.staged("put", staged, document.clone(), script).await?;
+        if bytes >= LARGE {
+            let staged = self.keyspace.staged(identity);
+            let script = call(Bytes::new(), Some(staged.clone()));
+            if !self.runs_plainly(script.keys()) {
+                reply = self.staged("put", staged, document.clone(), script).await?;
+            }
         }
         let reply = match reply {
             Some(reply) => reply,
