@@ -56,6 +56,11 @@ impl Nodes {
         }
     }
 
+    /// Whether the servers are those that take scripts.
+    pub fn takes_scripts(&self) -> bool {
+        !self.url.contains("saver:")
+    }
+
     /// A builder of savers that share the prefix.
     pub fn builder(&self) -> RedisSaverBuilder {
         RedisSaver::builder()

@@ -14,6 +14,17 @@ pub(super) struct Part {
     script: Option<ScriptCall>,
     /// What is sent to a server that takes no scripts, or where there is only one command.
     commands: Vec<Command>,
+    /// What may have to follow where scripts are refused.
+    afterwards: Option<Afterwards>,
+}
+
+/// What follows where no script can look at a key first.
+#[derive(Debug, Clone)]
+enum Afterwards {
+    /// The key was believed to be there: to lengthen its TTL gives none to one that was made again.
+    IfGone(Command),
+    /// The command did nothing, but what was there for ever has a TTL now, which it must not keep.
+    IfNotDone(Command),
 }
 
 impl Part {
@@ -23,6 +34,7 @@ impl Part {
             key: command.args.first().cloned().unwrap_or_default(),
             script: None,
             commands: vec![command],
+            afterwards: None,
         }
     }
 
@@ -42,6 +54,7 @@ impl Part {
             key: script.keys().first().cloned().unwrap_or_default(),
             script: Some(script),
             commands: instead,
+            afterwards: None,
         }
     }
 }
@@ -76,8 +89,7 @@ impl Group {
         self
     }
 
-    /// Goes on only if the last command has done something. Where scripts are refused it does not
-    /// go on at all, so what comes after must be sent again when it is known.
+    /// Goes on, to the TTL of a key that was made, only if the last command has done something.
     pub(super) fn if_done(mut self) -> Self {
         self.steps.push(Step::Done);
         self
@@ -97,6 +109,7 @@ impl Group {
 
     pub(super) fn part(self) -> Part {
         let commands = self.commands();
+        let afterwards = self.afterwards();
         // A key that is new and gets no TTL needs no script for the one command.
         let alone = match &self.steps[..] {
             [Step::Run(..)] => true,
@@ -126,18 +139,42 @@ impl Group {
             key: self.key,
             script,
             commands,
+            afterwards,
         }
+    }
+
+    fn afterwards(&self) -> Option<Afterwards> {
+        let mut is_conditional = false;
+        for step in &self.steps {
+            match step {
+                Step::Done => is_conditional = true,
+                Step::Ttl(1.., ..) if is_conditional => {
+                    let persist = Command::on("PERSIST", self.key.clone());
+                    return Some(Afterwards::IfNotDone(persist));
+                }
+                Step::Ttl(ttl @ 1.., true, true) => {
+                    return expire(&self.key, *ttl, false, true).map(Afterwards::IfGone);
+                }
+                Step::Run(..) | Step::Ttl(..) => {}
+            }
+        }
+        None
     }
 
     fn commands(&self) -> Vec<Command> {
         let mut commands = Vec::new();
+        let mut is_conditional = false;
         for step in &self.steps {
             match step {
                 Step::Run(name, args) => {
                     let command = Command::on(name, self.key.clone());
                     commands.push(command.args(args.iter().cloned()));
                 }
-                Step::Done => break,
+                Step::Done => is_conditional = true,
+                Step::Ttl(ttl, ..) if is_conditional => {
+                    let expire = expire(&self.key, *ttl, false, false);
+                    commands.extend(expire.map(|expire| expire.arg("NX")));
+                }
                 Step::Ttl(ttl, shared, was_there) => {
                     commands.extend(expire(&self.key, *ttl, *shared, *was_there));
                 }
@@ -182,6 +219,11 @@ impl Answers {
     /// The number that the next part returned, 0 for none.
     pub(super) fn int(&mut self) -> Result<i64> {
         Ok(self.one()?.as_int().unwrap_or(0))
+    }
+
+    /// The numbers that the next so many parts returned.
+    pub(super) fn ints(&mut self, count: usize) -> Result<Vec<i64>> {
+        (0..count).map(|_| self.int()).collect()
     }
 
     /// The bytes that the next part returned.
@@ -262,25 +304,54 @@ impl Store {
         let mut counts = Vec::with_capacity(parts.len());
         for part in parts {
             let before = commands.len();
+            let is_script = part.script.is_some() && !matches!(way, Way::Plainly);
+            let afterwards = part.afterwards.as_ref().filter(|_| !is_script);
             match (&part.script, way) {
                 (Some(script), Way::ByHash) => commands.push(script.by_hash()),
                 (Some(script), Way::BySource) => commands.push(script.by_source()),
-                _ => commands.extend_from_slice(&part.commands),
+                _ => {
+                    let left = || Command::on("PTTL", part.key.clone());
+                    let left = matches!(afterwards, Some(Afterwards::IfGone(_))).then(left);
+                    commands.extend(left.clone());
+                    commands.extend_from_slice(&part.commands);
+                    commands.extend(left);
+                }
             }
-            let is_script = part.script.is_some() && !matches!(way, Way::Plainly);
-            counts.push((commands.len() - before, is_script));
+            counts.push((commands.len() - before, is_script, afterwards));
         }
         let mut replies = self.driver.batch(operation, commands).await?.into_iter();
-        let answers = counts.into_iter().map(|(count, is_script)| {
-            let answers: Vec<_> = replies.by_ref().take(count).collect();
-            let answers: Vec<_> = answers.into_iter().collect::<Result<_>>()?;
-            Ok(match <[Reply; 1]>::try_from(answers) {
-                Ok([Reply::Array(answers)]) if is_script => answers,
-                Ok(answers) => answers.into(),
-                Err(answers) => answers,
-            })
-        });
-        Ok(answers.collect())
+        let mut answers = Vec::with_capacity(parts.len());
+        let mut last = Vec::new();
+        for (count, is_script, afterwards) in counts {
+            let replies: Vec<_> = replies.by_ref().take(count).collect();
+            let replies: Result<Vec<_>> = replies.into_iter().collect();
+            answers.push(replies.map(|mut replies| {
+                match (afterwards, &replies[..]) {
+                    (Some(Afterwards::IfGone(command)), [before, .., after]) => {
+                        let had_ttl = before.as_int() >= Some(0);
+                        if *before == Reply::Int(-2) || (had_ttl && *after == Reply::Int(-1)) {
+                            last.push(command.clone());
+                        }
+                        replies.pop();
+                        replies.remove(0);
+                    }
+                    (Some(Afterwards::IfNotDone(command)), [Reply::Nil, Reply::Int(1)]) => {
+                        last.push(command.clone());
+                    }
+                    _ => {}
+                }
+                match <[Reply; 1]>::try_from(replies) {
+                    Ok([Reply::Array(replies)]) if is_script => replies,
+                    Ok(replies) => replies.into(),
+                    Err(replies) => replies,
+                }
+            }));
+        }
+        if !last.is_empty() {
+            let done = self.driver.batch(operation, last).await?;
+            done.into_iter().collect::<Result<Vec<_>>>()?;
+        }
+        Ok(answers)
     }
 }
 

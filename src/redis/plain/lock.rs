@@ -10,7 +10,7 @@ use super::Plain;
 use super::flight::Part;
 use crate::error::{Error, Result};
 
-/// How long a lock lasts if its holder ends without giving it back.
+/// How long a lock lasts at least if its holder ends without giving it back.
 const LEASE: Duration = Duration::from_secs(10);
 /// How long to wait between two attempts at most.
 const PAUSE: Duration = Duration::from_millis(64);
@@ -28,13 +28,14 @@ impl Plain<'_> {
             key: lock_of(registry),
             token: Bytes::from(format!("{:032x}", rand::random::<u128>())),
         };
+        let lease = self.lease();
         let start = tokio::time::Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
             let take = Command::on("SET", lock.key.clone())
                 .arg(lock.token.clone())
                 .args(["NX", "PX"].map(Bytes::from))
-                .arg(number(LEASE.as_millis()));
+                .arg(number(lease.as_millis()));
             let parts = vec![Part::command(take), Part::of("GET", &lock.key, [])];
             let mut answers = self.flight(parts).await?;
             answers.one()?;
@@ -42,7 +43,7 @@ impl Plain<'_> {
             if answers.bytes()?.as_ref() == Some(&lock.token) {
                 return Ok(lock);
             }
-            if start.elapsed() > LEASE * 2 {
+            if start.elapsed() > lease * 2 {
                 return Err(Error::Unavailable {
                     reason: "other calls put checkpoints of the namespace all the time".to_owned(),
                 });
@@ -50,6 +51,34 @@ impl Plain<'_> {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE);
         }
+    }
+
+    /// How long a lock lasts: longer than two flights may take.
+    fn lease(&self) -> Duration {
+        LEASE.max(self.store.settings.command_timeout * 2)
+    }
+
+    /// Holds a lock for its whole time again, so that the next flight is done under it.
+    ///
+    /// # Errors
+    ///
+    /// Another call has it, since it ran out.
+    pub(super) async fn renew(&self, lock: &Lock) -> Result<()> {
+        let lease = number(self.lease().as_millis());
+        let parts = vec![
+            Part::of("PEXPIRE", &lock.key, [&lease[..]]),
+            Part::of("GET", &lock.key, []),
+        ];
+        let mut answers = self.flight(parts).await?;
+        answers.one()?;
+        if answers.bytes()?.as_ref() == Some(&lock.token) {
+            return Ok(());
+        }
+        Err(Error::Unavailable {
+            reason: "the call took so long that another one put a checkpoint of the namespace \
+                     meanwhile; put it again"
+                .to_owned(),
+        })
     }
 
     /// Gives a lock back; best effort, since it ends by itself.

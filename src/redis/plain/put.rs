@@ -7,6 +7,7 @@ use super::super::driver::{Command, Reply, number};
 use super::super::error::{foreign, unexpected};
 use super::super::scripts;
 use super::flight::{Answers, Group, Part, expire};
+use super::lock::Lock;
 use super::pointer::Pointer;
 use super::sweep::{Sweep, Swept, Trace};
 use super::thread::{Thread, awaited};
@@ -33,7 +34,8 @@ struct Put<'a> {
     expected: Expected<'a>,
     names: [&'a Bytes; 2],
     whole: i64,
-    is_locked: bool,
+    /// What decides whose expectation held, where no script can.
+    lock: Option<&'a Lock>,
 }
 
 /// What must be the newest.
@@ -74,7 +76,12 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
         stored,
         whole,
     ] = plain.first::<9>(args)?;
-    let needs_lock = !expected.is_empty() && plain.store.scripts_are_refused();
+    let lock = if !expected.is_empty() && plain.store.scripts_are_refused() {
+        // Without scripts no key can decide whose expectation held, so they go one by one.
+        Some(plain.lock(registry).await?)
+    } else {
+        None
+    };
     let call = Put {
         document,
         pointer,
@@ -93,15 +100,12 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
         },
         names: [thread, stored],
         whole: integer(whole),
-        is_locked: needs_lock,
+        lock: lock.as_ref(),
     };
-    if !needs_lock {
-        return call.store(plain).await;
-    }
-    // Without scripts no key can decide whose expectation held, so they go one by one.
-    let lock = plain.lock(registry).await?;
     let reply = call.store(plain).await;
-    plain.unlock(lock).await;
+    if let Some(lock) = lock {
+        plain.unlock(lock).await;
+    }
     reply
 }
 
@@ -135,17 +139,41 @@ impl Put<'_> {
         let refused = match known {
             Ok(before) => match self.claim(plain, &before).await {
                 Ok(()) => return self.finish(plain, &before, swept).await,
-                Err(error @ Error::Conflict { .. }) => error,
+                // An earlier run of the first flight may have made the document.
+                Err(error @ Error::Conflict { .. }) => {
+                    if !self.is_stored(plain).await? {
+                        self.unlink(plain).await?;
+                    }
+                    return Err(error);
+                }
+                // Without the lock nothing was registered.
+                Err(error) if self.lock.is_some() => error,
                 // It may be registered now.
                 Err(error) => return Err(error),
             },
             Err(error) => error,
         };
         if is_new {
-            let unlink = Part::of("UNLINK", self.document, []);
-            plain.flight(vec![unlink]).await?.finish()?;
+            self.unlink(plain).await?;
         }
         Err(refused)
+    }
+
+    /// Whether the registry or the pointer names the checkpoint.
+    async fn is_stored(&self, plain: &Plain<'_>) -> Result<bool> {
+        let parts = vec![
+            Part::of("ZSCORE", self.registry, [&self.id[..]]),
+            Part::of("GET", self.pointer, []),
+        ];
+        let mut answers = plain.flight(parts).await?;
+        let is_registered = answers.one()? != Reply::Nil;
+        let named = answers.bytes()?;
+        Ok(is_registered || named.is_some_and(|named| named == self.document))
+    }
+
+    async fn unlink(&self, plain: &Plain<'_>) -> Result<()> {
+        let unlink = Part::of("UNLINK", self.document, []);
+        plain.flight(vec![unlink]).await?.finish()
     }
 
     fn sweep(&self, plain: &Plain<'_>) -> Sweep<'_> {
@@ -248,6 +276,10 @@ impl Put<'_> {
             if let Some(newest) = self.newest_there(plain, &newer).await? {
                 return Err(unexpected(&newest));
             }
+            if let Some(lock) = self.lock {
+                // What was read decides, as long as nobody else decides.
+                return plain.renew(lock).await;
+            }
             gone.append(&mut newer);
             let mut args = vec![
                 self.id.clone(),
@@ -256,7 +288,7 @@ impl Put<'_> {
             ];
             args.extend_from_slice(&gone);
             let claim = scripts::CLAIM.call(vec![self.registry.clone()], args);
-            // Where scripts are refused the lock is held, and what was read decides.
+            // If the server refuses the script, the call starts again with a lock.
             let instead = Command::on("EXISTS", self.registry.clone());
             let part = Part::script(claim, vec![instead]);
             let mut answers = plain.flight(vec![part]).await?;
@@ -265,7 +297,7 @@ impl Put<'_> {
                 .into_iter()
                 .filter_map(Reply::into_bytes)
                 .collect();
-            if plain.store.scripts_are_refused() && !self.is_locked {
+            if plain.store.scripts_are_refused() {
                 return Err(plain.no_twin("the server refuses scripts"));
             }
             if newer.is_empty() {
@@ -315,7 +347,7 @@ impl Put<'_> {
         };
         let pointer = pointer.advance(self.id, ttl);
         let mut parts = vec![registry.part(), namespaces.part(), pointer];
-        parts.extend(self.document_again(plain, before, ttl));
+        parts.extend(self.document_again(before, ttl));
         let (sweep, found) = swept.unzip();
         let Swept { out, mut picked } = found.unwrap_or_default();
         parts.extend(out);
@@ -350,7 +382,7 @@ impl Put<'_> {
 
     /// What the document still needs: one that was there already is replaced, and one that was made
     /// may need the flag and another TTL.
-    fn document_again(&self, plain: &Plain<'_>, before: &Before, ttl: i64) -> Option<Part> {
+    fn document_again(&self, before: &Before, ttl: i64) -> Option<Part> {
         let mut group = Group::on(self.document);
         let mut is_needed = !before.is_new;
         if !before.is_new {
@@ -362,8 +394,8 @@ impl Put<'_> {
         }
         if !before.is_new {
             group = group.ttl(ttl, true);
-        } else if let Some(expire) = expire(self.document, ttl, false, self.ttl > 0)
-            .filter(|_| ttl != self.ttl || plain.store.scripts_are_refused())
+        } else if let Some(expire) =
+            expire(self.document, ttl, false, self.ttl > 0).filter(|_| ttl != self.ttl)
         {
             is_needed = true;
             group = group.run(expire.name, expire.args.into_iter().skip(1));

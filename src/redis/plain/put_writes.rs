@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::driver::{Command, Reply, number};
 use super::super::error::foreign;
 use super::flight::{Answers, Group, Part, expire};
-use super::thread::{Thread, awaited};
+use super::thread::{Thread, awaited, pexpire};
 use super::{Names, Plain, count, flag, integer};
 use crate::error::{Error, Result};
 
@@ -301,17 +301,21 @@ impl PutWrites<'_> {
         let namespaces = Group::on(self.namespaces).run("SADD", names);
         let (namespaces, due) = before.thread.expire(namespaces, ttl, whole);
         let mut parts = vec![registry.part(), namespaces.part()];
+        let refused = plain.store.scripts_are_refused();
         let mut stored = 0;
-        for ((key, document), made) in self.keys.iter().zip(&self.documents).zip(&before.made) {
-            if *made {
+        for (position, key) in self.keys.iter().enumerate() {
+            if before.made[position] {
                 stored += 1;
-                let again = ttl != self.ttl || plain.store.scripts_are_refused();
-                let expire = expire(key, ttl, false, self.ttl > 0).filter(|_| again);
+                let expire = expire(key, ttl, false, self.ttl > 0).filter(|_| ttl != self.ttl);
                 parts.extend(expire.map(Part::command));
             } else if self.replace {
                 stored += 1;
-                let group = Group::on(key).run("JSON.SET", [Bytes::from("$"), document.clone()]);
+                let document = self.documents[position].clone();
+                let group = Group::on(key).run("JSON.SET", [Bytes::from("$"), document]);
                 parts.push(group.ttl(ttl, true).part());
+            } else if refused && ttl > 0 && !before.is_registered[position] {
+                // An earlier run of the first flight may have made it, and was cut before its TTL.
+                parts.push(pexpire(key, ttl, Some("NX")));
             }
         }
         let is_first = !before.has_registry || !before.has_document;

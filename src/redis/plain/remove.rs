@@ -7,7 +7,7 @@ use super::super::driver::{Command, Reply};
 use super::flight::Part;
 use super::pointer::Pointer;
 use super::registry::range;
-use super::thread::awaited;
+use super::thread::{awaited, forget_namespace};
 use super::{PINNED, Plain, after, count, join};
 use crate::error::Result;
 
@@ -189,16 +189,9 @@ impl Remove<'_> {
         let members = answers.list()?;
         let start = awaited(self.namespace, b"");
         if !members.iter().any(|member| after(member, &start).is_some()) {
-            let parts = vec![
-                Part::of("SREM", self.namespaces, [&self.namespace[..]]),
-                Part::of("ZCARD", self.registry, []),
-            ];
-            let mut answers = plain.flight(parts).await?;
-            answers.int()?;
-            if answers.int()? > 0 {
-                // Another call put a checkpoint meanwhile.
-                let again = Part::of("SADD", self.namespaces, [&self.namespace[..]]);
-                return plain.flight(vec![again]).await?.finish();
+            let keys = [self.registry];
+            if !forget_namespace(plain, self.namespaces, self.namespace, &keys).await? {
+                return Ok(());
             }
         }
         let others = members.iter().filter(|member| *member != self.namespace);

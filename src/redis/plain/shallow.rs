@@ -8,7 +8,7 @@ use super::super::scripts;
 use super::flight::{Answers, Group, Part, expire};
 use super::lock::Lock;
 use super::read::document_of;
-use super::thread::{Thread, pexpire};
+use super::thread::{Thread, forget_namespace, pexpire};
 use super::ttl::change_of;
 use super::{Names, PINNED, Plain, after, count, flag, integer, join};
 use crate::error::Result;
@@ -44,7 +44,9 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
     } else {
         None
     };
-    let reply = place.put(plain, json, id, ttl, expected).await;
+    let reply = place
+        .put(plain, json, id, ttl, (expected, lock.as_ref()))
+        .await;
     if let Some(lock) = lock {
         plain.unlock(lock).await;
     }
@@ -287,10 +289,9 @@ impl<'a> Place<'a> {
         json: &Bytes,
         id: &Bytes,
         ttl: i64,
-        expected: &Bytes,
+        (expected, lock): (&Bytes, Option<&Lock>),
     ) -> Result<Reply> {
-        let refused = plain.store.scripts_are_refused();
-        let mut parts = if refused {
+        let mut parts = if lock.is_some() {
             vec![Names::of(self.document)]
         } else {
             vec![self.replace(json, id, ttl, expected)]
@@ -298,8 +299,11 @@ impl<'a> Place<'a> {
         parts.extend(Thread::of(self.namespaces));
         parts.extend(self.registered());
         let mut answers = plain.flight(parts).await?;
+        if lock.is_none() && plain.store.scripts_are_refused() {
+            return Err(plain.no_twin("the server refuses scripts"));
+        }
         let mut is_new = false;
-        let is_stored = if refused {
+        let is_stored = if lock.is_some() {
             self.may_replace(answers.bytes()?, id, expected)?
         } else {
             let stored = answers.int()?;
@@ -320,7 +324,8 @@ impl<'a> Place<'a> {
             }
         };
         let allowed = if thread.is_pinned { 0 } else { ttl };
-        if refused {
+        if let Some(lock) = lock {
+            plain.renew(lock).await?;
             let document = Group::on(self.document)
                 .run("JSON.SET", [Bytes::from("$"), json.clone()])
                 .ttl(allowed, true);
@@ -409,20 +414,9 @@ impl<'a> Place<'a> {
 
     /// Takes the namespace out of the thread's, unless something came back meanwhile.
     async fn forget(&self, plain: &Plain<'_>) -> Result<()> {
-        let keys = self.registries.iter().copied().chain([self.document]);
-        let mut parts = vec![Part::of("SREM", self.namespaces, [&self.stored[..]])];
-        parts.extend(keys.map(|key| Part::of("EXISTS", key, [])));
-        let count = parts.len();
-        let mut answers = plain.flight(parts).await?;
-        let was_named = answers.int()? == 1;
-        let mut is_there = false;
-        for _ in 1..count {
-            is_there |= answers.int()? == 1;
-        }
-        if was_named && is_there {
-            let again = Part::of("SADD", self.namespaces, [&self.stored[..]]);
-            plain.flight(vec![again]).await?.finish()?;
-        }
+        let mut keys = self.registries.clone();
+        keys.push(self.document);
+        forget_namespace(plain, self.namespaces, self.stored, &keys).await?;
         Ok(())
     }
 }

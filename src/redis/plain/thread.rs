@@ -1,11 +1,20 @@
 //! What a thread's set of namespaces says of the whole thread.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::super::driver::{Command, number};
-use super::PINNED;
 use super::flight::{Answers, Group, Part};
+use super::{PINNED, Plain};
 use crate::error::Result;
+
+/// How long to wait for a key's TTL before it is taken to be kept for ever.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(2),
+    Duration::from_millis(8),
+    Duration::from_millis(32),
+];
 
 /// A thread's set of namespaces, as it was a moment ago.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +76,44 @@ impl Thread {
 /// The member that says that a checkpoint has writes and may have no document.
 pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
     super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
+}
+
+/// Takes a namespace without keys out of the set, unless another call has some again: then the
+/// namespace stays, as long as the last of them. Says whether it is out.
+pub(super) async fn forget_namespace(
+    plain: &Plain<'_>,
+    namespaces: &Bytes,
+    namespace: &Bytes,
+    keys: &[&Bytes],
+) -> Result<bool> {
+    let mut parts = vec![Part::of("SREM", namespaces, [&namespace[..]])];
+    parts.extend(Thread::of(namespaces));
+    parts.extend(keys.iter().map(|key| Part::of("PTTL", key, [])));
+    let mut answers = plain.flight(parts).await?;
+    let was_named = answers.int()? == 1;
+    let thread = Thread::read(&mut answers)?;
+    let mut left = answers.ints(keys.len())?;
+    if !was_named {
+        return Ok(true);
+    }
+    // Without scripts a key that is made again has no TTL for the time of a flight.
+    for pause in PAUSES {
+        if !left.contains(&-1) || !plain.store.scripts_are_refused() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        let parts = keys.iter().map(|key| Part::of("PTTL", key, []));
+        left = plain.flight(parts.collect()).await?.ints(keys.len())?;
+    }
+    let ttl = match left.iter().max() {
+        _ if left.contains(&-1) => 0,
+        Some(left @ 1..) => *left,
+        _ => return Ok(true),
+    };
+    let group = Group::on(namespaces).run("SADD", [namespace.clone()]);
+    let again = group.shared_ttl(ttl, thread.is_there());
+    plain.flight(vec![again.part()]).await?.finish()?;
+    Ok(false)
 }
 
 /// Gives a key another TTL by itself.
