@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::clients::Pool;
 use fred::error::Error as FredError;
-use fred::types::Value;
 use fred::types::config::Config;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -371,7 +370,7 @@ impl Driver {
         commands: &[Command],
         mut flights: Vec<Flight>,
         deadline: Instant,
-    ) -> Vec<(Arc<node::Node>, Vec<(Pending, Result<Value, Failure>)>)> {
+    ) -> Vec<(Arc<node::Node>, Vec<(Pending, Result<Reply, Failure>)>)> {
         if flights.len() == 1
             && let Some(flight) = flights.pop()
         {
@@ -388,7 +387,7 @@ impl Driver {
         commands: &[Command],
         flight: Flight,
         deadline: Instant,
-    ) -> (Arc<node::Node>, Vec<(Pending, Result<Value, Failure>)>) {
+    ) -> (Arc<node::Node>, Vec<(Pending, Result<Reply, Failure>)>) {
         let Flight {
             node,
             live,
@@ -453,10 +452,10 @@ impl Driver {
         command: &Command,
         one: &mut Pending,
         node: &node::Node,
-        answer: Result<Value, Failure>,
+        answer: Result<Reply, Failure>,
     ) -> Verdict {
         let error = match answer {
-            Ok(value) => return Verdict::Done(Ok(Reply::from(value))),
+            Ok(reply) => return Verdict::Done(Ok(reply)),
             Err(Failure::Late) => {
                 return Verdict::Done(Err(Error::Timeout {
                     operation,
@@ -598,7 +597,7 @@ enum Failure {
 }
 
 /// The same failure for all commands of a flight.
-fn all(pending: Vec<Pending>, failure: &Failure) -> Vec<(Pending, Result<Value, Failure>)> {
+fn all(pending: Vec<Pending>, failure: &Failure) -> Vec<(Pending, Result<Reply, Failure>)> {
     let failed = pending.into_iter().map(|one| (one, Err(failure.clone())));
     failed.collect()
 }
@@ -606,12 +605,12 @@ fn all(pending: Vec<Pending>, failure: &Failure) -> Vec<(Pending, Result<Value, 
 /// The answer to a write, unless too few replicas have it. Where the server does not say how many
 /// do, the write is not known to have lasted.
 fn durable(
-    value: Value,
+    value: Reply,
     wanted: usize,
-    told: Option<&Result<Value, FredError>>,
-) -> Result<Value, Failure> {
+    told: Option<&Result<Reply, FredError>>,
+) -> Result<Reply, Failure> {
     let got = match told {
-        Some(Ok(told)) => told.as_u64().and_then(|got| usize::try_from(got).ok()),
+        Some(Ok(told)) => told.as_int().and_then(|got| usize::try_from(got).ok()),
         Some(Err(error)) => return Err(Failure::Redis(error.clone())),
         None => None,
     };
@@ -720,10 +719,10 @@ mod tests {
     #[test]
     fn a_write_is_durable_when_enough_replicas_say_so() {
         let durable =
-            |told: Option<Result<Value, FredError>>| durable(Value::Null, 2, told.as_ref()).is_ok();
-        assert!(durable(Some(Ok(Value::Integer(2)))));
-        assert!(!durable(Some(Ok(Value::Integer(1)))));
-        assert!(!durable(Some(Ok(Value::Null))));
+            |told: Option<Result<Reply, FredError>>| durable(Reply::Nil, 2, told.as_ref()).is_ok();
+        assert!(durable(Some(Ok(Reply::Int(2)))));
+        assert!(!durable(Some(Ok(Reply::Int(1)))));
+        assert!(!durable(Some(Ok(Reply::Nil))));
         assert!(!durable(Some(Err(lost("gone")))));
         assert!(!durable(None));
     }

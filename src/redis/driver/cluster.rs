@@ -314,8 +314,8 @@ async fn ask(live: &Live, host: &str) -> Result<View, FredError> {
         .map_err(|_| lost(format!("no answer within {PATIENCE:?}")))??;
     let mut replies = replies.into_iter();
     let reply = replies.next().ok_or_else(|| lost("no answer"))??;
-    let ranges = Reply::from(reply).into_array().into_iter();
-    let info = replies.next().and_then(Result::ok).map(Reply::from);
+    let ranges = reply.into_array().into_iter();
+    let info = replies.next().and_then(Result::ok);
     Ok(View {
         epoch: info.as_ref().and_then(epoch_of).unwrap_or(0),
         ranges: ranges.filter_map(|range| range_of(range, host)).collect(),

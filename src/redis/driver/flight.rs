@@ -11,19 +11,30 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::Command;
+use super::multiplexed::Multiplexed;
+use super::{Command, Reply};
+
+/// The answers of a flight, in the order of its commands.
+pub(super) type Answers = Vec<Result<Reply, FredError>>;
 
 /// A connection that works, as far as is known.
 #[derive(Debug)]
 pub(super) struct Live {
-    client: Client,
-    /// The server of a cluster that commands without keys go to, for a client that knows many.
-    at: Option<Server>,
+    over: Over,
     /// Turns true when the connection has ended, and what it owes will never come. `None` where
     /// nobody tells.
     ended: Option<watch::Receiver<bool>>,
     debt: Mutex<Debt>,
     given_up: Notify,
+}
+
+/// What carries the commands.
+#[derive(Debug)]
+enum Over {
+    Connection(Multiplexed),
+    /// A client of fred's: the caller's own, or one that listens. In a cluster, of which it knows
+    /// all servers, commands without keys go to the one that is named.
+    Client(Client, Option<Server>),
 }
 
 /// The answers that a connection owes.
@@ -35,10 +46,19 @@ struct Debt {
 }
 
 impl Live {
-    pub(super) fn new(client: Client, ended: Option<watch::Receiver<bool>>) -> Self {
+    /// A connection of ours.
+    pub(super) fn new(connection: Multiplexed, ended: watch::Receiver<bool>) -> Self {
+        Self::over(Over::Connection(connection), Some(ended))
+    }
+
+    /// A client of fred's.
+    pub(super) fn of_client(client: Client, ended: Option<watch::Receiver<bool>>) -> Self {
+        Self::over(Over::Client(client, None), ended)
+    }
+
+    fn over(over: Over, ended: Option<watch::Receiver<bool>>) -> Self {
         Self {
-            client,
-            at: None,
+            over,
             ended,
             debt: Mutex::new(Debt {
                 flights: 0,
@@ -50,30 +70,27 @@ impl Live {
 
     /// The same for one server of a cluster, where the client knows many.
     pub(super) fn at(mut self, server: Server) -> Self {
-        self.at = Some(server);
+        if let Over::Client(_, at) = &mut self.over {
+            *at = Some(server);
+        }
         self
     }
 
     /// Runs commands in one flight, in their order, each with its own answer. An error of the
     /// whole means that none of the answers is known.
-    pub(super) async fn run(
-        &self,
-        commands: &[&Command],
-    ) -> Result<Vec<Result<Value, FredError>>, FredError> {
+    pub(super) async fn run(&self, commands: &[&Command]) -> Result<Answers, FredError> {
         let owed = Owed::by(self);
-        tokio::select! {
-            biased;
-            replies = send(&self.client, self.at.as_ref(), commands) => {
-                owed.paid();
-                replies
-            }
-            () = has_ended(self.ended.clone()) => Err(lost("the connection was lost")),
-        }
-    }
-
-    /// The client, for what is not a flight.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+        let answers = match &self.over {
+            // It says itself when it has ended.
+            Over::Connection(connection) => connection.run(commands).await,
+            Over::Client(client, at) => tokio::select! {
+                biased;
+                answers = send(client, at.as_ref(), commands) => answers,
+                () = has_ended(self.ended.clone()) => return Err(lost("the connection was lost")),
+            },
+        };
+        owed.paid();
+        answers
     }
 
     /// For how long the connection has owed an answer without giving any.
@@ -136,13 +153,14 @@ async fn send(
     client: &Client,
     at: Option<&Server>,
     commands: &[&Command],
-) -> Result<Vec<Result<Value, FredError>>, FredError> {
+) -> Result<Answers, FredError> {
     if let [command] = commands {
         let (command, args) = to_fred(command, command.slot);
-        return Ok(vec![match at {
+        let answer: Result<Value, FredError> = match at {
             Some(server) => client.with_cluster_node(server).custom(command, args).await,
             None => client.custom(command, args).await,
-        }]);
+        };
+        return Ok(vec![answer.map(Reply::from)]);
     }
     // All of a flight goes where its keys are.
     let slot = commands.iter().find_map(|command| command.slot);
@@ -153,7 +171,8 @@ async fn send(
     }
     let replies = pipeline.try_all::<Value>().await;
     if replies.len() == commands.len() {
-        return Ok(replies);
+        let answers = replies.into_iter();
+        return Ok(answers.map(|answer| answer.map(Reply::from)).collect());
     }
     // The pipeline as a whole failed: one error stands for all commands.
     let error = replies.into_iter().find_map(Result::err);

@@ -201,7 +201,7 @@ impl Driver {
                     Some(Ok(_)) => {
                         health.answered_in = Some(started.elapsed());
                         if let Some(Ok(role)) = replies.next() {
-                            read_role(&mut health, Reply::from(role));
+                            read_role(&mut health, role);
                         }
                         None
                     }

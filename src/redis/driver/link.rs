@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
-use fred::prelude::{Builder, ClientLike, TcpConfig};
+use fred::prelude::{Builder, ClientLike};
+use fred::types::ConnectHandle;
 use fred::types::config::{Config, ServerConfig};
-use fred::types::{ConnectHandle, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::flight::{Live, lost};
+use super::multiplexed::Multiplexed;
 use super::{Command, Reply};
 
 /// How a connection is made, but for the server.
@@ -36,6 +37,12 @@ pub(super) struct Connection {
     pub(super) live: Arc<Live>,
     router: Router,
     ended: watch::Sender<bool>,
+}
+
+/// A client that listens to a server.
+pub(super) struct Listener {
+    pub(super) client: Client,
+    router: Router,
 }
 
 /// The task that drives a connection; the connection ends with it.
@@ -59,45 +66,61 @@ impl fmt::Debug for Dialer {
 impl Dialer {
     /// Connects to a server.
     pub(super) async fn dial(&self, server: ServerConfig) -> Result<Connection, FredError> {
+        let connected = async {
+            let (connection, task) = Multiplexed::open(&self.config, &server).await?;
+            let mut router = Router(task);
+            let (ended, has_ended) = watch::channel(false);
+            let introduced = async {
+                connection.introduce(&self.config).await?;
+                let live = Arc::new(Live::new(connection, has_ended));
+                if self.primary_only {
+                    check_role(&live).await?;
+                }
+                Ok::<_, FredError>(live)
+            };
+            match introduced.await {
+                Ok(live) => Ok(Connection {
+                    live,
+                    router,
+                    ended,
+                }),
+                // The task knows why.
+                Err(error) if *error.kind() == ErrorKind::IO => match (&mut router.0).await {
+                    Ok(Err(reason)) => Err(reason),
+                    _ => Err(error),
+                },
+                Err(error) => Err(error),
+            }
+        };
+        self.in_time(connected).await
+    }
+
+    /// Connects to a server that is to be listened to.
+    pub(super) async fn listen(&self, server: ServerConfig) -> Result<Listener, FredError> {
         let config = Config {
             server,
             fail_fast: true,
             ..self.config.clone()
         };
         let mut builder = Builder::from_config(config);
-        builder
-            .with_performance_config(|performance| {
-                // The driver's own limits hold for all that it does with a connection.
-                performance.default_command_timeout = Duration::ZERO;
-            })
-            .with_connection_config(|connection| {
-                connection.connection_timeout = self.limit;
-                connection.internal_command_timeout = self.limit;
-                // Without a policy a connection that is lost ends its client, and everything that
-                // it owes fails at once: what is sent again is decided by the driver.
-                connection.max_command_attempts = 1;
-                connection.max_redirections = 0;
-                connection.auto_client_setname = false;
-                connection.tcp = TcpConfig {
-                    nodelay: Some(true),
-                    ..TcpConfig::default()
-                };
-            });
+        builder.with_connection_config(|connection| {
+            connection.connection_timeout = self.limit;
+            connection.internal_command_timeout = self.limit;
+            // Without a policy a connection that is lost ends its client.
+            connection.max_command_attempts = 1;
+            connection.auto_client_setname = false;
+        });
         let client = builder.build()?;
         let mut router = Router(client.connect());
-        let connected = async {
-            wait_until_connected(&client, &mut router).await?;
-            let (ended, has_ended) = watch::channel(false);
-            let live = Arc::new(Live::new(client, Some(has_ended)));
-            if self.primary_only {
-                check_role(&live).await?;
-            }
-            Ok(Connection {
-                live,
-                router,
-                ended,
-            })
-        };
+        self.in_time(wait_until_connected(&client, &mut router))
+            .await?;
+        Ok(Listener { client, router })
+    }
+
+    async fn in_time<T>(
+        &self,
+        connected: impl Future<Output = Result<T, FredError>>,
+    ) -> Result<T, FredError> {
         match tokio::time::timeout(self.limit, connected).await {
             Ok(connected) => connected,
             Err(_) => Err(lost(format!("no answer within {:?}", self.limit))),
@@ -127,7 +150,7 @@ async fn check_role(live: &Live) -> Result<(), FredError> {
     let role = Command::new("ROLE");
     let reply = live.run(&[&role]).await?.into_iter().next();
     match reply {
-        Some(Ok(reply)) if is_primary(reply.clone()) => Ok(()),
+        Some(Ok(reply)) if is_primary(&reply) => Ok(()),
         Some(Ok(_)) => Err(FredError::new(
             ErrorKind::Unknown,
             "READONLY the server is a replica, which takes no writes: connect to its primary, or through Sentinel",
@@ -142,9 +165,11 @@ async fn check_role(live: &Live) -> Result<(), FredError> {
 }
 
 /// Whether an answer to ROLE is a primary's.
-pub(super) fn is_primary(reply: Value) -> bool {
-    let parts = Reply::from(reply).into_array();
-    parts.first().and_then(Reply::as_str) == Some("master")
+pub(super) fn is_primary(reply: &Reply) -> bool {
+    match reply {
+        Reply::Array(parts) => parts.first().and_then(Reply::as_str) == Some("master"),
+        _ => false,
+    }
 }
 
 impl Connection {
@@ -171,8 +196,10 @@ impl Connection {
         self.ended.send_replace(true);
         reason
     }
+}
 
-    /// Keeps a connection without a server of its own, such as a watcher's, until it ends.
+impl Listener {
+    /// Waits until the connection ends.
     pub(super) async fn wait_until_closed(&mut self) {
         let _ = (&mut self.router.0).await;
     }

@@ -15,6 +15,7 @@ mod cluster;
 mod flight;
 mod health;
 mod link;
+mod multiplexed;
 mod node;
 mod reply;
 mod sentinel;

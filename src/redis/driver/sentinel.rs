@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::cluster::Address;
 use super::flight::lost;
-use super::link::{Connection, Dialer, Task};
+use super::link::{Dialer, Listener, Task};
 use super::node::{Node, Nodes};
 use super::{Command, Reply};
 use crate::redis::error::is_refused;
@@ -317,23 +317,21 @@ async fn ask_one(
             .unwrap_or_else(|| Err(lost("no answer")))
     };
     let answer = tokio::time::timeout(PATIENCE, asked).await;
-    answer
-        .unwrap_or_else(|_| {
-            Err(lost(format!(
-                "the sentinel did not answer within {PATIENCE:?}"
-            )))
-        })
-        .map(Reply::from)
+    answer.unwrap_or_else(|_| {
+        Err(lost(format!(
+            "the sentinel did not answer within {PATIENCE:?}"
+        )))
+    })
 }
 
 /// Listens to one sentinel, for ever.
 async fn watch(shared: Arc<Shared>, address: Address) {
     let mut backoff = Backoff::connecting();
     loop {
-        match shared.sentinels.dial(centralized(&address)).await {
-            Ok(connection) => {
+        match shared.sentinels.listen(centralized(&address)).await {
+            Ok(listener) => {
                 backoff.reset();
-                let _ = tokio::time::timeout(SESSION, listen(&shared, connection)).await;
+                let _ = tokio::time::timeout(SESSION, listen(&shared, listener)).await;
                 tracing::debug!(sentinel = ?address, "a sentinel is not heard any more");
             }
             Err(error) => tracing::debug!(sentinel = ?address, %error, "a sentinel is not heard"),
@@ -343,8 +341,8 @@ async fn watch(shared: Arc<Shared>, address: Address) {
     }
 }
 
-async fn listen(shared: &Shared, mut connection: Connection) {
-    let client = connection.live.client().clone();
+async fn listen(shared: &Shared, mut listener: Listener) {
+    let client = listener.client.clone();
     let mut messages = client.message_rx();
     let channels = [ABOUT_TO_PROMOTE, PROMOTED, SWITCHED]
         .into_iter()
@@ -357,7 +355,7 @@ async fn listen(shared: &Shared, mut connection: Connection) {
     shared.doubted.notify_one();
     loop {
         tokio::select! {
-            () = connection.wait_until_closed() => return,
+            () = listener.wait_until_closed() => return,
             message = messages.recv() => match message {
                 Ok(message) => {
                     let told = message.value.as_str();
