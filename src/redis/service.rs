@@ -1,16 +1,18 @@
 //! What the HTTP service asks of a saver beyond the trait.
 
+use std::sync::Arc;
+
 use super::RedisSaver;
 use super::blob::{ChannelBlob, named_by};
 use super::document::pending_document;
 use super::read::identity;
 use super::store::Store;
-use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
+use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::{PutOptions, TtlChoice};
-use crate::saver::CheckpointSaver;
+use crate::options::{ListOptions, PutOptions, TtlChoice};
+use crate::saver::{CheckpointSaver, SaverStream};
 
 impl RedisSaver {
     /// Stores a checkpoint and the values of channels that are kept apart from it.
@@ -91,6 +93,16 @@ impl RedisSaver {
         prefix: &str,
     ) -> Result<()> {
         Store::delete_for_runs(&self.0, run_ids, prefix).await
+    }
+
+    /// Streams the checkpoints of all threads whose ids start with a prefix, newest first; the
+    /// documents of others are not read.
+    pub(crate) fn list_within(
+        &self,
+        prefix: &str,
+        options: ListOptions,
+    ) -> SaverStream<CheckpointTuple> {
+        super::list::list_within(Arc::clone(&self.0), prefix, options)
     }
 
     /// Whether the server answers.

@@ -176,18 +176,16 @@ pub(super) async fn list(
     if let Some(filter) = call.filter {
         options.filter = MetadataFilter::from_json(filter.bytes().clone())?;
     }
+    options.limit = call.limit;
     let tuples = if config.is_some() || access.is_everywhere() {
-        options.limit = call.limit;
         state.saver.list(config.as_ref(), options)
     } else {
-        // What is out of reach does not count.
-        let reached = state
-            .saver
-            .list(None, options)
-            .try_filter(move |tuple| std::future::ready(access.reaches(&tuple.config.thread_id)));
-        reached.take(call.limit.unwrap_or(usize::MAX)).boxed()
+        let saver = state.saver.get_ref();
+        let reached = saver.list_within(access.prefix(), options);
+        state.saver.listed(reached)
     };
-    stream::lines::<CheckpointLine>(tuples.map_ok(CheckpointAndWrites::from).boxed()).await
+    let tuples = tuples.map_ok(CheckpointAndWrites::from).boxed();
+    stream::lines::<CheckpointLine>(tuples, &state.options).await
 }
 
 /// Deletes all of a thread. Streams how far that has come, a line each.
@@ -205,7 +203,8 @@ pub(super) async fn delete_thread(
 ) -> Result<Response, Told> {
     let call: DeleteThreadCall = body.parse()?;
     access.check(&call.thread_id)?;
-    stream::progress(|told| {
+    let shared = state.clone();
+    stream::progress(&shared.options, |told| {
         let options = DeleteOptions::default().with_progress(told);
         async move { state.saver.delete_thread(&call.thread_id, &options).await }.boxed()
     })
@@ -253,7 +252,8 @@ pub(super) async fn copy_thread(
 ) -> Result<Response, Told> {
     let call: CopyThreadCall = body.parse()?;
     check_all(&access, [&call.source, &call.target])?;
-    stream::progress(|told| {
+    let shared = state.clone();
+    stream::progress(&shared.options, |told| {
         let options = CopyOptions::default()
             .with_existing(call.existing.into())
             .with_ttl(call.ttl.into())
@@ -282,7 +282,8 @@ pub(super) async fn prune(
 ) -> Result<Response, Told> {
     let call: PruneCall = body.parse()?;
     check_all(&access, &call.thread_ids)?;
-    stream::progress(|told| {
+    let shared = state.clone();
+    stream::progress(&shared.options, |told| {
         let options = PruneOptions::new(call.strategy.into()).with_progress(told);
         async move { state.saver.prune(&call.thread_ids, &options).await }.boxed()
     })
@@ -339,7 +340,7 @@ pub(super) async fn threads(
         Some(prefix) => state.saver.threads(prefix),
         None => futures_util::stream::empty().boxed(),
     };
-    stream::lines::<ThreadLine>(threads.map_ok(Into::into).boxed()).await
+    stream::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
 }
 
 /// Gives every key of a thread the saver's TTL anew.

@@ -79,6 +79,16 @@ impl<S> ObservedSaver<S> {
         Measure::start(operation, Some(&thread), namespace, written)
     }
 
+    /// Observes a list of many threads' checkpoints.
+    #[cfg(feature = "server")]
+    #[allow(clippy::unused_self)] // As the calls of the trait.
+    pub(crate) fn listed(
+        &self,
+        tuples: SaverStream<CheckpointTuple>,
+    ) -> SaverStream<CheckpointTuple> {
+        observed(tuples, Measure::start("list", None, None, 0), tuple_bytes)
+    }
+
     fn measure_config(
         &self,
         operation: &'static str,

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use crate::server::Server;
-use crate::service::{Raw, Service, answer, options};
+use crate::service::{CONFINED, Raw, Service, answer, options};
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis_modules::Standalone;
 
@@ -32,6 +32,25 @@ async fn a_huge_body_is_answered_413_whether_it_says_so_or_not() {
     service
         .ok("/checkpoints/get-tuple", json!({"thread_id": "t"}))
         .await;
+}
+
+#[tokio::test]
+async fn an_answer_in_lines_that_takes_long_to_find_anything_is_not_cut_off() {
+    let mut server = Server::start().await;
+    let mut options = options();
+    options.request_timeout = Duration::from_millis(400);
+    let service = Service::over(server.saver().await, options).await;
+    let stored = json!({"config": {"thread_id": "mine/1"}, "checkpoint": {"id": "1"}});
+    service.ok("/v1/put", stored).await;
+    for path in ["/v1/list", "/v1/threads"] {
+        server.run(&["CLIENT", "PAUSE", "1500", "ALL"]).await;
+        let told = service.post_as(CONFINED, path, json!({})).await;
+        assert_eq!(told.status, 200, "{path}: {told:?}");
+        let lines: Vec<_> = told.text.lines().collect();
+        assert_eq!(lines[0], "", "nothing was said while it was quiet: {lines:?}");
+        assert!(lines[lines.len() - 2].contains("mine/1"), "{lines:?}");
+        assert_eq!(lines[lines.len() - 1], r#"{"end":true}"#);
+    }
 }
 
 #[tokio::test]
