@@ -39,6 +39,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "server")]
+pub(crate) use blob::BlobPage;
 #[cfg(any(feature = "cli", feature = "server"))]
 pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt};
+
 use super::RedisSaver;
-use super::blob::{ChannelBlob, named_by};
+use super::blob::{BlobPage, ChannelBlob, NamedBlobs, named_by};
 use super::document::pending_document;
 use super::read::identity;
 use super::store::Store;
@@ -44,14 +46,19 @@ impl RedisSaver {
         Ok(stored)
     }
 
-    /// The values of channels that are kept apart from a checkpoint; `None` if it is gone.
-    pub(crate) async fn blobs_of(
+    /// The values of channels that are kept apart from a checkpoint, as many at once as are read in
+    /// a flight.
+    pub(crate) fn blobs_of(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
         checkpoint: &Checkpoint,
-    ) -> Result<Option<Vec<ChannelBlob>>> {
-        self.0.read_blobs(thread, namespace, checkpoint).await
+    ) -> SaverStream<BlobPage> {
+        let blobs = NamedBlobs::new(&self.0, thread, namespace, checkpoint);
+        stream::try_unfold(blobs, |mut blobs| async move {
+            Ok(blobs.next().await?.map(|page| (page, blobs)))
+        })
+        .boxed()
     }
 
     /// Stores writes under the tasks and indexes that they name. Of two with one task and index

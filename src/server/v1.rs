@@ -7,7 +7,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::access::Access;
 use super::body::{JsonBody, json};
-use super::checkpoints::check_count;
+use super::names::{check_count, check_together};
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
 use super::stream;
@@ -25,6 +25,7 @@ use crate::wire::{
     DeleteThreadCall, Fault, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
     PruneCall, PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall,
 };
+use crate::wrapper::{Measure, observed, tuple_bytes};
 
 /// A problem that tells the kind of the error as well.
 #[derive(Debug)]
@@ -123,6 +124,11 @@ pub(super) async fn put_writes(
     let call: PutWritesCall = body.parse()?;
     let config = reached(&access, call.config)?;
     check_count("writes", call.writes.len())?;
+    let id = config.checkpoint_id.as_ref().map_or("", |id| id.as_str());
+    let (thread, namespace) = (config.thread_id.as_str(), config.namespace());
+    let names = [thread, namespace.as_str(), id, call.task_id.as_str()];
+    let limit = state.options.max_body_bytes;
+    check_together("writes", call.writes.len(), &names, limit)?;
     let writes: Vec<_> = call.writes.into_iter().map(ChannelWrite::from).collect();
     let options = PutWritesOptions::default()
         .with_ttl(call.ttl.into())
@@ -182,7 +188,7 @@ pub(super) async fn list(
     } else {
         let saver = state.saver.get_ref();
         let reached = saver.list_within(access.prefix(), options);
-        state.saver.listed(reached)
+        observed(reached, Measure::start("list", None, None, 0), tuple_bytes)
     };
     let tuples = tuples.map_ok(CheckpointAndWrites::from).boxed();
     stream::lines::<CheckpointLine>(tuples, &state.options).await

@@ -9,7 +9,9 @@ mod convert;
 mod schemas;
 
 #[cfg(feature = "server")]
-pub(crate) use schemas::Base64;
+pub(crate) use schemas::{
+    Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
+};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +25,13 @@ use crate::checkpoint::CheckpointMetadata;
 use crate::codec::{RawJson, strict};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 
+/// How many characters an id, a channel, a version or a type has at most under `/checkpoints`.
+#[cfg(feature = "server")]
+pub(crate) const LONGEST: usize = 1_024;
+/// The same for namespaces and the paths of tasks, which name a graph within a graph.
+#[cfg(feature = "server")]
+pub(crate) const LONGEST_PATH: usize = 4_096;
+
 /// Derives what the service and its client need of a type.
 macro_rules! wire {
     ($($(#[$meta:meta])* $visibility:vis $kind:ident $name:ident $body:tt)*) => {
@@ -34,6 +43,21 @@ macro_rules! wire {
         )*
     };
 }
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Count(#[serde(deserialize_with = "strict::integer")] pub(crate) u64);
+
+/// How many there are, at least one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Positive(#[serde(deserialize_with = "strict::integer")] pub(crate) usize);
+
+/// A time in milliseconds, at least one and at most a hundred years.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Milliseconds(#[serde(deserialize_with = "strict::integer")] pub(crate) u64);
 
 wire! {
     /// What names a thread, a namespace in it, or one checkpoint.
@@ -61,7 +85,7 @@ wire! {
         /// For ever.
         Forever,
         /// For so many milliseconds from now on.
-        ForMs(u64),
+        ForMs(Milliseconds),
     }
 
     /// What must be the newest checkpoint of the namespace for another one to be put.
@@ -178,7 +202,12 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) before: Option<CheckpointId>,
         /// At most so many.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            deserialize_with = "strict::optional_integer",
+            skip_serializing_if = "Option::is_none"
+        )]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Count>))]
         pub(crate) limit: Option<usize>,
     }
 
@@ -220,9 +249,9 @@ wire! {
         /// The newest checkpoint of each namespace.
         KeepLatest,
         /// The newest so many of each namespace.
-        KeepLast(usize),
+        KeepLast(Positive),
         /// What is younger than so many milliseconds, and the newest of each namespace.
-        YoungerThanMs(u64),
+        YoungerThanMs(Count),
         /// Nothing.
         Delete,
     }

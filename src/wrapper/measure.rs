@@ -155,7 +155,7 @@ pub(crate) fn pending_bytes(writes: &[PendingWrite]) -> usize {
 }
 
 /// About how many bytes a checkpoint has with what belongs to it.
-pub(super) fn tuple_bytes(tuple: &CheckpointTuple) -> usize {
+pub(crate) fn tuple_bytes(tuple: &CheckpointTuple) -> usize {
     checkpoint_bytes(&tuple.checkpoint)
         + tuple.metadata.fields().text_len()
         + pending_bytes(&tuple.pending_writes)

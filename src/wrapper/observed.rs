@@ -79,16 +79,6 @@ impl<S> ObservedSaver<S> {
         Measure::start(operation, Some(&thread), namespace, written)
     }
 
-    /// Observes a list of many threads' checkpoints.
-    #[cfg(feature = "server")]
-    #[allow(clippy::unused_self)] // As the calls of the trait.
-    pub(crate) fn listed(
-        &self,
-        tuples: SaverStream<CheckpointTuple>,
-    ) -> SaverStream<CheckpointTuple> {
-        observed(tuples, Measure::start("list", None, None, 0), tuple_bytes)
-    }
-
     fn measure_config(
         &self,
         operation: &'static str,
@@ -231,7 +221,8 @@ struct Observed<T> {
     size: fn(&T) -> usize,
 }
 
-fn observed<T: 'static>(
+/// A stream whose items are all read by one call.
+pub(crate) fn observed<T: 'static>(
     stream: SaverStream<T>,
     measure: Measure,
     size: fn(&T) -> usize,
