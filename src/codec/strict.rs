@@ -85,7 +85,8 @@ where
         #[allow(clippy::cast_possible_truncation)] // It has no fraction and fits.
         fn visit_f64<E: de::Error>(self, number: f64) -> Result<i64, E> {
             const END: f64 = 9_223_372_036_854_775_808.0;
-            if number.fract() == 0.0 && (-END..END).contains(&number) {
+            // An integer that is less than -2^63 may come as what is -2^63 to the last digit.
+            if number.fract() == 0.0 && number.abs() < END {
                 Ok(number as i64)
             } else {
                 Err(E::invalid_value(de::Unexpected::Float(number), &self))
@@ -163,6 +164,7 @@ mod tests {
             "1e40",
             "9223372036854775808",
             "-9223372036854775809",
+            "1.8446744073709552e19",
             "\"5\"",
             "null",
             "true",

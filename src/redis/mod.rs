@@ -45,7 +45,7 @@ pub(crate) use blob::BlobPage;
 pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
-pub(crate) use carry::{TimedBlob, newly_named};
+pub(crate) use carry::{PutBlob, TimedBlob, newly_named};
 pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;

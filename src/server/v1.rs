@@ -1,6 +1,7 @@
 //! Everything of the trait, under `/v1`.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::stream::{StreamExt, TryStreamExt};
@@ -30,6 +31,13 @@ use crate::wrapper::{Measure, observed, tuple_bytes};
 /// A problem that tells the kind of the error as well.
 #[derive(Debug)]
 pub(super) struct Told(Problem);
+
+impl Told {
+    fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+}
 
 impl From<Problem> for Told {
     fn from(problem: Problem) -> Self {
@@ -76,7 +84,7 @@ pub(super) async fn setup(
     _access: Access,
 ) -> Result<Response, Told> {
     state.saver.setup().await?;
-    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Stores a checkpoint and makes it the newest of its namespace if its id is the greatest.
@@ -137,7 +145,7 @@ pub(super) async fn put_writes(
         .saver
         .put_writes(&config, &writes, &call.task_id, &options)
         .await?;
-    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Reads a checkpoint with its pending writes, or the newest; `null` if there is none.
@@ -239,7 +247,7 @@ pub(super) async fn delete_for_runs(
             .delete_for_runs_within(&call.run_ids, access.prefix())
             .await?;
     }
-    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Copies all of a thread. Streams how far that has come, a line each.
@@ -247,7 +255,7 @@ pub(super) async fn delete_for_runs(
     post, path = "/v1/copy-thread", tag = "v1", request_body = CopyThreadCall,
     responses(
         (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
-        (status = 409, description = "The target exists", body = ProblemBody),
+        (status = 409, description = "The target exists, or is the source", body = ProblemBody),
         (status = 422, description = "The body does not fit", body = ProblemBody),
     )
 )]
@@ -258,6 +266,11 @@ pub(super) async fn copy_thread(
 ) -> Result<Response, Told> {
     let call: CopyThreadCall = body.parse()?;
     check_all(&access, [&call.source, &call.target])?;
+    if call.source == call.target {
+        // No schema can tell it; and the target that must not be there is there.
+        let error = Error::invalid("target_thread_id", "it is the source as well");
+        return Err(Told::from(error).with_status(StatusCode::CONFLICT));
+    }
     let shared = state.clone();
     stream::progress(&shared.options, |told| {
         let options = CopyOptions::default()

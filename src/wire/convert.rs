@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     CheckpointAndWrites, Config, Count, Done, Existing, Expected, Fault, History, Milliseconds,
-    Pending, Positive, Strategy, Summary, Ttl, Value, Write,
+    Pending, Positive, Serialized, Strategy, Summary, Ttl, Write,
 };
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
@@ -153,7 +153,7 @@ impl From<Done> for Progress {
     }
 }
 
-impl From<TypedValue> for Value {
+impl From<TypedValue> for Serialized {
     fn from(value: TypedValue) -> Self {
         Self {
             type_name: value.type_name,
@@ -163,8 +163,8 @@ impl From<TypedValue> for Value {
     }
 }
 
-impl From<Value> for TypedValue {
-    fn from(value: Value) -> Self {
+impl From<Serialized> for TypedValue {
+    fn from(value: Serialized) -> Self {
         Self {
             type_name: value.type_name,
             blob: value.blob,

@@ -10,7 +10,8 @@ mod schemas;
 
 #[cfg(feature = "server")]
 pub(crate) use schemas::{
-    Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
+    Base64, CheckpointObject, ConfigOfCheckpoint, Integer, ShortId, ShortName, ShortNamespace,
+    ShortPath, ShortVersion,
 };
 
 use std::borrow::Cow;
@@ -105,7 +106,7 @@ wire! {
     pub(crate) struct PutCall {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
-        #[cfg_attr(feature = "server", schema(value_type = Object))]
+        #[cfg_attr(feature = "server", schema(value_type = CheckpointObject))]
         pub(crate) checkpoint: RawJson,
         #[serde(default = "no_metadata")]
         #[cfg_attr(feature = "server", schema(value_type = Object))]
@@ -123,7 +124,7 @@ wire! {
     }
 
     /// A value as a serializer gave it.
-    pub(crate) struct Value {
+    pub(crate) struct Serialized {
         /// How the bytes are encoded.
         #[serde(rename = "type")]
         pub(crate) type_name: String,
@@ -140,12 +141,13 @@ wire! {
     pub(crate) struct Write {
         pub(crate) channel: String,
         #[serde(deserialize_with = "strict::object")]
-        pub(crate) value: Value,
+        pub(crate) value: Serialized,
     }
 
     /// Writes of a task to store.
     pub(crate) struct PutWritesCall {
         #[serde(deserialize_with = "strict::object")]
+        #[cfg_attr(feature = "server", schema(value_type = ConfigOfCheckpoint))]
         pub(crate) config: Config,
         #[serde(deserialize_with = "strict::objects")]
         pub(crate) writes: Vec<Write>,
@@ -169,7 +171,7 @@ wire! {
         pub(crate) idx: i64,
         pub(crate) channel: String,
         #[serde(deserialize_with = "strict::object")]
-        pub(crate) value: Value,
+        pub(crate) value: Serialized,
     }
 
     /// A checkpoint with what belongs to it.

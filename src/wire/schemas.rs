@@ -93,6 +93,37 @@ fn longest() -> isize {
     isize::try_from(MAX_TTL.as_millis()).unwrap_or(isize::MAX)
 }
 
+/// What names one checkpoint.
+#[allow(dead_code)] // Its schema alone is used: `Config` reads it.
+#[derive(ToSchema)]
+pub(crate) struct ConfigOfCheckpoint {
+    thread_id: ThreadId,
+    checkpoint_ns: Option<CheckpointNamespace>,
+    checkpoint_id: CheckpointId,
+    run_id: Option<RunId>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<RawJson>,
+}
+
+/// A checkpoint with the members that the saver reads; others are kept as they are.
+pub(crate) struct CheckpointObject;
+
+impl PartialSchema for CheckpointObject {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property("id", CheckpointId::schema())
+            .property(
+                "channel_values",
+                ObjectBuilder::new().schema_type(Type::Object),
+            )
+            .required("id")
+            .into()
+    }
+}
+
+impl ToSchema for CheckpointObject {}
+
 impl PartialSchema for RawJson {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()

@@ -335,7 +335,6 @@ async fn a_list_in_the_place_of_an_object_or_an_option_that_is_none_is_answered_
             json!({"config": {"thread_id": "bad", "checkpoint_id": "1"}, "task_id": "a",
                                   "writes": [{"channel": "c", "value": {"type": "json", "blob": "%"}}]}),
         ),
-        ("/v1/copy-thread", json!({"source": "bad", "target": "bad"})),
         (
             "/v1/prune",
             json!({"thread_ids": ["bad"], "strategy": {"keep_last": 0}}),
@@ -359,6 +358,10 @@ async fn a_list_in_the_place_of_an_object_or_an_option_that_is_none_is_answered_
         let answer = service.post(path, body.clone()).await;
         assert_eq!(answer.status, 422, "{path} {body}: {answer:?}");
     }
+    let itself = json!({"source": "bad", "target": "bad"});
+    let answer = service.post("/v1/copy-thread", itself).await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert_eq!(answer.json()["data"]["kind"], "invalid_input");
 }
 
 #[tokio::test]
