@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, ListOptions,
-    ObservedSaver, RedisSaver, TaskId, TtlPolicy, TypedValue,
+    ObservedSaver, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy, TypedValue,
 };
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -99,13 +99,13 @@ async fn calls(saver: &dyn CheckpointSaver, thread: &CheckpointConfig) {
     let metadata = CheckpointMetadata::new();
     let checkpoint = Checkpoint::builder().build().unwrap();
     let stored = saver
-        .put(thread, &checkpoint, &metadata, &Default::default())
+        .put(thread, &checkpoint, &metadata, &PutOptions::default())
         .await
         .unwrap();
     let write = ChannelWrite::new("c", TypedValue::new("b", vec![0; 10]));
     let task = TaskId::new("task").unwrap();
     saver
-        .put_writes(&stored, &[write], &task, &Default::default())
+        .put_writes(&stored, &[write], &task, &PutWritesOptions::default())
         .await
         .unwrap();
     saver.get_tuple(thread).await.unwrap().unwrap();

@@ -366,17 +366,17 @@ impl Import {
             let line = format!("{what} are what was exported; nothing was imported");
             return context.output.line(line);
         }
-        let mut line = format!("imported {what}");
+        let mut parts = vec![format!("imported {what}")];
         if tally.there > 0 {
             let were = if tally.there == 1 { "was" } else { "were" };
             let there = count(tally.there, "checkpoint");
-            line += &format!("; {there} {were} there already");
+            parts.push(format!("{there} {were} there already"));
         }
         if tally.other_blobs > 0 {
             let others = count(tally.other_blobs, "blob");
-            line += &format!("; {others} left out, as others were there");
+            parts.push(format!("{others} left out, as others were there"));
         }
-        context.output.line(line)
+        context.output.line(parts.join("; "))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::access::Access;
-use super::body::{JsonBody, json};
+use super::body::{JsonBody, json, text_of};
 use super::given;
 use super::names::{self, check_count, check_together};
 use super::pieces;
@@ -266,7 +266,7 @@ pub(super) async fn get_tuple(
 
 /// The text of an object that goes on with a list.
 fn opened<T: Serialize>(object: &T, list: &str) -> Result<Vec<u8>, Problem> {
-    let mut text = serde_json::to_vec(object).map_err(no_json)?;
+    let mut text = text_of(object)?;
     text.pop();
     text.extend_from_slice(format!(",\"{list}\":[").as_bytes());
     Ok(text)
@@ -454,10 +454,6 @@ fn check_place(thread: &ThreadId, namespace: Option<&CheckpointNamespace>) -> Re
     namespace.map_or(Ok(()), |namespace| {
         names::check_path("checkpoint_ns", namespace.as_str())
     })
-}
-
-fn no_json(error: serde_json::Error) -> Error {
-    Error::invalid("the answer", error.to_string())
 }
 
 /// How many channels a checkpoint has versions of; each may have a blob.
