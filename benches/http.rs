@@ -1,90 +1,105 @@
-//! A load on the HTTP service: many callers for some seconds, each with a thread of its own.
+//! A load on the HTTP service: many callers for some seconds, each with threads of its own, and
+//! then more callers than are served at once.
 //!
 //! ```sh
-//! cargo bench --bench http --features server [-- --seconds 10 --callers 64 --bytes 1000]
+//! cargo bench --bench http --features server -- --seconds 60 --callers 16
 //! cargo bench --bench http --features server -- --serve [--listen 127.0.0.1:8080]
 //! ```
 //!
-//! The service is a process of its own, so that its memory is seen; `--serve` is that process.
-//! `REDIS_URL` picks the server; otherwise one is started. A turn of a caller is what LangGraph
-//! does in a super-step: it puts a checkpoint with a blob, puts writes, and reads the newest.
+//! `--bytes 1000` is the size of a blob; `--overload 400` the callers of the second phase, which
+//! takes a fifth of the seconds (0 leaves it out). The service is a process of its own, so that
+//! its memory is seen; `--serve` is that process. `REDIS_URL` picks the server; otherwise one is
+//! started. A turn of a caller is what LangGraph does in a super-step: it puts a checkpoint with a
+//! blob, puts writes, and reads the newest. At the end every checkpoint whose put was acknowledged
+//! is looked for. Ends with a failure if one is lost, or if the service does not recover.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve_on};
 use langgraph_checkpoint_redis::{CheckpointId, CheckpointSaver, RedisSaver};
-use reqwest::Client;
+use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
 const SECRET: &str = "the key of the load";
 const OPERATIONS: [&str; 3] = ["put", "put-writes", "get-tuple"];
+/// How many checkpoints a thread gets before its caller begins another.
+const STEPS: u32 = 100;
 
 /// What became of the requests to one endpoint.
 #[derive(Default, Clone)]
 struct Tally {
     times: Vec<Duration>,
     refused: usize,
+    /// Refused without a word of when to come again.
+    without_retry_after: usize,
     failed: usize,
 }
 
+/// The checkpoints whose puts were acknowledged, by their threads.
+type Acknowledged = BTreeMap<String, Vec<String>>;
+
+#[derive(Default)]
+struct Caller {
+    tallies: [Tally; 3],
+    acknowledged: Acknowledged,
+}
+
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     if flag("--serve").is_some() {
-        return serve().await;
+        serve().await;
+        return ExitCode::SUCCESS;
     }
     let number = |name, otherwise: u32| flag(name).map_or(otherwise, |text| text.parse().unwrap());
     let seconds = Duration::from_secs(number("--seconds", 10).into());
     let (callers, bytes) = (number("--callers", 64), number("--bytes", 1_000) as usize);
+    let overload = number("--overload", 400);
     let (mut service, address) = start();
-    let client = client();
-    let before = memory(&service);
-    let start = Instant::now();
-    let tallies = join_all((0..callers).map(|caller| {
-        let (client, address) = (client.clone(), address.clone());
-        tokio::spawn(async move { call(&client, &address, caller, bytes, start + seconds).await })
-    }))
-    .await;
-    let took = start.elapsed().as_secs_f64();
+    let load = Load {
+        client: client(),
+        address,
+        bytes,
+    };
     println!(
-        "{} cores, {callers} callers, {bytes} bytes a blob, {took:.1} s",
+        "{} cores, {callers} callers, {bytes} bytes a blob",
         std::thread::available_parallelism().map_or(0, usize::from)
     );
-    let mut total = 0;
-    let tallies: Vec<_> = tallies.into_iter().map(Result::unwrap).collect();
-    for (position, name) in OPERATIONS.into_iter().enumerate() {
-        let mut of_all = Tally::default();
-        for tally in &tallies {
-            of_all.times.extend(&tally[position].times);
-            of_all.refused += tally[position].refused;
-            of_all.failed += tally[position].failed;
-        }
-        of_all.times.sort();
-        total += of_all.times.len();
-        let at = |percent: usize| {
-            let position = of_all.times.len() * percent / 100;
-            let time = of_all.times.get(position).copied();
-            time.unwrap_or_default().as_secs_f64() * 1_000.0
-        };
+
+    let memory = tokio::spawn(watch(service.id(), seconds));
+    let mut acknowledged = load.phase("load", callers, seconds).await;
+    let memory = memory.await.unwrap();
+    println!("memory     {}", told(&memory));
+
+    let mut is_well = true;
+    if overload > 0 {
+        acknowledged.extend(load.phase("overload", overload, seconds / 5).await);
+        // Whoever comes afterwards is served again.
+        let after = load.phase("afterwards", 1, Duration::from_secs(1)).await;
+        is_well = !after.is_empty();
+        acknowledged.extend(after);
         println!(
-            "{name:<10} {:>7.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  503 {:>6}  errors {}",
-            of_all.times.len() as f64 / took,
-            at(50),
-            at(99),
-            of_all.refused,
-            of_all.failed
+            "memory     {} KB after the overload",
+            resident(service.id())
         );
+        println!("recovered  {}", if is_well { "yes" } else { "no" });
     }
-    println!("all        {:>7.0}/s", total as f64 / took);
-    println!(
-        "memory     {before} KB before, {} KB after",
-        memory(&service)
-    );
+
+    let put: usize = acknowledged.values().map(Vec::len).sum();
+    let lost = load.lost(acknowledged).await;
+    println!("lost       {lost} of {put} checkpoints whose put was acknowledged");
     service.kill().unwrap();
     service.wait().unwrap();
+    if lost == 0 && is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn flag(name: &str) -> Option<String> {
@@ -131,75 +146,207 @@ fn client() -> Client {
 }
 
 /// The memory that a process has, in kilobytes.
-fn memory(service: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.id()));
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.unwrap_or_default();
     let resident = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kilobytes = resident.and_then(|line| line.split_whitespace().nth(1));
     kilobytes.map_or(0, |text| text.parse().unwrap())
 }
 
-async fn call(
-    client: &Client,
-    address: &str,
-    caller: u32,
+/// The memory of a process, eleven times from the start of the load to its end.
+async fn watch(process: u32, seconds: Duration) -> Vec<u64> {
+    let mut seen = vec![resident(process)];
+    for _ in 0..10 {
+        tokio::time::sleep(seconds / 10).await;
+        seen.push(resident(process));
+    }
+    seen
+}
+
+/// What was seen of the memory. The middle half of the load says whether it stays as it is: before,
+/// connections and pools come to be.
+fn told(memory: &[u64]) -> String {
+    let at = |part: usize| memory[part.min(memory.len() - 1)];
+    let grown = at(10) as f64 / at(5).max(1) as f64 - 1.0;
+    format!(
+        "{} KB at the start, {} KB at the middle, {} KB at the end ({:+.1} % since the middle), at most {} KB",
+        at(0),
+        at(5),
+        at(10),
+        grown * 100.0,
+        memory.iter().max().unwrap()
+    )
+}
+
+#[derive(Clone)]
+struct Load {
+    client: Client,
+    address: String,
     bytes: usize,
-    end: Instant,
-) -> [Tally; 3] {
-    let mut tallies: [Tally; 3] = Default::default();
-    let blob = "A".repeat(bytes / 3 * 4);
-    let mut parent = Value::Null;
-    for step in 0.. {
-        if Instant::now() >= end {
-            break;
+}
+
+impl Load {
+    /// Has callers call for a while, and tells what became of it.
+    async fn phase(&self, name: &'static str, callers: u32, seconds: Duration) -> Acknowledged {
+        let start = Instant::now();
+        let of_callers = join_all((0..callers).map(|caller| {
+            let load = self.clone();
+            let caller = format!("{name}-{caller}");
+            tokio::spawn(async move { load.call(&caller, start + seconds).await })
+        }))
+        .await;
+        let took = start.elapsed().as_secs_f64();
+        println!("{name}: {callers} callers, {took:.1} s");
+        let mut acknowledged = Acknowledged::new();
+        let mut tallies: [Tally; 3] = Default::default();
+        for caller in of_callers {
+            let caller = caller.unwrap();
+            acknowledged.extend(caller.acknowledged);
+            for (all, one) in tallies.iter_mut().zip(caller.tallies) {
+                all.times.extend(one.times);
+                all.refused += one.refused;
+                all.without_retry_after += one.without_retry_after;
+                all.failed += one.failed;
+            }
         }
-        let id = CheckpointId::now_v6();
-        let version = format!("{step:032}.0.5");
-        // A thread of a hundred super-steps, then another one.
-        let thread = format!("caller-{caller}-{}", step / 100);
-        if step % 100 == 0 {
-            parent = Value::Null;
-        }
-        let task = json!({"task_id": "task", "idx": 0, "channel": "messages", "type": "msgpack",
-                          "blob": blob, "task_path": ""});
-        let bodies = [
-            json!({
-                "thread_id": thread, "checkpoint_ns": "", "checkpoint_id": id,
-                "parent_checkpoint_id": parent,
-                "checkpoint": {"v": 4, "id": id, "channel_values": {"n": step},
-                               "channel_versions": {"n": version, "messages": version},
-                               "versions_seen": {}},
-                "metadata": {"source": "loop", "step": step},
-                "blobs": [{"channel": "messages", "version": version, "type": "msgpack",
-                           "blob": blob}],
-            }),
-            json!({"thread_id": thread, "checkpoint_id": id, "writes": [task]}),
-            json!({"thread_id": thread}),
-        ];
-        parent = json!(id);
-        for ((name, body), tally) in OPERATIONS.iter().zip(bodies).zip(&mut tallies) {
-            let request = client
-                .post(format!("{address}/checkpoints/{name}"))
-                .bearer_auth(SECRET)
-                .header("content-type", "application/json")
-                .body(body.to_string());
-            let start = Instant::now();
-            let answered = match request.send().await {
-                Ok(response) => {
-                    let status = response.status();
-                    response.bytes().await.ok().map(|_| status)
-                }
-                Err(_) => None,
+        let mut served = 0;
+        for (name, tally) in OPERATIONS.into_iter().zip(&mut tallies) {
+            tally.times.sort();
+            served += tally.times.len();
+            let at = |percent: usize| {
+                let time = tally.times.get(tally.times.len() * percent / 100).copied();
+                time.unwrap_or_default().as_secs_f64() * 1_000.0
             };
-            match answered {
-                Some(status) if status.is_success() => tally.times.push(start.elapsed()),
-                Some(status) if status.as_u16() == 503 => {
-                    tally.refused += 1;
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+            println!(
+                "{name:<10} {:>7.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  503 {:>6} ({} without Retry-After)  errors {}",
+                tally.times.len() as f64 / took,
+                at(50),
+                at(99),
+                tally.refused,
+                tally.without_retry_after,
+                tally.failed
+            );
+        }
+        println!("all        {:>7.0}/s", served as f64 / took);
+        acknowledged
+    }
+
+    async fn call(&self, caller: &str, end: Instant) -> Caller {
+        let mut found = Caller::default();
+        let blob = "A".repeat(self.bytes / 3 * 4);
+        let mut parent = Value::Null;
+        for step in 0_u32.. {
+            if Instant::now() >= end {
+                break;
+            }
+            let id = CheckpointId::now_v6();
+            let version = format!("{step:032}.0.5");
+            let thread = format!("{caller}-{}", step / STEPS);
+            if step % STEPS == 0 {
+                parent = Value::Null;
+            }
+            let task = json!({"task_id": "task", "idx": 0, "channel": "messages",
+                              "type": "msgpack", "blob": blob, "task_path": ""});
+            let bodies = [
+                json!({
+                    "thread_id": thread, "checkpoint_ns": "", "checkpoint_id": id,
+                    "parent_checkpoint_id": parent,
+                    "checkpoint": {"v": 4, "id": id, "channel_values": {"n": step},
+                                   "channel_versions": {"n": version, "messages": version},
+                                   "versions_seen": {}},
+                    "metadata": {"source": "loop", "step": step},
+                    "blobs": [{"channel": "messages", "version": version, "type": "msgpack",
+                               "blob": blob}],
+                }),
+                json!({"thread_id": thread, "checkpoint_id": id, "writes": [task]}),
+                json!({"thread_id": thread}),
+            ];
+            parent = json!(id);
+            for (position, body) in bodies.into_iter().enumerate() {
+                let name = OPERATIONS[position];
+                let is_done = self.ask(name, &body, &mut found.tallies[position]).await;
+                if is_done && name == "put" {
+                    let ids = found.acknowledged.entry(thread.clone()).or_default();
+                    ids.push(id.to_string());
                 }
-                _ => tally.failed += 1,
+            }
+        }
+        found
+    }
+
+    /// Asks an endpoint once; whether it was done.
+    async fn ask(&self, name: &str, body: &Value, tally: &mut Tally) -> bool {
+        let start = Instant::now();
+        match self.send(name, body).await {
+            Some(response) if response.status().is_success() => {
+                let is_whole = response.bytes().await.is_ok();
+                if is_whole {
+                    tally.times.push(start.elapsed());
+                } else {
+                    tally.failed += 1;
+                }
+                is_whole
+            }
+            Some(response) if response.status().as_u16() == 503 => {
+                tally.refused += 1;
+                if !response.headers().contains_key("retry-after") {
+                    tally.without_retry_after += 1;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                false
+            }
+            _ => {
+                tally.failed += 1;
+                false
             }
         }
     }
-    tallies
+
+    async fn send(&self, name: &str, body: &Value) -> Option<Response> {
+        let request = self
+            .client
+            .post(format!("{}/checkpoints/{name}", self.address))
+            .bearer_auth(SECRET)
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        request.send().await.ok()
+    }
+
+    /// How many acknowledged checkpoints are not there, or not with their blob.
+    async fn lost(&self, acknowledged: Acknowledged) -> usize {
+        let threads = stream::iter(acknowledged);
+        let lost = threads.map(|(thread, ids)| async move {
+            let listed = self
+                .read("list", &json!({"thread_id": thread, "limit": 1_000}))
+                .await;
+            let listed: HashSet<&str> = listed
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|one| one["checkpoint_id"].as_str())
+                .collect();
+            let gone = ids
+                .iter()
+                .filter(|id| !listed.contains(id.as_str()))
+                .count();
+            let newest = self.read("get-tuple", &json!({"thread_id": thread})).await;
+            let has_blob = newest["blobs"]
+                .as_array()
+                .is_some_and(|blobs| !blobs.is_empty());
+            gone + usize::from(!has_blob)
+        });
+        lost.buffer_unordered(8)
+            .fold(0, async |all, one| all + one)
+            .await
+    }
+
+    async fn read(&self, name: &str, body: &Value) -> Value {
+        let response = self.send(name, body).await;
+        let text = match response {
+            Some(response) => response.bytes().await.unwrap_or_default(),
+            None => return Value::Null,
+        };
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 // The interface.
+mod round_trips;
 mod saver;
 
 mod checkpoint;

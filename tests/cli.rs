@@ -13,9 +13,9 @@ use std::time::Duration;
 use cli::{Cli, ended, interrupt, put, put_write};
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
-    CheckpointConfig, CheckpointSaver, CheckpointSaverExt, ListOptions, ThreadId,
+    CheckpointConfig, CheckpointSaver, CheckpointSaverExt, ListOptions, RunId, ThreadId,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use server::Server;
 
 /// A thread with a fork: 1 to 4 in a row, and 3b beside 3.
@@ -280,8 +280,24 @@ async fn a_thread_is_pinned_and_gets_its_ttl_back() {
     // What is kept for ever stays so when it is touched.
     let touched = cli.run(&["touch", "t", "--ttl", "1h", "--json"]).json();
     assert_eq!(touched["ttl_ms"], Value::Null);
-    cli.run(&["unpin", "t", "--ttl", "2h"]).ok();
-    let touched = cli.run(&["touch", "t", "--ttl", "1h", "--json"]).json();
+    // What would then stay shorter than now is left alone until somebody says so.
+    let asks = cli.run(&["unpin", "t", "--ttl", "2h"]);
+    assert_eq!(asks.code, 6, "{asks:?}");
+    assert_eq!(ttl(), Value::Null);
+    cli.run(&["unpin", "t", "--ttl", "2h", "--yes"]).ok();
+    for selection in [["t"].as_slice(), &["--all"], &["--starting-with", "t"]] {
+        for verb in ["touch", "unpin"] {
+            let asks = cli.run(&[&[verb, "--ttl", "1h"], selection].concat());
+            assert_eq!(asks.code, 6, "{asks:?}");
+            assert!(asks.stderr.contains("thread t"), "{asks:?}");
+            assert!(ttl().as_u64().is_some_and(|left| left > 3_600_000));
+        }
+    }
+    let again = cli.run(&["touch", "--all", "--ttl", "2h", "--json"]).json();
+    assert_eq!(again["touched"], true);
+    let touched = cli
+        .run(&["touch", "t", "--ttl", "1h", "--yes", "--json"])
+        .json();
     assert_eq!(touched["touched"], true);
     assert!(ttl().as_u64().is_some_and(|left| left <= 3_600_000));
     assert!(cli.run(&["pin", "t"]).ok().contains("for ever"));
@@ -289,12 +305,63 @@ async fn a_thread_is_pinned_and_gets_its_ttl_back() {
     cli.run(&["touch", "t", "--ttl", "1h"]).ok();
     assert_eq!(ttl(), Value::Null);
     assert_eq!(
-        cli.run(&["unpin", "t", "--ttl", "2h", "--json"]).json()["unpinned"],
+        cli.run(&["unpin", "t", "--ttl", "2h", "--yes", "--json"])
+            .json()["unpinned"],
         true
     );
     assert!(ttl().as_u64().is_some_and(|left| left > 3_600_000));
     assert_eq!(cli.run(&["unpin", "t"]).code, 2);
     assert_eq!(cli.run(&["pin", "missing"]).code, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_has_made_is_deleted_in_every_thread() {
+    let cli = Cli::new();
+    cli.run(&["setup"]).ok();
+    let saver = cli.saver().await;
+    for (thread, id, run) in [
+        ("a/1", "1", "first"),
+        ("a/1", "2", "second"),
+        ("a/2", "1", "second"),
+        ("b", "1", "second"),
+    ] {
+        let mut config = CheckpointConfig::new(thread).unwrap();
+        config.run_id = Some(RunId::new(run).unwrap());
+        put(&saver, &config, id, "x").await;
+    }
+    let left = || {
+        let threads = cli.run(&["threads", "--json"]).lines();
+        let counts = threads
+            .iter()
+            .map(|thread| thread["checkpoints"].as_u64().unwrap());
+        counts.sum::<u64>()
+    };
+    assert_eq!(cli.run(&["delete", "--run", "none", "--yes"]).code, 3);
+    assert_eq!(cli.run(&["delete", "--run", "second", "b"]).code, 2);
+    let asks = cli.run(&["delete", "--run", "second"]);
+    assert_eq!(asks.code, 6, "{asks:?}");
+    assert!(asks.stderr.contains("3 checkpoints"), "{asks:?}");
+    let told = cli.run(&["delete", "--run", "second", "--dry-run"]).ok();
+    assert!(told.contains("would delete 1 checkpoint of a/1"), "{told}");
+    assert_eq!(left(), 4);
+    cli.run(&[
+        "delete",
+        "--run",
+        "second",
+        "--starting-with",
+        "a/",
+        "--yes",
+    ])
+    .ok();
+    assert_eq!(left(), 2);
+    let told = cli
+        .run(&[
+            "delete", "--run", "second", "--run", "first", "--yes", "--json",
+        ])
+        .lines();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0]["thread_id"], "a/1");
+    assert_eq!(left(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,7 +378,7 @@ async fn stats_tell_how_much_there_is() {
         &large,
     )
     .await;
-    cli.run(&["unpin", "t", "--ttl", "2h"]).ok();
+    cli.run(&["unpin", "t", "--ttl", "2h", "--yes"]).ok();
     let stats = cli.until(&["stats", "--json"], |stats| {
         stats["checkpoints"] == 6 && stats["writes"] == 1
     });
@@ -352,18 +419,22 @@ async fn the_doctor_tells_and_mends() {
     let ill = cli.run(&["doctor", "--ttl", "1h"]);
     assert_eq!(ill.code, 7, "{ill:?}");
     assert!(ill.stdout.contains("it has no TTL"), "{ill:?}");
+    let asks = cli.run(&["doctor", "--ttl", "1h", "--fix"]);
+    assert_eq!(asks.code, 6, "{asks:?}");
+    assert_eq!(cli.run(&["doctor", "--ttl", "1h"]).stdout, ill.stdout);
     let fixed = cli
-        .run(&["doctor", "--ttl", "1h", "--fix", "--json"])
+        .run(&["doctor", "--ttl", "1h", "--fix", "--yes", "--json"])
         .json();
     assert_eq!(fixed["healthy"], false);
-    assert!(
-        fixed["findings"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|found| found["fixed"] == true)
-    );
-    // A registry outlives its writes only now that they have a TTL.
+    let findings = fixed["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|found| found["fixed"] == true));
+    // A registry outlives its writes only now that they have a TTL: found in the next round.
+    let kinds: Vec<_> = findings.iter().map(|found| found["kind"].clone()).collect();
+    assert!(kinds.contains(&json!("SharedKeyOutlives")), "{kinds:?}");
+    let counted = fixed["counts"].as_object().unwrap().values();
+    let counted: u64 = counted.map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(counted, findings.len() as u64);
+    // Where there is nothing to do nobody is asked.
     cli.run(&["doctor", "--ttl", "1h", "--fix"]).ok();
     cli.run(&["doctor", "--ttl", "1h"]).ok();
 }
@@ -628,7 +699,7 @@ async fn hostile_ids_do_nothing_to_the_terminal_and_can_be_named() {
 async fn looking_does_not_refresh_a_ttl() {
     let cli = Cli::new();
     forked(&cli, "t").await;
-    cli.run(&["unpin", "t", "--ttl", "1h"]).ok();
+    cli.run(&["unpin", "t", "--ttl", "1h", "--yes"]).ok();
     for command in [&["show", "t"][..], &["diff", "t"], &["history", "t"]] {
         let mut arguments = command.to_vec();
         arguments.extend(["--ttl", "10h", "--refresh-on-read"]);

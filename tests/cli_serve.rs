@@ -333,6 +333,21 @@ async fn what_the_service_stored_is_carried_with_its_blobs() {
     assert_eq!(newest, first.ok(path, &requests[2]).await);
     target.run(&["doctor"]).ok();
 
+    // A blob that is there with another content stays, and is told of.
+    let third = Cli::new();
+    let other = Serving::start(&third, &[]);
+    other
+        .ok("/checkpoints/put", &put("t", "1", None, V1, "AAAA"))
+        .await;
+    let told = third.run(&["import", &file, "--json"]);
+    assert_eq!(told.json()["other_blobs"], 1, "{told:?}");
+    assert!(
+        told.stderr.contains("has another blob of channel messages"),
+        "{told:?}"
+    );
+    let kept = other.ok(path, &requests[0]).await;
+    assert!(kept["blobs"].to_string().contains("AAAA"), "{kept}");
+
     // One that was changed is found out.
     let text = std::fs::read_to_string(&file).unwrap();
     let changed = target.file("changed");

@@ -534,7 +534,7 @@ async fn an_import_that_was_ended_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_that_was_left_goes_along_when_told() {
     let (source, one) = three_threads().await;
-    source.run(&["unpin", "a", "--ttl", "1h"]).ok();
+    source.run(&["unpin", "a", "--ttl", "1h", "--yes"]).ok();
     let whole = source.run(&["export"]).ok();
     let left = |saver: RedisSaver, id: &'static str| async move {
         let found = saver.thread(&ThreadId::new(id).unwrap()).await.unwrap();

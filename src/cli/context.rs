@@ -9,7 +9,7 @@ use super::output::{Output, note};
 use super::settings::Settings;
 use super::text::{shown, unquoted};
 use crate::config::CheckpointConfig;
-use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::ListOptions;
 use crate::saver::CheckpointSaver;
 use crate::{CheckpointTuple, RedisSaver};
@@ -32,6 +32,11 @@ impl Context {
     /// A checkpoint that was named.
     pub(crate) fn checkpoint_id(&self, argument: &str) -> Outcome<CheckpointId> {
         Ok(CheckpointId::new(self.id(argument)?)?)
+    }
+
+    /// A run that was named.
+    pub(crate) fn run_id(&self, argument: &str) -> Outcome<RunId> {
+        Ok(RunId::new(self.id(argument)?)?)
     }
 
     /// A namespace that was named.

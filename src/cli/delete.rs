@@ -1,22 +1,29 @@
 //! `delete`: all of a thread, or of many.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::progress::Meter;
 use super::select::Selection;
 use super::text::{count, shown};
+use crate::id::ThreadId;
 use crate::options::DeleteOptions;
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
-/// Delete threads: every checkpoint and write of theirs
+/// Delete threads, every checkpoint and write of theirs; or with --run what runs have made
 #[derive(Args)]
 pub(crate) struct Delete {
     #[command(flatten)]
     threads: Selection,
+    /// Delete the checkpoints that a run has made, with their writes, in every thread, or in those
+    /// of --starting-with; may be given more than once
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["threads", "all"])]
+    run: Vec<String>,
     /// Do it without asking
     #[arg(long)]
     yes: bool,
@@ -27,6 +34,9 @@ pub(crate) struct Delete {
 
 impl Delete {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
+        if !self.run.is_empty() {
+            return self.delete_runs(context).await;
+        }
         let threads = self.threads.required(context).await?;
         let checkpoints: u64 = threads.iter().map(|thread| thread.checkpoints).sum();
         if !self.dry_run && !threads.is_empty() {
@@ -51,6 +61,53 @@ impl Delete {
         drop(meter);
         if threads.is_empty() && !context.output.is_json() {
             context.output.line("there is nothing to delete")?;
+        }
+        Ok(())
+    }
+
+    async fn delete_runs(self, context: &mut Context) -> Outcome {
+        let prefix = self.threads.prefix();
+        let mut runs = Vec::with_capacity(self.run.len());
+        let mut found: BTreeMap<ThreadId, u64> = BTreeMap::new();
+        for run in &self.run {
+            let run = context.run_id(run)?;
+            let made = context.saver.checkpoints_of_run(&run, prefix).await?;
+            if made.is_empty() {
+                return Err(Failure::NotFound(format!(
+                    "there is no checkpoint of run {}; nothing was deleted",
+                    shown(run.as_str())
+                )));
+            }
+            for thread in made {
+                *found.entry(thread).or_default() += 1;
+            }
+            runs.push(run);
+        }
+        if !self.dry_run {
+            let what = format!(
+                "would delete {} and their writes in {}",
+                count(found.values().sum(), "checkpoint"),
+                named(found.keys().map(ThreadId::as_str))
+            );
+            context.confirm(self.yes, &what).await?;
+            context.saver.delete_runs(&runs, prefix).await?;
+        }
+        for (thread, checkpoints) in found {
+            let thread = ThreadSummary::new(thread, checkpoints, None, None);
+            if context.output.is_json() {
+                self.say(&mut context.output, &thread)?;
+                continue;
+            }
+            let verb = if self.dry_run {
+                "would delete"
+            } else {
+                "deleted"
+            };
+            context.output.line(format!(
+                "{verb} {} of {}",
+                count(thread.checkpoints, "checkpoint"),
+                shown(thread.thread_id.as_str())
+            ))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `doctor`: looks through what is stored for what should not be there, and mends if asked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +11,10 @@ use super::failure::{Failure, Outcome};
 use super::health::{problems, servers_json};
 use super::output::note;
 use super::text::count;
-use crate::redis::{DoctorOptions, duration};
+use crate::redis::{DoctorOptions, DoctorReport, Health, duration};
+
+/// How often what is stored is walked at most, until nothing is left to be put right.
+const MOST_ROUNDS: usize = 5;
 
 /// Look at every key for what should not be there, and put it right with --fix
 #[derive(Args)]
@@ -18,6 +22,9 @@ pub(crate) struct Doctor {
     /// Put right what is wrong
     #[arg(long)]
     fix: bool,
+    /// Do it without asking; for --fix
+    #[arg(long, requires = "fix")]
+    yes: bool,
     /// Make indexes anew whose schema differs; the documents stay
     #[arg(long, requires = "fix")]
     rebuild_indexes: bool,
@@ -41,7 +48,7 @@ fn age(text: &str) -> Result<Duration, String> {
 impl Doctor {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         let mut options = DoctorOptions::default()
-            .with_prefix(self.starting_with)
+            .with_prefix(&self.starting_with)
             .with_orphan_age(self.orphan_age);
         if self.fix {
             options = options.fixing();
@@ -55,40 +62,35 @@ impl Doctor {
         for problem in &problems {
             note(&format!("langgraph-redis: warning: {problem}"));
         }
-        let report = context.saver.doctor(&options).await?;
-        if context.output.is_json() {
-            let findings: Vec<_> = report
-                .findings()
-                .iter()
-                .map(|finding| {
-                    json!({
-                        "kind": format!("{:?}", finding.kind),
-                        "what": finding.kind.to_string(),
-                        "key": finding.key,
-                        "detail": finding.detail,
-                        "fixed": finding.fixed,
-                    })
-                })
-                .collect();
-            let counts: serde_json::Map<_, _> = report
-                .counts()
-                .iter()
-                .map(|(kind, number)| (format!("{kind:?}"), (*number).into()))
-                .collect();
-            context.output.json(&json!({
-                "healthy": report.is_healthy() && problems.is_empty(),
-                "keys": report.examined(),
-                "counts": counts,
-                "findings": findings,
-                "servers": servers_json(&health),
-                "problems": problems,
-            }))?;
-        } else {
-            context.output.line(report.to_string())?;
+        if self.fix && !self.yes {
+            let looking = DoctorOptions {
+                fix: false,
+                ..options.clone()
+            };
+            let found = context.saver.doctor(&looking).await?;
+            if !found.is_healthy() {
+                let what = format!(
+                    "would put right what can be of {}, in part by a TTL or by removing what is without a checkpoint or without ids",
+                    count(found.counts().values().sum(), "finding")
+                );
+                context.confirm(false, &what).await?;
+            }
         }
+        let mut rounds = vec![context.saver.doctor(&options).await?];
+        // One repair shows what only the next round mends.
+        while rounds.len() < MOST_ROUNDS
+            && let Some(last) = rounds.last()
+            && last.findings().iter().any(|found| found.fixed)
+        {
+            rounds.push(context.saver.doctor(&options).await?);
+        }
+        say(context, &rounds, &health, &problems)?;
+        let Some(last) = rounds.last() else {
+            return Ok(());
+        };
         // Of those that are not kept in the report it is not known whether they were fixed.
-        let found: u64 = report.counts().values().sum();
-        let fixed = report.findings().iter().filter(|found| found.fixed).count() as u64;
+        let found: u64 = last.counts().values().sum();
+        let fixed = last.findings().iter().filter(|found| found.fixed).count() as u64;
         match found - fixed {
             0 if problems.is_empty() => Ok(()),
             0 => Err(Failure::Unhealthy(format!(
@@ -105,4 +107,55 @@ impl Doctor {
             ))),
         }
     }
+}
+
+/// Tells what was put right in every round, and what is left after the last.
+fn say(
+    context: &mut Context,
+    rounds: &[DoctorReport],
+    health: &Health,
+    problems: &[String],
+) -> Outcome {
+    if !context.output.is_json() {
+        for (position, report) in rounds.iter().enumerate() {
+            if position == 0 || !report.is_healthy() {
+                context.output.line(report.to_string())?;
+            }
+        }
+        return Ok(());
+    }
+    let mut findings = Vec::new();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (position, report) in rounds.iter().enumerate() {
+        let is_last = position + 1 == rounds.len();
+        let told = report.findings().iter();
+        findings.extend(told.filter(|found| found.fixed || is_last).map(|finding| {
+            json!({
+                "kind": format!("{:?}", finding.kind),
+                "what": finding.kind.to_string(),
+                "key": finding.key,
+                "detail": finding.detail,
+                "fixed": finding.fixed,
+            })
+        }));
+        for (kind, number) in report.counts() {
+            let fixed = report.findings().iter();
+            let fixed = fixed
+                .filter(|found| found.fixed && found.kind == *kind)
+                .count();
+            let told = if is_last { *number } else { fixed as u64 };
+            if told > 0 {
+                *counts.entry(format!("{kind:?}")).or_default() += told;
+            }
+        }
+    }
+    context.output.json(&json!({
+        "healthy": rounds.iter().all(DoctorReport::is_healthy) && problems.is_empty(),
+        "keys": rounds.iter().map(DoctorReport::examined).max(),
+        "rounds": rounds.len(),
+        "counts": counts,
+        "findings": findings,
+        "servers": servers_json(health),
+        "problems": problems,
+    }))
 }

@@ -28,7 +28,7 @@ use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::id::CheckpointNamespace;
 use crate::options::TtlChoice;
-use crate::redis::{EarlyWrites, TimedCheckpoint};
+use crate::redis::{EarlyWrites, PutBlob, TimedCheckpoint};
 use crate::saver::CheckpointSaver;
 
 /// How much of a thread is held, in bytes of the export.
@@ -69,6 +69,17 @@ struct Tally {
     stored: Counts,
     /// Checkpoints that were there already, with all their writes.
     there: u64,
+    /// Blobs of which there were others already, which stay.
+    other_blobs: u64,
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stored,
+    There,
+    /// Something else is in its place, and stays.
+    Other,
 }
 
 impl Import {
@@ -105,7 +116,7 @@ impl Import {
             Tally {
                 threads: checker.threads,
                 stored: checker.all.counts,
-                there: 0,
+                ..Tally::default()
             }
         } else {
             self.import(context, whole_threads).await?
@@ -223,20 +234,20 @@ impl Import {
         let stored = stream::iter(items.into_iter().map(Ok::<_, Failure>))
             .map_ok(|item| async move {
                 let counts = item.counts();
-                let stored = if self.dry_run {
-                    true
+                let fate = if self.dry_run {
+                    Fate::Stored
                 } else {
                     self.store_one(saver, item, with_blobs).await?
                 };
-                Ok((counts, stored))
+                Ok((counts, fate))
             })
             .try_buffer_unordered(AT_ONCE);
         stored
-            .try_fold(tally, |tally, (counts, stored)| async move {
-                if stored {
-                    tally.stored += counts;
-                } else {
-                    tally.there += counts.checkpoints;
+            .try_fold(tally, |tally, (counts, fate)| async move {
+                match fate {
+                    Fate::Stored => tally.stored += counts,
+                    Fate::There => tally.there += counts.checkpoints,
+                    Fate::Other => tally.other_blobs += counts.blobs,
                 }
                 Ok(tally)
             })
@@ -252,15 +263,31 @@ impl Import {
         }
     }
 
-    /// Stores one item unless it is there; `false` if it is.
+    /// Stores one item unless it is there.
     async fn store_one(
         &self,
         saver: &RedisSaver,
         item: Item,
         with_blobs: &HashSet<CheckpointNamespace>,
-    ) -> Outcome<bool> {
+    ) -> Outcome<Fate> {
         match item {
-            Item::Blob(blob) => return Ok(saver.put_timed_blob(&blob, self.ttl(blob.ttl)).await?),
+            Item::Blob(blob) => {
+                return Ok(
+                    match saver.put_timed_blob(&blob, self.ttl(blob.ttl)).await? {
+                        PutBlob::Stored => Fate::Stored,
+                        PutBlob::There => Fate::There,
+                        PutBlob::Differs => {
+                            note(&format!(
+                                "langgraph-redis: warning: thread {} has another blob of channel {} at version {}, which stays",
+                                shown(blob.thread_id.as_str()),
+                                shown(&blob.blob.channel),
+                                shown(&blob.blob.version),
+                            ));
+                            Fate::Other
+                        }
+                    },
+                );
+            }
             Item::Checkpoint(checkpoint) => {
                 let TimedCheckpoint { tuple, ttl } = *checkpoint;
                 if let Some(found) = saver.get_tuple(&tuple.config).await? {
@@ -268,7 +295,7 @@ impl Import {
                     let writes = &tuple.pending_writes;
                     let difference = state.or_else(|| difference(&found.pending_writes, writes));
                     if !self.is_missing(&tuple.config, difference, &found.pending_writes, writes)? {
-                        return Ok(false);
+                        return Ok(Fate::There);
                     }
                 }
                 let namespace = tuple.config.namespace();
@@ -290,7 +317,7 @@ impl Import {
                 let found = writes_there(saver, &config).await?;
                 let difference = difference(&found, &writes);
                 if !self.is_missing(&config, difference, &found, &writes)? {
-                    return Ok(false);
+                    return Ok(Fate::There);
                 }
                 // If their checkpoint has come in the meantime they join it.
                 saver
@@ -298,7 +325,7 @@ impl Import {
                     .await?;
             }
         }
-        Ok(true)
+        Ok(Fate::Stored)
     }
 
     /// Whether something of what comes is to be stored, and nothing is in its way.
@@ -326,6 +353,7 @@ impl Import {
                 "writes": tally.stored.writes,
                 "blobs": tally.stored.blobs,
                 "there_already": tally.there,
+                "other_blobs": tally.other_blobs,
                 "imported": !self.dry_run,
             }));
         }
@@ -334,20 +362,21 @@ impl Import {
             count(tally.threads, "thread"),
             tally.stored.told()
         );
-        context.output.line(if self.dry_run {
-            format!("{what} are what was exported; nothing was imported")
-        } else if tally.there > 0 {
-            format!(
-                "imported {what}; {} there already",
-                if tally.there == 1 {
-                    "1 checkpoint was".to_owned()
-                } else {
-                    format!("{} checkpoints were", tally.there)
-                }
-            )
-        } else {
-            format!("imported {what}")
-        })
+        if self.dry_run {
+            let line = format!("{what} are what was exported; nothing was imported");
+            return context.output.line(line);
+        }
+        let mut parts = vec![format!("imported {what}")];
+        if tally.there > 0 {
+            let were = if tally.there == 1 { "was" } else { "were" };
+            let there = count(tally.there, "checkpoint");
+            parts.push(format!("{there} {were} there already"));
+        }
+        if tally.other_blobs > 0 {
+            let others = count(tally.other_blobs, "blob");
+            parts.push(format!("{others} left out, as others were there"));
+        }
+        context.output.line(parts.join("; "))
     }
 }
 

@@ -1,15 +1,18 @@
 //! `pin`, `unpin` and `touch`: how long threads stay.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
 use super::context::Context;
+use super::delete::named;
 use super::failure::{Failure, Outcome};
 use super::select::Selection;
-use super::text::{shown, ttl};
+use super::text::{self, shown};
 use super::threads::milliseconds;
 use crate::id::ThreadId;
-use crate::redis::ConfigKey;
+use crate::redis::{ConfigKey, duration};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
 /// Keep threads for ever, until they are unpinned
@@ -24,6 +27,9 @@ pub(crate) struct Pin {
 pub(crate) struct Unpin {
     #[command(flatten)]
     threads: Selection,
+    /// Do it without asking, also where a thread then stays shorter than it would
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Give threads the TTL of --ttl anew; what is kept for ever stays so
@@ -31,6 +37,9 @@ pub(crate) struct Unpin {
 pub(crate) struct Touch {
     #[command(flatten)]
     threads: Selection,
+    /// Do it without asking, also where a thread then stays shorter than it would
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,33 +51,54 @@ enum Verb {
 
 impl Pin {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        change(context, &self.threads, Verb::Pin).await
+        // What is pinned loses nothing.
+        change(context, &self.threads, Verb::Pin, true).await
     }
 }
 
 impl Unpin {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        change(context, &self.threads, Verb::Unpin).await
+        change(context, &self.threads, Verb::Unpin, self.yes).await
     }
 }
 
 impl Touch {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        change(context, &self.threads, Verb::Touch).await
+        change(context, &self.threads, Verb::Touch, self.yes).await
     }
 }
 
-async fn change(context: &mut Context, threads: &Selection, verb: Verb) -> Outcome {
-    if verb != Verb::Pin {
-        let ttl = context.settings.get(ConfigKey::Ttl);
-        if ttl.is_none_or(|ttl| ttl == "none") {
-            return Err(Failure::Usage(
-                "no TTL is set: give the one that the threads should have with --ttl, such as --ttl 24h"
-                    .to_owned(),
-            ));
+async fn change(context: &mut Context, threads: &Selection, verb: Verb, yes: bool) -> Outcome {
+    let ttl = given_ttl(context)?;
+    if ttl.is_none() && verb != Verb::Pin {
+        return Err(Failure::Usage(
+            "no TTL is set: give the one that the threads should have with --ttl, such as --ttl 24h"
+                .to_owned(),
+        ));
+    }
+    let threads = threads.required(context).await?;
+    if let Some(ttl) = ttl
+        && verb != Verb::Pin
+    {
+        let shortened: Vec<_> = threads
+            .iter()
+            .filter(|thread| match thread.ttl {
+                Some(left) => left > ttl,
+                // What is kept for ever stays so when it is touched.
+                None => verb == Verb::Unpin,
+            })
+            .map(|thread| thread.thread_id.as_str())
+            .collect();
+        if !shortened.is_empty() {
+            let what = format!(
+                "would let {} stay shorter than now, {}",
+                named(shortened.into_iter()),
+                text::ttl(Some(ttl))
+            );
+            context.confirm(yes, &what).await?;
         }
     }
-    for thread in threads.required(context).await? {
+    for thread in threads {
         let id = &thread.thread_id;
         let changed = match verb {
             Verb::Pin => context.saver.pin(id).await?,
@@ -79,6 +109,23 @@ async fn change(context: &mut Context, threads: &Selection, verb: Verb) -> Outco
         say(context, id, verb, changed, after.as_ref())?;
     }
     Ok(())
+}
+
+/// How long the TTL that is set keeps what it is given to.
+fn given_ttl(context: &Context) -> Outcome<Option<Duration>> {
+    let Some(ttl) = context.settings.get(ConfigKey::Ttl) else {
+        return Ok(None);
+    };
+    if ttl == "none" {
+        return Ok(None);
+    }
+    let ttl = duration(&ttl).map_err(Failure::Usage)?;
+    // A thread that is kept whole gets a quarter more than was asked for.
+    let is_whole = context.settings.get(ConfigKey::TtlScope);
+    Ok(Some(match is_whole.as_deref() {
+        Some("thread") => ttl + ttl / 4,
+        _ => ttl,
+    }))
 }
 
 fn say(
@@ -105,6 +152,6 @@ fn say(
     context.output.line(match (changed, after) {
         // It expired, or someone deleted it.
         (false, _) | (true, None) => format!("{thread} is gone"),
-        (true, Some(_)) => format!("{thread} stays {}", ttl(left)),
+        (true, Some(_)) => format!("{thread} stays {}", text::ttl(left)),
     })
 }

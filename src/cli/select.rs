@@ -29,6 +29,11 @@ impl Selection {
         self.threads.is_empty() && self.starting_with.is_none() && !self.all
     }
 
+    /// How the ids start of the threads that are meant where none is named.
+    pub(crate) fn prefix(&self) -> &str {
+        self.starting_with.as_deref().unwrap_or_default()
+    }
+
     /// The threads, each once, in the order of their ids; a command that changes anything must
     /// have been told which.
     pub(crate) async fn required(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
@@ -44,8 +49,7 @@ impl Selection {
     /// is done to the others.
     pub(crate) async fn resolve(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
         let mut found: Vec<ThreadSummary> = if self.threads.is_empty() {
-            let prefix = self.starting_with.as_deref().unwrap_or_default();
-            context.saver.threads(prefix).try_collect().await?
+            context.saver.threads(self.prefix()).try_collect().await?
         } else {
             let mut found = Vec::with_capacity(self.threads.len());
             for thread in &self.threads {

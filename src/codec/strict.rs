@@ -58,6 +58,67 @@ where
     Ok(objects.into_iter().map(|object| object.0).collect())
 }
 
+/// Reads an integer as JSON Schema knows it: a number without a fraction, so that `5.0` is 5.
+pub(crate) fn integer<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: TryFrom<i64>,
+    D: Deserializer<'de>,
+{
+    struct Visitor;
+
+    impl de::Visitor<'_> for Visitor {
+        type Value = i64;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an integer of 64 bits")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<i64, E> {
+            Ok(number)
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<i64, E> {
+            let unfit = || E::invalid_value(de::Unexpected::Unsigned(number), &self);
+            i64::try_from(number).map_err(|_| unfit())
+        }
+
+        #[allow(clippy::cast_possible_truncation)] // It has no fraction and fits.
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<i64, E> {
+            const END: f64 = 9_223_372_036_854_775_808.0;
+            // An integer that is less than -2^63 may come as what is -2^63 to the last digit.
+            if number.fract() == 0.0 && number.abs() < END {
+                Ok(number as i64)
+            } else {
+                Err(E::invalid_value(de::Unexpected::Float(number), &self))
+            }
+        }
+    }
+
+    let number = deserializer.deserialize_i64(Visitor)?;
+    T::try_from(number).map_err(|_| {
+        let unfit = de::Unexpected::Signed(number);
+        de::Error::invalid_value(unfit, &"a number that is not less than 0")
+    })
+}
+
+/// The same, or nothing from null.
+pub(crate) fn optional_integer<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: TryFrom<i64>,
+    D: Deserializer<'de>,
+{
+    struct Integer<T>(T);
+
+    impl<'de, T: TryFrom<i64>> Deserialize<'de> for Integer<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            integer(deserializer).map(Self)
+        }
+    }
+
+    let number: Option<Integer<T>> = Option::deserialize(deserializer)?;
+    Ok(number.map(|number| number.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +136,50 @@ mod tests {
         other: Option<Inner<'a>>,
         #[serde(borrow, default, deserialize_with = "objects")]
         many: Vec<Inner<'a>>,
+    }
+
+    #[derive(Deserialize)]
+    struct Numbers {
+        #[serde(deserialize_with = "integer")]
+        any: i64,
+        #[serde(default, deserialize_with = "optional_integer")]
+        count: Option<u32>,
+    }
+
+    #[test]
+    fn an_integer_is_a_number_without_a_fraction() {
+        for (text, any) in [
+            ("5", 5),
+            ("5.0", 5),
+            ("-0.0", 0),
+            ("1e2", 100),
+            ("-9223372036854775808", i64::MIN),
+            ("9223372036854775807", i64::MAX),
+        ] {
+            let numbers: Numbers = serde_json::from_str(&format!("{{\"any\":{text}}}")).unwrap();
+            assert_eq!((numbers.any, numbers.count), (any, None));
+        }
+        for text in [
+            "1.5",
+            "1e40",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "1.8446744073709552e19",
+            "\"5\"",
+            "null",
+            "true",
+        ] {
+            let text = format!("{{\"any\":{text}}}");
+            assert!(serde_json::from_str::<Numbers>(&text).is_err(), "{text}");
+        }
+        let count = |text| {
+            let numbers = serde_json::from_str::<Numbers>(text);
+            numbers.map(|numbers| numbers.count).ok()
+        };
+        assert_eq!(count(r#"{"any":1,"count":null}"#), Some(None));
+        assert_eq!(count(r#"{"any":1,"count":7.0}"#), Some(Some(7)));
+        assert_eq!(count(r#"{"any":1,"count":-1}"#), None);
+        assert_eq!(count(r#"{"any":1,"count":4294967296}"#), None);
     }
 
     #[test]

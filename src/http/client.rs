@@ -224,6 +224,7 @@ impl Service {
         if let Some(key) = &self.api_key {
             request = request.bearer_auth(key.expose_secret());
         }
+        crate::round_trips::made();
         let response = request.send().await;
         let response = response.map_err(|error| self.lost(operation, &error))?;
         let status = response.status();

@@ -87,7 +87,10 @@ impl CheckpointSaver for HttpSaver {
             config: config.map(Config::from),
             filter: (!options.filter.is_empty()).then(|| options.filter.to_json()),
             before: options.before,
-            limit: options.limit,
+            // The service counts to 2^63, which nobody lists.
+            limit: options
+                .limit
+                .map(|limit| limit.min(isize::MAX.unsigned_abs())),
         };
         let tuples = self.lines::<CheckpointLine>("list", &call);
         tuples

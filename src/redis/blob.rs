@@ -10,6 +10,8 @@
 //! still be waiting for theirs.
 
 use std::borrow::Cow;
+#[cfg(feature = "server")]
+use std::collections::VecDeque;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,6 +34,12 @@ use crate::id::{CheckpointNamespace, ThreadId};
 
 /// How many blobs are looked at in one flight.
 const FLIGHT: usize = 256;
+/// How many blobs are read in the first flight, and in any.
+#[cfg(feature = "server")]
+const READ: (usize, usize) = (16, 64);
+/// About how many bytes a flight reads, if its blobs are no larger than those before them.
+#[cfg(feature = "server")]
+const READ_BYTES: usize = 4 * 1024 * 1024;
 /// How long a blob waits for its checkpoint, in seconds.
 pub(super) const PATIENCE: u64 = 600;
 /// The type of a blob which says that a channel has no value.
@@ -191,19 +199,26 @@ impl Store {
             let args = vec![document.bytes().clone(), key_ttl.clone()];
             steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
         }
-        for (channel, version) in named {
-            let key = keys.blob(channel, version);
-            if !sent.contains(&key) {
-                steps.push(keep_longer(key, &key_ttl).into());
-            }
-        }
         if blobs.is_empty() && !named.is_empty() {
             steps.push(keep_longer(keys.registry.clone(), &key_ttl).into());
         }
-        for reply in self.flight("put", steps).await? {
-            reply?;
+        // Names may be many and long: their keys are made a flight at a time.
+        let mut named = named.chunks(FLIGHT);
+        loop {
+            let slice = named.next();
+            for (channel, version) in slice.unwrap_or_default() {
+                let key = keys.blob(channel, version);
+                if !sent.contains(&key) {
+                    steps.push(keep_longer(key, &key_ttl).into());
+                }
+            }
+            for reply in self.flight("put", std::mem::take(&mut steps)).await? {
+                reply?;
+            }
+            if slice.is_none() || named.len() == 0 {
+                return Ok(members);
+            }
         }
-        Ok(members)
     }
 
     /// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
@@ -247,55 +262,6 @@ impl Store {
         }
         let distinct: HashSet<_> = members.iter().collect();
         Ok(settled.is_some_and(|settled| settled >= distinct.len()))
-    }
-
-    /// Reads the blobs that a checkpoint names; those that are not there are left out. `None` if
-    /// the checkpoint itself is gone by now, and so perhaps some of its blobs.
-    #[cfg(feature = "server")]
-    pub(crate) async fn read_blobs(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        checkpoint: &Checkpoint,
-    ) -> Result<Option<Vec<ChannelBlob>>> {
-        let named = named_by(checkpoint);
-        let document = self.keys(thread, namespace).document(checkpoint.id());
-        let keys = self.keyspace.blobs(thread, namespace);
-        let policy = &self.settings.ttl;
-        let refresh = policy.default.filter(|_| policy.refresh_on_read);
-        let mut found = Vec::with_capacity(named.len());
-        for slice in named.chunks(FLIGHT) {
-            let of_slice = || {
-                slice
-                    .iter()
-                    .map(|(channel, version)| keys.blob(channel, version))
-            };
-            let mut steps: Vec<Step> = of_slice()
-                .map(|key| Command::on("JSON.GET", key).into())
-                .collect();
-            if let Some(ttl) = refresh {
-                let ttl = milliseconds(self.key_ttl(Some(ttl)));
-                let shared = [keys.registry.clone()];
-                steps.extend(
-                    of_slice()
-                        .chain(shared)
-                        .map(|key| keep_longer(key, &ttl).into()),
-                );
-            }
-            // Blobs go after the checkpoints that name them.
-            steps.push(Command::on("EXISTS", document.clone()).into());
-            let mut replies = self.flight("get_tuple", steps).await?;
-            let exists = replies.pop().unwrap_or(Err(Error::Closed))?;
-            if exists.as_int() == Some(0) {
-                return Ok(None);
-            }
-            for (key, reply) in of_slice().zip(replies) {
-                if let Some(document) = reply?.into_bytes() {
-                    found.push(parse_blob(&key, &document)?);
-                }
-            }
-        }
-        Ok(Some(found))
     }
 
     /// The registered blobs of a namespace that hold a value.
@@ -470,6 +436,87 @@ impl Store {
             .call(vec![keys.namespaces.clone()], args)
             .into()
     }
+}
+
+/// A walk over the blobs that a checkpoint names, a flight at a time; those that are not there are
+/// left out.
+#[cfg(feature = "server")]
+pub(crate) struct NamedBlobs {
+    store: Arc<Store>,
+    keys: BlobKeys,
+    document: Bytes,
+    named: VecDeque<(String, String)>,
+    /// How many the next flight reads.
+    next: usize,
+}
+
+#[cfg(feature = "server")]
+impl NamedBlobs {
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        checkpoint: &Checkpoint,
+    ) -> Self {
+        Self {
+            keys: store.keyspace.blobs(thread, namespace),
+            document: store.keys(thread, namespace).document(checkpoint.id()),
+            named: named_by(checkpoint).into(),
+            next: READ.0,
+            store: Arc::clone(store),
+        }
+    }
+
+    /// The next blobs, `None` after the last. [`BlobPage::Gone`] says that the checkpoint itself is
+    /// gone by now, and so perhaps some of its blobs.
+    pub(crate) async fn next(&mut self) -> Result<Option<BlobPage>> {
+        let count = self.next.min(self.named.len());
+        let keys: Vec<Bytes> = self
+            .named
+            .drain(..count)
+            .map(|(channel, version)| self.keys.blob(&channel, &version))
+            .collect();
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let store = &self.store;
+        let read = |key: &Bytes| Command::on("JSON.GET", key.clone()).into();
+        let mut steps: Vec<Step> = keys.iter().map(read).collect();
+        let policy = &store.settings.ttl;
+        if let Some(ttl) = policy.default.filter(|_| policy.refresh_on_read) {
+            let ttl = milliseconds(store.key_ttl(Some(ttl)));
+            let all = keys.iter().chain([&self.keys.registry]);
+            steps.extend(all.map(|key| keep_longer(key.clone(), &ttl).into()));
+        }
+        // Blobs go after the checkpoints that name them.
+        steps.push(Command::on("EXISTS", self.document.clone()).into());
+        let mut replies = store.flight("get_tuple", steps).await?;
+        let exists = replies.pop().unwrap_or(Err(Error::Closed))?;
+        if exists.as_int() == Some(0) {
+            return Ok(Some(BlobPage::Gone));
+        }
+        let mut found = Vec::with_capacity(keys.len());
+        let mut bytes = 0;
+        for (key, reply) in keys.iter().zip(replies) {
+            if let Some(document) = reply?.into_bytes() {
+                bytes += document.len();
+                found.push(parse_blob(key, &document)?);
+            }
+        }
+        self.next = match READ_BYTES.checked_div(bytes / count.max(1)) {
+            Some(fitting) => fitting.clamp(1, 2 * count),
+            None => 2 * count,
+        }
+        .min(READ.1);
+        Ok(Some(BlobPage::Found(found)))
+    }
+}
+
+/// Some of the blobs of a checkpoint.
+#[cfg(feature = "server")]
+pub(crate) enum BlobPage {
+    Found(Vec<ChannelBlob>),
+    Gone,
 }
 
 /// The command that makes a key live as long as something else that needs it.

@@ -7,11 +7,11 @@ use super::RedisSaver;
 use super::blob::{ChannelBlob, named_by, parse_blob};
 use super::driver::Command;
 use super::keys::{BlobKeys, Member};
-use super::store::Step;
+use super::store::{Step, Store};
 use super::transfer::time_left;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, ThreadId};
+use crate::id::{CheckpointNamespace, RunId, ThreadId};
 use crate::options::TtlChoice;
 
 /// A blob with the time that it is kept.
@@ -72,8 +72,27 @@ impl RedisSaver {
         Ok(found)
     }
 
-    /// Stores a blob whose checkpoint is stored next, unless it is there; `false` if it is.
-    pub(crate) async fn put_timed_blob(&self, blob: &TimedBlob, ttl: TtlChoice) -> Result<bool> {
+    /// The threads of the checkpoints that a run has made, each once for each of them; those whose
+    /// ids start with a prefix.
+    pub(crate) async fn checkpoints_of_run(
+        &self,
+        run: &RunId,
+        prefix: &str,
+    ) -> Result<Vec<ThreadId>> {
+        let found = self.0.checkpoints_of_run(run).await?.into_iter();
+        Ok(found
+            .map(|(thread, _, _)| thread)
+            .filter(|thread| thread.as_str().starts_with(prefix))
+            .collect())
+    }
+
+    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
+    pub(crate) async fn delete_runs(&self, runs: &[RunId], prefix: &str) -> Result<()> {
+        Store::delete_for_runs(&self.0, runs, prefix).await
+    }
+
+    /// Stores a blob whose checkpoint is stored next, unless there is one already.
+    pub(crate) async fn put_timed_blob(&self, blob: &TimedBlob, ttl: TtlChoice) -> Result<PutBlob> {
         let TimedBlob {
             thread_id,
             namespace,
@@ -83,16 +102,19 @@ impl RedisSaver {
         let ttl = ttl.resolve(self.0.settings.ttl.default)?;
         let key = self.0.keyspace.blobs(thread_id, namespace);
         let key = key.blob(&blob.channel, &blob.version);
-        let there = self
-            .0
-            .driver
-            .call("put", Command::on("EXISTS", key))
-            .await?;
+        let read = Command::on("JSON.GET", key.clone());
+        let there = self.0.driver.call("put", read).await?.into_bytes();
+        let there = there.map(|document| parse_blob(&key, &document));
+        let there = there.transpose()?;
         let blobs = std::slice::from_ref(blob);
         self.0
             .put_blobs(thread_id, namespace, blobs, &[], ttl)
             .await?;
-        Ok(there.as_int() != Some(1))
+        Ok(match there {
+            None => PutBlob::Stored,
+            Some(there) if there == *blob => PutBlob::There,
+            Some(_) => PutBlob::Differs,
+        })
     }
 
     /// Keeps the blobs that a checkpoint names as long as the checkpoint, which is stored now.
@@ -121,6 +143,16 @@ impl RedisSaver {
             .await
             .map(|_| ())
     }
+}
+
+/// What became of a blob that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutBlob {
+    Stored,
+    /// It was there already.
+    There,
+    /// There was one of another content, which stays.
+    Differs,
 }
 
 /// The blobs that checkpoints name, each once, but those that were named before.

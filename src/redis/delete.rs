@@ -246,7 +246,7 @@ impl Store {
         Ok(())
     }
 
-    async fn checkpoints_of_run(
+    pub(super) async fn checkpoints_of_run(
         &self,
         run: &RunId,
     ) -> Result<Vec<(ThreadId, CheckpointNamespace, CheckpointId)>> {

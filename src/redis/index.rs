@@ -265,7 +265,9 @@ impl Store {
 
     /// All checkpoints that the index knows, newest first, and no more than `most`.
     pub(crate) fn newest_checkpoints(&self, most: Option<usize>) -> Rows {
-        let most = most.unwrap_or(usize::MAX >> 33);
+        // More than the server counts is all.
+        let all = usize::MAX >> 33;
+        let most = most.map_or(all, |most| most.min(all));
         let command = aggregate(self.keyspace.checkpoint_prefix(), "*", CHECKPOINT_LOAD)
             .args(["SORTBY", "2", "@checkpoint_id", "DESC", "MAX"].map(Bytes::from))
             .arg(number(most))

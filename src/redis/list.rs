@@ -34,6 +34,19 @@ pub(crate) fn list(
     stream_of(store, config, options, false)
 }
 
+/// Streams the checkpoints of all threads whose ids start with a prefix, newest first. What is out of
+/// reach is not read: its id is seen, not its document.
+#[cfg(feature = "server")]
+pub(crate) fn list_within(
+    store: Arc<Store>,
+    prefix: &str,
+    options: ListOptions,
+) -> SaverStream<CheckpointTuple> {
+    let mut lister = Lister::new(store, None, options, false);
+    prefix.clone_into(&mut lister.within);
+    streamed(lister)
+}
+
 /// Streams the checkpoints of shallow mode, newest first.
 pub(crate) fn list_shallow(
     store: Arc<Store>,
@@ -46,13 +59,8 @@ pub(crate) fn list_shallow(
 /// Streams the checkpoints that are named, in the order given; those that are gone are left out.
 pub(crate) fn list_named(store: Arc<Store>, ids: Vec<Identity>) -> SaverStream<CheckpointTuple> {
     streamed(Lister {
-        store,
-        shallow: false,
-        config: None,
-        options: ListOptions::default(),
-        left: usize::MAX,
         source: Source::Named(ids.into()),
-        ready: VecDeque::new(),
+        ..Lister::new(store, None, ListOptions::default(), false)
     })
 }
 
@@ -62,15 +70,7 @@ fn stream_of(
     options: ListOptions,
     shallow: bool,
 ) -> SaverStream<CheckpointTuple> {
-    streamed(Lister {
-        store,
-        shallow,
-        config: config.cloned(),
-        left: options.limit.unwrap_or(usize::MAX),
-        options,
-        source: Source::Start,
-        ready: VecDeque::new(),
-    })
+    streamed(Lister::new(store, config, options, shallow))
 }
 
 fn streamed(lister: Lister) -> SaverStream<CheckpointTuple> {
@@ -84,6 +84,8 @@ struct Lister {
     store: Arc<Store>,
     shallow: bool,
     config: Option<CheckpointConfig>,
+    /// How the threads start that are listed where no config names one.
+    within: String,
     options: ListOptions,
     left: usize,
     source: Source,
@@ -112,6 +114,24 @@ struct Head {
 }
 
 impl Lister {
+    fn new(
+        store: Arc<Store>,
+        config: Option<&CheckpointConfig>,
+        options: ListOptions,
+        shallow: bool,
+    ) -> Self {
+        Self {
+            store,
+            shallow,
+            config: config.cloned(),
+            within: String::new(),
+            left: options.limit.unwrap_or(usize::MAX),
+            options,
+            source: Source::Start,
+            ready: VecDeque::new(),
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<CheckpointTuple>> {
         loop {
             if self.left == 0 {
@@ -155,7 +175,10 @@ impl Lister {
                 Source::Registries(heads) => {
                     next_of(&self.store, heads, self.options.before.as_ref(), wanted).await?
                 }
-                Source::Index(ids) => ids.next(&self.store, self.options.before.as_ref()).await?,
+                Source::Index(ids) => {
+                    let before = self.options.before.as_ref();
+                    ids.next(&self.store, before, &self.within).await?
+                }
             };
             match next {
                 Some(identity) => page.push(identity),
@@ -170,7 +193,9 @@ impl Lister {
         let Some(config) = &self.config else {
             return match store.search().await? {
                 Some(_) => {
-                    let exact = self.options.filter.is_empty() && self.options.before.is_none();
+                    let exact = self.options.filter.is_empty()
+                        && self.options.before.is_none()
+                        && self.within.is_empty();
                     let most = self.options.limit.filter(|_| exact);
                     Ok(Source::Index(Box::new(IndexedIds::new(store, most))))
                 }
@@ -178,7 +203,7 @@ impl Lister {
                     let found = shallow::every_checkpoint(store).await?;
                     Ok(Source::Named(shallow::newest_first(found, &self.options)))
                 }
-                None => Ok(Source::Registries(store.all_heads().await?)),
+                None => Ok(Source::Registries(store.all_heads(&self.within).await?)),
             };
         };
         if self.shallow {
@@ -423,6 +448,7 @@ impl IndexedIds {
         &mut self,
         store: &Store,
         before: Option<&CheckpointId>,
+        within: &str,
     ) -> Result<Option<Identity>> {
         loop {
             if let Some(identity) = self.ids.pop_front() {
@@ -436,6 +462,7 @@ impl IndexedIds {
                     page.iter()
                         .filter_map(|row| indexed(row))
                         .filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
+                        .filter(|one| one.thread_id.as_str().starts_with(within))
                         .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
                         .filter(|one| !self.given.contains(one)),
                 ),
@@ -625,9 +652,10 @@ impl Store {
         }
     }
 
-    /// The heads of every namespace of every thread: for a server whose search cannot answer.
-    async fn all_heads(&self) -> Result<Vec<Head>> {
-        let namespaces = self.scanned_namespaces("").await?;
+    /// The heads of every namespace of the threads that start so: for a server whose search cannot
+    /// answer.
+    async fn all_heads(&self, within: &str) -> Result<Vec<Head>> {
+        let namespaces = self.scanned_namespaces(within).await?;
         Ok(namespaces
             .into_iter()
             .map(|(thread, namespace)| Head::new(self, &thread, namespace))

@@ -39,11 +39,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "server")]
+pub(crate) use blob::BlobPage;
 #[cfg(any(feature = "cli", feature = "server"))]
 pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
-pub(crate) use carry::{TimedBlob, newly_named};
+pub(crate) use carry::{PutBlob, TimedBlob, newly_named};
 pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;

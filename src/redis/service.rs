@@ -1,16 +1,20 @@
 //! What the HTTP service asks of a saver beyond the trait.
 
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
 use super::RedisSaver;
-use super::blob::{ChannelBlob, named_by};
+use super::blob::{BlobPage, ChannelBlob, NamedBlobs, named_by};
 use super::document::pending_document;
 use super::read::identity;
 use super::store::Store;
-use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
+use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::{PutOptions, TtlChoice};
-use crate::saver::CheckpointSaver;
+use crate::options::{ListOptions, PutOptions, TtlChoice};
+use crate::saver::{CheckpointSaver, SaverStream};
 
 impl RedisSaver {
     /// Stores a checkpoint and the values of channels that are kept apart from it.
@@ -42,14 +46,19 @@ impl RedisSaver {
         Ok(stored)
     }
 
-    /// The values of channels that are kept apart from a checkpoint; `None` if it is gone.
-    pub(crate) async fn blobs_of(
+    /// The values of channels that are kept apart from a checkpoint, as many at once as are read in
+    /// a flight.
+    pub(crate) fn blobs_of(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
         checkpoint: &Checkpoint,
-    ) -> Result<Option<Vec<ChannelBlob>>> {
-        self.0.read_blobs(thread, namespace, checkpoint).await
+    ) -> SaverStream<BlobPage> {
+        let blobs = NamedBlobs::new(&self.0, thread, namespace, checkpoint);
+        stream::try_unfold(blobs, |mut blobs| async move {
+            Ok(blobs.next().await?.map(|page| (page, blobs)))
+        })
+        .boxed()
     }
 
     /// Stores writes under the tasks and indexes that they name. Of two with one task and index
@@ -91,6 +100,16 @@ impl RedisSaver {
         prefix: &str,
     ) -> Result<()> {
         Store::delete_for_runs(&self.0, run_ids, prefix).await
+    }
+
+    /// Streams the checkpoints of all threads whose ids start with a prefix, newest first; the
+    /// documents of others are not read.
+    pub(crate) fn list_within(
+        &self,
+        prefix: &str,
+        options: ListOptions,
+    ) -> SaverStream<CheckpointTuple> {
+        super::list::list_within(Arc::clone(&self.0), prefix, options)
     }
 
     /// Whether the server answers.

@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 ///
 /// A key is a line `name:hash` or `name:hash:prefix`. The name stands in logs; the hash has 64
 /// hexadecimal digits; a key with a prefix reaches only threads whose ids start with it, and finds
-/// no other. Empty lines and those that start with `#` are left out. Make keys long and random:
+/// no other. No two keys have one name, or one hash. Empty lines and those that start with `#` are left out. Make keys long and random:
 /// their hashes are not salted.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::server::ApiKeys;
-/// let hash = ApiKeys::hash("correct horse battery staple");
-/// let keys = ApiKeys::parse(&format!("# who may come in\nagents:{hash}\nteam-a:{hash}:team-a/"))?;
+/// let (all, team) = (ApiKeys::hash("a long secret"), ApiKeys::hash("another long secret"));
+/// let keys = ApiKeys::parse(&format!("# who may come in\nagents:{all}\nteam-a:{team}:team-a/"))?;
 /// assert_eq!(keys.len(), 2);
 /// # Ok::<(), langgraph_checkpoint_redis::Error>(())
 /// ```
@@ -62,6 +62,12 @@ impl ApiKeys {
             }
             let hash = from_hex(hash)
                 .ok_or_else(|| refuse("the hash is no SHA-256 of 64 hexadecimal digits"))?;
+            if let Some(other) = keys.iter().find(|key| key.hash == hash) {
+                return Err(refuse(&format!(
+                    "the key `{}` has the same hash, so that one of the two would never count; make a key for each",
+                    other.name
+                )));
+            }
             let prefix = parts.next();
             if prefix == Some("") {
                 return Err(refuse(
@@ -181,10 +187,13 @@ mod tests {
             format!(":{hash}"),
             "name:abc".to_owned(),
             format!("name:{}é", &hash[2..]),
-            format!("good:{hash}"),
+            format!("good:{}", ApiKeys::hash("y")),
+            format!("same:{hash}:team-a/"),
+            format!("same:{}", hash.to_uppercase()),
         ] {
             let error = ApiKeys::parse(&format!("good:{hash}\n{line}")).unwrap_err();
             assert!(error.to_string().contains("line 2"), "{error}");
+            assert!(!error.to_string().contains(&hash), "{error}");
         }
     }
 

@@ -83,11 +83,16 @@ fn is_json(request: &Request) -> bool {
 
 /// JSON as an answer.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, Problem> {
-    let text = serde_json::to_vec(value).map_err(|error| {
+    let text = text_of(value)?;
+    Ok(typed(Body::from(text), "application/json"))
+}
+
+/// The text of JSON.
+pub(super) fn text_of<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|error| {
         tracing::error!(%error, "an answer has no JSON form");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed")
-    })?;
-    Ok(typed(Body::from(text), "application/json"))
+    })
 }
 
 /// A body of a type as an answer.

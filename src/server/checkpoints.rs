@@ -7,13 +7,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures_util::stream::TryStreamExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::access::Access;
-use super::body::{JsonBody, json};
+use super::body::{JsonBody, json, text_of};
 use super::given;
+use super::names::{self, check_count, check_together};
+use super::pieces;
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
 use crate::checkpoint::{
@@ -21,37 +23,41 @@ use crate::checkpoint::{
 };
 use crate::codec::{RawJson, RawObject, strict};
 use crate::config::CheckpointConfig;
+use crate::error::{Error, Result};
 use crate::filter::MetadataFilter;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::options::{DeleteOptions, ListOptions};
-use crate::redis::ChannelBlob;
+use crate::redis::{BlobPage, ChannelBlob};
 use crate::saver::CheckpointSaver;
-use crate::wire::Base64;
-use crate::wrapper::{checkpoint_bytes, pending_bytes};
+use crate::wire::{Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion};
+use crate::wrapper::{checkpoint_bytes, observed, pending_bytes};
 
-/// How many writes or blobs one request may hold.
-const MOST: usize = 10_000;
 /// How many checkpoints one page has at most.
 const MOST_LISTED: usize = 1_000;
 
 /// Names a checkpoint, or the newest of a namespace.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct GetTuple {
+    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(default = "")]
+    #[schema(value_type = ShortNamespace, default = "")]
     checkpoint_ns: CheckpointNamespace,
     /// Null or `""` is the newest.
+    #[schema(value_type = Option<ShortName>)]
     checkpoint_id: Option<String>,
 }
 
 /// The value of a channel at a version.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct VersionedValue {
+    #[schema(value_type = ShortName)]
     channel: String,
+    #[schema(value_type = ShortVersion)]
     version: String,
     /// How the bytes are encoded; `empty` says that the channel has no value.
     #[serde(rename = "type")]
+    #[schema(value_type = ShortName)]
     type_name: String,
     /// The bytes in base64.
     #[schema(value_type = Option<Base64>)]
@@ -72,6 +78,7 @@ pub(super) struct StoredWrite {
 }
 
 /// A checkpoint with what belongs to it.
+#[allow(dead_code)] // It is sent in pieces; this says of which.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Tuple {
     #[serde(flatten)]
@@ -97,11 +104,14 @@ pub(super) struct Listed {
 /// A checkpoint to store.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct Put<'a> {
+    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(default = "")]
+    #[schema(value_type = ShortNamespace, default = "")]
     checkpoint_ns: CheckpointNamespace,
+    #[schema(value_type = ShortId)]
     checkpoint_id: CheckpointId,
+    #[schema(value_type = Option<ShortName>)]
     parent_checkpoint_id: Option<String>,
     #[serde(borrow)]
     #[schema(value_type = Object)]
@@ -125,10 +135,12 @@ pub(super) struct Stored {
 /// Writes to store.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct PutWrites<'a> {
+    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(default = "")]
+    #[schema(value_type = ShortNamespace, default = "")]
     checkpoint_ns: CheckpointNamespace,
+    #[schema(value_type = ShortId)]
     checkpoint_id: CheckpointId,
     #[serde(borrow, deserialize_with = "strict::objects")]
     #[schema(max_items = 10_000)]
@@ -141,36 +153,42 @@ pub(super) struct PutWrites<'a> {
 /// A write to store.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct TaskWrite<'a> {
+    #[schema(value_type = ShortId)]
     task_id: TaskId,
+    #[serde(deserialize_with = "strict::integer")]
+    #[schema(value_type = Integer)]
     idx: i64,
     #[serde(borrow)]
-    #[schema(value_type = String)]
+    #[schema(value_type = ShortName)]
     channel: Cow<'a, str>,
     #[serde(borrow, rename = "type", default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<ShortName>)]
     type_name: Option<Cow<'a, str>>,
     /// The bytes in base64.
     #[serde(borrow)]
     #[schema(value_type = Base64)]
     blob: Cow<'a, str>,
     #[serde(borrow, default)]
-    #[schema(value_type = String, default = "")]
+    #[schema(value_type = ShortPath, default = "")]
     task_path: Cow<'a, str>,
 }
 
 /// Which checkpoints to list.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct List<'a> {
+    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
     /// Null is every namespace.
+    #[schema(value_type = Option<ShortNamespace>)]
     checkpoint_ns: Option<CheckpointNamespace>,
     /// Only checkpoints with lesser ids.
+    #[schema(value_type = Option<ShortName>)]
     before_checkpoint_id: Option<String>,
     /// What the metadata must hold.
     #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
     filter_metadata: Option<&'a RawValue>,
-    #[serde(default = "default_limit")]
+    #[serde(default = "default_limit", deserialize_with = "strict::integer")]
     #[schema(default = 100, minimum = 1, maximum = 1_000)]
     limit: usize,
 }
@@ -187,6 +205,7 @@ fn default_limit() -> usize {
 /// Names a thread.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct DeleteThread {
+    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
 }
 
@@ -206,33 +225,58 @@ pub(super) async fn get_tuple(
 ) -> Result<Response, Problem> {
     let request: GetTuple = body.parse()?;
     access.check(&request.thread_id)?;
+    check_place(&request.thread_id, Some(&request.checkpoint_ns))?;
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
-    config.checkpoint_id = named(request.checkpoint_id)?;
+    config.checkpoint_id = named("checkpoint_id", request.checkpoint_id)?;
     let (thread, namespace) = (&config.thread_id, config.namespace());
-    let (tuple, blobs) = loop {
+    let (mut tuple, first, blobs) = loop {
         let Some(tuple) = state.saver.get_tuple(&config).await? else {
             return json(&None::<Tuple>);
         };
         let saver = state.saver.get_ref();
         let read = saver.blobs_of(thread, &namespace, &tuple.checkpoint);
-        let blobs = state
+        let measure = state
             .saver
-            .measure("get_blobs", thread, Some(namespace.as_str()), 0)
-            .run(read, |blobs| blobs.iter().flatten().map(blob_bytes).sum())
-            .await?;
-        // A checkpoint that was removed meanwhile is as one that was removed before.
-        if let Some(blobs) = blobs {
-            break (tuple, blobs);
+            .measure("get_blobs", thread, Some(namespace.as_str()), 0);
+        let mut blobs = observed(read, measure, page_bytes);
+        match blobs.try_next().await? {
+            // A checkpoint that was removed meanwhile is as one that was removed before.
+            Some(BlobPage::Gone) => {}
+            first => break (tuple, first, blobs),
         }
     };
-    let mut writes = tuple.pending_writes.clone();
+    let mut writes = std::mem::take(&mut tuple.pending_writes);
     writes.sort_by(|one, other| (&one.task_id, one.idx).cmp(&(&other.task_id, other.idx)));
-    json(&Some(Tuple {
-        listed: listed(tuple),
-        blobs: blobs.into_iter().map(sent_blob).collect(),
-        pending_writes: writes.into_iter().map(sent_write).collect(),
-    }))
+    let first = stream::iter(first.map(Ok));
+    let pages = first.chain(blobs).map(|page| match page? {
+        BlobPage::Found(blobs) => Ok(stream::iter(blobs.into_iter().map(sent_blob).map(Ok))),
+        BlobPage::Gone => Err(Error::Unavailable {
+            reason: "the checkpoint was removed while it was read; read it again".to_owned(),
+        }),
+    });
+    let blobs = pages.try_flatten().boxed();
+    let writes = stream::iter(writes.into_iter().map(sent_write).map(Ok)).boxed();
+    // Blobs and writes may be many: only a flight of them is held, and the text of one.
+    let before = opened(&listed(tuple), "blobs")?;
+    let blobs = pieces::array(before, blobs, "],");
+    let writes = pieces::array(&b"\"pending_writes\":["[..], writes, "]}");
+    pieces::answer(blobs.chain(writes).boxed()).await
+}
+
+/// The text of an object that goes on with a list.
+fn opened<T: Serialize>(object: &T, list: &str) -> Result<Vec<u8>, Problem> {
+    let mut text = text_of(object)?;
+    text.pop();
+    text.extend_from_slice(format!(",\"{list}\":[").as_bytes());
+    Ok(text)
+}
+
+fn page_bytes(page: &BlobPage) -> usize {
+    match page {
+        BlobPage::Found(blobs) => blobs.iter().map(blob_bytes).sum(),
+        BlobPage::Gone => 0,
+    }
 }
 
 /// Stores a checkpoint and the blobs that are not there yet. One that is there gets the new
@@ -252,7 +296,12 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let request: Put<'_> = body.parse()?;
     access.check(&request.thread_id)?;
+    check_place(&request.thread_id, Some(&request.checkpoint_ns))?;
+    names::check("checkpoint_id", request.checkpoint_id.as_str())?;
     check_count("blobs", request.blobs.len())?;
+    let place = [request.thread_id.as_str(), request.checkpoint_ns.as_str()];
+    let limit = state.options.max_body_bytes;
+    check_together("blobs", request.blobs.len(), &place, limit)?;
     let blobs = request
         .blobs
         .into_iter()
@@ -260,7 +309,7 @@ pub(super) async fn put(
         .collect::<Result<Vec<_>, _>>()?;
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
-    config.checkpoint_id = named(request.parent_checkpoint_id)?;
+    config.checkpoint_id = named("parent_checkpoint_id", request.parent_checkpoint_id)?;
     let checkpoint = given::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
     check_count("channel versions", channel_count(&checkpoint))?;
     let metadata = match request.metadata {
@@ -299,7 +348,14 @@ pub(super) async fn put_writes(
 ) -> Result<StatusCode, Problem> {
     let request: PutWrites<'_> = body.parse()?;
     access.check(&request.thread_id)?;
+    check_place(&request.thread_id, Some(&request.checkpoint_ns))?;
+    names::check("checkpoint_id", request.checkpoint_id.as_str())?;
     check_count("writes", request.writes.len())?;
+    let (thread, namespace) = (&request.thread_id, &request.checkpoint_ns);
+    let id = request.checkpoint_id.as_str();
+    let place = [thread.as_str(), namespace.as_str(), id];
+    let limit = state.options.max_body_bytes;
+    check_together("writes", request.writes.len(), &place, limit)?;
     let writes = request
         .writes
         .into_iter()
@@ -342,6 +398,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let request: List<'_> = body.parse()?;
     access.check(&request.thread_id)?;
+    check_place(&request.thread_id, request.checkpoint_ns.as_ref())?;
     if !(1..=MOST_LISTED).contains(&request.limit) {
         let message = format!("limit cannot be used: it is not from 1 to {MOST_LISTED}");
         return Err(Problem::unprocessable(message));
@@ -349,13 +406,13 @@ pub(super) async fn list(
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = request.checkpoint_ns;
     let mut options = ListOptions::default().with_limit(request.limit);
-    options.before = named(request.before_checkpoint_id)?;
+    options.before = named("before_checkpoint_id", request.before_checkpoint_id)?;
     if let Some(filter) = request.filter_metadata {
         options.filter = MetadataFilter::from_json(body.share(filter.get()))?;
     }
     let tuples = state.saver.list(Some(&config), options);
-    let page: Vec<Listed> = tuples.map_ok(listed).try_collect().await?;
-    json(&page)
+    let list = pieces::array(&b"["[..], tuples.map_ok(listed).boxed(), "]");
+    pieces::answer(list).await
 }
 
 /// Deletes all of a thread.
@@ -374,6 +431,7 @@ pub(super) async fn delete_thread(
 ) -> Result<StatusCode, Problem> {
     let request: DeleteThread = body.parse()?;
     access.check(&request.thread_id)?;
+    check_place(&request.thread_id, None)?;
     let options = DeleteOptions::default();
     state
         .saver
@@ -383,9 +441,19 @@ pub(super) async fn delete_thread(
 }
 
 /// A checkpoint's id, which may be absent in two ways.
-fn named(id: Option<String>) -> Result<Option<CheckpointId>, Problem> {
-    let id = id.filter(|id| !id.is_empty());
-    Ok(id.map(CheckpointId::new).transpose()?)
+fn named(field: &str, id: Option<String>) -> Result<Option<CheckpointId>> {
+    let Some(id) = id.filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
+    names::check(field, &id)?;
+    CheckpointId::new(id).map(Some)
+}
+
+fn check_place(thread: &ThreadId, namespace: Option<&CheckpointNamespace>) -> Result<()> {
+    names::check("thread_id", thread.as_str())?;
+    namespace.map_or(Ok(()), |namespace| {
+        names::check_path("checkpoint_ns", namespace.as_str())
+    })
 }
 
 /// How many channels a checkpoint has versions of; each may have a blob.
@@ -393,14 +461,6 @@ fn channel_count(checkpoint: &Checkpoint) -> usize {
     let versions = checkpoint.fields().get("channel_versions");
     let versions = versions.and_then(|versions| RawObject::parse(versions.bytes().clone()).ok());
     versions.map_or(0, |versions| versions.iter().count())
-}
-
-pub(super) fn check_count(what: &str, count: usize) -> Result<(), Problem> {
-    if count > MOST {
-        let message = format!("{what} cannot be used: there are {count}; at most {MOST} are taken");
-        return Err(Problem::unprocessable(message));
-    }
-    Ok(())
 }
 
 fn decoded(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
@@ -412,6 +472,9 @@ fn decoded(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
 }
 
 fn received_blob(blob: VersionedValue) -> Result<ChannelBlob, Problem> {
+    names::check("channel", &blob.channel)?;
+    names::check("version", &blob.version)?;
+    names::check("type", &blob.type_name)?;
     if blob.version.is_empty() {
         return Err(Problem::unprocessable(format!(
             "the version of channel `{}` cannot be used: it is empty",
@@ -443,6 +506,10 @@ fn blob_bytes(blob: &ChannelBlob) -> usize {
 }
 
 fn received_write(write: TaskWrite<'_>) -> Result<PendingWrite, Problem> {
+    names::check("task_id", write.task_id.as_str())?;
+    names::check("channel", &write.channel)?;
+    names::check("type", write.type_name.as_deref().unwrap_or_default())?;
+    names::check_path("task_path", &write.task_path)?;
     let field = format!("the write to channel `{}`", write.channel);
     let mut value = TypedValue::new(
         write.type_name.as_deref().unwrap_or_default(),

@@ -21,7 +21,8 @@ pub(super) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Whether the service can serve: Redis answers and takes writes, and no shutdown has begun.
+/// Whether the service can serve: Redis answers and takes writes, and no shutdown has begun. What
+/// Redis said stands for a second.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", security(()),
     responses(
@@ -36,30 +37,9 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Response {
         return refuse("the service is shutting down");
     }
     let limit = state.options.request_timeout;
-    let saver = state.saver.get_ref();
-    let asked = async {
-        let health = saver.health().await;
-        let stopping = health
-            .problems
-            .iter()
-            .filter(|problem| problem.stops_calls());
-        for problem in stopping {
-            tracing::warn!(%problem, "the store is not ready");
-        }
-        if health.is_ready() {
-            saver.ready().await.map(|()| true)
-        } else {
-            Ok(false)
-        }
-    };
-    match tokio::time::timeout(limit, asked).await {
-        Ok(Ok(true)) => "ready".into_response(),
-        Ok(Ok(false)) => refuse("the store is not ready"),
-        Ok(Err(error)) => {
-            tracing::warn!(kind = error.kind(), %error, "the store is not ready");
-            refuse("the store is not ready")
-        }
-        Err(_) => refuse("the store did not answer in time"),
+    match state.readiness.of(state.saver.get_ref(), limit).await {
+        Ok(()) => "ready".into_response(),
+        Err(why) => refuse(why),
     }
 }
 

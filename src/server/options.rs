@@ -29,7 +29,8 @@ pub struct ServerOptions {
     pub body_timeout: Duration,
     /// How long a client may leave an answer unread. Default: 20 seconds.
     pub write_timeout: Duration,
-    /// How long requests may go on after the shutdown began. Default: 30 seconds.
+    /// How long requests may go on after the shutdown began; then they are cut off. Default: 30
+    /// seconds.
     pub drain_timeout: Duration,
     /// Whether `/metrics` needs no key. Default: no.
     pub open_metrics: bool,

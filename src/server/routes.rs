@@ -4,6 +4,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
@@ -45,6 +46,7 @@ pub fn openapi() -> Result<String> {
     add_common_problems(&mut needs_key);
     document.merge(needs_key);
     document.merge(measured().split_for_parts().1);
+    close_choices(&mut document);
     document
         .to_pretty_json()
         .map_err(|error| crate::Error::invalid("the OpenAPI document", error.to_string()))
@@ -118,6 +120,24 @@ fn private() -> OpenApiRouter<AppState> {
         .routes(routes!(v1::unpin))
 }
 
+/// A choice with a value has that one member; others would be another choice.
+fn close_choices(document: &mut OpenApi) {
+    let schemas = document.components.iter_mut();
+    for schema in schemas.flat_map(|components| components.schemas.values_mut()) {
+        let RefOr::T(Schema::OneOf(choices)) = schema else {
+            continue;
+        };
+        for choice in &mut choices.items {
+            if let RefOr::T(Schema::Object(object)) = choice
+                && !object.properties.is_empty()
+            {
+                let none = AdditionalProperties::FreeForm(false);
+                object.additional_properties = Some(Box::new(none));
+            }
+        }
+    }
+}
+
 /// What any request with a key may be answered.
 fn add_common_problems(document: &mut OpenApi) {
     let body = Ref::from_schema_name("ProblemBody");
@@ -126,6 +146,7 @@ fn add_common_problems(document: &mut OpenApi) {
             continue;
         };
         for (status, description) in [
+            ("400", "The body ended before it was whole"),
             ("401", "There is no key, or one that is not known"),
             ("404", "The key does not reach the thread"),
             ("408", "The body took too long"),

@@ -11,6 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::state::AppState;
@@ -53,6 +54,8 @@ pub async fn serve_on(
     let router = routes::over(&state);
     tracing::info!(listen = %options.listen, "the service is ready");
     let graceful = GracefulShutdown::new();
+    // They end with the service, also when it is dropped.
+    let mut tasks = JoinSet::new();
     let connections = Arc::new(Semaphore::new(
         options.max_connections.min(Semaphore::MAX_PERMITS),
     ));
@@ -63,7 +66,7 @@ pub async fn serve_on(
             _ = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => match Arc::clone(&connections).try_acquire_owned() {
-                    Ok(place) => connect(stream, place, &router, &options, &graceful),
+                    Ok(place) => connect(&mut tasks, stream, place, &router, &options, &graceful),
                     Err(_) => {
                         metrics::counter!(
                             "langgraph_http_rejected_total", "what" => "connection"
@@ -77,6 +80,8 @@ pub async fn serve_on(
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
+            // What has ended is forgotten.
+            Some(_) = tasks.join_next() => {}
             _ = upkeep.tick() => {
                 if let Some(collector) = telemetry::collector() {
                     collector.run_upkeep();
@@ -94,14 +99,17 @@ pub async fn serve_on(
         let left = state.in_flight();
         tracing::warn!(
             left,
-            "requests were still being served when the time was over"
+            connections = tasks.len(),
+            "requests were still being served when the time was over, and were cut off"
         );
     }
+    tasks.shutdown().await;
     saver.close().await;
     Ok(())
 }
 
 fn connect(
+    tasks: &mut JoinSet<()>,
     stream: TcpStream,
     place: OwnedSemaphorePermit,
     router: &Router,
@@ -125,12 +133,29 @@ fn connect(
             TowerToHyperService::new(router.clone()),
         );
     let connection = graceful.watch(connection);
-    metrics::gauge!("langgraph_http_connections").increment(1.0);
-    tokio::spawn(async move {
+    let open = Open::new(place);
+    tasks.spawn(async move {
+        let _open = open;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection broke");
         }
-        metrics::gauge!("langgraph_http_connections").decrement(1.0);
-        drop(place);
     });
+}
+
+/// A connection, counted until it has ended in whatever way.
+struct Open {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(place: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("langgraph_http_connections").increment(1.0);
+        Self { _place: place }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("langgraph_http_connections").decrement(1.0);
+    }
 }

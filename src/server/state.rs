@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use super::ServerOptions;
+use super::readiness::Readiness;
 use crate::error::Result;
 use crate::redis::RedisSaver;
 use crate::wrapper::ObservedSaver;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) options: ServerOptions,
     /// One for each request that may be served at once.
     pub(super) turns: Arc<Semaphore>,
+    pub(super) readiness: Readiness,
     draining: AtomicBool,
 }
 
@@ -31,6 +33,7 @@ impl AppState {
             saver: ObservedSaver::new(saver).showing_threads(options.shows_threads),
             turns: Arc::new(Semaphore::new(turns)),
             options: options.clone(),
+            readiness: Readiness::default(),
             draining: AtomicBool::new(false),
         })))
     }

@@ -11,6 +11,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::ServerOptions;
 use super::body::typed;
 use super::problem::status_of;
 use super::v1::Told;
@@ -23,30 +24,73 @@ const TOGETHER: usize = 32;
 /// How long a call may go on before its answer begins without a line.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often an empty line says that a call still goes on.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How often an answer that has nothing to say yet says that, so that its time limit ends only what
+/// does not begin.
+fn heartbeat(options: &ServerOptions) -> Interval {
+    let patience = PATIENCE.min(options.request_timeout / 2);
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + patience, HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat
+}
 
 /// Answers with the items of a stream.
 pub(super) async fn lines<L: Line>(
-    mut items: BoxStream<'static, Result<L::Item>>,
+    items: BoxStream<'static, Result<L::Item>>,
+    options: &ServerOptions,
 ) -> Result<Response, Told> {
+    let mut items = PatientItems {
+        items,
+        heartbeat: heartbeat(options),
+    };
     let first = match items.next().await {
-        Some(Err(error)) => return Err(error.into()),
+        Sign::Item(Err(error)) => return Err(error.into()),
         first => first,
     };
-    let items = stream::iter(first).chain(items);
-    let lines = stream::unfold(Some(items), async |items| {
-        let mut items = items?;
-        Some(match items.next().await {
-            Some(Ok(item)) => (line(&L::of(item)), Some(items)),
-            Some(Err(error)) => (failed::<L>(&error), None),
-            None => (line(&L::end()), None),
+    let lines = stream::unfold(Some((Some(first), items)), async |state| {
+        let (first, mut items) = state?;
+        let sign = match first {
+            Some(first) => first,
+            None => items.next().await,
+        };
+        Some(match sign {
+            Sign::Item(Ok(item)) => (line(&L::of(item)), Some((None, items))),
+            Sign::Item(Err(error)) => (failed::<L>(&error), None),
+            Sign::Waiting => (Bytes::from_static(b"\n"), Some((None, items))),
+            Sign::End => (line(&L::end()), None),
         })
     });
     Ok(answer(lines.boxed()))
 }
 
+/// Items, and a sign of life while they are awaited.
+struct PatientItems<T> {
+    items: BoxStream<'static, Result<T>>,
+    heartbeat: Interval,
+}
+
+enum Sign<T> {
+    Item(Result<T>),
+    Waiting,
+    End,
+}
+
+impl<T> PatientItems<T> {
+    async fn next(&mut self) -> Sign<T> {
+        let sign = tokio::select! {
+            biased;
+            item = self.items.next() => item.map_or(Sign::End, Sign::Item),
+            _ = self.heartbeat.tick() => return Sign::Waiting,
+        };
+        self.heartbeat.reset();
+        sign
+    }
+}
+
 /// Answers with how far a call has come.
 pub(super) async fn progress(
+    options: &ServerOptions,
     call: impl FnOnce(ProgressCallback) -> BoxFuture<'static, Result<()>>,
 ) -> Result<Response, Told> {
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -54,12 +98,10 @@ pub(super) async fn progress(
         // Nobody listens any more once the call was dropped.
         let _ = sender.send(progress);
     });
-    let mut heartbeat = tokio::time::interval_at(Instant::now() + PATIENCE, HEARTBEAT);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut call = LongCall {
         call: call(told),
         receiver,
-        heartbeat,
+        heartbeat: heartbeat(options),
         state: State::Running,
     };
     let first = match call.next().await {
@@ -144,4 +186,50 @@ fn answer(lines: BoxStream<'static, Bytes>) -> Response {
         })
     });
     typed(Body::from_stream(chunks), "application/x-ndjson")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future;
+    use http_body_util::BodyExt;
+    use tokio::sync::oneshot;
+
+    use super::super::Authentication;
+    use super::*;
+    use crate::saver::ThreadSummary;
+    use crate::wire::ThreadLine;
+    use crate::{Error, ThreadId};
+
+    fn options() -> ServerOptions {
+        let mut options = ServerOptions::new(Authentication::Off);
+        options.request_timeout = Duration::from_millis(20);
+        options
+    }
+
+    #[tokio::test]
+    async fn a_quiet_stream_gives_signs_of_life_until_there_is_something() {
+        let (found, waits) = oneshot::channel::<()>();
+        let thread = ThreadId::new("t").unwrap();
+        let item = ThreadSummary::new(thread, 1, None, None).into();
+        let items = stream::once(async move {
+            waits.await.map_err(|_| Error::Closed)?;
+            Ok(item)
+        });
+        let answer = lines::<ThreadLine>(items.boxed(), &options()).await;
+        let mut body = answer.map_err(|_| ()).unwrap().into_body();
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "\n");
+        found.send(()).unwrap();
+        let rest = body.collect().await.unwrap().to_bytes();
+        let rest: Vec<_> = rest.split(|byte| *byte == b'\n').collect();
+        assert!(rest[0].starts_with(b"{\"item\":"), "{rest:?}");
+        assert_eq!(rest[1], b"{\"end\":true}");
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_once_is_no_answer_in_lines() {
+        let items = stream::once(future::ready(Err(Error::Closed)));
+        let answer = lines::<ThreadLine>(items.boxed(), &options()).await;
+        assert!(answer.is_err());
+    }
 }

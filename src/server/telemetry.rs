@@ -69,6 +69,10 @@ fn describe() {
         "How long calls of the saver took"
     );
     describe_counter!("langgraph_checkpoint_bytes_total", "Bytes read and written");
+    describe_counter!(
+        "langgraph_checkpoint_round_trips_total",
+        "Round trips of calls of the saver"
+    );
     describe_gauge!(
         "langgraph_checkpoint_in_flight",
         "Calls of the saver in flight"

@@ -1,13 +1,14 @@
 //! Everything of the trait, under `/v1`.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::access::Access;
 use super::body::{JsonBody, json};
-use super::checkpoints::check_count;
+use super::names::{check_count, check_together};
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
 use super::stream;
@@ -25,10 +26,18 @@ use crate::wire::{
     DeleteThreadCall, Fault, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
     PruneCall, PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall,
 };
+use crate::wrapper::{Measure, observed, tuple_bytes};
 
 /// A problem that tells the kind of the error as well.
 #[derive(Debug)]
 pub(super) struct Told(Problem);
+
+impl Told {
+    fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+}
 
 impl From<Problem> for Told {
     fn from(problem: Problem) -> Self {
@@ -75,7 +84,7 @@ pub(super) async fn setup(
     _access: Access,
 ) -> Result<Response, Told> {
     state.saver.setup().await?;
-    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Stores a checkpoint and makes it the newest of its namespace if its id is the greatest.
@@ -123,6 +132,11 @@ pub(super) async fn put_writes(
     let call: PutWritesCall = body.parse()?;
     let config = reached(&access, call.config)?;
     check_count("writes", call.writes.len())?;
+    let id = config.checkpoint_id.as_ref().map_or("", |id| id.as_str());
+    let (thread, namespace) = (config.thread_id.as_str(), config.namespace());
+    let names = [thread, namespace.as_str(), id, call.task_id.as_str()];
+    let limit = state.options.max_body_bytes;
+    check_together("writes", call.writes.len(), &names, limit)?;
     let writes: Vec<_> = call.writes.into_iter().map(ChannelWrite::from).collect();
     let options = PutWritesOptions::default()
         .with_ttl(call.ttl.into())
@@ -131,7 +145,7 @@ pub(super) async fn put_writes(
         .saver
         .put_writes(&config, &writes, &call.task_id, &options)
         .await?;
-    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Reads a checkpoint with its pending writes, or the newest; `null` if there is none.
@@ -176,18 +190,16 @@ pub(super) async fn list(
     if let Some(filter) = call.filter {
         options.filter = MetadataFilter::from_json(filter.bytes().clone())?;
     }
+    options.limit = call.limit;
     let tuples = if config.is_some() || access.is_everywhere() {
-        options.limit = call.limit;
         state.saver.list(config.as_ref(), options)
     } else {
-        // What is out of reach does not count.
-        let reached = state
-            .saver
-            .list(None, options)
-            .try_filter(move |tuple| std::future::ready(access.reaches(&tuple.config.thread_id)));
-        reached.take(call.limit.unwrap_or(usize::MAX)).boxed()
+        let saver = state.saver.get_ref();
+        let reached = saver.list_within(access.prefix(), options);
+        observed(reached, Measure::start("list", None, None, 0), tuple_bytes)
     };
-    stream::lines::<CheckpointLine>(tuples.map_ok(CheckpointAndWrites::from).boxed()).await
+    let tuples = tuples.map_ok(CheckpointAndWrites::from).boxed();
+    stream::lines::<CheckpointLine>(tuples, &state.options).await
 }
 
 /// Deletes all of a thread. Streams how far that has come, a line each.
@@ -205,7 +217,8 @@ pub(super) async fn delete_thread(
 ) -> Result<Response, Told> {
     let call: DeleteThreadCall = body.parse()?;
     access.check(&call.thread_id)?;
-    stream::progress(|told| {
+    let shared = state.clone();
+    stream::progress(&shared.options, |told| {
         let options = DeleteOptions::default().with_progress(told);
         async move { state.saver.delete_thread(&call.thread_id, &options).await }.boxed()
     })
@@ -234,7 +247,7 @@ pub(super) async fn delete_for_runs(
             .delete_for_runs_within(&call.run_ids, access.prefix())
             .await?;
     }
-    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Copies all of a thread. Streams how far that has come, a line each.
@@ -242,7 +255,7 @@ pub(super) async fn delete_for_runs(
     post, path = "/v1/copy-thread", tag = "v1", request_body = CopyThreadCall,
     responses(
         (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
-        (status = 409, description = "The target exists", body = ProblemBody),
+        (status = 409, description = "The target exists, or is the source", body = ProblemBody),
         (status = 422, description = "The body does not fit", body = ProblemBody),
     )
 )]
@@ -253,7 +266,13 @@ pub(super) async fn copy_thread(
 ) -> Result<Response, Told> {
     let call: CopyThreadCall = body.parse()?;
     check_all(&access, [&call.source, &call.target])?;
-    stream::progress(|told| {
+    if call.source == call.target {
+        // No schema can tell it; and the target that must not be there is there.
+        let error = Error::invalid("target_thread_id", "it is the source as well");
+        return Err(Told::from(error).with_status(StatusCode::CONFLICT));
+    }
+    let shared = state.clone();
+    stream::progress(&shared.options, |told| {
         let options = CopyOptions::default()
             .with_existing(call.existing.into())
             .with_ttl(call.ttl.into())
@@ -282,7 +301,8 @@ pub(super) async fn prune(
 ) -> Result<Response, Told> {
     let call: PruneCall = body.parse()?;
     check_all(&access, &call.thread_ids)?;
-    stream::progress(|told| {
+    let shared = state.clone();
+    stream::progress(&shared.options, |told| {
         let options = PruneOptions::new(call.strategy.into()).with_progress(told);
         async move { state.saver.prune(&call.thread_ids, &options).await }.boxed()
     })
@@ -339,7 +359,7 @@ pub(super) async fn threads(
         Some(prefix) => state.saver.threads(prefix),
         None => futures_util::stream::empty().boxed(),
     };
-    stream::lines::<ThreadLine>(threads.map_ok(Into::into).boxed()).await
+    stream::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
 }
 
 /// Gives every key of a thread the saver's TTL anew.

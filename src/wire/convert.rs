@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{
-    CheckpointAndWrites, Config, Done, Existing, Expected, Fault, History, Pending, Strategy,
-    Summary, Ttl, Value, Write,
+    CheckpointAndWrites, Config, Count, Done, Existing, Expected, Fault, History, Milliseconds,
+    Pending, Positive, Serialized, Strategy, Summary, Ttl, Write,
 };
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
@@ -51,7 +51,7 @@ impl From<TtlChoice> for Ttl {
         match ttl {
             TtlChoice::Saver => Self::Saver,
             TtlChoice::Forever => Self::Forever,
-            TtlChoice::For(ttl) => Self::ForMs(milliseconds(ttl)),
+            TtlChoice::For(ttl) => Self::ForMs(Milliseconds(milliseconds(ttl))),
         }
     }
 }
@@ -61,13 +61,16 @@ impl From<Ttl> for TtlChoice {
         match ttl {
             Ttl::Saver => Self::Saver,
             Ttl::Forever => Self::Forever,
-            Ttl::ForMs(ttl) => Self::For(Duration::from_millis(ttl)),
+            Ttl::ForMs(Milliseconds(ttl)) => Self::For(Duration::from_millis(ttl)),
         }
     }
 }
 
+/// As the service reads them, in 63 bits.
 fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    i64::try_from(duration.as_millis())
+        .unwrap_or(i64::MAX)
+        .unsigned_abs()
 }
 
 impl From<&ExpectedParent> for Expected {
@@ -94,8 +97,10 @@ impl From<&PruneStrategy> for Strategy {
     fn from(strategy: &PruneStrategy) -> Self {
         match strategy {
             PruneStrategy::KeepLatest => Self::KeepLatest,
-            PruneStrategy::KeepLast(count) => Self::KeepLast(*count),
-            PruneStrategy::OlderThan(age) => Self::YoungerThanMs(milliseconds(*age)),
+            PruneStrategy::KeepLast(count) => {
+                Self::KeepLast(Positive((*count).min(isize::MAX.unsigned_abs())))
+            }
+            PruneStrategy::OlderThan(age) => Self::YoungerThanMs(Count(milliseconds(*age))),
             PruneStrategy::Delete => Self::Delete,
         }
     }
@@ -105,8 +110,8 @@ impl From<Strategy> for PruneStrategy {
     fn from(strategy: Strategy) -> Self {
         match strategy {
             Strategy::KeepLatest => Self::KeepLatest,
-            Strategy::KeepLast(count) => Self::KeepLast(count),
-            Strategy::YoungerThanMs(age) => Self::OlderThan(Duration::from_millis(age)),
+            Strategy::KeepLast(Positive(count)) => Self::KeepLast(count),
+            Strategy::YoungerThanMs(Count(age)) => Self::OlderThan(Duration::from_millis(age)),
             Strategy::Delete => Self::Delete,
         }
     }
@@ -148,7 +153,7 @@ impl From<Done> for Progress {
     }
 }
 
-impl From<TypedValue> for Value {
+impl From<TypedValue> for Serialized {
     fn from(value: TypedValue) -> Self {
         Self {
             type_name: value.type_name,
@@ -158,8 +163,8 @@ impl From<TypedValue> for Value {
     }
 }
 
-impl From<Value> for TypedValue {
-    fn from(value: Value) -> Self {
+impl From<Serialized> for TypedValue {
+    fn from(value: Serialized) -> Self {
         Self {
             type_name: value.type_name,
             blob: value.blob,

@@ -9,7 +9,10 @@ mod convert;
 mod schemas;
 
 #[cfg(feature = "server")]
-pub(crate) use schemas::Base64;
+pub(crate) use schemas::{
+    Base64, CheckpointObject, ConfigOfCheckpoint, Integer, ShortId, ShortName, ShortNamespace,
+    ShortPath, ShortVersion,
+};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +26,13 @@ use crate::checkpoint::CheckpointMetadata;
 use crate::codec::{RawJson, strict};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 
+/// How many characters an id, a channel, a version or a type has at most under `/checkpoints`.
+#[cfg(feature = "server")]
+pub(crate) const LONGEST: usize = 1_024;
+/// The same for namespaces and the paths of tasks, which name a graph within a graph.
+#[cfg(feature = "server")]
+pub(crate) const LONGEST_PATH: usize = 4_096;
+
 /// Derives what the service and its client need of a type.
 macro_rules! wire {
     ($($(#[$meta:meta])* $visibility:vis $kind:ident $name:ident $body:tt)*) => {
@@ -34,6 +44,21 @@ macro_rules! wire {
         )*
     };
 }
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Count(#[serde(deserialize_with = "strict::integer")] pub(crate) u64);
+
+/// How many there are, at least one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Positive(#[serde(deserialize_with = "strict::integer")] pub(crate) usize);
+
+/// A time in milliseconds, at least one and at most a hundred years.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Milliseconds(#[serde(deserialize_with = "strict::integer")] pub(crate) u64);
 
 wire! {
     /// What names a thread, a namespace in it, or one checkpoint.
@@ -61,7 +86,7 @@ wire! {
         /// For ever.
         Forever,
         /// For so many milliseconds from now on.
-        ForMs(u64),
+        ForMs(Milliseconds),
     }
 
     /// What must be the newest checkpoint of the namespace for another one to be put.
@@ -81,7 +106,7 @@ wire! {
     pub(crate) struct PutCall {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
-        #[cfg_attr(feature = "server", schema(value_type = Object))]
+        #[cfg_attr(feature = "server", schema(value_type = CheckpointObject))]
         pub(crate) checkpoint: RawJson,
         #[serde(default = "no_metadata")]
         #[cfg_attr(feature = "server", schema(value_type = Object))]
@@ -99,7 +124,7 @@ wire! {
     }
 
     /// A value as a serializer gave it.
-    pub(crate) struct Value {
+    pub(crate) struct Serialized {
         /// How the bytes are encoded.
         #[serde(rename = "type")]
         pub(crate) type_name: String,
@@ -116,12 +141,13 @@ wire! {
     pub(crate) struct Write {
         pub(crate) channel: String,
         #[serde(deserialize_with = "strict::object")]
-        pub(crate) value: Value,
+        pub(crate) value: Serialized,
     }
 
     /// Writes of a task to store.
     pub(crate) struct PutWritesCall {
         #[serde(deserialize_with = "strict::object")]
+        #[cfg_attr(feature = "server", schema(value_type = ConfigOfCheckpoint))]
         pub(crate) config: Config,
         #[serde(deserialize_with = "strict::objects")]
         pub(crate) writes: Vec<Write>,
@@ -145,7 +171,7 @@ wire! {
         pub(crate) idx: i64,
         pub(crate) channel: String,
         #[serde(deserialize_with = "strict::object")]
-        pub(crate) value: Value,
+        pub(crate) value: Serialized,
     }
 
     /// A checkpoint with what belongs to it.
@@ -178,7 +204,12 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) before: Option<CheckpointId>,
         /// At most so many.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            deserialize_with = "strict::optional_integer",
+            skip_serializing_if = "Option::is_none"
+        )]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Count>))]
         pub(crate) limit: Option<usize>,
     }
 
@@ -220,9 +251,9 @@ wire! {
         /// The newest checkpoint of each namespace.
         KeepLatest,
         /// The newest so many of each namespace.
-        KeepLast(usize),
+        KeepLast(Positive),
         /// What is younger than so many milliseconds, and the newest of each namespace.
-        YoungerThanMs(u64),
+        YoungerThanMs(Count),
         /// Nothing.
         Delete,
     }

@@ -1,38 +1,128 @@
 //! How the types that are text, or any JSON, stand in the OpenAPI document.
 
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::{Count, LONGEST, LONGEST_PATH, Milliseconds, Positive};
 use crate::codec::RawJson;
-use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
+use crate::options::MAX_TTL;
 
-macro_rules! ids {
-    ($($id:ty, $least:literal, $says:literal;)*) => {
+/// Text that is stored in keys. A NUL ends a key for RediSearch, and the root namespace has a name
+/// that no other may have.
+const NAMESPACE: &str = r"^(?!__empty__$)[^\x00]*$";
+
+macro_rules! texts {
+    ($($text:ty, $least:literal to $most:expr, $pattern:expr, $says:literal;)*) => {
         $(
-            impl PartialSchema for $id {
+            impl PartialSchema for $text {
                 fn schema() -> RefOr<Schema> {
                     ObjectBuilder::new()
                         .schema_type(Type::String)
-                        .min_length(Some($least))
-                        .max_length(Some(crate::id::MAX_ID_BYTES))
+                        .min_length(($least > 0).then_some($least))
+                        .max_length(Some($most))
+                        .pattern($pattern)
                         .description(Some($says))
                         .into()
                 }
             }
 
-            impl ToSchema for $id {}
+            impl ToSchema for $text {}
         )*
     };
 }
 
-ids! {
-    ThreadId, 1, "The id of a thread.";
-    CheckpointNamespace, 0, "A namespace; \"\" is that of the root graph.";
-    CheckpointId, 1, "The id of a checkpoint; ids are ordered byte for byte.";
-    TaskId, 1, "The id of a task.";
-    RunId, 1, "The id of a run.";
+/// An id under `/checkpoints`.
+pub(crate) struct ShortId;
+/// A name under `/checkpoints`.
+pub(crate) struct ShortName;
+/// A version under `/checkpoints`.
+pub(crate) struct ShortVersion;
+/// A path under `/checkpoints`.
+pub(crate) struct ShortPath;
+/// A namespace under `/checkpoints`.
+pub(crate) struct ShortNamespace;
+
+texts! {
+    ThreadId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a thread.";
+    CheckpointNamespace, 0 to MAX_ID_BYTES, Some(NAMESPACE),
+        "A namespace; \"\" is that of the root graph.";
+    CheckpointId, 1 to MAX_ID_BYTES, None::<&str>,
+        "The id of a checkpoint; ids are ordered byte for byte.";
+    TaskId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a task.";
+    RunId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a run.";
+    ShortId, 1 to LONGEST, None::<&str>, "The id of a thread, a checkpoint or a task.";
+    ShortName, 0 to LONGEST, None::<&str>, "The name of a channel or of a type.";
+    ShortVersion, 1 to LONGEST, None::<&str>, "The version of a channel.";
+    ShortPath, 0 to LONGEST_PATH, None::<&str>, "The path of a task.";
+    ShortNamespace, 0 to LONGEST_PATH, Some(NAMESPACE),
+        "A namespace; \"\" is that of the root graph.";
 }
+
+/// An integer.
+pub(crate) struct Integer;
+
+macro_rules! integers {
+    ($($integer:ty, $least:expr, $most:expr;)*) => {
+        $(
+            impl PartialSchema for $integer {
+                fn schema() -> RefOr<Schema> {
+                    ObjectBuilder::new()
+                        .schema_type(Type::Integer)
+                        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+                        .minimum(Some($least))
+                        .maximum(Some($most))
+                        .into()
+                }
+            }
+
+            impl ToSchema for $integer {}
+        )*
+    };
+}
+
+integers! {
+    Integer, isize::MIN, isize::MAX;
+    Count, 0_isize, isize::MAX;
+    Positive, 1_isize, isize::MAX;
+    Milliseconds, 1_isize, longest();
+}
+
+fn longest() -> isize {
+    isize::try_from(MAX_TTL.as_millis()).unwrap_or(isize::MAX)
+}
+
+/// What names one checkpoint.
+#[allow(dead_code)] // Its schema alone is used: `Config` reads it.
+#[derive(ToSchema)]
+pub(crate) struct ConfigOfCheckpoint {
+    thread_id: ThreadId,
+    checkpoint_ns: Option<CheckpointNamespace>,
+    checkpoint_id: CheckpointId,
+    run_id: Option<RunId>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<RawJson>,
+}
+
+/// A checkpoint with the members that the saver reads; others are kept as they are.
+pub(crate) struct CheckpointObject;
+
+impl PartialSchema for CheckpointObject {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property("id", CheckpointId::schema())
+            .property(
+                "channel_values",
+                ObjectBuilder::new().schema_type(Type::Object),
+            )
+            .required("id")
+            .into()
+    }
+}
+
+impl ToSchema for CheckpointObject {}
 
 impl PartialSchema for RawJson {
     fn schema() -> RefOr<Schema> {

@@ -1,12 +1,14 @@
 //! What is told of one call: a span, and through the `metrics` facade counts and times.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fmt::Write;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
 use tracing::{Instrument, Span};
 
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointTuple, PendingWrite};
 use crate::error::{Error, Result};
+use crate::round_trips::RoundTrips;
 
 /// One call, from its start until it is dropped.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub(crate) struct Measure {
     span: Span,
     failed: Option<&'static str>,
     read: usize,
+    round_trips: RoundTrips,
 }
 
 impl Measure {
@@ -33,6 +36,7 @@ impl Measure {
             namespace,
             written_bytes = written,
             read_bytes = tracing::field::Empty,
+            round_trips = tracing::field::Empty,
             error = tracing::field::Empty,
         );
         #[cfg(feature = "metrics")]
@@ -47,6 +51,7 @@ impl Measure {
             span,
             failed: None,
             read: 0,
+            round_trips: RoundTrips::default(),
         }
     }
 
@@ -56,7 +61,8 @@ impl Measure {
         call: impl Future<Output = Result<T>>,
         size: impl FnOnce(&T) -> usize,
     ) -> Result<T> {
-        let result = call.instrument(self.span.clone()).await;
+        let call = call.instrument(self.span.clone());
+        let result = self.round_trips.of(call).await;
         match &result {
             Ok(value) => self.add_read(size(value)),
             Err(error) => self.fail(error),
@@ -64,9 +70,10 @@ impl Measure {
         result
     }
 
-    /// The span of the call.
-    pub(crate) fn span(&self) -> &Span {
-        &self.span
+    /// Polls a stream that is the call.
+    pub(crate) fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
+        let _entered = self.span.enter();
+        self.round_trips.within(poll)
     }
 
     /// Adds to what was read.
@@ -82,7 +89,9 @@ impl Measure {
 
 impl Drop for Measure {
     fn drop(&mut self) {
+        let round_trips = self.round_trips.count();
         self.span.record("read_bytes", self.read);
+        self.span.record("round_trips", round_trips);
         if let Some(kind) = self.failed {
             self.span.record("error", kind);
         }
@@ -111,6 +120,11 @@ impl Drop for Measure {
                 "operation" => operation
             )
             .record(took);
+            metrics::counter!(
+                "langgraph_checkpoint_round_trips_total",
+                "operation" => operation
+            )
+            .increment(round_trips);
             count_bytes(operation, "read", self.read);
         }
         #[cfg(not(feature = "metrics"))]
@@ -129,14 +143,18 @@ fn count_bytes(operation: &'static str, direction: &'static str, bytes: usize) {
     }
 }
 
-/// A thread's id as logs have it: sixteen digits that stand for it, or the id itself.
+/// A thread's id as logs have it: the first sixteen digits of its SHA-256, or the id itself. The
+/// same everywhere and always, so that the logs of several services are of one thread.
 pub(crate) fn thread_label(thread: &str, shown: bool) -> String {
     if shown {
         return thread.to_owned();
     }
-    let mut hasher = DefaultHasher::new();
-    thread.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    let mut label = String::with_capacity(16);
+    for byte in &Sha256::digest(thread)[..8] {
+        // Writing to a string cannot fail.
+        let _ = write!(label, "{byte:02x}");
+    }
+    label
 }
 
 /// About how many bytes a checkpoint has.
@@ -155,7 +173,7 @@ pub(crate) fn pending_bytes(writes: &[PendingWrite]) -> usize {
 }
 
 /// About how many bytes a checkpoint has with what belongs to it.
-pub(super) fn tuple_bytes(tuple: &CheckpointTuple) -> usize {
+pub(crate) fn tuple_bytes(tuple: &CheckpointTuple) -> usize {
     checkpoint_bytes(&tuple.checkpoint)
         + tuple.metadata.fields().text_len()
         + pending_bytes(&tuple.pending_writes)
@@ -168,7 +186,8 @@ mod tests {
     #[test]
     fn a_thread_is_known_by_a_hash_unless_it_may_be_shown() {
         let label = thread_label("user:42", false);
-        assert_eq!(label, thread_label("user:42", false));
+        // What `printf %s user:42 | sha256sum` begins with.
+        assert_eq!(label, "ea3fd43be1e57d62");
         assert_ne!(label, thread_label("user:43", false));
         assert!(label.len() == 16 && !label.contains("user"));
         assert_eq!(thread_label("user:42", true), "user:42");

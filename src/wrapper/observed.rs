@@ -20,13 +20,15 @@ use crate::options::{
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// A saver around another one that tells of every call: a `tracing` span with the operation, the
-/// thread (hashed, unless it may be shown), the namespace, about how many bytes went each way,
-/// and the kind of the error if there was one.
+/// thread, the namespace, about how many bytes went each way, in how many round trips, and the
+/// kind of the error if there was one. The thread stands there by the first sixteen digits of its
+/// SHA-256 (`printf %s THREAD | sha256sum`), unless it may be shown: everywhere the same, and no
+/// secret from who can guess the id.
 ///
 /// With the feature `metrics` every call is counted and timed through the `metrics` facade as
 /// well: `langgraph_checkpoint_calls_total`, `langgraph_checkpoint_errors_total`,
-/// `langgraph_checkpoint_duration_seconds`, `langgraph_checkpoint_bytes_total` and
-/// `langgraph_checkpoint_in_flight`, each by operation.
+/// `langgraph_checkpoint_duration_seconds`, `langgraph_checkpoint_bytes_total`,
+/// `langgraph_checkpoint_round_trips_total` and `langgraph_checkpoint_in_flight`, each by operation.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::{CheckpointConfig, CheckpointSaver, MemorySaver, ObservedSaver};
@@ -221,7 +223,8 @@ struct Observed<T> {
     size: fn(&T) -> usize,
 }
 
-fn observed<T: 'static>(
+/// A stream whose items are all read by one call.
+pub(crate) fn observed<T: 'static>(
     stream: SaverStream<T>,
     measure: Measure,
     size: fn(&T) -> usize,
@@ -239,11 +242,12 @@ impl<T> Stream for Observed<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let next = {
-            let span = this.measure.as_ref().map(|measure| measure.span().clone());
-            let _entered = span.as_ref().map(tracing::Span::enter);
-            std::task::ready!(this.stream.poll_next_unpin(context))
+        let stream = &mut this.stream;
+        let next = match &this.measure {
+            Some(measure) => measure.poll(|| stream.poll_next_unpin(context)),
+            None => stream.poll_next_unpin(context),
         };
+        let next = std::task::ready!(next);
         match (&next, &mut this.measure) {
             (Some(Ok(item)), Some(measure)) => measure.add_read((this.size)(item)),
             (Some(Err(error)), Some(measure)) => measure.fail(error),

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::refusals::endpoints;
-use crate::service::{CONFINED, SECRET, Service, answer, client};
+use crate::server::Server;
+use crate::service::{CONFINED, SECRET, Service, answer, client, options};
 use langgraph_checkpoint_redis::server::{Authentication, ServerOptions};
 use langgraph_checkpoint_redis::{CheckpointSaver, ThreadId, TtlPolicy};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -175,6 +176,24 @@ async fn a_confined_key_lists_and_deletes_only_within_its_prefix() {
         .await;
     assert_eq!(answer.status, 204);
     assert_eq!(threads(SECRET, "").await, ["a", "z"]);
+}
+
+#[tokio::test]
+async fn a_confined_key_has_no_document_of_others_read() {
+    let mut server = Server::start().await;
+    let service = Service::over(server.saver().await, options()).await;
+    for number in 0..40 {
+        let config = json!({"thread_id": format!("theirs/{number}")});
+        let body = json!({"config": config, "checkpoint": {"id": "1"}});
+        service.ok("/v1/put", body).await;
+    }
+    let mine = json!({"config": {"thread_id": "mine/1"}, "checkpoint": {"id": "1"}});
+    service.ok("/v1/put", mine).await;
+    server.run(&["CONFIG", "RESETSTAT"]).await;
+    let answer = service.post_as(CONFINED, "/v1/list", json!({})).await;
+    assert_eq!(items(&answer.text).len(), 1, "{answer:?}");
+    let read = server.calls_of("json.get").await;
+    assert!(read <= 1, "{read} documents were read");
 }
 
 #[tokio::test]

@@ -532,3 +532,37 @@ async fn a_cluster_keeps_the_blobs_of_a_thread_with_its_other_keys() {
         Value::Null
     );
 }
+
+#[tokio::test]
+async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
+    let (mut server, service) = own_service(TtlPolicy::of(Duration::from_secs(3_600))).await;
+    let channels: Vec<_> = (0..600).map(|number| format!("c{number}")).collect();
+    let versions: serde_json::Map<_, _> = channels
+        .iter()
+        .map(|channel| (channel.clone(), json!("1")))
+        .collect();
+    let blobs: Vec<_> = channels
+        .iter()
+        .map(|channel| json!({"channel": channel, "version": "1", "type": "b", "blob": "AAAA"}))
+        .collect();
+    let put = |id: &str, blobs: &[Value]| {
+        json!({
+            "thread_id": "t", "checkpoint_id": id, "blobs": blobs,
+            "checkpoint": {"id": id, "channel_versions": versions},
+        })
+    };
+    service.ok("/checkpoints/put", put("1", &blobs)).await;
+    let mut keys = server.keys().await;
+    keys.retain(|key| key.starts_with("checkpoint_blob") && key.contains(":c"));
+    assert_eq!(keys.len(), 600);
+    for key in &keys {
+        server.run(&["PEXPIRE", key, "60000"]).await;
+    }
+    service.ok("/checkpoints/put", put("2", &[])).await;
+    for key in &keys {
+        let left = server.time_left(key).await;
+        assert!(left > 60_000, "{key} is not kept: {left}");
+    }
+    let newest = service.ok("/checkpoints/get-tuple", named("t")).await;
+    assert_eq!(newest["blobs"].as_array().unwrap().len(), 600);
+}

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use crate::server::Server;
-use crate::service::{Raw, Service, answer, options};
+use crate::service::{Answer, CONFINED, Raw, Service, answer, options};
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis_modules::Standalone;
 
@@ -32,6 +32,28 @@ async fn a_huge_body_is_answered_413_whether_it_says_so_or_not() {
     service
         .ok("/checkpoints/get-tuple", json!({"thread_id": "t"}))
         .await;
+}
+
+#[tokio::test]
+async fn an_answer_in_lines_that_takes_long_to_find_anything_is_not_cut_off() {
+    let mut server = Server::start().await;
+    let mut options = options();
+    options.request_timeout = Duration::from_millis(400);
+    let service = Service::over(server.saver().await, options).await;
+    let stored = json!({"config": {"thread_id": "mine/1"}, "checkpoint": {"id": "1"}});
+    service.ok("/v1/put", stored).await;
+    for path in ["/v1/list", "/v1/threads"] {
+        server.run(&["CLIENT", "PAUSE", "1500", "ALL"]).await;
+        let told = service.post_as(CONFINED, path, json!({})).await;
+        assert_eq!(told.status, 200, "{path}: {told:?}");
+        let lines: Vec<_> = told.text.lines().collect();
+        assert_eq!(
+            lines[0], "",
+            "nothing was said while it was quiet: {lines:?}"
+        );
+        assert!(lines[lines.len() - 2].contains("mine/1"), "{lines:?}");
+        assert_eq!(lines[lines.len() - 1], r#"{"end":true}"#);
+    }
 }
 
 #[tokio::test]
@@ -96,6 +118,116 @@ async fn a_client_that_leaves_its_answer_unread_gives_its_turn_back() {
     assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
     // Until the service leaves that client there is no turn; afterwards there is.
     until_served(&service).await;
+}
+
+/// A thread whose checkpoints are more than the buffers of a connection hold.
+async fn large_thread(service: &Service, checkpoints: usize) {
+    for position in 0..checkpoints {
+        let id = format!("{position:03}");
+        let checkpoint = json!({"id": id, "text": "x".repeat(500_000)});
+        let body = json!({"thread_id": "t", "checkpoint_id": id, "checkpoint": checkpoint});
+        service.ok("/checkpoints/put", body).await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_is_read_as_it_is_sent() {
+    let mut server = Server::start().await;
+    let service = Service::over(server.saver().await, options()).await;
+    large_thread(&service, 130).await;
+    server.run(&["CONFIG", "RESETSTAT"]).await;
+    let body = r#"{"thread_id":"t","limit":1000}"#;
+    let mut unread = Raw::connect(service.address).await;
+    unread.send_head("/checkpoints/list", body.len()).await;
+    unread.send(body).await;
+    let begun = unread.read_some().await;
+    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    let read = server.calls_of("json.get").await;
+    assert!(
+        read < 130,
+        "{read} documents were read for a client that reads none"
+    );
+    drop(unread);
+    let body = json!({"thread_id": "t", "limit": 1000});
+    let listed = service.ok("/checkpoints/list", body).await;
+    let ids: Vec<_> = listed.as_array().unwrap().iter().collect();
+    assert_eq!(ids.len(), 130);
+    assert_eq!(ids[129]["checkpoint"]["id"], "000");
+}
+
+#[tokio::test]
+async fn a_list_that_fails_in_its_midst_is_known_to_be_broken() {
+    let mut server = Server::start().await;
+    let service = Service::over(server.saver().await, options()).await;
+    large_thread(&service, 40).await;
+    let document = "checkpoint:t:__empty__:001";
+    server.run(&["SET", document, "x"]).await;
+    let request = service.request("/checkpoints/list");
+    let request = request.header("content-type", "application/json");
+    let response = request.body(r#"{"thread_id":"t"}"#).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let read = response.bytes().await;
+    assert!(read.is_err(), "a part passed for the whole");
+    // What fails at once is told.
+    let body = json!({"thread_id": "t", "before_checkpoint_id": "002"});
+    let told = service.post("/checkpoints/list", body).await;
+    assert_eq!(told.status, 500, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_with_many_blobs_is_read_as_it_is_sent() {
+    let mut server = Server::start().await;
+    let service = Service::over(server.saver().await, options()).await;
+    let channels: Vec<_> = (0..140).map(|number| format!("c{number:03}")).collect();
+    for some in channels.chunks(20) {
+        let blob = |channel| json!({"channel": channel, "version": "1", "type": "b", "blob": "A".repeat(400_000)});
+        let versions: serde_json::Map<_, _> = channels
+            .iter()
+            .map(|channel| (channel.clone(), json!("1")))
+            .collect();
+        let body = json!({
+            "thread_id": "t", "checkpoint_id": "1",
+            "checkpoint": {"id": "1", "channel_versions": versions},
+            "blobs": some.iter().map(blob).collect::<Vec<_>>(),
+        });
+        service.ok("/checkpoints/put", body).await;
+    }
+    server.run(&["CONFIG", "RESETSTAT"]).await;
+    let body = r#"{"thread_id":"t"}"#;
+    let mut unread = Raw::connect(service.address).await;
+    unread.send_head("/checkpoints/get-tuple", body.len()).await;
+    unread.send(body).await;
+    let begun = unread.read_some().await;
+    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    let read = server.calls_of("json.get").await;
+    assert!(
+        read < 140,
+        "{read} blobs were read for a client that reads none"
+    );
+    drop(unread);
+    let write = json!({"task_id": "a", "idx": 0, "channel": "c", "type": "b", "blob": "AAAA"});
+    let writes = json!({"thread_id": "t", "checkpoint_id": "1", "writes": [write]});
+    service.ok("/checkpoints/put-writes", writes).await;
+    let tuple = service
+        .ok("/checkpoints/get-tuple", json!({"thread_id": "t"}))
+        .await;
+    let found: Vec<_> = tuple["blobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|blob| blob["channel"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, channels);
+    assert_eq!(tuple["pending_writes"][0]["task_id"], "a");
+    // The checkpoint goes while its answer is sent: what was sent is no whole answer.
+    let request = service.request("/checkpoints/get-tuple");
+    let request = request.header("content-type", "application/json");
+    let response = request.body(body).send().await.unwrap();
+    server.run(&["DEL", "checkpoint:t:__empty__:1"]).await;
+    assert!(
+        response.bytes().await.is_err(),
+        "a part passed for the whole"
+    );
 }
 
 async fn until_served(service: &Service) {
@@ -263,13 +395,66 @@ async fn a_store_that_takes_no_writes_is_not_ready() {
     let service = Service::over(server.saver().await, options()).await;
     assert_eq!(service.get("/readyz").await.status, 200);
     server.run(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    let told = service.get("/readyz").await;
-    assert_eq!(told.status, 503, "{told:?}");
+    let told = until_ready_is(&service, 503).await;
     assert!(!told.text.contains("replica"), "{told:?}");
     assert!(
         !told.text.contains(&server.redis.port().to_string()),
         "{told:?}"
     );
     server.run(&["REPLICAOF", "NO", "ONE"]).await;
-    assert_eq!(service.get("/readyz").await.status, 200);
+    until_ready_is(&service, 200).await;
+}
+
+/// What was found stands for a moment.
+async fn until_ready_is(service: &Service, status: u16) -> Answer {
+    for _ in 0..300 {
+        let told = service.get("/readyz").await;
+        if told.status == status {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it was never {status}");
+}
+
+#[tokio::test]
+async fn many_who_ask_whether_it_is_ready_ask_the_store_once() {
+    let mut server = Server::start().await;
+    let service = Service::over(server.saver().await, options()).await;
+    let before = server.calls_of("json.type").await;
+    let told = stream::iter(0..200)
+        .map(|_| service.get("/readyz"))
+        .buffer_unordered(50)
+        .map(|told| told.status.as_u16())
+        .collect::<Vec<_>>()
+        .await;
+    assert!(told.iter().all(|status| *status == 200), "{told:?}");
+    let asked = server.calls_of("json.type").await - before;
+    assert!(
+        (1..50).contains(&asked),
+        "the store was asked {asked} times"
+    );
+}
+
+#[tokio::test]
+async fn what_still_goes_on_when_the_time_to_end_is_over_is_cut_off() {
+    let mut options = options();
+    options.drain_timeout = Duration::from_millis(300);
+    options.body_timeout = Duration::from_secs(600);
+    let service = Service::with(options, TtlPolicy::default()).await;
+    let mut slow = Raw::connect(service.address).await;
+    slow.send_head("/checkpoints/get-tuple", 17).await;
+    slow.send("{").await;
+    while !service
+        .get("/metrics")
+        .await
+        .text
+        .contains("langgraph_http_requests_in_flight 1")
+    {
+        tokio::task::yield_now().await;
+    }
+    let running = service.begin_to_stop();
+    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
+    ended.expect("the service goes on").unwrap().unwrap();
+    assert_eq!(slow.read_to_end().await, "");
 }

@@ -33,6 +33,14 @@ async fn the_openapi_document_names_every_route_and_no_other() {
             );
         }
     }
+    for (path, _) in endpoints() {
+        let responses = &document["paths"][path]["post"]["responses"];
+        for status in [
+            "400", "401", "404", "408", "413", "415", "422", "500", "503", "504",
+        ] {
+            assert!(responses.get(status).is_some(), "{path} {status}");
+        }
+    }
     // What is referred to is there.
     let text = document.to_string();
     for reference in text.split("\"#/components/schemas/").skip(1) {
@@ -99,6 +107,7 @@ async fn the_metrics_count_requests_calls_errors_and_bytes() {
         r#"langgraph_checkpoint_errors_total{operation="put",kind="conflict"}"#,
         r#"langgraph_checkpoint_duration_seconds_bucket{operation="put",le="0.001"}"#,
         r#"langgraph_checkpoint_bytes_total{operation="put",direction="written"}"#,
+        r#"langgraph_checkpoint_round_trips_total{operation="get_tuple"}"#,
         "langgraph_redis_connections 2",
         "langgraph_redis_calls_in_flight ",
         "langgraph_http_requests_in_flight ",

@@ -185,6 +185,127 @@ async fn a_value_that_cannot_be_is_answered_422_and_nothing_is_stored() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_too_long_is_answered_422_and_nothing_is_stored() {
+    let (mut server, service) = own_service().await;
+    let long = |length: usize| format!("bad{}", "é".repeat(length - 3));
+    let put = |change: &dyn Fn(&mut Value)| {
+        let mut body = json!({"thread_id": "bad", "checkpoint_id": "1", "checkpoint": {},
+            "blobs": [{"channel": "c", "version": "1", "type": "b", "blob": ""}]});
+        change(&mut body);
+        ("/checkpoints/put", body)
+    };
+    let write = |change: &dyn Fn(&mut Value)| {
+        let mut body = json!({"thread_id": "bad", "checkpoint_id": "1",
+            "writes": [{"task_id": "a", "idx": 0, "channel": "c", "type": "b", "blob": ""}]});
+        change(&mut body);
+        ("/checkpoints/put-writes", body)
+    };
+    let requests = |length: usize, path: usize| {
+        vec![
+            put(&|body| body["thread_id"] = long(length).into()),
+            put(&|body| body["checkpoint_ns"] = long(path).into()),
+            put(&|body| body["checkpoint_id"] = long(length).into()),
+            put(&|body| body["parent_checkpoint_id"] = long(length).into()),
+            put(&|body| body["blobs"][0]["channel"] = long(length).into()),
+            put(&|body| body["blobs"][0]["version"] = long(length).into()),
+            put(&|body| body["blobs"][0]["type"] = long(length).into()),
+            write(&|body| body["thread_id"] = long(length).into()),
+            write(&|body| body["checkpoint_ns"] = long(path).into()),
+            write(&|body| body["checkpoint_id"] = long(length).into()),
+            write(&|body| body["writes"][0]["task_id"] = long(length).into()),
+            write(&|body| body["writes"][0]["channel"] = long(length).into()),
+            write(&|body| body["writes"][0]["type"] = long(length).into()),
+            write(&|body| body["writes"][0]["task_path"] = long(path).into()),
+            ("/checkpoints/get-tuple", json!({"thread_id": long(length)})),
+            (
+                "/checkpoints/list",
+                json!({"thread_id": "bad", "before_checkpoint_id": long(length)}),
+            ),
+            (
+                "/checkpoints/delete-thread",
+                json!({"thread_id": long(length)}),
+            ),
+        ]
+    };
+    for (path, body) in requests(1_025, 4_097) {
+        let told = service.post(path, body).await;
+        assert_eq!(told.status, 422, "{path}: {told:?}");
+        assert!(told.text.len() < 500, "{told:?}");
+    }
+    let keys = server.keys().await;
+    assert!(keys.iter().all(|key| !key.contains("bad")), "{keys:?}");
+    for (path, body) in requests(1_024, 4_096) {
+        let told = service.post(path, body).await;
+        assert!(told.status.is_success(), "{path}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn long_names_times_many_writes_are_answered_422() {
+    let service = Service::start().await;
+    let writes: Vec<_> = (0..2_000)
+        .map(|number| json!({"channel": format!("c{number}"), "value": {"type": "b", "blob": ""}}))
+        .collect();
+    let config = json!({"thread_id": "t".repeat(60_000), "checkpoint_id": "1"});
+    let body = json!({"config": config, "writes": writes, "task_id": "a"});
+    let told = service.post("/v1/put-writes", body).await;
+    assert_eq!(told.status, 422, "{told:?}");
+    assert_eq!(told.json()["data"]["field"], "writes");
+}
+
+#[tokio::test]
+async fn an_integer_may_have_a_point_and_a_nought_and_no_more() {
+    let service = Service::start().await;
+    let write = |idx: &str| {
+        format!(
+            r#"{{"thread_id":"t","checkpoint_id":"1",
+                "writes":[{{"task_id":"a","idx":{idx},"channel":"c","blob":""}}]}}"#
+        )
+    };
+    let prune = |strategy: &str| format!(r#"{{"thread_ids":["t"],"strategy":{strategy}}}"#);
+    for (path, body, status) in [
+        ("/checkpoints/put-writes", write("5.0"), 204),
+        (
+            "/checkpoints/put-writes",
+            write("-9223372036854775808"),
+            204,
+        ),
+        ("/checkpoints/put-writes", write("9223372036854775808"), 422),
+        ("/checkpoints/put-writes", write("5.5"), 422),
+        (
+            "/checkpoints/list",
+            r#"{"thread_id":"t","limit":5.0}"#.to_owned(),
+            200,
+        ),
+        (
+            "/checkpoints/list",
+            r#"{"thread_id":"t","limit":0.0}"#.to_owned(),
+            422,
+        ),
+        (
+            "/v1/list",
+            r#"{"config":{"thread_id":"t"},"limit":5.0}"#.to_owned(),
+            200,
+        ),
+        (
+            "/v1/list",
+            r#"{"limit":9223372036854775808}"#.to_owned(),
+            422,
+        ),
+        ("/v1/list", r#"{"limit":-1}"#.to_owned(), 422),
+        ("/v1/prune", prune(r#"{"keep_last":2.0}"#), 200),
+        ("/v1/prune", prune(r#"{"keep_last":0}"#), 422),
+        ("/v1/prune", prune(r#"{"younger_than_ms":1e3}"#), 200),
+    ] {
+        let request = service
+            .request(path)
+            .header("content-type", "application/json");
+        let told = answer(request.body(body.clone())).await;
+        assert_eq!(told.status, status, "{path} {body}: {told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_in_the_place_of_an_object_or_an_option_that_is_none_is_answered_422() {
     let service = Service::start().await;
     for (path, body) in [
@@ -214,7 +335,6 @@ async fn a_list_in_the_place_of_an_object_or_an_option_that_is_none_is_answered_
             json!({"config": {"thread_id": "bad", "checkpoint_id": "1"}, "task_id": "a",
                                   "writes": [{"channel": "c", "value": {"type": "json", "blob": "%"}}]}),
         ),
-        ("/v1/copy-thread", json!({"source": "bad", "target": "bad"})),
         (
             "/v1/prune",
             json!({"thread_ids": ["bad"], "strategy": {"keep_last": 0}}),
@@ -238,6 +358,10 @@ async fn a_list_in_the_place_of_an_object_or_an_option_that_is_none_is_answered_
         let answer = service.post(path, body.clone()).await;
         assert_eq!(answer.status, 422, "{path} {body}: {answer:?}");
     }
+    let itself = json!({"source": "bad", "target": "bad"});
+    let answer = service.post("/v1/copy-thread", itself).await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert_eq!(answer.json()["data"]["kind"], "invalid_input");
 }
 
 #[tokio::test]

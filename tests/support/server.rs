@@ -67,6 +67,20 @@ impl Server {
         let _: redis::Value = packed.query_async(&mut self.client).await.unwrap();
     }
 
+    /// How often a command was called since the statistics began.
+    pub async fn calls_of(&mut self, command: &str) -> u64 {
+        let statistics: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut self.client)
+            .await
+            .unwrap();
+        let start = format!("cmdstat_{}:calls=", command.to_lowercase());
+        let line = statistics
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix(&start).map(str::to_owned));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
     /// The time that a key has left in milliseconds; -1 for ever, -2 if it is not there.
     pub async fn time_left(&mut self, key: &str) -> i64 {
         redis::cmd("PTTL")

@@ -23,6 +23,7 @@ use crate::redis::config::Settings;
 use crate::redis::error::{Context, Meaning, classify, meaning};
 use crate::redis::keys::replication_mark;
 use crate::redis::url::{RedisUrl, Topology};
+use crate::round_trips;
 
 /// How many calls may be in flight for each connection; more wait for their turn.
 const CALLS_PER_CONNECTION: usize = 2_048;
@@ -276,6 +277,7 @@ impl Driver {
             let (flights, stranded) = self.route(commands, std::mem::take(&mut pending), at);
             let mut later = false;
             tracing::trace!(target: FLIGHTS, operation, commands = commands.len());
+            round_trips::made();
             for (node, answers) in self.fly(commands, flights, deadline).await {
                 for (mut one, answer) in answers {
                     let command = &commands[one.place];
