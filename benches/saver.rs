@@ -17,10 +17,14 @@
     missing_docs
 )]
 
+#[path = "support/documents.rs"]
+mod documents;
 #[path = "support/floor.rs"]
 mod floor;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/server.rs"]
+mod server;
 #[path = "support/work.rs"]
 mod work;
 
@@ -31,7 +35,6 @@ use langgraph_checkpoint_redis::{
     CheckpointId, CheckpointSaver, DeleteOptions, MemorySaver, RedisSaver, ThreadId, TtlPolicy,
 };
 use load::{Sample, Side};
-use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use work::{Bench, Operation, Work};
 
@@ -139,9 +142,9 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
     bench.prepare().await;
     let mut sides: Vec<Side> = vec![bench.side()];
     let (mut commands, mut flights) = (0, 0);
-    let server: load::ServerTime;
+    let used: load::ServerTime;
     if is_cluster {
-        server = Arc::new(|| Box::pin(async { 0.0 }));
+        used = Arc::new(|| Box::pin(async { 0.0 }));
     } else {
         let client = redis::Client::open(url).unwrap();
         let mut bare = Vec::new();
@@ -149,9 +152,9 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
             bare.push(client.get_multiplexed_async_connection().await.unwrap());
         }
         let looking = bare[0].clone();
-        server = Arc::new(move || {
+        used = Arc::new(move || {
             let mut looking = looking.clone();
-            Box::pin(async move { used_time(&mut looking).await })
+            Box::pin(async move { server::used_time(&mut looking).await })
         });
         let port = url::Url::parse(url).unwrap().port().unwrap();
         let recorder = floor::Recorder::start(port).await;
@@ -164,26 +167,13 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
             sides.push(least);
         }
     }
-    let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &server).await;
+    let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &used).await;
     for thread in bench.threads() {
         let thread = ThreadId::new(thread).unwrap();
         let options = DeleteOptions::default();
         saver.delete_thread(&thread, &options).await.unwrap();
     }
     told(topology, work, &samples, commands, flights)
-}
-
-async fn used_time(connection: &mut MultiplexedConnection) -> f64 {
-    let info: String = redis::cmd("INFO")
-        .arg("cpu")
-        .query_async(connection)
-        .await
-        .unwrap();
-    let seconds = |name: &str| -> f64 {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line[1..].parse().ok()).unwrap_or(0.0)
-    };
-    seconds("used_cpu_user") + seconds("used_cpu_sys")
 }
 
 fn told(

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TypedValue,
+    Checkpoint, CheckpointConfig, CheckpointId, CheckpointSaver, ListOptions, PutOptions,
+    PutWritesOptions, RedisSaver, TaskId,
 };
 use redis::aio::MultiplexedConnection;
-use serde_json::json;
 
+use crate::documents::{self, checkpoint, metadata, writes};
 use crate::floor::{self, Commands, Recorder};
 use crate::load::{Call, Side};
 
@@ -86,35 +86,6 @@ fn config(side: &str, caller: usize) -> CheckpointConfig {
     CheckpointConfig::new(thread(side, caller)).unwrap()
 }
 
-fn checkpoint(bytes: usize, id: &str) -> Checkpoint {
-    let messages: Vec<_> = (0..bytes.div_ceil(130))
-        .map(|n| {
-            let content = "It is a truth universally acknowledged, ".repeat(2);
-            json!({"type": "human", "content": content, "id": n})
-        })
-        .collect();
-    Checkpoint::builder()
-        .id(CheckpointId::new(id).unwrap())
-        .channel("messages", 1, &messages)
-        .unwrap()
-        .build()
-        .unwrap()
-}
-
-fn metadata() -> CheckpointMetadata {
-    let metadata = CheckpointMetadata::new().with("source", "loop").unwrap();
-    metadata.with("step", &1).unwrap()
-}
-
-fn writes(count: usize) -> Vec<ChannelWrite> {
-    (0..count)
-        .map(|n| {
-            let value = TypedValue::json(&"x".repeat(100)).unwrap();
-            ChannelWrite::new(format!("channel-{n}"), value)
-        })
-        .collect()
-}
-
 /// A row with the saver that it is measured on.
 pub struct Bench {
     saver: Arc<dyn CheckpointSaver>,
@@ -187,7 +158,7 @@ impl Bench {
         call(saver, operation, config.clone(), Some(&checkpoint), number).await;
         let number = (0, 16);
         let id = id(number.0, number.1);
-        let checkpoint = self::checkpoint(self.work.bytes, &id);
+        let checkpoint = documents::checkpoint(self.work.bytes, &id);
         recorder.take();
         call(saver, operation, config, Some(&checkpoint), number).await;
         let (commands, flights) = recorder.take();
