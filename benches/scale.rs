@@ -213,9 +213,13 @@ async fn row(
             sample.client,
             sample.server,
         );
+        let failures = std::mem::take(&mut *store.failures.lock().unwrap());
+        if let Some(failure) = failures.first() {
+            println!("    {} calls failed: {failure}", failures.len());
+        }
         results.push(json!({
             "operation": operation.name(), "callers": callers, "size": size,
-            "measured": sample.to_json(), "ratio_of_p50": ratio,
+            "measured": sample.to_json(), "ratio_of_p50": ratio, "failures": failures,
         }));
     }
     results

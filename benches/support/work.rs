@@ -14,6 +14,7 @@ use redis::aio::MultiplexedConnection;
 use crate::documents::{self, checkpoint, metadata, writes};
 use crate::floor::{self, Commands, Recorder};
 use crate::load::{Call, Side};
+use crate::redis_benchmark::Repeated;
 
 /// What a caller does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -179,13 +180,8 @@ impl Bench {
         prefix: &str,
     ) -> Option<Side> {
         let sample = id(0, 11);
-        let key = format!("{prefix}:checkpoint:less-0000:__empty__:{sample}");
+        let (key, document) = stored(bare, prefix).await;
         let mut connection = bare[0].clone();
-        let document: String = redis::cmd("JSON.GET")
-            .arg(&key)
-            .query_async(&mut connection)
-            .await
-            .unwrap();
         let strings = |command: &[&str]| -> Vec<Vec<u8>> {
             command
                 .iter()
@@ -252,6 +248,46 @@ impl Bench {
         };
         Some(recorded.side("less", "less", bare))
     }
+
+    /// The one command that moves the document, for `redis-benchmark`.
+    pub async fn repeated(
+        &self,
+        bare: &[MultiplexedConnection],
+        prefix: &str,
+        url: &str,
+    ) -> Option<Repeated> {
+        let (key, document) = stored(bare, prefix).await;
+        let (command, last) = match self.work.operation {
+            Operation::Put => {
+                let key = format!("{key}-__rand_int__");
+                let command = vec!["JSON.SET".to_owned(), key, "$".to_owned()];
+                (command, Some(document))
+            }
+            Operation::GetTuple => (vec!["JSON.GET".to_owned(), key], None),
+            Operation::PutWrites(_) | Operation::List(_) => return None,
+        };
+        let connections = bare.len().min(self.work.callers);
+        Some(Repeated {
+            url: url.to_owned(),
+            connections,
+            pipelined: self.work.callers / connections,
+            requests: self.work.calls() * self.work.callers,
+            command,
+            last,
+        })
+    }
+}
+
+/// A document that is there, and its key.
+async fn stored(bare: &[MultiplexedConnection], prefix: &str) -> (String, String) {
+    let key = format!("{prefix}:checkpoint:less-0000:__empty__:{}", id(0, 11));
+    let mut connection = bare[0].clone();
+    let document = redis::cmd("JSON.GET")
+        .arg(&key)
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    (key, document)
 }
 
 async fn call(
