@@ -40,9 +40,16 @@ async fn asked_for<T>(mut call: impl AsyncFnMut(usize) -> T) -> f64 {
     least as f64 / BYTES as f64
 }
 
-async fn bare(client: &Pool, name: &'static str, args: Vec<Value>) -> Value {
-    let command = CustomCommand::new_static(name, None, false);
-    client.custom(command, args).await.unwrap()
+/// Sends commands through a bare client in one flight, and gives the answer to the second.
+async fn bare(client: &Pool, commands: &[(&'static str, &[Bytes])]) -> Value {
+    let pipeline = client.next().pipeline();
+    for (name, args) in commands {
+        let command = CustomCommand::new_static(name, None, false);
+        let args: Vec<_> = args.iter().cloned().map(Value::Bytes).collect();
+        pipeline.custom::<(), Value>(command, args).await.unwrap();
+    }
+    let mut answers: Vec<Value> = pipeline.all().await.unwrap();
+    answers.swap_remove(1)
 }
 
 #[tokio::test]
@@ -77,11 +84,19 @@ async fn a_large_document_is_copied_once_when_it_is_put_and_never_when_it_is_rea
     .await;
     let get = asked_for(async |_| saver.get_tuple(&thread).await.unwrap().unwrap()).await;
 
-    let key = || Value::Bytes(Bytes::from_static(b"checkpoint:thread:__empty__:7"));
-    let get_bare = asked_for(async |_| bare(&client, "JSON.GET", vec![key()]).await).await;
-    let document = bare(&client, "JSON.GET", vec![key()]).await;
-    let args = vec![key(), Value::Bytes(Bytes::from_static(b"$")), document];
-    let put_bare = asked_for(async |_| bare(&client, "JSON.SET", args.clone()).await).await;
+    let key = Bytes::from_static(b"checkpoint:thread:__empty__:7");
+    let read = [("PING", &[][..]), ("JSON.GET", &[key.clone()])];
+    let get_bare = asked_for(async |_| bare(&client, &read).await).await;
+    let document = bare(&client, &read).await.into_bytes().unwrap();
+    let set = [key.clone(), Bytes::from_static(b"$"), document];
+    let lease = [key, Bytes::from_static(b"60000")];
+    let write = [
+        ("MULTI", &[][..]),
+        ("JSON.SET", &set),
+        ("PEXPIRE", &lease),
+        ("EXEC", &[]),
+    ];
+    let put_bare = asked_for(async |_| bare(&client, &write).await).await;
     drop(profiler);
 
     println!("put {put:.2}, bare {put_bare:.2}; get_tuple {get:.2}, bare {get_bare:.2} documents");
