@@ -1,15 +1,11 @@
 //! A document of 500 KB is copied once on its way to the server, and not at all on its way back,
-//! beyond what the client's own buffers take.
+//! beyond the buffers of the connection.
 //!
-//! All memory that the process asks for is counted, and that for the same document through a bare
-//! client of the same kind is taken off. This test is alone in its process for that.
+//! All memory that the process asks for is counted, so this test is alone in its process. The
+//! buffers of the connection have grown in the first calls and are used again.
 #![cfg(feature = "redis")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss)]
 
-use bytes::Bytes;
-use fred::clients::Pool;
-use fred::prelude::{Builder, ClientLike, Config};
-use fred::types::{CustomCommand, Value};
 use langgraph_checkpoint_redis::{
     Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver, PutOptions,
     RedisSaver,
@@ -21,7 +17,7 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const BYTES: usize = 500_000;
 /// What may be asked for beside copies of the document, as a share of it.
-const SLACK: f64 = 0.1;
+const SLACK: f64 = 0.3;
 
 /// The memory that a call asks for, in documents: the least of several calls, as others may be
 /// under way in the background.
@@ -40,25 +36,11 @@ async fn asked_for<T>(mut call: impl AsyncFnMut(usize) -> T) -> f64 {
     least as f64 / BYTES as f64
 }
 
-/// Sends commands through a bare client in one flight, and gives the answer to the second.
-async fn bare(client: &Pool, commands: &[(&'static str, &[Bytes])]) -> Value {
-    let pipeline = client.next().pipeline();
-    for (name, args) in commands {
-        let command = CustomCommand::new_static(name, None, false);
-        let args: Vec<_> = args.iter().cloned().map(Value::Bytes).collect();
-        pipeline.custom::<(), Value>(command, args).await.unwrap();
-    }
-    let mut answers: Vec<Value> = pipeline.all().await.unwrap();
-    answers.swap_remove(1)
-}
-
 #[tokio::test]
 async fn a_large_document_is_copied_once_when_it_is_put_and_never_when_it_is_read() {
     let redis = Standalone::start().unwrap();
-    let config = Config::from_url(&redis.url()).unwrap();
-    let client = Builder::from_config(config).build_pool(1).unwrap();
-    client.init().await.unwrap();
-    let saver = RedisSaver::from_client(client.clone()).await.unwrap();
+    let builder = RedisSaver::builder().url(redis.url()).pool_size(1);
+    let saver = builder.build().await.unwrap();
     saver.setup().await.unwrap();
 
     let thread = CheckpointConfig::new("thread").unwrap();
@@ -84,23 +66,13 @@ async fn a_large_document_is_copied_once_when_it_is_put_and_never_when_it_is_rea
     .await;
     let get = asked_for(async |_| saver.get_tuple(&thread).await.unwrap().unwrap()).await;
 
-    let key = Bytes::from_static(b"checkpoint:thread:__empty__:7");
-    let read = [("PING", &[][..]), ("JSON.GET", &[key.clone()])];
-    let get_bare = asked_for(async |_| bare(&client, &read).await).await;
-    let document = bare(&client, &read).await.into_bytes().unwrap();
-    let set = [key.clone(), Bytes::from_static(b"$"), document];
-    let lease = [key, Bytes::from_static(b"60000")];
-    let write = [
-        ("MULTI", &[][..]),
-        ("JSON.SET", &set),
-        ("PEXPIRE", &lease),
-        ("EXEC", &[]),
-    ];
-    let put_bare = asked_for(async |_| bare(&client, &write).await).await;
+    let tuple = saver.get_tuple(&thread).await.unwrap().unwrap();
+    assert!(tuple.checkpoint == checkpoints[7]);
+    let copied = asked_for(async |_| tuple.checkpoint.to_json()).await;
     drop(profiler);
 
-    println!("put {put:.2}, bare {put_bare:.2}; get_tuple {get:.2}, bare {get_bare:.2} documents");
-    let (put, get) = (put - put_bare, get - get_bare);
+    println!("put {put:.2}, get_tuple {get:.2}, one copy {copied:.2} documents");
+    assert!((1.0..1.0 + SLACK).contains(&copied), "a copy is not seen");
     assert!(put < 1.0 + SLACK, "put makes {put:.2} copies");
     assert!(get < SLACK, "get_tuple makes {get:.2} copies");
 }

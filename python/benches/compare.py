@@ -19,7 +19,7 @@ import random
 import statistics
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import redis
@@ -83,50 +83,61 @@ def config(thread: str) -> Any:
 
 METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
 
-Work = Callable[[Saver, str], Awaitable[None]]
+
+class Work:
+    """One operation. What the caller makes for a call is made before the time is taken."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    def made(self) -> Any:
+        """What one call is given."""
+
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
+        """Make the call."""
+        raise NotImplementedError
 
 
-def put(values: dict[str, Any]) -> Work:
+class Put(Work):
     """Put one checkpoint."""
 
-    async def work(saver: Saver, thread: str) -> None:
-        made = checkpoint(values)
+    def made(self) -> Any:
+        return checkpoint(self.values)
+
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         await saver.aput(config(thread), made, METADATA, made["channel_versions"])
 
-    return work
 
-
-def get(values: dict[str, Any]) -> Work:
+class Get(Work):
     """Read the newest checkpoint."""
 
-    async def work(saver: Saver, thread: str) -> None:
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         found = await saver.aget_tuple(config(f"read-{thread}"))
-        assert found is not None and found.checkpoint["channel_values"].keys() == values.keys()
+        assert found is not None
+        assert found.checkpoint["channel_values"].keys() == self.values.keys()
 
-    return work
 
-
-def put_writes(values: dict[str, Any]) -> Work:
+class PutWrites(Work):
     """Put five writes of a task."""
+
+    writes = tuple((f"channel{n}", {"n": n, "text": "x" * 100}) for n in range(5))
     identity = str(uuid6(clock_seq=2))
-    writes = [(f"channel{n}", {"n": n, "text": "x" * 100}) for n in range(5)]
 
-    async def work(saver: Saver, thread: str) -> None:
+    def made(self) -> Any:
+        return str(uuid.uuid4())
+
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         place = config(thread)
-        place["configurable"]["checkpoint_id"] = identity
-        await saver.aput_writes(place, writes, str(uuid.uuid4()))
-
-    return work
+        place["configurable"]["checkpoint_id"] = self.identity
+        await saver.aput_writes(place, self.writes, made)
 
 
-def list_ten(values: dict[str, Any]) -> Work:
+class ListTen(Work):
     """List the newest ten checkpoints."""
 
-    async def work(saver: Saver, thread: str) -> None:
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         found = [found async for found in saver.alist(config(f"read-{thread}"), limit=10)]
         assert len(found) == 10
-
-    return work
 
 
 async def load(
@@ -134,11 +145,12 @@ async def load(
 ) -> tuple[float, float]:
     """How many calls a second there are, and the median of their times in milliseconds."""
     times: list[float] = []
+    made = [[work.made() for _ in range(calls // callers)] for _ in range(callers)]
 
     async def caller(number: int) -> None:
-        for _ in range(calls // callers):
+        for one in made[number]:
             begin = time.perf_counter()
-            await work(saver, f"{mark}-{number}")
+            await work.call(saver, f"{mark}-{number}", one)
             times.append(time.perf_counter() - begin)
 
     start = time.perf_counter()
@@ -203,11 +215,11 @@ async def savers(url: str, mark: str) -> AsyncIterator[dict[str, Saver]]:
 async def compare(url: str, rounds: int, callers: list[int]) -> dict[str, Any]:
     """Print the tables, and give what is in them."""
     results: dict[str, Any] = {"calls": [], "graph": {}}
-    works: dict[str, tuple[Callable[[dict[str, Any]], Work], int]] = {
-        "aput": (put, 1000),
-        "aget_tuple newest": (get, 1000),
-        "aput_writes(5)": (put_writes, 600),
-        "alist(limit=10)": (list_ten, 150),
+    works: dict[str, tuple[type[Work], int]] = {
+        "aput": (Put, 1000),
+        "aget_tuple newest": (Get, 1000),
+        "aput_writes(5)": (PutWrites, 600),
+        "alist(limit=10)": (ListTen, 150),
     }
     documents = {"1 KB": document(1000), "20 KB": document(20_000), "40 messages": messages(40)}
     with redis.Redis.from_url(url) as client:
