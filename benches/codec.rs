@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A text as argument picks what has it in its name. All sizes are those of the checkpoint as JSON.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, missing_docs)]
 
 #[path = "support/documents.rs"]
 mod documents;

@@ -23,6 +23,8 @@ use crate::server;
 pub const CONVERSATION: usize = 10;
 /// How many bytes of state a checkpoint holds.
 pub const BYTES: usize = 1_000;
+/// How many threads are few.
+const FEW: usize = 100;
 const FILLERS: usize = 128;
 const TASK: &str = "1f1e5438-3693-6fd2-bfff-c562fd0be1e3";
 
@@ -31,7 +33,12 @@ const TASK: &str = "1f1e5438-3693-6fd2-bfff-c562fd0be1e3";
 pub enum Operation {
     Put,
     GetTupleNewest,
+    /// The same few threads whatever there is beside them: what is left of a difference is the
+    /// machine's memory, not the store.
+    GetTupleOfFew,
     GetTupleById,
+    /// The floor: one document by its key, through a bare client.
+    JsonGet,
     /// One thread's root namespace, as LangGraph asks for it.
     List,
     /// One thread, whatever its namespaces.
@@ -45,7 +52,9 @@ impl Operation {
         match self {
             Self::Put => "put",
             Self::GetTupleNewest => "get_tuple newest",
+            Self::GetTupleOfFew => "get_tuple, 100 threads",
             Self::GetTupleById => "get_tuple by id",
+            Self::JsonGet => "JSON.GET by bare client",
             Self::List => "list(10) of a thread",
             Self::ListEveryNamespace => "list(10), every namespace",
             Self::ListEveryThread => "list(10), every thread",
@@ -294,6 +303,12 @@ impl Stored {
         }
     }
 
+    /// One of the ids of the thread at a position.
+    fn any_id(&self, position: usize, number: usize) -> CheckpointId {
+        let of_thread = scattered(number + 1) % self.length;
+        CheckpointId::new(id(position * self.length + of_thread)).unwrap()
+    }
+
     async fn try_read(&self, operation: Operation, number: usize) -> Result<()> {
         let position = scattered(number) % self.threads.len();
         let config = config(&self.threads[position]);
@@ -304,11 +319,22 @@ impl Stored {
                 self.saver.get_tuple(&config).await?.unwrap();
                 return Ok(());
             }
-            Operation::GetTupleById => {
-                let of_thread = scattered(number + 1) % self.length;
-                let id = CheckpointId::new(id(position * self.length + of_thread))?;
-                let config = config.with_checkpoint(id);
+            Operation::GetTupleOfFew => {
+                let config = self::config(&self.threads[position % FEW]);
                 self.saver.get_tuple(&config).await?.unwrap();
+                return Ok(());
+            }
+            Operation::GetTupleById => {
+                let config = config.with_checkpoint(self.any_id(position, number));
+                self.saver.get_tuple(&config).await?.unwrap();
+                return Ok(());
+            }
+            Operation::JsonGet => {
+                let (thread, id) = (&self.threads[position], self.any_id(position, number));
+                let mut get = redis::cmd("JSON.GET");
+                get.arg(format!("checkpoint:{thread}:__empty__:{id}"));
+                let document: String = get.query_async(&mut self.looking.clone()).await.unwrap();
+                assert!(document.len() > BYTES / 2);
                 return Ok(());
             }
             Operation::List => self.saver.list_all(Some(&config), ten).await?.len(),
