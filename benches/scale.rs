@@ -12,7 +12,7 @@
 //! the same hundred. Then threads of several lengths are compared in the same way, on one more server. A ratio is
 //! that of the p50 to the one of the smallest size; docs/performance.md sets 1.3 as the goal.
 //!
-//! A million checkpoints take about 5 GB of memory. Nothing is kept on disk.
+//! A million checkpoints take about 6.5 GB of memory. Nothing is kept on disk.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -3,7 +3,7 @@
 
 use redis::aio::MultiplexedConnection;
 
-/// The numbers of a section of `INFO`, by name; 0 for what is not there.
+/// A number of a section of `INFO`; 0 if it is not there.
 pub async fn info(connection: &mut MultiplexedConnection, section: &str, name: &str) -> f64 {
     let info: String = redis::cmd("INFO")
         .arg(section)

@@ -11,6 +11,7 @@ use langgraph_checkpoint_redis::{
     Checkpoint, CheckpointConfig, CheckpointId, CheckpointSaver, CheckpointSaverExt, ListOptions,
     PutOptions, PutWritesOptions, RedisSaver, Result, TaskId,
 };
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use redis_modules::Standalone;
 use serde_json::json;
@@ -371,7 +372,10 @@ pub fn used_time(stores: &[Arc<Stored>]) -> ServerTime {
 /// A connection, and the memory that the server takes now.
 async fn connect(server: &Standalone) -> (MultiplexedConnection, f64) {
     let client = redis::Client::open(server.url()).unwrap();
-    let mut looking = client.get_multiplexed_async_connection().await.unwrap();
+    // A search through all there is may hold the server up for long.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let looking = client.get_multiplexed_async_connection_with_config(&patient);
+    let mut looking = looking.await.unwrap();
     let empty = used(&mut looking).await;
     (looking, empty)
 }
