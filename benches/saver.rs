@@ -7,7 +7,9 @@
 //! Each operation runs with many callers, in turn with two floors in the same run: `same`, the very
 //! commands that the saver sends, with the same bytes, through a bare pipelined client; and
 //! `least`, the plain commands that would put the same data there, with none of the promises (no
-//! check of what is there, no order of ids, no pending writes, not atomic). `--reach` runs only the
+//! check of what is there, no order of ids, no pending writes, not atomic). Beside them stands what
+//! `redis-benchmark` says of the one command that moves the document, `JSON.SET` or `JSON.GET`,
+//! with as many connections and as many commands in flight. `--reach` runs only the
 //! figures that docs/performance.md sets as goals, `--only` the rows that contain a text.
 //! `REDIS_URL` picks the server; otherwise one is started, and a cluster for the rows that need it.
 #![allow(
@@ -17,10 +19,16 @@
     missing_docs
 )]
 
+#[path = "support/documents.rs"]
+mod documents;
 #[path = "support/floor.rs"]
 mod floor;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/redis_benchmark.rs"]
+mod redis_benchmark;
+#[path = "support/server.rs"]
+mod server;
 #[path = "support/work.rs"]
 mod work;
 
@@ -31,7 +39,7 @@ use langgraph_checkpoint_redis::{
     CheckpointId, CheckpointSaver, DeleteOptions, MemorySaver, RedisSaver, ThreadId, TtlPolicy,
 };
 use load::{Sample, Side};
-use redis::aio::MultiplexedConnection;
+use redis_benchmark::Said;
 use serde_json::json;
 use work::{Bench, Operation, Work};
 
@@ -87,7 +95,7 @@ async fn compare() {
     let reach = arguments.iter().any(|argument| argument == "--reach");
     let only = after("--only").unwrap_or_default();
     println!(
-        "{} cores; medians of {ROUNDS} rounds; ratio to `same` and to `least`; p50 and p99 in ms; microseconds of processor time a call here and in Redis (those of `same`)",
+        "{} cores; medians of {ROUNDS} rounds; ratio to `same`, to `least` and to `redis-benchmark`; p50 and p99 in ms; microseconds of processor time a call here and in Redis (those of `same`)",
         std::thread::available_parallelism().map_or(0, usize::from),
     );
     let mut results = Vec::new();
@@ -118,7 +126,7 @@ async fn in_memory(work: Work) -> serde_json::Value {
     let sides = [bench.side()];
     let nothing: load::ServerTime = Arc::new(|| Box::pin(async { 0.0 }));
     let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &nothing).await;
-    told("memory", work, &samples, 0, 0)
+    told("memory", work, &samples, None, (0, 0))
 }
 
 async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
@@ -139,9 +147,10 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
     bench.prepare().await;
     let mut sides: Vec<Side> = vec![bench.side()];
     let (mut commands, mut flights) = (0, 0);
-    let server: load::ServerTime;
+    let mut repeated = None;
+    let used: load::ServerTime;
     if is_cluster {
-        server = Arc::new(|| Box::pin(async { 0.0 }));
+        used = Arc::new(|| Box::pin(async { 0.0 }));
     } else {
         let client = redis::Client::open(url).unwrap();
         let mut bare = Vec::new();
@@ -149,9 +158,9 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
             bare.push(client.get_multiplexed_async_connection().await.unwrap());
         }
         let looking = bare[0].clone();
-        server = Arc::new(move || {
+        used = Arc::new(move || {
             let mut looking = looking.clone();
-            Box::pin(async move { used_time(&mut looking).await })
+            Box::pin(async move { server::used_time(&mut looking).await })
         });
         let port = url::Url::parse(url).unwrap().port().unwrap();
         let recorder = floor::Recorder::start(port).await;
@@ -163,45 +172,40 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
         if let Some(least) = bench.least(&saver, &bare, &prefix).await {
             sides.push(least);
         }
+        repeated = bench.repeated(&bare, &prefix, url).await;
     }
-    let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &server).await;
+    let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &used).await;
+    let said = match repeated {
+        Some(repeated) => tokio::task::spawn_blocking(move || repeated.run(ROUNDS))
+            .await
+            .unwrap(),
+        None => None,
+    };
     for thread in bench.threads() {
         let thread = ThreadId::new(thread).unwrap();
         let options = DeleteOptions::default();
         saver.delete_thread(&thread, &options).await.unwrap();
     }
-    told(topology, work, &samples, commands, flights)
-}
-
-async fn used_time(connection: &mut MultiplexedConnection) -> f64 {
-    let info: String = redis::cmd("INFO")
-        .arg("cpu")
-        .query_async(connection)
-        .await
-        .unwrap();
-    let seconds = |name: &str| -> f64 {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line[1..].parse().ok()).unwrap_or(0.0)
-    };
-    seconds("used_cpu_user") + seconds("used_cpu_sys")
+    told(topology, work, &samples, said, (commands, flights))
 }
 
 fn told(
     topology: &str,
     work: Work,
     samples: &[Sample],
-    commands: usize,
-    flights: usize,
+    said: Option<Said>,
+    (commands, flights): (usize, usize),
 ) -> serde_json::Value {
     let (ours, same) = (samples[0], samples.get(1).unwrap_or(&samples[0]));
     let ratio = |side: usize| samples.get(side).map(|floor| ours.rate / floor.rate);
     let shown = |ratio: Option<f64>| ratio.map_or("   -".to_owned(), |ratio| format!("{ratio:.2}"));
     let row = work.to_string();
     println!(
-        "{topology:<10} {row:<34} {:>8.0}/s  same {}  least {}  p50 {:>7.3}  p99 {:>7.3}  here {:>6.1} ({:.1})  Redis {:>6.1} ({:.1})  commands {commands} in {flights}",
+        "{topology:<10} {row:<34} {:>8.0}/s  same {}  least {}  redis-benchmark {}  p50 {:>7.3}  p99 {:>7.3}  here {:>6.1} ({:.1})  Redis {:>6.1} ({:.1})  commands {commands} in {flights}",
         ours.rate,
         shown(ratio(1)),
         shown(ratio(2)),
+        shown(said.map(|said| ours.rate / said.rate)),
         ours.p50,
         ours.p99,
         ours.client,
@@ -212,7 +216,7 @@ fn told(
     let floor = |side: usize| samples.get(side).map(|sample| sample.to_json());
     json!({
         "topology": topology, "row": row, "ours": ours.to_json(),
-        "same": floor(1), "least": floor(2),
+        "same": floor(1), "least": floor(2), "redis_benchmark": said.map(Said::to_json),
         "ratio_to_same": ratio(1), "ratio_to_least": ratio(2),
         "commands": commands, "round_trips": flights,
     })

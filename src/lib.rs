@@ -23,6 +23,9 @@ mod memory;
 pub mod redis;
 
 // Around them.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 pub mod blocking;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

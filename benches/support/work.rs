@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TypedValue,
+    Checkpoint, CheckpointConfig, CheckpointId, CheckpointSaver, ListOptions, PutOptions,
+    PutWritesOptions, RedisSaver, TaskId,
 };
 use redis::aio::MultiplexedConnection;
-use serde_json::json;
 
+use crate::documents::{self, checkpoint, metadata, writes};
 use crate::floor::{self, Commands, Recorder};
 use crate::load::{Call, Side};
+use crate::redis_benchmark::Repeated;
 
 /// What a caller does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,35 +85,6 @@ fn task(round: usize, n: usize) -> String {
 
 fn config(side: &str, caller: usize) -> CheckpointConfig {
     CheckpointConfig::new(thread(side, caller)).unwrap()
-}
-
-fn checkpoint(bytes: usize, id: &str) -> Checkpoint {
-    let messages: Vec<_> = (0..bytes.div_ceil(130))
-        .map(|n| {
-            let content = "It is a truth universally acknowledged, ".repeat(2);
-            json!({"type": "human", "content": content, "id": n})
-        })
-        .collect();
-    Checkpoint::builder()
-        .id(CheckpointId::new(id).unwrap())
-        .channel("messages", 1, &messages)
-        .unwrap()
-        .build()
-        .unwrap()
-}
-
-fn metadata() -> CheckpointMetadata {
-    let metadata = CheckpointMetadata::new().with("source", "loop").unwrap();
-    metadata.with("step", &1).unwrap()
-}
-
-fn writes(count: usize) -> Vec<ChannelWrite> {
-    (0..count)
-        .map(|n| {
-            let value = TypedValue::json(&"x".repeat(100)).unwrap();
-            ChannelWrite::new(format!("channel-{n}"), value)
-        })
-        .collect()
 }
 
 /// A row with the saver that it is measured on.
@@ -187,7 +159,7 @@ impl Bench {
         call(saver, operation, config.clone(), Some(&checkpoint), number).await;
         let number = (0, 16);
         let id = id(number.0, number.1);
-        let checkpoint = self::checkpoint(self.work.bytes, &id);
+        let checkpoint = documents::checkpoint(self.work.bytes, &id);
         recorder.take();
         call(saver, operation, config, Some(&checkpoint), number).await;
         let (commands, flights) = recorder.take();
@@ -208,13 +180,8 @@ impl Bench {
         prefix: &str,
     ) -> Option<Side> {
         let sample = id(0, 11);
-        let key = format!("{prefix}:checkpoint:less-0000:__empty__:{sample}");
+        let (key, document) = stored(bare, prefix).await;
         let mut connection = bare[0].clone();
-        let document: String = redis::cmd("JSON.GET")
-            .arg(&key)
-            .query_async(&mut connection)
-            .await
-            .unwrap();
         let strings = |command: &[&str]| -> Vec<Vec<u8>> {
             command
                 .iter()
@@ -281,6 +248,46 @@ impl Bench {
         };
         Some(recorded.side("less", "less", bare))
     }
+
+    /// The one command that moves the document, for `redis-benchmark`.
+    pub async fn repeated(
+        &self,
+        bare: &[MultiplexedConnection],
+        prefix: &str,
+        url: &str,
+    ) -> Option<Repeated> {
+        let (key, document) = stored(bare, prefix).await;
+        let (command, last) = match self.work.operation {
+            Operation::Put => {
+                let key = format!("{key}-__rand_int__");
+                let command = vec!["JSON.SET".to_owned(), key, "$".to_owned()];
+                (command, Some(document))
+            }
+            Operation::GetTuple => (vec!["JSON.GET".to_owned(), key], None),
+            Operation::PutWrites(_) | Operation::List(_) => return None,
+        };
+        let connections = bare.len().min(self.work.callers);
+        Some(Repeated {
+            url: url.to_owned(),
+            connections,
+            pipelined: self.work.callers / connections,
+            requests: self.work.calls() * self.work.callers,
+            command,
+            last,
+        })
+    }
+}
+
+/// A document that is there, and its key.
+async fn stored(bare: &[MultiplexedConnection], prefix: &str) -> (String, String) {
+    let key = format!("{prefix}:checkpoint:less-0000:__empty__:{}", id(0, 11));
+    let mut connection = bare[0].clone();
+    let document = redis::cmd("JSON.GET")
+        .arg(&key)
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    (key, document)
 }
 
 async fn call(

@@ -1,7 +1,10 @@
 """Savers side by side: this package and langgraph-checkpoint-redis, in turn, on one Redis.
 
 Run ``python benches/compare.py [redis-url]``; the default is ``REDIS_URL``. All work goes under
-prefixes of its own, which are removed at the end. A number is the median of several rounds.
+prefixes of its own, which are removed at the end. A number is the median of several rounds, in
+which the savers take turns. Where there is a goal and it is missed, the row says so: for ``aput``
+and ``aget_tuple`` of 1 KB and 20 KB five times the calls a second and a fifth of the p50, for a
+graph 1.5 times the time with ``InMemorySaver``.
 """
 
 from __future__ import annotations
@@ -9,13 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import platform
 import random
 import statistics
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import redis
@@ -30,6 +34,9 @@ from typing_extensions import TypedDict
 from langgraph_checkpoint_redis_rs import AsyncRedisSaver as RustSaver
 
 Saver = BaseCheckpointSaver[Any]
+
+FASTER = 5.0
+GRAPH_COST = 1.5
 
 
 def document(size: int) -> dict[str, Any]:
@@ -76,62 +83,80 @@ def config(thread: str) -> Any:
 
 METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
 
-Work = Callable[[Saver, str], Awaitable[None]]
+
+class Work:
+    """One operation. What the caller makes for a call is made before the time is taken."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    def made(self) -> Any:
+        """What one call is given."""
+
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
+        """Make the call."""
+        raise NotImplementedError
 
 
-def put(values: dict[str, Any]) -> Work:
+class Put(Work):
     """Put one checkpoint."""
 
-    async def work(saver: Saver, thread: str) -> None:
-        made = checkpoint(values)
+    def made(self) -> Any:
+        return checkpoint(self.values)
+
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         await saver.aput(config(thread), made, METADATA, made["channel_versions"])
 
-    return work
 
-
-def get(values: dict[str, Any]) -> Work:
+class Get(Work):
     """Read the newest checkpoint."""
 
-    async def work(saver: Saver, thread: str) -> None:
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         found = await saver.aget_tuple(config(f"read-{thread}"))
-        assert found is not None and found.checkpoint["channel_values"].keys() == values.keys()
+        assert found is not None
+        assert found.checkpoint["channel_values"].keys() == self.values.keys()
 
-    return work
 
-
-def put_writes(values: dict[str, Any]) -> Work:
+class PutWrites(Work):
     """Put five writes of a task."""
+
+    writes = tuple((f"channel{n}", {"n": n, "text": "x" * 100}) for n in range(5))
     identity = str(uuid6(clock_seq=2))
-    writes = [(f"channel{n}", {"n": n, "text": "x" * 100}) for n in range(5)]
 
-    async def work(saver: Saver, thread: str) -> None:
+    def made(self) -> Any:
+        return str(uuid.uuid4())
+
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         place = config(thread)
-        place["configurable"]["checkpoint_id"] = identity
-        await saver.aput_writes(place, writes, str(uuid.uuid4()))
-
-    return work
+        place["configurable"]["checkpoint_id"] = self.identity
+        await saver.aput_writes(place, self.writes, made)
 
 
-def list_ten(values: dict[str, Any]) -> Work:
+class ListTen(Work):
     """List the newest ten checkpoints."""
 
-    async def work(saver: Saver, thread: str) -> None:
+    async def call(self, saver: Saver, thread: str, made: Any) -> None:
         found = [found async for found in saver.alist(config(f"read-{thread}"), limit=10)]
         assert len(found) == 10
 
-    return work
 
-
-async def rate(saver: Saver, work: Work, mark: str, callers: int, calls: int) -> float:
-    """How many calls a second there are."""
+async def load(
+    saver: Saver, work: Work, mark: str, callers: int, calls: int
+) -> tuple[float, float]:
+    """How many calls a second there are, and the median of their times in milliseconds."""
+    times: list[float] = []
+    made = [[work.made() for _ in range(calls // callers)] for _ in range(callers)]
 
     async def caller(number: int) -> None:
-        for _ in range(calls // callers):
-            await work(saver, f"{mark}-{number}")
+        for one in made[number]:
+            begin = time.perf_counter()
+            await work.call(saver, f"{mark}-{number}", one)
+            times.append(time.perf_counter() - begin)
 
     start = time.perf_counter()
     await asyncio.gather(*(caller(number) for number in range(callers)))
-    return calls // callers * callers / (time.perf_counter() - start)
+    elapsed = time.perf_counter() - start
+    return len(times) / elapsed, statistics.median(times) * 1000
 
 
 class State(TypedDict):
@@ -154,7 +179,7 @@ def graph(saver: Saver | None) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-async def run_graph(compiled: Any, mark: str, runs: int) -> float:
+async def run_graph(compiled: Any, mark: str, runs: int = 1) -> float:
     """Milliseconds a run."""
     start = time.perf_counter()
     for _ in range(runs):
@@ -187,13 +212,14 @@ async def savers(url: str, mark: str) -> AsyncIterator[dict[str, Saver]]:
                 client.delete(*keys[start : start + 1000])
 
 
-async def compare(url: str, rounds: int, callers: list[int]) -> None:
-    """Print the table."""
-    works: dict[str, tuple[Callable[[dict[str, Any]], Work], int]] = {
-        "aput": (put, 1000),
-        "aget_tuple newest": (get, 1000),
-        "aput_writes(5)": (put_writes, 600),
-        "alist(limit=10)": (list_ten, 150),
+async def compare(url: str, rounds: int, callers: list[int]) -> dict[str, Any]:
+    """Print the tables, and give what is in them."""
+    results: dict[str, Any] = {"calls": [], "graph": {}}
+    works: dict[str, tuple[type[Work], int]] = {
+        "aput": (Put, 1000),
+        "aget_tuple newest": (Get, 1000),
+        "aput_writes(5)": (PutWrites, 600),
+        "alist(limit=10)": (ListTen, 150),
     }
     documents = {"1 KB": document(1000), "20 KB": document(20_000), "40 messages": messages(40)}
     with redis.Redis.from_url(url) as client:
@@ -202,9 +228,10 @@ async def compare(url: str, rounds: int, callers: list[int]) -> None:
         f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, ",
         end="",
     )
-    print(f"Redis {version}; medians of {rounds} rounds, calls a second")
+    print(f"Redis {version}; medians of {rounds} rounds; calls a second, p50 in ms")
     print(
-        f"{'operation':<18} {'document':<12} {'callers':>7} {'rust':>9} {'python':>9} {'ratio':>7}"
+        f"{'operation':<18} {'document':<12} {'callers':>7} {'rust':>9} {'python':>9} {'ratio':>7} "
+        f"{'rust p50':>9} {'python':>9} {'ratio':>7}"
     )
     mark = f"bench{uuid.uuid4().hex[:8]}"
     async with savers(url, mark) as both:
@@ -224,30 +251,51 @@ async def compare(url: str, rounds: int, callers: list[int]) -> None:
                 if name == "aput_writes(5)" and size != "1 KB":
                     continue
                 for count in callers:
-                    rates: dict[str, list[float]] = {key: [] for key in both}
+                    found: dict[str, list[tuple[float, float]]] = {key: [] for key in both}
                     for _ in range(rounds):
                         for key, saver in both.items():
                             some = max(count, calls if key == "rust" else calls // 4)
-                            rates[key].append(await rate(saver, work(values), mark, count, some))
-                    rust, python = (statistics.median(rates[key]) for key in both)
+                            found[key].append(await load(saver, work(values), mark, count, some))
+                    (rust, rust_p50), (python, python_p50) = (
+                        tuple(statistics.median(column) for column in zip(*found[key], strict=True))
+                        for key in both
+                    )
+                    faster, sooner = rust / python, python_p50 / rust_p50
+                    has_goal = name in ("aput", "aget_tuple newest")
+                    missed = has_goal and "KB" in size and min(faster, sooner) < FASTER
                     print(
                         f"{name:<18} {size:<12} {count:>7} {rust:>9,.0f} {python:>9,.0f} "
-                        f"{rust / python:>6.1f}x",
+                        f"{faster:>6.1f}x {rust_p50:>9.3f} {python_p50:>9.3f} {sooner:>6.1f}x"
+                        f"{f'  less than {FASTER:g}x' if missed else ''}",
                         flush=True,
+                    )
+                    results["calls"].append(
+                        {
+                            "operation": name,
+                            "document": size,
+                            "callers": count,
+                            "rust": {"per_second": rust, "p50_ms": rust_p50},
+                            "python": {"per_second": python, "p50_ms": python_p50},
+                        }
                     )
         graphs: dict[str, Any] = {"no saver": graph(None), "InMemorySaver": graph(InMemorySaver())}
         graphs |= {key: graph(saver) for key, saver in both.items()}
         times: dict[str, list[float]] = {key: [] for key in graphs}
         for compiled in graphs.values():
             await run_graph(compiled, mark, 5)
-        for _ in range(rounds):
+        # One run at a time: whatever else the machine does then meets all of them.
+        for _ in range(rounds * 20):
             for key, compiled in graphs.items():
-                times[key].append(await run_graph(compiled, mark, 20))
+                times[key].append(await run_graph(compiled, mark))
         memory = statistics.median(times["InMemorySaver"])
         print("\na graph of 10 super-steps, ms a run (times InMemorySaver)")
-        for key, found in times.items():
-            median = statistics.median(found)
-            print(f"{key:<18} {median:>7.1f} {median / memory:>6.2f}x")
+        for key, runs in times.items():
+            median = statistics.median(runs)
+            missed = key == "rust" and median / memory > GRAPH_COST
+            verdict = f"  more than {GRAPH_COST:g}x" if missed else ""
+            print(f"{key:<18} {median:>7.1f} {median / memory:>6.2f}x{verdict}")
+            results["graph"][key] = {"ms": median, "of_memory": median / memory}
+    return results
 
 
 def main() -> None:
@@ -256,10 +304,14 @@ def main() -> None:
     parser.add_argument("url", nargs="?", default=os.environ.get("REDIS_URL"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--json", metavar="FILE", help="where to write the results as well")
     arguments = parser.parse_args()
     if not arguments.url:
         parser.error("give the URL of a Redis, or set REDIS_URL")
-    asyncio.run(compare(arguments.url, arguments.rounds, arguments.callers))
+    results = asyncio.run(compare(arguments.url, arguments.rounds, arguments.callers))
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(results, file, indent=1)
 
 
 if __name__ == "__main__":

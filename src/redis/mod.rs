@@ -10,7 +10,7 @@ mod carry;
 mod config;
 mod delete;
 mod doctor;
-mod document;
+pub(crate) mod document;
 mod driver;
 mod error;
 mod index;
