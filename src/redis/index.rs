@@ -268,11 +268,14 @@ impl Store {
         // More than the server counts is all.
         let all = usize::MAX >> 33;
         let most = most.map_or(all, |most| most.min(all));
-        let command = aggregate(self.keyspace.checkpoint_prefix(), "*", CHECKPOINT_LOAD)
-            .args(["SORTBY", "2", "@checkpoint_id", "DESC", "MAX"].map(Bytes::from))
+        // Sorted by what the index holds; only the documents of what is left are opened.
+        let command = Command::new("FT.AGGREGATE")
+            .arg(text(self.keyspace.checkpoint_prefix()))
+            .args(["*", "SORTBY", "2", "@checkpoint_id", "DESC", "MAX"].map(Bytes::from))
             .arg(number(most))
             .args(["LIMIT", "0"].map(Bytes::from))
             .arg(number(most));
+        let command = load(command, CHECKPOINT_LOAD);
         Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
     }
 
@@ -328,11 +331,8 @@ impl Store {
             .arg(text(index))
             .args(["*", "LIMIT"].map(Bytes::from))
             .arg(number(start))
-            .arg(number(most))
-            .arg("LOAD")
-            .arg(number(WRITE_LOAD.len()))
-            .args(WRITE_LOAD.iter().map(|name| text(name)))
-            .args(NO_TIME_LIMIT.map(Bytes::from));
+            .arg(number(most));
+        let command = load(command, WRITE_LOAD).args(NO_TIME_LIMIT.map(Bytes::from));
         self.rows_of(command).await
     }
 
@@ -581,13 +581,19 @@ const CHECKPOINT_LOAD: &[&str] = &["@thread_id", "@checkpoint_ns", "@checkpoint_
 /// The fields that a search for writes gives back.
 const WRITE_LOAD: &[&str] = &["@__key", "@thread_id", "@checkpoint_ns", "@checkpoint_id"];
 
-fn aggregate(index: &str, query: &'static str, load: &[&'static str]) -> Command {
-    Command::new("FT.AGGREGATE")
-        .arg(text(index))
-        .arg(query)
-        .arg("LOAD")
-        .arg(number(load.len()))
-        .args(load.iter().map(|name| Bytes::from_static(name.as_bytes())))
+fn aggregate(index: &str, query: &'static str, fields: &[&'static str]) -> Command {
+    load(
+        Command::new("FT.AGGREGATE").arg(text(index)).arg(query),
+        fields,
+    )
+}
+
+/// Fields of the documents that are left at this step.
+fn load(command: Command, fields: &[&'static str]) -> Command {
+    let names = fields
+        .iter()
+        .map(|name| Bytes::from_static(name.as_bytes()));
+    command.arg("LOAD").arg(number(fields.len())).args(names)
 }
 
 fn with_cursor(command: Command) -> Command {

@@ -22,8 +22,8 @@ use super::{Command, Reply};
 
 /// How much room there is at least for what is read.
 const ROOM: usize = 16 * 1_024;
-/// From which size on commands are written from where they are.
-const LARGE: usize = 8 * 1_024;
+/// From which size on something is written from where it is.
+const LARGE: usize = 32 * 1_024;
 /// How much is gathered for one write.
 const GATHERED: usize = 64 * 1_024;
 
@@ -35,7 +35,7 @@ pub(super) struct Multiplexed {
 
 /// Commands of one flight, as they are sent; a password may be among them.
 struct Request {
-    commands: Bytes,
+    commands: Vec<Bytes>,
     waiting: Waiting,
 }
 
@@ -148,21 +148,32 @@ async fn secure(
     Ok(tokio::spawn(drive(stream, requests)))
 }
 
-/// Commands as they go over the wire, copied once.
-fn encoded(commands: &[&Command]) -> Bytes {
-    let parts = |command: &&Command| command.args.iter().map(|arg| arg.len() + 16).sum::<usize>();
-    let size: usize = commands.iter().map(|command| parts(command) + 48).sum();
-    let mut encoded = BytesMut::with_capacity(size);
+/// Commands as they go over the wire, in pieces: what is large is not copied.
+fn encoded(commands: &[&Command]) -> Vec<Bytes> {
+    let small = |arg: &Bytes| if arg.len() < LARGE { arg.len() } else { 0 };
+    let size = |command: &&Command| {
+        let args = command.args.iter();
+        48 + args.map(|arg| small(arg) + 16).sum::<usize>()
+    };
+    let mut pieces = Vec::with_capacity(1);
+    let mut encoded = BytesMut::with_capacity(commands.iter().map(size).sum());
     for command in commands {
         head(&mut encoded, b'*', command.args.len() + 1);
-        let name = command.name.as_bytes();
-        for part in std::iter::once(name).chain(command.args.iter().map(|arg| &arg[..])) {
-            head(&mut encoded, b'$', part.len());
-            encoded.extend_from_slice(part);
+        head(&mut encoded, b'$', command.name.len());
+        encoded.extend_from_slice(command.name.as_bytes());
+        encoded.extend_from_slice(b"\r\n");
+        for arg in &command.args {
+            head(&mut encoded, b'$', arg.len());
+            if arg.len() < LARGE {
+                encoded.extend_from_slice(arg);
+            } else {
+                pieces.extend([encoded.split().freeze(), arg.clone()]);
+            }
             encoded.extend_from_slice(b"\r\n");
         }
     }
-    encoded.freeze()
+    pieces.push(encoded.freeze());
+    pieces
 }
 
 /// The length of what follows.
@@ -207,14 +218,16 @@ async fn write(
         let mut next = Some(first);
         while let Some(Request { commands, waiting }) = next.take() {
             waiting_in(queue).push_back(waiting);
-            if commands.len() >= LARGE {
-                writer.write_all_buf(&mut gathered).await?;
-                writer.write_all(&commands).await?;
-            } else {
-                gathered.extend_from_slice(&commands);
-            }
-            if gathered.len() >= GATHERED {
-                writer.write_all_buf(&mut gathered).await?;
+            for piece in commands {
+                if piece.len() < LARGE {
+                    gathered.extend_from_slice(&piece);
+                } else {
+                    writer.write_all_buf(&mut gathered).await?;
+                    writer.write_all(&piece).await?;
+                }
+                if gathered.len() >= GATHERED {
+                    writer.write_all_buf(&mut gathered).await?;
+                }
             }
             next = requests.try_recv().ok();
         }
@@ -279,4 +292,76 @@ fn server_error(said: &str) -> FredError {
         _ => ErrorKind::Unknown,
     };
     FredError::new(kind, said.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(commands: &[Command]) -> Vec<Bytes> {
+        encoded(&commands.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn commands_are_written_as_the_protocol_wants_them() {
+        let get = Command::on("GET", Bytes::from("key"));
+        let set = Command::on("SET", Bytes::from("k\r\n")).arg(Bytes::new());
+        let long = Command::new("PING").arg(Bytes::from("0123456789"));
+        assert_eq!(
+            pieces(&[get, set, long]).concat(),
+            b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n\
+              *3\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$0\r\n\r\n\
+              *2\r\n$4\r\nPING\r\n$10\r\n0123456789\r\n"
+        );
+    }
+
+    #[test]
+    fn what_is_large_is_not_copied() {
+        let large = Bytes::from(vec![b'x'; LARGE]);
+        let command = Command::new("SET").arg("key").arg(large.clone()).arg("NX");
+        let pieces = pieces(&[command]);
+        assert_eq!(pieces[1].as_ptr(), large.as_ptr());
+        assert_eq!(pieces[2], "\r\n$2\r\nNX\r\n");
+    }
+
+    #[tokio::test]
+    async fn answers_in_any_pieces_reach_those_who_asked() {
+        let (stream, mut server) = tokio::io::duplex(16);
+        let (requests, received) = mpsc::unbounded_channel();
+        let task = tokio::spawn(drive(stream, received));
+        let connection = Multiplexed { requests };
+        let get = Command::new("GET");
+        let two = [&get, &get];
+        // One who does not wait for the answers leaves them to nobody else.
+        tokio::select! {
+            biased;
+            _ = connection.run(&two) => unreachable!(),
+            () = std::future::ready(()) => {}
+        }
+        let both = async { tokio::join!(connection.run(&two[..1]), connection.run(&two)) };
+        let answering = async {
+            let mut read = vec![0; 5 * b"*1\r\n$3\r\nGET\r\n".len()];
+            server.read_exact(&mut read).await.unwrap();
+            let answers = b"+gone\r\n:0\r\n$5\r\nfirst\r\n-ERR no\r\n*2\r\n$-1\r\n:7\r\n";
+            for byte in answers {
+                server.write_all(&[*byte]).await.unwrap();
+            }
+        };
+        let ((first, others), ()) = tokio::join!(both, answering);
+        let first: Vec<_> = first.unwrap().into_iter().map(Result::unwrap).collect();
+        assert_eq!(first, [Reply::Bytes(Bytes::from("first"))]);
+        let mut others = others.unwrap().into_iter();
+        assert_eq!(others.next().unwrap().unwrap_err().details(), "ERR no");
+        let nested = Reply::Array(vec![Reply::Nil, Reply::Int(7)]);
+        assert_eq!(others.next().unwrap().unwrap(), nested);
+        // What was not asked for ends the connection, and what is owed with it.
+        server
+            .write_all(b"-ERR max number of clients reached\r\n")
+            .await
+            .unwrap();
+        let ended = task.await.unwrap().unwrap_err();
+        assert_eq!(ended.details(), "ERR max number of clients reached");
+        let lost = connection.run(&[&get]).await.unwrap_err();
+        assert_eq!(*lost.kind(), ErrorKind::IO);
+    }
 }
