@@ -1,8 +1,7 @@
-//! A document of 500 KB is copied once on its way to the server, and not at all on its way back,
-//! beyond the buffers of the connection.
+//! A document of 500 KB is made once and sent from where it is; what comes back is read into one
+//! buffer, which the answer shares.
 //!
-//! All memory that the process asks for is counted, so this test is alone in its process. The
-//! buffers of the connection have grown in the first calls and are used again.
+//! All memory that the process asks for is counted, so this test is alone in its process.
 #![cfg(feature = "redis")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss)]
 
@@ -37,7 +36,7 @@ async fn asked_for<T>(mut call: impl AsyncFnMut(usize) -> T) -> f64 {
 }
 
 #[tokio::test]
-async fn a_large_document_is_copied_once_when_it_is_put_and_never_when_it_is_read() {
+async fn a_large_document_is_made_once_when_it_is_put_and_read_into_what_is_returned() {
     let redis = Standalone::start().unwrap();
     let builder = RedisSaver::builder().url(redis.url()).pool_size(1);
     let saver = builder.build().await.unwrap();
@@ -74,5 +73,6 @@ async fn a_large_document_is_copied_once_when_it_is_put_and_never_when_it_is_rea
     println!("put {put:.2}, get_tuple {get:.2}, one copy {copied:.2} documents");
     assert!((1.0..1.0 + SLACK).contains(&copied), "a copy is not seen");
     assert!(put < 1.0 + SLACK, "put makes {put:.2} copies");
-    assert!(get < SLACK, "get_tuple makes {get:.2} copies");
+    // What is read into is what the answer shares.
+    assert!(get < 1.0 + SLACK, "get_tuple makes {get:.2} copies");
 }

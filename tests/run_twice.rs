@@ -5,6 +5,8 @@
 
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "support/wire.rs"]
+mod wire;
 
 use std::slice;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use langgraph_checkpoint_redis::{
     PutWritesOptions, RedisSaver, Result, RunId, TaskId, TtlPolicy, TypedValue,
 };
 use nodes::Nodes;
+use wire::{Weather, Wire};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -64,68 +67,80 @@ fn checkpoint() -> Checkpoint {
     Checkpoint::builder().build().unwrap()
 }
 
-#[tokio::test]
-async fn writes_that_an_earlier_run_stored_get_their_ttl() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_whose_first_flight_ran_twice_have_their_ttl_and_pinned_ones_none() {
     // Where scripts are taken they have it from the start.
-    let mut nodes = Nodes::without_scripts().await;
-    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let server = Nodes::start_without_scripts();
+    let mut nodes = Nodes::of(&server).await;
+    let wire = Wire::start(server.port()).await;
+    let mut url = url::Url::parse(&server.url()).unwrap();
+    url.set_port(Some(wire.port())).unwrap();
+    let builder = nodes.builder().url(url.to_string()).pool_size(1);
+    let builder = builder.ttl(TtlPolicy::of(HOUR));
+    let saver = builder
+        .command_timeout(Duration::from_secs(8))
+        .build()
+        .await
+        .unwrap();
     for count in [1, 3] {
-        let config = thread(&format!("t-{count}"));
-        let config = put(&saver, &config, &checkpoint(), None).await.unwrap();
-        put_writes(&saver, &config, count).await;
-        let keys = nodes.keys().await.into_iter();
-        for key in keys.filter(|key| key.contains(&format!(":t-{count}:"))) {
-            if key.contains("write_keys_zset") {
-                nodes.run::<i64>(&["UNLINK", &key]).await;
-            } else if key.contains("checkpoint_write:") {
-                nodes.run::<i64>(&["PERSIST", &key]).await;
+        for is_pinned in [false, true] {
+            let config = thread(&format!("t-{count}-{is_pinned}"));
+            let config = put(&saver, &config, &checkpoint(), None).await.unwrap();
+            if is_pinned {
+                put_writes(&saver, &config, count).await;
+                assert!(saver.pin(&config.thread_id).await.unwrap());
+            }
+            wire.set(Weather::NoReplies);
+            let storm = async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                wire.set(Weather::Fair);
+            };
+            tokio::join!(put_writes(&saver, &config, count), storm);
+            if is_pinned {
+                for key in nodes.keys().await {
+                    let left: i64 = nodes.run(&["PTTL", &key]).await;
+                    assert!(left == -1 || !key.contains("true"), "{key} has {left}");
+                }
+                let pinned = DeleteOptions::default();
+                saver
+                    .delete_thread(&config.thread_id, &pinned)
+                    .await
+                    .unwrap();
+            } else {
+                assert_all_expire(&mut nodes, &format!("{count} writes")).await;
+                let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
+                assert_eq!(tuple.pending_writes.len(), count);
             }
         }
-        put_writes(&saver, &config, count).await;
-        assert_all_expire(&mut nodes, &format!("{count} writes")).await;
-        let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
-        assert_eq!(tuple.pending_writes.len(), count);
-        assert!(saver.pin(&config.thread_id).await.unwrap());
-        put_writes(&saver, &config, count).await;
-        for key in nodes.keys().await {
-            let left: i64 = nodes.run(&["PTTL", &key]).await;
-            assert!(
-                left == -1 || !key.contains(&format!(":t-{count}:")),
-                "{key}"
-            );
-        }
-        let pinned = DeleteOptions::default();
-        saver
-            .delete_thread(&config.thread_id, &pinned)
-            .await
-            .unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_refused_put_leaves_no_document_of_its_earlier_run() {
+async fn a_refused_put_removes_what_it_made_and_nothing_else() {
     for mut nodes in everywhere().await {
         let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
         let stored = put(&saver, &thread("t"), &checkpoint(), None).await;
         let stored = stored.unwrap();
-        let (given, expected) = (checkpoint(), Some(ExpectedParent::None));
         let before = nodes.keys().await;
-        let document = |id: &str| format!("checkpoint:t:__empty__:{id}");
-        let key = nodes.key(&document(given.id().as_str()));
-        let other = nodes.key(&document(stored.checkpoint_id.as_ref().unwrap().as_str()));
-        let text: String = nodes.run(&["JSON.GET", &other]).await;
-        nodes.run::<()>(&["JSON.SET", &key, "$", &text]).await;
-
-        let refused = put(&saver, &thread("t"), &given, expected).await;
+        let (given, expected) = (checkpoint(), Some(ExpectedParent::None));
+        let refused = put(&saver, &thread("t"), &given, expected.clone()).await;
         assert!(
             matches!(refused, Err(Error::Conflict { .. })),
             "{refused:?}"
         );
         assert_eq!(nodes.keys().await, before);
-        let listed = saver
-            .list_all(Some(&thread("t")), ListOptions::default())
-            .await;
-        assert_eq!(listed.unwrap().len(), 1);
+        // Another saver's, which tells no registry.
+        let document = |id: &str| format!("checkpoint:t:__empty__:{id}");
+        let key = nodes.key(&document(given.id().as_str()));
+        let other = nodes.key(&document(stored.checkpoint_id.as_ref().unwrap().as_str()));
+        let text: String = nodes.run(&["JSON.GET", &other]).await;
+        nodes.run::<()>(&["JSON.SET", &key, "$", &text]).await;
+        let refused = put(&saver, &thread("t"), &given, expected).await;
+        assert!(
+            matches!(refused, Err(Error::Conflict { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(nodes.keys().await.len(), before.len() + 1);
     }
 }
 

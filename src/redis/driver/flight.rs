@@ -1,6 +1,5 @@
 //! Commands on one connection, in one round trip.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::clients::Client;
@@ -9,7 +8,6 @@ use fred::prelude::ClientLike;
 use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 
 use super::multiplexed::Multiplexed;
 use super::{Command, Reply};
@@ -24,7 +22,6 @@ pub(super) struct Live {
     /// Turns true when the connection has ended, and what it owes will never come. `None` where
     /// nobody tells.
     ended: Option<watch::Receiver<bool>>,
-    debt: Mutex<Debt>,
     given_up: Notify,
 }
 
@@ -35,14 +32,6 @@ enum Over {
     /// A client of fred's: the caller's own, or one that listens. In a cluster, of which it knows
     /// all servers, commands without keys go to the one that is named.
     Client(Client, Option<Server>),
-}
-
-/// The answers that a connection owes.
-#[derive(Debug)]
-struct Debt {
-    flights: usize,
-    /// Since when nothing has come.
-    since: Instant,
 }
 
 impl Live {
@@ -60,10 +49,6 @@ impl Live {
         Self {
             over,
             ended,
-            debt: Mutex::new(Debt {
-                flights: 0,
-                since: Instant::now(),
-            }),
             given_up: Notify::new(),
         }
     }
@@ -79,24 +64,26 @@ impl Live {
     /// Runs commands in one flight, in their order, each with its own answer. An error of the
     /// whole means that none of the answers is known.
     pub(super) async fn run(&self, commands: &[&Command]) -> Result<Answers, FredError> {
-        let owed = Owed::by(self);
-        let answers = match &self.over {
-            // It says itself when it has ended.
-            Over::Connection(connection) => connection.run(commands).await,
-            Over::Client(client, at) => tokio::select! {
-                biased;
-                answers = send(client, at.as_ref(), commands) => answers,
-                () = has_ended(self.ended.clone()) => return Err(lost("the connection was lost")),
-            },
+        let answers = async {
+            match &self.over {
+                Over::Connection(connection) => connection.run(commands).await,
+                Over::Client(client, at) => send(client, at.as_ref(), commands).await,
+            }
         };
-        owed.paid();
-        answers
+        tokio::select! {
+            biased;
+            answers = answers => answers,
+            () = has_ended(self.ended.clone()) => Err(lost("the connection was lost")),
+        }
     }
 
-    /// For how long the connection has owed an answer without giving any.
+    /// For how long the connection has owed an answer without giving any. Nobody knows it of a
+    /// client that is the caller's own.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
-        (debt.flights > 0).then(|| debt.since.elapsed())
+        match &self.over {
+            Over::Connection(connection) => connection.silence(),
+            Over::Client(..) => None,
+        }
     }
 
     /// Says that the connection is of no use.
@@ -107,32 +94,6 @@ impl Live {
     /// Waits until it is said.
     pub(super) async fn is_given_up(&self) {
         self.given_up.notified().await;
-    }
-}
-
-/// A flight whose answer is owed.
-struct Owed<'a>(&'a Live);
-
-impl<'a> Owed<'a> {
-    fn by(live: &'a Live) -> Self {
-        let mut debt = live.debt.lock().unwrap_or_else(PoisonError::into_inner);
-        if debt.flights == 0 {
-            debt.since = Instant::now();
-        }
-        debt.flights += 1;
-        Self(live)
-    }
-
-    fn paid(&self) {
-        let mut debt = self.0.debt.lock().unwrap_or_else(PoisonError::into_inner);
-        debt.since = Instant::now();
-    }
-}
-
-impl Drop for Owed<'_> {
-    fn drop(&mut self) {
-        let mut debt = self.0.debt.lock().unwrap_or_else(PoisonError::into_inner);
-        debt.flights -= 1;
     }
 }
 

@@ -13,6 +13,7 @@ mod backoff;
 mod client;
 mod cluster;
 mod flight;
+mod frames;
 mod health;
 mod link;
 mod multiplexed;

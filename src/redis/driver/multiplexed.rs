@@ -5,32 +5,34 @@
 //! not block; that costs a call more than all the rest that is done for it here.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::config::{Config, Server, ServerConfig};
-use redis_protocol::resp2::decode::decode_bytes_mut;
-use redis_protocol::resp2::types::BytesFrame;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::Command;
 use super::flight::{Answers, lost};
-use super::{Command, Reply};
+use super::frames::{Decoder, LARGE, encoded};
 
 /// How much room there is at least for what is read.
 const ROOM: usize = 16 * 1_024;
-/// From which size on something is written from where it is.
-const LARGE: usize = 32 * 1_024;
+/// How much a connection keeps for what is read next.
+const MOST_ROOM: usize = 4 * 1_024 * 1_024;
 /// How much is gathered for one write.
 const GATHERED: usize = 64 * 1_024;
 
 /// A connection that many calls share. It ends with the last of its handles, or its task.
-#[derive(Debug)]
 pub(super) struct Multiplexed {
     requests: mpsc::UnboundedSender<Request>,
+    owed: Arc<Owed>,
 }
 
 /// Commands of one flight, as they are sent; a password may be among them.
@@ -45,8 +47,32 @@ struct Waiting {
     answers: oneshot::Sender<Answers>,
 }
 
-/// Those who wait, in the order of their commands.
-type Queue = Mutex<VecDeque<Waiting>>;
+/// The answers that a connection owes.
+#[derive(Default)]
+struct Owed(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    /// Those who wait, in the order of their commands.
+    waiting: VecDeque<Waiting>,
+    /// Since when nothing has been read, while somebody waits.
+    since: Option<Instant>,
+}
+
+impl Owed {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Multiplexed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is on its way may be a password.
+        formatter
+            .debug_struct("Multiplexed")
+            .finish_non_exhaustive()
+    }
+}
 
 impl Multiplexed {
     /// Connects to a server; the task ends with the connection, and says why.
@@ -55,23 +81,28 @@ impl Multiplexed {
         server: &ServerConfig,
     ) -> Result<(Self, JoinHandle<Result<(), FredError>>), FredError> {
         let (requests, received) = mpsc::unbounded_channel();
+        let owed = Arc::new(Owed::default());
+        let end = End {
+            requests: received,
+            owed: Arc::clone(&owed),
+        };
         let task = match server {
             #[cfg(unix)]
             ServerConfig::Unix { path } => {
                 let stream = tokio::net::UnixStream::connect(path).await?;
-                tokio::spawn(drive(stream, received))
+                tokio::spawn(drive(stream, end))
             }
             ServerConfig::Centralized { server } => {
                 let stream = TcpStream::connect((&*server.host, server.port)).await?;
                 stream.set_nodelay(true)?;
-                secure(config, server, stream, received).await?
+                secure(config, server, stream, end).await?
             }
             _ => {
                 let reason = "a connection is to one server";
                 return Err(FredError::new(ErrorKind::Config, reason));
             }
         };
-        Ok((Self { requests }, task))
+        Ok((Self { requests, owed }, task))
     }
 
     /// Says who it is, and chooses the database.
@@ -85,13 +116,14 @@ impl Multiplexed {
         if let Some(database) = config.database {
             commands.push(Command::new("SELECT").arg(super::number(database)));
         }
-        let introductions = commands.len();
-        // A server that wants a password says so to any command; this one may be no right of ours.
+        // A server that wants a password, or no more clients, says so to any command; this one may
+        // be no right of ours, or not of the moment.
         commands.push(Command::new("PING"));
-        let commands: Vec<_> = commands.iter().collect();
-        for (place, answer) in self.run(&commands).await?.into_iter().enumerate() {
+        let sent: Vec<_> = commands.iter().collect();
+        for (command, answer) in commands.iter().zip(self.run(&sent).await?) {
             match answer {
-                Err(error) if place < introductions || *error.kind() == ErrorKind::Auth => {
+                Err(error) if command.name == "AUTH" => return Err(without_secrets(error)),
+                Err(error) if command.name == "SELECT" || !is_of_the_moment(&error) => {
                     return Err(error);
                 }
                 _ => {}
@@ -114,6 +146,35 @@ impl Multiplexed {
         self.requests.send(request).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
     }
+
+    /// For how long it has owed an answer without a sign of life.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let queue = self.owed.queue();
+        let since = queue.since.filter(|_| !queue.waiting.is_empty());
+        since.map(|since| since.elapsed())
+    }
+}
+
+/// Whether a server does not serve a command that it knows.
+fn is_of_the_moment(error: &FredError) -> bool {
+    let codes = ["NOPERM", "LOADING", "MASTERDOWN", "BUSY"];
+    let details = error.details();
+    codes.iter().any(|code| details.starts_with(code))
+}
+
+/// A server that does not know a command repeats its arguments.
+fn without_secrets(error: FredError) -> FredError {
+    if error.details().contains("unknown command") {
+        let reason = "ERR the server does not know AUTH: leave the password out of the URL";
+        return FredError::new(ErrorKind::Auth, reason);
+    }
+    error
+}
+
+/// The task's end of a connection.
+struct End {
+    requests: mpsc::UnboundedReceiver<Request>,
+    owed: Arc<Owed>,
 }
 
 #[cfg(not(feature = "tls"))]
@@ -121,9 +182,9 @@ async fn secure(
     _: &Config,
     _: &Server,
     stream: TcpStream,
-    requests: mpsc::UnboundedReceiver<Request>,
+    end: End,
 ) -> Result<JoinHandle<Result<(), FredError>>, FredError> {
-    Ok(tokio::spawn(drive(stream, requests)))
+    Ok(tokio::spawn(drive(stream, end)))
 }
 
 /// Starts the task of a connection, with TLS if it is turned on.
@@ -132,92 +193,57 @@ async fn secure(
     config: &Config,
     server: &Server,
     stream: TcpStream,
-    requests: mpsc::UnboundedReceiver<Request>,
+    end: End,
 ) -> Result<JoinHandle<Result<(), FredError>>, FredError> {
     use fred::rustls::pki_types::ServerName;
     use fred::types::config::TlsConnector;
 
     let Some(tls) = &config.tls else {
-        return Ok(tokio::spawn(drive(stream, requests)));
+        return Ok(tokio::spawn(drive(stream, end)));
     };
     let TlsConnector::Rustls(connector) = &tls.connector;
     let name = server.tls_server_name.as_ref().unwrap_or(&server.host);
     let name = ServerName::try_from(name.to_string())
         .map_err(|error| FredError::new(ErrorKind::Tls, error.to_string()))?;
     let stream = connector.connect(name, stream).await?;
-    Ok(tokio::spawn(drive(stream, requests)))
-}
-
-/// Commands as they go over the wire, in pieces: what is large is not copied.
-fn encoded(commands: &[&Command]) -> Vec<Bytes> {
-    let small = |arg: &Bytes| if arg.len() < LARGE { arg.len() } else { 0 };
-    let size = |command: &&Command| {
-        let args = command.args.iter();
-        48 + args.map(|arg| small(arg) + 16).sum::<usize>()
-    };
-    let mut pieces = Vec::with_capacity(1);
-    let mut encoded = BytesMut::with_capacity(commands.iter().map(size).sum());
-    for command in commands {
-        head(&mut encoded, b'*', command.args.len() + 1);
-        head(&mut encoded, b'$', command.name.len());
-        encoded.extend_from_slice(command.name.as_bytes());
-        encoded.extend_from_slice(b"\r\n");
-        for arg in &command.args {
-            head(&mut encoded, b'$', arg.len());
-            if arg.len() < LARGE {
-                encoded.extend_from_slice(arg);
-            } else {
-                pieces.extend([encoded.split().freeze(), arg.clone()]);
-            }
-            encoded.extend_from_slice(b"\r\n");
-        }
-    }
-    pieces.push(encoded.freeze());
-    pieces
-}
-
-/// The length of what follows.
-fn head(encoded: &mut BytesMut, kind: u8, length: usize) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = length;
-    loop {
-        at -= 1;
-        // A digit is less than ten.
-        digits[at] = b'0' + u8::try_from(left % 10).unwrap_or_default();
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    encoded.extend_from_slice(&[kind]);
-    encoded.extend_from_slice(&digits[at..]);
-    encoded.extend_from_slice(b"\r\n");
+    Ok(tokio::spawn(drive(stream, end)))
 }
 
 /// Writes and reads until the connection ends, and says why.
-async fn drive(
-    stream: impl AsyncRead + AsyncWrite,
-    requests: mpsc::UnboundedReceiver<Request>,
-) -> Result<(), FredError> {
+async fn drive(stream: impl AsyncRead + AsyncWrite, end: End) -> Result<(), FredError> {
     let (reader, writer) = tokio::io::split(stream);
-    let queue = Queue::default();
-    tokio::select! {
-        read = read(reader, &queue) => read,
-        written = write(writer, requests, &queue) => written,
-    }
+    let End { requests, owed } = end;
+    let ended = tokio::select! {
+        // What the server says last tells more than that it takes nothing.
+        biased;
+        read = read(reader, &owed) => read,
+        written = write(writer, requests, &owed) => written,
+    };
+    owed.queue().waiting.clear();
+    ended
 }
 
 async fn write(
     mut writer: WriteHalf<impl AsyncWrite>,
     mut requests: mpsc::UnboundedReceiver<Request>,
-    queue: &Queue,
+    owed: &Owed,
 ) -> Result<(), FredError> {
     let mut gathered = BytesMut::new();
     while let Some(first) = requests.recv().await {
         let mut next = Some(first);
         while let Some(Request { commands, waiting }) = next.take() {
-            waiting_in(queue).push_back(waiting);
+            next = requests.try_recv().ok();
+            // Who has given up already is served no more.
+            if waiting.answers.is_closed() {
+                continue;
+            }
+            {
+                let mut queue = owed.queue();
+                if queue.waiting.is_empty() {
+                    queue.since = Some(Instant::now());
+                }
+                queue.waiting.push_back(waiting);
+            }
             for piece in commands {
                 if piece.len() < LARGE {
                     gathered.extend_from_slice(&piece);
@@ -229,7 +255,6 @@ async fn write(
                     writer.write_all_buf(&mut gathered).await?;
                 }
             }
-            next = requests.try_recv().ok();
         }
         writer.write_all_buf(&mut gathered).await?;
         writer.flush().await?;
@@ -237,111 +262,82 @@ async fn write(
     Ok(())
 }
 
-async fn read(mut reader: ReadHalf<impl AsyncRead>, queue: &Queue) -> Result<(), FredError> {
+async fn read(mut reader: ReadHalf<impl AsyncRead>, owed: &Owed) -> Result<(), FredError> {
+    let mut decoder = Decoder::default();
     let mut buffer = BytesMut::with_capacity(ROOM);
+    let mut most = ROOM;
     let mut answers: Answers = Vec::new();
     loop {
-        while !buffer.is_empty() {
-            let decoded = decode_bytes_mut(&mut buffer)
-                .map_err(|error| FredError::new(ErrorKind::Protocol, error.to_string()))?;
-            let Some((frame, ..)) = decoded else { break };
-            answers.push(answer(frame));
-            let mut waiting = waiting_in(queue);
-            let Some(first) = waiting.front() else {
+        while let Some(answer) = decoder.next(&mut buffer)? {
+            answers.push(answer);
+            let mut queue = owed.queue();
+            let Some(first) = queue.waiting.front() else {
                 // A server that closes a connection may say why without being asked.
                 let said = answers.pop().and_then(Result::err);
                 return Err(said.unwrap_or_else(|| lost("it answered what was not asked")));
             };
             if answers.len() == first.count
-                && let Some(first) = waiting.pop_front()
+                && let Some(first) = queue.waiting.pop_front()
             {
                 // Whoever asked may have given up.
                 let _ = first.answers.send(std::mem::take(&mut answers));
             }
         }
-        // Twice as much for a large answer each time, so that it is moved few times.
-        buffer.reserve(buffer.len().max(ROOM));
+        if buffer.is_empty() && most > MOST_ROOM {
+            // What a large answer took is given back.
+            (buffer, most) = (BytesMut::with_capacity(ROOM), ROOM);
+        }
+        buffer.reserve(decoder.missing(&buffer)?.max(ROOM));
+        most = most.max(buffer.capacity());
         if reader.read_buf(&mut buffer).await? == 0 {
-            return Err(lost("the server closed the connection"));
+            // Of an answer that is not whole, what went wrong may be the reason.
+            let said = answers.into_iter().find_map(Result::err);
+            return Err(said.unwrap_or_else(|| lost("the server closed the connection")));
         }
+        owed.queue().since = Some(Instant::now());
     }
-}
-
-fn waiting_in(queue: &Queue) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An answer. One that has an error in it, as a transaction's may, is that error.
-fn answer(frame: BytesFrame) -> Result<Reply, FredError> {
-    Ok(match frame {
-        BytesFrame::Null => Reply::Nil,
-        BytesFrame::Integer(number) => Reply::Int(number),
-        BytesFrame::SimpleString(bytes) | BytesFrame::BulkString(bytes) => Reply::Bytes(bytes),
-        BytesFrame::Array(frames) => {
-            Reply::Array(frames.into_iter().map(answer).collect::<Result<_, _>>()?)
-        }
-        BytesFrame::Error(said) => return Err(server_error(&said)),
-    })
-}
-
-/// An error reply, as fred names it.
-fn server_error(said: &str) -> FredError {
-    let kind = match said.split(' ').next() {
-        Some("NOAUTH" | "WRONGPASS") => ErrorKind::Auth,
-        Some("MOVED" | "ASK" | "CLUSTERDOWN") => ErrorKind::Cluster,
-        _ => ErrorKind::Unknown,
-    };
-    FredError::new(kind, said.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::DuplexStream;
+
     use super::*;
+    use crate::redis::driver::Reply;
 
-    fn pieces(commands: &[Command]) -> Vec<Bytes> {
-        encoded(&commands.iter().collect::<Vec<_>>())
+    fn connection() -> (Multiplexed, DuplexStream, JoinHandle<Result<(), FredError>>) {
+        let (stream, server) = tokio::io::duplex(16);
+        let (requests, received) = mpsc::unbounded_channel();
+        let owed = Arc::new(Owed::default());
+        let end = End {
+            requests: received,
+            owed: Arc::clone(&owed),
+        };
+        let task = tokio::spawn(drive(stream, end));
+        (Multiplexed { requests, owed }, server, task)
     }
 
-    #[test]
-    fn commands_are_written_as_the_protocol_wants_them() {
-        let get = Command::on("GET", Bytes::from("key"));
-        let set = Command::on("SET", Bytes::from("k\r\n")).arg(Bytes::new());
-        let long = Command::new("PING").arg(Bytes::from("0123456789"));
-        assert_eq!(
-            pieces(&[get, set, long]).concat(),
-            b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n\
-              *3\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$0\r\n\r\n\
-              *2\r\n$4\r\nPING\r\n$10\r\n0123456789\r\n"
-        );
-    }
-
-    #[test]
-    fn what_is_large_is_not_copied() {
-        let large = Bytes::from(vec![b'x'; LARGE]);
-        let command = Command::new("SET").arg("key").arg(large.clone()).arg("NX");
-        let pieces = pieces(&[command]);
-        assert_eq!(pieces[1].as_ptr(), large.as_ptr());
-        assert_eq!(pieces[2], "\r\n$2\r\nNX\r\n");
+    async fn read_gets(server: &mut DuplexStream, count: usize) {
+        let get = b"*1\r\n$3\r\nGET\r\n";
+        let mut read = vec![0; count * get.len()];
+        server.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, get.repeat(count));
     }
 
     #[tokio::test]
     async fn answers_in_any_pieces_reach_those_who_asked() {
-        let (stream, mut server) = tokio::io::duplex(16);
-        let (requests, received) = mpsc::unbounded_channel();
-        let task = tokio::spawn(drive(stream, received));
-        let connection = Multiplexed { requests };
+        let (connection, mut server, task) = connection();
         let get = Command::new("GET");
         let two = [&get, &get];
         // One who does not wait for the answers leaves them to nobody else.
         tokio::select! {
             biased;
             _ = connection.run(&two) => unreachable!(),
-            () = std::future::ready(()) => {}
+            () = read_gets(&mut server, 2) => {}
         }
         let both = async { tokio::join!(connection.run(&two[..1]), connection.run(&two)) };
         let answering = async {
-            let mut read = vec![0; 5 * b"*1\r\n$3\r\nGET\r\n".len()];
-            server.read_exact(&mut read).await.unwrap();
+            read_gets(&mut server, 3).await;
             let answers = b"+gone\r\n:0\r\n$5\r\nfirst\r\n-ERR no\r\n*2\r\n$-1\r\n:7\r\n";
             for byte in answers {
                 server.write_all(&[*byte]).await.unwrap();
@@ -355,13 +351,50 @@ mod tests {
         let nested = Reply::Array(vec![Reply::Nil, Reply::Int(7)]);
         assert_eq!(others.next().unwrap().unwrap(), nested);
         // What was not asked for ends the connection, and what is owed with it.
-        server
-            .write_all(b"-ERR max number of clients reached\r\n")
-            .await
-            .unwrap();
+        let said = b"-ERR max number of clients reached\r\n";
+        server.write_all(said).await.unwrap();
         let ended = task.await.unwrap().unwrap_err();
         assert_eq!(ended.details(), "ERR max number of clients reached");
         let lost = connection.run(&[&get]).await.unwrap_err();
         assert_eq!(*lost.kind(), ErrorKind::IO);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_sent() {
+        let (connection, mut server, _task) = connection();
+        let (get, ping) = (Command::new("GET"), Command::new("PING"));
+        let pings = [&ping];
+        tokio::select! {
+            biased;
+            _ = connection.run(&pings) => unreachable!(),
+            () = std::future::ready(()) => {}
+        }
+        let answering = async {
+            read_gets(&mut server, 1).await;
+            server.write_all(b":1\r\n").await.unwrap();
+        };
+        let gets = [&get];
+        let (answers, ()) = tokio::join!(connection.run(&gets), answering);
+        assert_eq!(answers.unwrap().remove(0).unwrap(), Reply::Int(1));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_silent_is_noticed_though_callers_give_up() {
+        let (connection, mut server, _task) = connection();
+        assert_eq!(connection.silence(), None);
+        let get = Command::new("GET");
+        let commands = [&get];
+        for _ in 0..2 {
+            tokio::select! {
+                biased;
+                _ = connection.run(&commands) => unreachable!(),
+                () = read_gets(&mut server, 1) => {}
+            }
+        }
+        assert!(connection.silence().is_some());
+        server.write_all(b":1\r\n:2\r\n").await.unwrap();
+        while connection.silence().is_some() {
+            tokio::task::yield_now().await;
+        }
     }
 }

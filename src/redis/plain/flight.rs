@@ -14,17 +14,9 @@ pub(super) struct Part {
     script: Option<ScriptCall>,
     /// What is sent to a server that takes no scripts, or where there is only one command.
     commands: Vec<Command>,
-    /// What may have to follow where scripts are refused.
-    afterwards: Option<Afterwards>,
-}
-
-/// What follows where no script can look at a key first.
-#[derive(Debug, Clone)]
-enum Afterwards {
-    /// The key was believed to be there: to lengthen its TTL gives none to one that was made again.
-    IfGone(Command),
-    /// The command did nothing, but what was there for ever has a TTL now, which it must not keep.
-    IfNotDone(Command),
+    /// What follows where scripts are refused, if the key was gone when it was believed there: to
+    /// lengthen its TTL gives none to one that is made again.
+    if_gone: Option<Command>,
 }
 
 impl Part {
@@ -34,7 +26,7 @@ impl Part {
             key: command.args.first().cloned().unwrap_or_default(),
             script: None,
             commands: vec![command],
-            afterwards: None,
+            if_gone: None,
         }
     }
 
@@ -54,7 +46,7 @@ impl Part {
             key: script.keys().first().cloned().unwrap_or_default(),
             script: Some(script),
             commands: instead,
-            afterwards: None,
+            if_gone: None,
         }
     }
 }
@@ -89,7 +81,9 @@ impl Group {
         self
     }
 
-    /// Goes on, to the TTL of a key that was made, only if the last command has done something.
+    /// Goes on only if the last command has done something. Where scripts are refused it does not
+    /// go on at all, so what comes after must be sent again when it is known: a TTL that is given
+    /// too early may be given to what is kept for ever.
     pub(super) fn if_done(mut self) -> Self {
         self.steps.push(Step::Done);
         self
@@ -109,7 +103,7 @@ impl Group {
 
     pub(super) fn part(self) -> Part {
         let commands = self.commands();
-        let afterwards = self.afterwards();
+        let if_gone = self.if_gone();
         // A key that is new and gets no TTL needs no script for the one command.
         let alone = match &self.steps[..] {
             [Step::Run(..)] => true,
@@ -139,42 +133,26 @@ impl Group {
             key: self.key,
             script,
             commands,
-            afterwards,
+            if_gone,
         }
     }
 
-    fn afterwards(&self) -> Option<Afterwards> {
-        let mut is_conditional = false;
-        for step in &self.steps {
-            match step {
-                Step::Done => is_conditional = true,
-                Step::Ttl(1.., ..) if is_conditional => {
-                    let persist = Command::on("PERSIST", self.key.clone());
-                    return Some(Afterwards::IfNotDone(persist));
-                }
-                Step::Ttl(ttl @ 1.., true, true) => {
-                    return expire(&self.key, *ttl, false, true).map(Afterwards::IfGone);
-                }
-                Step::Run(..) | Step::Ttl(..) => {}
-            }
-        }
-        None
+    fn if_gone(&self) -> Option<Command> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Ttl(ttl @ 1.., true, true) => expire(&self.key, *ttl, false, true),
+            _ => None,
+        })
     }
 
     fn commands(&self) -> Vec<Command> {
         let mut commands = Vec::new();
-        let mut is_conditional = false;
         for step in &self.steps {
             match step {
                 Step::Run(name, args) => {
                     let command = Command::on(name, self.key.clone());
                     commands.push(command.args(args.iter().cloned()));
                 }
-                Step::Done => is_conditional = true,
-                Step::Ttl(ttl, ..) if is_conditional => {
-                    let expire = expire(&self.key, *ttl, false, false);
-                    commands.extend(expire.map(|expire| expire.arg("NX")));
-                }
+                Step::Done => break,
                 Step::Ttl(ttl, shared, was_there) => {
                     commands.extend(expire(&self.key, *ttl, *shared, *was_there));
                 }
@@ -305,40 +283,28 @@ impl Store {
         for part in parts {
             let before = commands.len();
             let is_script = part.script.is_some() && !matches!(way, Way::Plainly);
-            let afterwards = part.afterwards.as_ref().filter(|_| !is_script);
+            let if_gone = part.if_gone.as_ref().filter(|_| !is_script);
             match (&part.script, way) {
                 (Some(script), Way::ByHash) => commands.push(script.by_hash()),
                 (Some(script), Way::BySource) => commands.push(script.by_source()),
                 _ => {
-                    let left = || Command::on("PTTL", part.key.clone());
-                    let left = matches!(afterwards, Some(Afterwards::IfGone(_))).then(left);
-                    commands.extend(left.clone());
+                    commands.extend(if_gone.map(|_| Command::on("EXISTS", part.key.clone())));
                     commands.extend_from_slice(&part.commands);
-                    commands.extend(left);
                 }
             }
-            counts.push((commands.len() - before, is_script, afterwards));
+            counts.push((commands.len() - before, is_script, if_gone));
         }
         let mut replies = self.driver.batch(operation, commands).await?.into_iter();
         let mut answers = Vec::with_capacity(parts.len());
         let mut last = Vec::new();
-        for (count, is_script, afterwards) in counts {
+        for (count, is_script, if_gone) in counts {
             let replies: Vec<_> = replies.by_ref().take(count).collect();
             let replies: Result<Vec<_>> = replies.into_iter().collect();
             answers.push(replies.map(|mut replies| {
-                match (afterwards, &replies[..]) {
-                    (Some(Afterwards::IfGone(command)), [before, .., after]) => {
-                        let had_ttl = before.as_int() >= Some(0);
-                        if *before == Reply::Int(-2) || (had_ttl && *after == Reply::Int(-1)) {
-                            last.push(command.clone());
-                        }
-                        replies.pop();
-                        replies.remove(0);
-                    }
-                    (Some(Afterwards::IfNotDone(command)), [Reply::Nil, Reply::Int(1)]) => {
-                        last.push(command.clone());
-                    }
-                    _ => {}
+                if let (Some(command), false) = (if_gone, replies.is_empty())
+                    && replies.remove(0) == Reply::Int(0)
+                {
+                    last.push(command.clone());
                 }
                 match <[Reply; 1]>::try_from(replies) {
                     Ok([Reply::Array(replies)]) if is_script => replies,

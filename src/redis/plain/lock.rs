@@ -53,9 +53,9 @@ impl Plain<'_> {
         }
     }
 
-    /// How long a lock lasts: longer than two flights may take.
+    /// How long a lock lasts: no shorter than a flight may take.
     fn lease(&self) -> Duration {
-        LEASE.max(self.store.settings.command_timeout * 2)
+        LEASE.max(self.store.settings.command_timeout)
     }
 
     /// Holds a lock for its whole time again, so that the next flight is done under it.

@@ -139,13 +139,7 @@ impl Put<'_> {
         let refused = match known {
             Ok(before) => match self.claim(plain, &before).await {
                 Ok(()) => return self.finish(plain, &before, swept).await,
-                // An earlier run of the first flight may have made the document.
-                Err(error @ Error::Conflict { .. }) => {
-                    if !self.is_stored(plain).await? {
-                        self.unlink(plain).await?;
-                    }
-                    return Err(error);
-                }
+                Err(error @ Error::Conflict { .. }) => error,
                 // Without the lock nothing was registered.
                 Err(error) if self.lock.is_some() => error,
                 // It may be registered now.
@@ -153,8 +147,11 @@ impl Put<'_> {
             },
             Err(error) => error,
         };
-        if is_new {
-            self.unlink(plain).await?;
+        // What this call did not make may be another saver's. Another call may have stored the same
+        // checkpoint meanwhile.
+        if is_new && matches!(self.is_stored(plain).await, Ok(false)) {
+            let unlink = Part::of("UNLINK", self.document, []);
+            plain.flight(vec![unlink]).await?.finish()?;
         }
         Err(refused)
     }
@@ -166,14 +163,14 @@ impl Put<'_> {
             Part::of("GET", self.pointer, []),
         ];
         let mut answers = plain.flight(parts).await?;
-        let is_registered = answers.one()? != Reply::Nil;
-        let named = answers.bytes()?;
+        let mut answer = || match answers.one() {
+            // A key that holds something else names nothing.
+            Err(Error::WrongType { .. }) => Ok(Reply::Nil),
+            answer => answer,
+        };
+        let is_registered = answer()? != Reply::Nil;
+        let named = answer()?.into_bytes();
         Ok(is_registered || named.is_some_and(|named| named == self.document))
-    }
-
-    async fn unlink(&self, plain: &Plain<'_>) -> Result<()> {
-        let unlink = Part::of("UNLINK", self.document, []);
-        plain.flight(vec![unlink]).await?.finish()
     }
 
     fn sweep(&self, plain: &Plain<'_>) -> Sweep<'_> {
@@ -347,7 +344,7 @@ impl Put<'_> {
         };
         let pointer = pointer.advance(self.id, ttl);
         let mut parts = vec![registry.part(), namespaces.part(), pointer];
-        parts.extend(self.document_again(before, ttl));
+        parts.extend(self.document_again(plain, before, ttl));
         let (sweep, found) = swept.unzip();
         let Swept { out, mut picked } = found.unwrap_or_default();
         parts.extend(out);
@@ -373,7 +370,7 @@ impl Put<'_> {
             // From now on the registry is known to lack some.
             last.push(Part::of("ZADD", self.registry, [&b"0"[..], b""]));
         }
-        plain.remember_traces(self.registry, Sweep::gone(&picked, &mut answers)?);
+        plain.remember_traces(self.registry, &Sweep::gone(&picked, &mut answers)?);
         if is_there && !last.is_empty() {
             plain.flight(last).await?.finish()?;
         }
@@ -382,7 +379,7 @@ impl Put<'_> {
 
     /// What the document still needs: one that was there already is replaced, and one that was made
     /// may need the flag and another TTL.
-    fn document_again(&self, before: &Before, ttl: i64) -> Option<Part> {
+    fn document_again(&self, plain: &Plain<'_>, before: &Before, ttl: i64) -> Option<Part> {
         let mut group = Group::on(self.document);
         let mut is_needed = !before.is_new;
         if !before.is_new {
@@ -394,8 +391,8 @@ impl Put<'_> {
         }
         if !before.is_new {
             group = group.ttl(ttl, true);
-        } else if let Some(expire) =
-            expire(self.document, ttl, false, self.ttl > 0).filter(|_| ttl != self.ttl)
+        } else if let Some(expire) = expire(self.document, ttl, false, self.ttl > 0)
+            .filter(|_| ttl != self.ttl || plain.store.scripts_are_refused())
         {
             is_needed = true;
             group = group.run(expire.name, expire.args.into_iter().skip(1));

@@ -70,7 +70,7 @@ pub(super) async fn put_writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]
         documents: args[6..].to_vec(),
         name: None,
     };
-    call.named().store(plain).await
+    call.named(plain).store(plain).await
 }
 
 /// Stores the writes of a task in shallow mode.
@@ -97,7 +97,12 @@ pub(super) async fn put_shallow(
         documents: args[7..].to_vec(),
         name: None,
     };
-    let stored = call.named().store(plain).await?.into_array().into_iter();
+    let stored = call
+        .named(plain)
+        .store(plain)
+        .await?
+        .into_array()
+        .into_iter();
     Ok(stored.take(1).next().unwrap_or(Reply::Int(0)))
 }
 
@@ -112,9 +117,11 @@ fn named(document: &Bytes, call: Option<&str>) -> Bytes {
 }
 
 impl PutWrites<'_> {
-    /// The same with a name, if its writes must be told from those of other calls.
-    fn named(mut self) -> Self {
-        if !self.replace && self.keys.len() > 1 {
+    /// The same with a name, if its writes must be told from those of other calls: so that those
+    /// of one are kept, or to know whose have no TTL yet.
+    fn named(mut self, plain: &Plain<'_>) -> Self {
+        let waits_for_ttl = plain.store.scripts_are_refused() && self.ttl > 0;
+        if !self.replace && (self.keys.len() > 1 || waits_for_ttl) {
             let name = format!("{:016x}", rand::random::<u64>());
             for document in &mut self.documents {
                 *document = named(document, Some(&name));
@@ -122,6 +129,11 @@ impl PutWrites<'_> {
             self.name = Some(name);
         }
         self
+    }
+
+    /// Whether a write is of this call.
+    fn is_own(&self, call: Option<&str>) -> bool {
+        call.is_some() && call == self.name.as_deref()
     }
 
     async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
@@ -242,6 +254,9 @@ impl PutWrites<'_> {
     /// one that made the first of them, whose other writes replace those that were faster.
     async fn agree(&self, plain: &Plain<'_>, before: &Before) -> Result<()> {
         let Some(own) = &self.name else { return Ok(()) };
+        if self.keys.len() == 1 {
+            return Ok(());
+        }
         let mut calls = before.calls.clone();
         let mut is_registered = before.is_registered.clone();
         for look in 0..=LOOKS {
@@ -306,15 +321,16 @@ impl PutWrites<'_> {
         for (position, key) in self.keys.iter().enumerate() {
             if before.made[position] {
                 stored += 1;
-                let expire = expire(key, ttl, false, self.ttl > 0).filter(|_| ttl != self.ttl);
+                let again = ttl != self.ttl || refused;
+                let expire = expire(key, ttl, false, self.ttl > 0).filter(|_| again);
                 parts.extend(expire.map(Part::command));
             } else if self.replace {
                 stored += 1;
                 let document = self.documents[position].clone();
                 let group = Group::on(key).run("JSON.SET", [Bytes::from("$"), document]);
                 parts.push(group.ttl(ttl, true).part());
-            } else if refused && ttl > 0 && !before.is_registered[position] {
-                // An earlier run of the first flight may have made it, and was cut before its TTL.
+            } else if refused && ttl > 0 && self.is_own(before.calls[position].as_deref()) {
+                // An earlier run of the first flight made it.
                 parts.push(pexpire(key, ttl, Some("NX")));
             }
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::super::driver::{Reply, number};
 use super::flight::{Group, Part};
+use super::thread::settled;
 use super::{Plain, after, count, integer, join};
 use crate::error::Result;
 
@@ -109,17 +110,19 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
     let [registry, namespaces] = plain.first::<2>(keys)?;
     let [namespace, prefix, mode] = plain.first::<3>(args)?;
     let ids = &args[3..];
-    let mut parts: Vec<_> = ids
-        .iter()
-        .map(|id| Part::of("PTTL", &join(&[prefix, id]), []))
-        .collect();
+    let documents: Vec<_> = ids.iter().map(|id| join(&[prefix, id])).collect();
+    let documents: Vec<_> = documents.iter().collect();
+    let ask = |key: &&Bytes| Part::of("PTTL", key, []);
+    let mut parts: Vec<_> = documents.iter().map(ask).collect();
     parts.push(Part::of("EXISTS", registry, []));
     parts.push(Part::of("EXISTS", namespaces, []));
     let mut answers = plain.flight(parts).await?;
+    let left = answers.ints(ids.len())?;
+    let (had_registry, had_namespaces) = (answers.int()? == 1, answers.int()? == 1);
+    let left = settled(plain, &documents, left).await?;
     let mut there = Vec::new();
     let mut longest = -2;
-    for id in ids {
-        let left = answers.int()?;
+    for (id, left) in ids.iter().zip(left) {
         if left != -2 {
             there.push(id);
             longest = if left == -1 || longest == -1 {
@@ -129,7 +132,6 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
             };
         }
     }
-    let (had_registry, had_namespaces) = (answers.int()? == 1, answers.int()? == 1);
 
     let mut registered = Group::on(registry);
     if !there.is_empty() {

@@ -29,6 +29,18 @@ pub(in crate::redis) enum Trace {
     Namespace(Bytes),
 }
 
+impl Trace {
+    /// The same in memory of its own.
+    fn apart(&self) -> Self {
+        let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        match self {
+            Self::Checkpoint(id) => Self::Checkpoint(copy(id)),
+            Self::Mark(mark, registry) => Self::Mark(copy(mark), copy(registry)),
+            Self::Namespace(namespace) => Self::Namespace(copy(namespace)),
+        }
+    }
+}
+
 /// What one look found.
 #[derive(Debug, Default)]
 pub(super) struct Swept {
@@ -151,8 +163,10 @@ impl<'a> Sweep<'a> {
 
 impl Plain<'_> {
     /// Remembers what leads to nothing for the next put of a namespace.
-    pub(super) fn remember_traces(&self, registry: &Bytes, traces: Vec<Trace>) {
+    pub(super) fn remember_traces(&self, registry: &Bytes, traces: &[Trace]) {
         if !traces.is_empty() {
+            // Apart from the answers that they came in, which may be large.
+            let traces = traces.iter().map(Trace::apart).collect();
             self.store.remember_traces(registry, traces);
         }
     }

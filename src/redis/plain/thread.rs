@@ -9,7 +9,8 @@ use super::flight::{Answers, Group, Part};
 use super::{PINNED, Plain};
 use crate::error::Result;
 
-/// How long to wait for a key's TTL before it is taken to be kept for ever.
+/// How long to wait for a key's TTL where scripts are refused, before the key is taken to be kept
+/// for ever: one that was just made has none for the time of a flight.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(2),
     Duration::from_millis(8),
@@ -78,6 +79,23 @@ pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
     super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
 }
 
+/// The times that keys have left, once those that were just made have their TTL.
+pub(super) async fn settled(
+    plain: &Plain<'_>,
+    keys: &[&Bytes],
+    mut left: Vec<i64>,
+) -> Result<Vec<i64>> {
+    for pause in PAUSES {
+        if !left.contains(&-1) || !plain.store.scripts_are_refused() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        let parts = keys.iter().map(|key| Part::of("PTTL", key, []));
+        left = plain.flight(parts.collect()).await?.ints(keys.len())?;
+    }
+    Ok(left)
+}
+
 /// Takes a namespace without keys out of the set, unless another call has some again: then the
 /// namespace stays, as long as the last of them. Says whether it is out.
 pub(super) async fn forget_namespace(
@@ -92,19 +110,11 @@ pub(super) async fn forget_namespace(
     let mut answers = plain.flight(parts).await?;
     let was_named = answers.int()? == 1;
     let thread = Thread::read(&mut answers)?;
-    let mut left = answers.ints(keys.len())?;
+    let left = answers.ints(keys.len())?;
     if !was_named {
         return Ok(true);
     }
-    // Without scripts a key that is made again has no TTL for the time of a flight.
-    for pause in PAUSES {
-        if !left.contains(&-1) || !plain.store.scripts_are_refused() {
-            break;
-        }
-        tokio::time::sleep(pause).await;
-        let parts = keys.iter().map(|key| Part::of("PTTL", key, []));
-        left = plain.flight(parts.collect()).await?.ints(keys.len())?;
-    }
+    let left = settled(plain, keys, left).await?;
     let ttl = match left.iter().max() {
         _ if left.contains(&-1) => 0,
         Some(left @ 1..) => *left,

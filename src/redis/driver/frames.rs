@@ -1,0 +1,251 @@
+//! What goes over a connection: commands as a server reads them, and its answers (RESP2).
+
+use bytes::{Bytes, BytesMut};
+use fred::error::{Error as FredError, ErrorKind};
+use redis_protocol::resp2::decode::decode_range;
+use redis_protocol::resp2::types::RangeFrame;
+
+use super::{Command, Reply};
+
+/// From which size on an argument is written from where it is.
+pub(super) const LARGE: usize = 32 * 1_024;
+
+/// Commands as they go over the wire, in pieces: what is large is not copied.
+pub(super) fn encoded(commands: &[&Command]) -> Vec<Bytes> {
+    let small = |arg: &Bytes| if arg.len() < LARGE { arg.len() } else { 0 };
+    let size = |command: &&Command| {
+        let args = command.args.iter();
+        48 + args.map(|arg| small(arg) + 16).sum::<usize>()
+    };
+    let mut pieces = Vec::with_capacity(1);
+    let mut encoded = BytesMut::with_capacity(commands.iter().map(size).sum());
+    for command in commands {
+        head(&mut encoded, b'*', command.args.len() + 1);
+        head(&mut encoded, b'$', command.name.len());
+        encoded.extend_from_slice(command.name.as_bytes());
+        encoded.extend_from_slice(b"\r\n");
+        for arg in &command.args {
+            head(&mut encoded, b'$', arg.len());
+            if arg.len() < LARGE {
+                encoded.extend_from_slice(arg);
+            } else {
+                pieces.extend([encoded.split().freeze(), arg.clone()]);
+            }
+            encoded.extend_from_slice(b"\r\n");
+        }
+    }
+    pieces.push(encoded.freeze());
+    pieces
+}
+
+/// The length of what follows.
+fn head(encoded: &mut BytesMut, kind: u8, length: usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = length;
+    loop {
+        at -= 1;
+        // A digit is less than ten.
+        digits[at] = b'0' + u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    encoded.extend_from_slice(&[kind]);
+    encoded.extend_from_slice(&digits[at..]);
+    encoded.extend_from_slice(b"\r\n");
+}
+
+/// Takes answers out of what was read.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    /// Where in an answer that is not whole yet, so that no part of it is looked at twice.
+    progress: Option<Progress>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    /// Where what is to come begins.
+    at: usize,
+    /// How many values are to come.
+    values: usize,
+}
+
+impl Decoder {
+    /// Takes the first answer; `None` if it is not whole.
+    pub(super) fn next(
+        &mut self,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<Result<Reply, FredError>>, FredError> {
+        if buffer.is_empty() || self.missing(buffer)? > 0 {
+            return Ok(None);
+        }
+        let decoded = decode_range(buffer).map_err(|error| garbled(error.to_string()))?;
+        let Some((frame, length)) = decoded else {
+            self.progress = Some(Progress { at: 0, values: 1 });
+            return Ok(None);
+        };
+        self.progress = None;
+        let bytes = buffer.split_to(length).freeze();
+        Ok(Some(answer(&bytes, frame)))
+    }
+
+    /// How many bytes are missing at least of an answer whose beginning is known.
+    pub(super) fn missing(&mut self, buffer: &[u8]) -> Result<usize, FredError> {
+        let Some(Progress { at, values }) = &mut self.progress else {
+            return Ok(0);
+        };
+        while *values > 0 {
+            let rest = buffer.get(*at..).unwrap_or_default();
+            let Some(end) = memchr::memmem::find(rest, b"\r\n") else {
+                return Ok(1);
+            };
+            let head = &rest[..end];
+            let length = || {
+                let digits = std::str::from_utf8(head.get(1..).unwrap_or_default());
+                let length = digits.ok().and_then(|digits| digits.parse::<i64>().ok());
+                length.ok_or_else(|| garbled("a length is no number".to_owned()))
+            };
+            let mut next = *at + end + 2;
+            match head.first() {
+                Some(b'*') => *values += usize::try_from(length()?).unwrap_or(0),
+                Some(b'$') => {
+                    // There is none of a value that is not there.
+                    if let Ok(length) = usize::try_from(length()?) {
+                        next = next.saturating_add(length).saturating_add(2);
+                        if next > buffer.len() {
+                            return Ok(next - buffer.len());
+                        }
+                    }
+                }
+                Some(b'+' | b'-' | b':') => {}
+                _ => return Err(garbled("a value is of no known kind".to_owned())),
+            }
+            *at = next;
+            *values -= 1;
+        }
+        Ok(0)
+    }
+}
+
+fn garbled(reason: String) -> FredError {
+    FredError::new(ErrorKind::Protocol, reason)
+}
+
+/// An answer. One that has an error in it, as a transaction's may, is that error.
+fn answer(bytes: &Bytes, frame: RangeFrame) -> Result<Reply, FredError> {
+    Ok(match frame {
+        RangeFrame::Null => Reply::Nil,
+        RangeFrame::Integer(number) => Reply::Int(number),
+        RangeFrame::SimpleString((start, end)) | RangeFrame::BulkString((start, end)) => {
+            Reply::Bytes(bytes.slice(start..end))
+        }
+        RangeFrame::Array(frames) => {
+            let replies = frames.into_iter().map(|frame| answer(bytes, frame));
+            Reply::Array(replies.collect::<Result<_, _>>()?)
+        }
+        // It may repeat a part of an argument, cut in the middle of a character.
+        RangeFrame::Error((start, end)) => {
+            return Err(server_error(&String::from_utf8_lossy(&bytes[start..end])));
+        }
+    })
+}
+
+/// An error reply, as fred names it.
+fn server_error(said: &str) -> FredError {
+    let kind = match said.split(' ').next() {
+        Some("NOAUTH" | "WRONGPASS") => ErrorKind::Auth,
+        Some("MOVED" | "ASK" | "CLUSTERDOWN") => ErrorKind::Cluster,
+        _ => ErrorKind::Unknown,
+    };
+    FredError::new(kind, said.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(commands: &[Command]) -> Vec<Bytes> {
+        encoded(&commands.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn commands_are_written_as_the_protocol_wants_them() {
+        let get = Command::on("GET", Bytes::from("key"));
+        let set = Command::on("SET", Bytes::from("k\r\n")).arg(Bytes::new());
+        let long = Command::new("PING").arg(Bytes::from("0123456789"));
+        assert_eq!(
+            pieces(&[get, set, long]).concat(),
+            b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n\
+              *3\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$0\r\n\r\n\
+              *2\r\n$4\r\nPING\r\n$10\r\n0123456789\r\n"
+        );
+    }
+
+    #[test]
+    fn what_is_large_is_not_copied() {
+        let large = Bytes::from(vec![b'x'; LARGE]);
+        let command = Command::new("SET").arg("key").arg(large.clone()).arg("NX");
+        let pieces = pieces(&[command]);
+        assert_eq!(pieces[1].as_ptr(), large.as_ptr());
+        assert_eq!(pieces[2], "\r\n$2\r\nNX\r\n");
+    }
+
+    #[test]
+    fn answers_are_the_same_however_they_are_cut() {
+        let sent = b"+OK\r\n:-7\r\n$-1\r\n$4\r\na\r\nb\r\n*-1\r\n*0\r\n*3\r\n$0\r\n\r\n*1\r\n$2\r\nxy\r\n:1\r\n-ERR no\r\n*2\r\n:1\r\n-ERR in it\r\n";
+        let text = |text: &'static str| Reply::Bytes(Bytes::from(text));
+        let list = vec![text(""), Reply::Array(vec![text("xy")]), Reply::Int(1)];
+        let expected = [
+            Ok(text("OK")),
+            Ok(Reply::Int(-7)),
+            Ok(Reply::Nil),
+            Ok(text("a\r\nb")),
+            Ok(Reply::Nil),
+            Ok(Reply::Array(Vec::new())),
+            Ok(Reply::Array(list)),
+            Err("ERR no".to_owned()),
+            Err("ERR in it".to_owned()),
+        ];
+        for size in 1..sent.len() {
+            let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
+            let mut answers = Vec::new();
+            for piece in sent.chunks(size) {
+                buffer.extend_from_slice(piece);
+                while let Some(answer) = decoder.next(&mut buffer).unwrap() {
+                    answers.push(answer.map_err(|error| error.details().to_owned()));
+                }
+            }
+            assert_eq!(answers, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_a_large_answer_lacks_is_known() {
+        let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
+        buffer.extend_from_slice(b"*2\r\n:1\r\n$100000\r\nabc");
+        assert!(decoder.next(&mut buffer).unwrap().is_none());
+        assert_eq!(decoder.missing(&buffer).unwrap(), 100_000 - 3 + 2);
+    }
+
+    #[test]
+    fn an_error_that_is_cut_in_a_character_is_an_error_of_its_command_alone() {
+        let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
+        buffer.extend_from_slice(b"-ERR unknown command 'EVALSHA', with args: '\xd1\r\n:1\r\n");
+        let error = decoder.next(&mut buffer).unwrap().unwrap().unwrap_err();
+        assert!(error.details().contains("EVALSHA"), "{error}");
+        let next = decoder.next(&mut buffer).unwrap().unwrap().unwrap();
+        assert_eq!(next, Reply::Int(1));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        for sent in ["hello\r\n", "*1\r\n?1\r\n", "$x\r\n"] {
+            let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::from(sent));
+            let said = decoder.next(&mut buffer);
+            let said = said.and_then(|_| decoder.missing(&buffer));
+            assert!(said.is_err(), "{sent:?}");
+        }
+    }
+}
