@@ -178,6 +178,7 @@ struct End {
 }
 
 #[cfg(not(feature = "tls"))]
+#[allow(clippy::unused_async)] // As with TLS.
 async fn secure(
     _: &Config,
     _: &Server,
