@@ -421,6 +421,7 @@ async fn the_doctor_tells_and_mends() {
     assert!(ill.stdout.contains("it has no TTL"), "{ill:?}");
     let asks = cli.run(&["doctor", "--ttl", "1h", "--fix"]);
     assert_eq!(asks.code, 6, "{asks:?}");
+    assert_eq!(asks.stdout, ill.stdout, "it shows what it would do");
     assert_eq!(cli.run(&["doctor", "--ttl", "1h"]).stdout, ill.stdout);
     let fixed = cli
         .run(&["doctor", "--ttl", "1h", "--fix", "--yes", "--json"])
