@@ -99,6 +99,7 @@ impl RedisSaver {
         doctor.blobs().await?;
         doctor.namespaces().await?;
         doctor.pointers().await?;
+        doctor.rested.look_is_over();
         Ok(doctor.report)
     }
 }
@@ -163,20 +164,20 @@ impl Doctor<'_> {
             for (registry, idle) in page.into_iter().zip(idle) {
                 let idle = idle.ok().and_then(|idle| idle.as_int()).unwrap_or(0);
                 let idle = Duration::from_secs(u64::try_from(idle).unwrap_or(0));
-                let age = self.options.orphan_age;
-                let is_old = self.rested.is_old(&registry, idle, age);
-                self.write_registry(registry, is_old).await?;
+                self.write_registry(registry, idle).await?;
             }
         }
         Ok(())
     }
 
-    async fn write_registry(&mut self, registry: Bytes, is_old: bool) -> Result<()> {
+    async fn write_registry(&mut self, registry: Bytes, idle: Duration) -> Result<()> {
         let all = Command::on("ZRANGE", registry.clone()).arg("0").arg("-1");
         let members = match self.store.driver.call("doctor", all).await {
             Err(error) => return self.refused(&registry, error),
             Ok(members) => bytes_of(members),
         };
+        let age = self.options.orphan_age;
+        let is_old = self.rested.is_old(&registry, members.len(), idle, age);
         let mut gone = 0;
         for slice in members.chunks(MEMBERS) {
             let mut args = vec![self.mode()];
@@ -217,6 +218,9 @@ impl Doctor<'_> {
                 if self.store.script("doctor", call).await?.as_int() == Some(1) {
                     let kind = FindingKind::WritesWithoutCheckpoint;
                     self.found(kind, &registry, members.len().to_string(), self.options.fix);
+                    if !self.options.fix {
+                        self.rested.found(registry, members.len());
+                    }
                     break;
                 }
             }

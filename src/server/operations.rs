@@ -31,9 +31,9 @@ pub(super) async fn healthz() -> &'static str {
     )
 )]
 pub(super) async fn readyz(State(state): State<AppState>) -> Response {
+    const ENDING: &str = "the service is shutting down";
     let refuse =
         |message: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
-    const ENDING: &str = "the service is shutting down";
     if state.is_draining() {
         return refuse(ENDING);
     }

@@ -8,23 +8,39 @@ use bytes::Bytes;
 /// How far the server's clock of seconds and ours may be apart.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What had rested long enough when it was looked at, which ended its rest. A doctor that looks
-/// again knows it as old, unless somebody else came in between.
+/// What a doctor who only looked found to have rested too long, which ended its rest. One that comes
+/// next knows it as old, once, unless somebody else came in between.
 #[derive(Debug, Default)]
-pub(crate) struct Rested(HashMap<Bytes, Instant>);
+pub(crate) struct Rested {
+    /// With how many writes it names.
+    found: HashMap<Bytes, usize>,
+    /// When the look was over.
+    at: Option<Instant>,
+}
 
 impl Rested {
-    /// Whether a key has rested for so long, of which the server says how long since it was last
-    /// looked at.
-    pub(super) fn is_old(&mut self, key: &Bytes, idle: Duration, age: Duration) -> bool {
-        let is_untouched = |at: &Instant| idle + SLACK >= at.elapsed();
-        let is_old = idle >= age || self.0.get(key).is_some_and(is_untouched);
-        if is_old {
-            self.0.insert(key.clone(), Instant::now());
-        } else {
-            self.0.remove(key);
-        }
-        is_old
+    /// Whether a registry of so many writes is old, of which the server says for how long nobody has
+    /// looked at it.
+    pub(super) fn is_old(
+        &mut self,
+        key: &Bytes,
+        writes: usize,
+        idle: Duration,
+        age: Duration,
+    ) -> bool {
+        let was_found = self.found.remove(key) == Some(writes);
+        let is_untouched = |at: Instant| idle + SLACK >= at.elapsed();
+        idle >= age || (was_found && self.at.is_some_and(is_untouched))
+    }
+
+    /// A registry of so many writes is old, and stays so.
+    pub(super) fn found(&mut self, key: Bytes, writes: usize) {
+        self.found.insert(key, writes);
+    }
+
+    /// From now on only others look.
+    pub(super) fn look_is_over(&mut self) {
+        self.at = Some(Instant::now());
     }
 }
 
@@ -37,15 +53,20 @@ mod tests {
         let age = Duration::from_secs(3_600);
         let key = Bytes::from_static(b"registry");
         let mut rested = Rested::default();
-        assert!(!rested.is_old(&key, Duration::ZERO, age));
-        assert!(rested.is_old(&key, age, age));
-        assert!(rested.is_old(&key, Duration::ZERO, age));
-        assert!(!rested.is_old(&Bytes::from_static(b"other"), Duration::ZERO, age));
-        if let Some(before) = Instant::now().checked_sub(Duration::from_secs(60)) {
-            rested.0.insert(key.clone(), before);
-            assert!(rested.is_old(&key, Duration::from_secs(59), age));
-            rested.0.insert(key.clone(), before);
-            assert!(!rested.is_old(&key, Duration::from_secs(5), age));
-        }
+        assert!(!rested.is_old(&key, 2, Duration::ZERO, age));
+        assert!(rested.is_old(&key, 2, age, age));
+        let mut looked_before = |seconds, writes, idle| {
+            rested.found(key.clone(), 2);
+            rested.at = Instant::now().checked_sub(Duration::from_secs(seconds));
+            let other = Bytes::from_static(b"other");
+            assert!(!rested.is_old(&other, writes, Duration::ZERO, age));
+            let is_old = rested.is_old(&key, writes, Duration::from_secs(idle), age);
+            assert!(!rested.is_old(&key, writes, Duration::ZERO, age), "once");
+            is_old
+        };
+        assert!(looked_before(0, 2, 0));
+        assert!(looked_before(10, 2, 9));
+        assert!(!looked_before(10, 2, 5), "somebody came");
+        assert!(!looked_before(0, 3, 0), "somebody wrote");
     }
 }
