@@ -11,7 +11,8 @@
 //! its memory is seen; `--serve` is that process. `REDIS_URL` picks the server; otherwise one is
 //! started. A turn of a caller is what LangGraph does in a super-step: it puts a checkpoint with a
 //! blob, puts writes, and reads the newest. At the end every checkpoint whose put was acknowledged
-//! is looked for. Ends with a failure if one is lost, or if the service does not recover.
+//! is looked for. Ends with a failure if one is lost, if nothing was put, if a request of the load
+//! failed, or if the service does not recover.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -72,15 +73,16 @@ async fn main() -> ExitCode {
     );
 
     let memory = tokio::spawn(watch(service.id(), seconds));
-    let mut acknowledged = load.phase("load", callers, seconds).await;
+    let (mut acknowledged, failed) = load.phase("load", callers, seconds).await;
     let memory = memory.await.unwrap();
     println!("memory     {}", told(&memory));
 
     let mut is_well = true;
     if overload > 0 {
-        acknowledged.extend(load.phase("overload", overload, seconds / 5).await);
+        let (overloaded, _) = load.phase("overload", overload, seconds / 5).await;
+        acknowledged.extend(overloaded);
         // Whoever comes afterwards is served again.
-        let after = load.phase("afterwards", 1, Duration::from_secs(1)).await;
+        let (after, _) = load.phase("afterwards", 1, Duration::from_secs(1)).await;
         is_well = !after.is_empty();
         acknowledged.extend(after);
         println!(
@@ -95,7 +97,7 @@ async fn main() -> ExitCode {
     println!("lost       {lost} of {put} checkpoints whose put was acknowledged");
     service.kill().unwrap();
     service.wait().unwrap();
-    if lost == 0 && is_well {
+    if lost == 0 && put > 0 && failed == 0 && is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -187,8 +189,14 @@ struct Load {
 }
 
 impl Load {
-    /// Has callers call for a while, and tells what became of it.
-    async fn phase(&self, name: &'static str, callers: u32, seconds: Duration) -> Acknowledged {
+    /// Has callers call for a while, and tells what became of it. Returns what was acknowledged,
+    /// and how many requests failed.
+    async fn phase(
+        &self,
+        name: &'static str,
+        callers: u32,
+        seconds: Duration,
+    ) -> (Acknowledged, usize) {
         let start = Instant::now();
         let of_callers = join_all((0..callers).map(|caller| {
             let load = self.clone();
@@ -229,7 +237,8 @@ impl Load {
             );
         }
         println!("all        {:>7.0}/s", served as f64 / took);
-        acknowledged
+        let failed = tallies.iter().map(|tally| tally.failed).sum();
+        (acknowledged, failed)
     }
 
     async fn call(&self, caller: &str, end: Instant) -> Caller {

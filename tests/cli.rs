@@ -278,9 +278,11 @@ async fn a_thread_is_pinned_and_gets_its_ttl_back() {
     let ttl = || cli.run(&["threads", "--json"]).lines()[0]["ttl_ms"].clone();
     cli.run(&["setup"]).ok();
     // What is kept for ever stays so when it is touched.
-    let touched = cli.run(&["touch", "t", "--ttl", "1h", "--json"]).json();
+    let touched = cli
+        .run(&["touch", "t", "--ttl", "1h", "--yes", "--json"])
+        .json();
     assert_eq!(touched["ttl_ms"], Value::Null);
-    // What would then stay shorter than now is left alone until somebody says so.
+    // Something may then stay shorter than now: it is left alone until somebody says so.
     let asks = cli.run(&["unpin", "t", "--ttl", "2h"]);
     assert_eq!(asks.code, 6, "{asks:?}");
     assert_eq!(ttl(), Value::Null);
@@ -293,7 +295,11 @@ async fn a_thread_is_pinned_and_gets_its_ttl_back() {
             assert!(ttl().as_u64().is_some_and(|left| left > 3_600_000));
         }
     }
-    let again = cli.run(&["touch", "--all", "--ttl", "2h", "--json"]).json();
+    // A newest checkpoint that would stay longer says nothing of the others.
+    assert_eq!(cli.run(&["touch", "t", "--ttl", "9h"]).code, 6);
+    let again = cli
+        .run(&["touch", "--all", "--ttl", "2h", "--yes", "--json"])
+        .json();
     assert_eq!(again["touched"], true);
     let touched = cli
         .run(&["touch", "t", "--ttl", "1h", "--yes", "--json"])
@@ -302,7 +308,7 @@ async fn a_thread_is_pinned_and_gets_its_ttl_back() {
     assert!(ttl().as_u64().is_some_and(|left| left <= 3_600_000));
     assert!(cli.run(&["pin", "t"]).ok().contains("for ever"));
     assert_eq!(ttl(), Value::Null);
-    cli.run(&["touch", "t", "--ttl", "1h"]).ok();
+    cli.run(&["touch", "t", "--ttl", "1h", "--yes"]).ok();
     assert_eq!(ttl(), Value::Null);
     assert_eq!(
         cli.run(&["unpin", "t", "--ttl", "2h", "--yes", "--json"])
@@ -338,6 +344,11 @@ async fn what_a_run_has_made_is_deleted_in_every_thread() {
     };
     assert_eq!(cli.run(&["delete", "--run", "none", "--yes"]).code, 3);
     assert_eq!(cli.run(&["delete", "--run", "second", "b"]).code, 2);
+    // A run without a checkpoint is in nobody's way, and one that is named twice counts once.
+    let twice = ["delete", "--run", "second", "--run", "second"];
+    let asks = cli.run(&[&twice[..], &["--run", "none"]].concat());
+    assert_eq!(asks.code, 6, "{asks:?}");
+    assert!(asks.stderr.contains("3 checkpoints"), "{asks:?}");
     let asks = cli.run(&["delete", "--run", "second"]);
     assert_eq!(asks.code, 6, "{asks:?}");
     assert!(asks.stderr.contains("3 checkpoints"), "{asks:?}");
@@ -421,6 +432,7 @@ async fn the_doctor_tells_and_mends() {
     assert!(ill.stdout.contains("it has no TTL"), "{ill:?}");
     let asks = cli.run(&["doctor", "--ttl", "1h", "--fix"]);
     assert_eq!(asks.code, 6, "{asks:?}");
+    assert_eq!(asks.stdout, ill.stdout, "it shows what it would do");
     assert_eq!(cli.run(&["doctor", "--ttl", "1h"]).stdout, ill.stdout);
     let fixed = cli
         .run(&["doctor", "--ttl", "1h", "--fix", "--yes", "--json"])

@@ -348,6 +348,24 @@ async fn what_the_service_stored_is_carried_with_its_blobs() {
     let kept = other.ok(path, &requests[0]).await;
     assert!(kept["blobs"].to_string().contains("AAAA"), "{kept}");
 
+    // So does one that cannot be read.
+    let client = redis::Client::open(redis_modules::shared_url().unwrap()).unwrap();
+    let mut client = client.get_multiplexed_async_connection().await.unwrap();
+    let pattern = format!("*{}*blob*messages*", third.prefix);
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg(pattern)
+        .query_async(&mut client)
+        .await
+        .unwrap();
+    let spoiled = keys.iter().find(|key| key.contains(V1)).unwrap();
+    let (): () = redis::cmd("JSON.SET")
+        .arg(&[spoiled, "$", "[]"])
+        .query_async(&mut client)
+        .await
+        .unwrap();
+    let told = third.run(&["import", &file, "--json"]);
+    assert_eq!(told.json()["other_blobs"], 1, "{told:?}");
+
     // One that was changed is found out.
     let text = std::fs::read_to_string(&file).unwrap();
     let changed = target.file("changed");

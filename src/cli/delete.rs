@@ -1,6 +1,6 @@
 //! `delete`: all of a thread, or of many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::output::Output;
 use super::progress::Meter;
 use super::select::Selection;
 use super::text::{count, shown};
-use crate::id::ThreadId;
+use crate::id::{RunId, ThreadId};
 use crate::options::DeleteOptions;
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
@@ -67,21 +67,23 @@ impl Delete {
 
     async fn delete_runs(self, context: &mut Context) -> Outcome {
         let prefix = self.threads.prefix();
-        let mut runs = Vec::with_capacity(self.run.len());
+        let runs = self.run.iter().map(|run| context.run_id(run));
+        let runs: BTreeSet<RunId> = runs.collect::<Outcome<_>>()?;
+        let runs = Vec::from_iter(runs);
         let mut found: BTreeMap<ThreadId, u64> = BTreeMap::new();
-        for run in &self.run {
-            let run = context.run_id(run)?;
-            let made = context.saver.checkpoints_of_run(&run, prefix).await?;
-            if made.is_empty() {
-                return Err(Failure::NotFound(format!(
-                    "there is no checkpoint of run {}; nothing was deleted",
-                    shown(run.as_str())
-                )));
-            }
-            for thread in made {
+        for run in &runs {
+            for thread in context.saver.checkpoints_of_run(run, prefix).await? {
                 *found.entry(thread).or_default() += 1;
             }
-            runs.push(run);
+        }
+        if found.is_empty() {
+            let runs = match &runs[..] {
+                [run] => format!("run {}", shown(run.as_str())),
+                _ => "these runs".to_owned(),
+            };
+            return Err(Failure::NotFound(format!(
+                "there is no checkpoint of {runs}; nothing was deleted"
+            )));
         }
         if !self.dry_run {
             let what = format!(

@@ -1,6 +1,6 @@
 //! `doctor`: looks through what is stored for what should not be there, and mends if asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::health::{problems, servers_json};
 use super::output::note;
 use super::text::count;
-use crate::redis::{DoctorOptions, DoctorReport, Health, duration};
+use crate::redis::{DoctorOptions, DoctorReport, Finding, FindingKind, Health, Rested, duration};
 
 /// How often what is stored is walked at most, until nothing is left to be put right.
 const MOST_ROUNDS: usize = 5;
@@ -62,36 +62,56 @@ impl Doctor {
         for problem in &problems {
             note(&format!("langgraph-redis: warning: {problem}"));
         }
+        // What is looked at is young for the server, and would not be put right afterwards.
+        let mut rested = Rested::default();
         if self.fix && !self.yes {
             let looking = DoctorOptions {
                 fix: false,
                 ..options.clone()
             };
-            let found = context.saver.doctor(&looking).await?;
-            if !found.is_healthy() {
-                let what = format!(
-                    "would put right what can be of {}, in part by a TTL or by removing what is without a checkpoint or without ids",
-                    count(found.counts().values().sum(), "finding")
-                );
-                context.confirm(false, &what).await?;
+            let found = context.saver.doctor_again(&looking, &mut rested).await?;
+            let kinds = found.counts().iter();
+            let fixable: u64 = kinds
+                .filter(|(kind, _)| kind.is_fixable(&options))
+                .map(|(_, number)| number)
+                .sum();
+            let rounds = [found];
+            say(context, &rounds, &health, &problems)?;
+            if fixable == 0 {
+                return self.verdict(&rounds, &problems);
             }
+            let what = format!(
+                "would put right what can be of {}, in part by a TTL or by removing what is without a checkpoint or without ids",
+                count(fixable, "finding")
+            );
+            context.confirm(false, &what).await?;
         }
-        let mut rounds = vec![context.saver.doctor(&options).await?];
+        let mut rounds = Vec::new();
         // One repair shows what only the next round mends.
-        while rounds.len() < MOST_ROUNDS
-            && let Some(last) = rounds.last()
-            && last.findings().iter().any(|found| found.fixed)
-        {
-            rounds.push(context.saver.doctor(&options).await?);
+        while rounds.len() < MOST_ROUNDS && rounds.last().is_none_or(calls_for_another) {
+            rounds.push(context.saver.doctor_again(&options, &mut rested).await?);
+            options.rebuild_indexes = false;
         }
         say(context, &rounds, &health, &problems)?;
+        self.verdict(&rounds, &problems)
+    }
+
+    /// What is left after the last round.
+    fn verdict(&self, rounds: &[DoctorReport], problems: &[String]) -> Outcome {
         let Some(last) = rounds.last() else {
             return Ok(());
         };
-        // Of those that are not kept in the report it is not known whether they were fixed.
         let found: u64 = last.counts().values().sum();
-        let fixed = last.findings().iter().filter(|found| found.fixed).count() as u64;
-        match found - fixed {
+        let fixed: u64 = last.fixed().values().sum();
+        // An index that was made just now only takes time.
+        let made: HashSet<&str> = all_findings(rounds)
+            .filter(|found| found.fixed && is_of_index(found.kind))
+            .map(|found| found.key.as_str())
+            .collect();
+        let reading = last.findings().iter().filter(|found| {
+            found.kind == FindingKind::IndexBusy && made.contains(found.key.as_str())
+        });
+        match found - fixed - reading.count() as u64 {
             0 if problems.is_empty() => Ok(()),
             0 => Err(Failure::Unhealthy(format!(
                 "what is stored is in order, but not every call can be served: {}",
@@ -107,6 +127,19 @@ impl Doctor {
             ))),
         }
     }
+}
+
+fn all_findings(rounds: &[DoctorReport]) -> impl Iterator<Item = &Finding> {
+    rounds.iter().flat_map(DoctorReport::findings)
+}
+
+fn is_of_index(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::IndexMissing | FindingKind::IndexDiffers)
+}
+
+/// Whether something was put right that may show more; an index shows nothing.
+fn calls_for_another(report: &DoctorReport) -> bool {
+    report.fixed().keys().any(|kind| !is_of_index(*kind))
 }
 
 /// Tells what was put right in every round, and what is left after the last.
@@ -139,11 +172,8 @@ fn say(
             })
         }));
         for (kind, number) in report.counts() {
-            let fixed = report.findings().iter();
-            let fixed = fixed
-                .filter(|found| found.fixed && found.kind == *kind)
-                .count();
-            let told = if is_last { *number } else { fixed as u64 };
+            let fixed = report.fixed().get(kind).copied().unwrap_or(0);
+            let told = if is_last { *number } else { fixed };
             if told > 0 {
                 *counts.entry(format!("{kind:?}")).or_default() += told;
             }

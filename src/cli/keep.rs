@@ -27,7 +27,7 @@ pub(crate) struct Pin {
 pub(crate) struct Unpin {
     #[command(flatten)]
     threads: Selection,
-    /// Do it without asking, also where a thread then stays shorter than it would
+    /// Do it without asking
     #[arg(long)]
     yes: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Unpin {
 pub(crate) struct Touch {
     #[command(flatten)]
     threads: Selection,
-    /// Do it without asking, also where a thread then stays shorter than it would
+    /// Do it without asking
     #[arg(long)]
     yes: bool,
 }
@@ -79,24 +79,15 @@ async fn change(context: &mut Context, threads: &Selection, verb: Verb, yes: boo
     let threads = threads.required(context).await?;
     if let Some(ttl) = ttl
         && verb != Verb::Pin
+        && !threads.is_empty()
     {
-        let shortened: Vec<_> = threads
-            .iter()
-            .filter(|thread| match thread.ttl {
-                Some(left) => left > ttl,
-                // What is kept for ever stays so when it is touched.
-                None => verb == Verb::Unpin,
-            })
-            .map(|thread| thread.thread_id.as_str())
-            .collect();
-        if !shortened.is_empty() {
-            let what = format!(
-                "would let {} stay shorter than now, {}",
-                named(shortened.into_iter()),
-                text::ttl(Some(ttl))
-            );
-            context.confirm(yes, &what).await?;
-        }
+        // Some of a thread may stay longer now, or for ever, than its newest checkpoint tells.
+        let what = format!(
+            "would let {} stay {}, also what stays longer now",
+            named(threads.iter().map(|thread| thread.thread_id.as_str())),
+            text::ttl(Some(ttl))
+        );
+        context.confirm(yes, &what).await?;
     }
     for thread in threads {
         let id = &thread.thread_id;

@@ -84,9 +84,9 @@ where
 
         #[allow(clippy::cast_possible_truncation)] // It has no fraction and fits.
         fn visit_f64<E: de::Error>(self, number: f64) -> Result<i64, E> {
-            const END: f64 = 9_223_372_036_854_775_808.0;
-            // An integer that is less than -2^63 may come as what is -2^63 to the last digit.
-            if number.fract() == 0.0 && number.abs() < END {
+            // 2^53: beyond it another number may have been written than the one that was read.
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            if number.fract() == 0.0 && number.abs() <= EXACT {
                 Ok(number as i64)
             } else {
                 Err(E::invalid_value(de::Unexpected::Float(number), &self))
@@ -153,6 +153,8 @@ mod tests {
             ("5.0", 5),
             ("-0.0", 0),
             ("1e2", 100),
+            ("9007199254740991.0", 9_007_199_254_740_991),
+            ("9007199254740993", 9_007_199_254_740_993),
             ("-9223372036854775808", i64::MIN),
             ("9223372036854775807", i64::MAX),
         ] {
@@ -162,6 +164,8 @@ mod tests {
         for text in [
             "1.5",
             "1e40",
+            "1e16",
+            "-9007199254740994.0",
             "9223372036854775808",
             "-9223372036854775809",
             "1.8446744073709552e19",

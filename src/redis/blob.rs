@@ -36,8 +36,8 @@ use crate::id::{CheckpointNamespace, ThreadId};
 const FLIGHT: usize = 256;
 /// How many blobs are read in the first flight, and in any.
 #[cfg(feature = "server")]
-const READ: (usize, usize) = (16, 64);
-/// About how many bytes a flight reads, if its blobs are no larger than those before them.
+const READ: (usize, usize) = (2, 64);
+/// How many bytes a flight reads at most, if its blobs are no larger than the largest before them.
 #[cfg(feature = "server")]
 const READ_BYTES: usize = 4 * 1024 * 1024;
 /// How long a blob waits for its checkpoint, in seconds.
@@ -448,6 +448,8 @@ pub(crate) struct NamedBlobs {
     named: VecDeque<(String, String)>,
     /// How many the next flight reads.
     next: usize,
+    /// The bytes of the largest that was read.
+    largest: usize,
 }
 
 #[cfg(feature = "server")]
@@ -463,6 +465,7 @@ impl NamedBlobs {
             document: store.keys(thread, namespace).document(checkpoint.id()),
             named: named_by(checkpoint).into(),
             next: READ.0,
+            largest: 1,
             store: Arc::clone(store),
         }
     }
@@ -496,18 +499,14 @@ impl NamedBlobs {
             return Ok(Some(BlobPage::Gone));
         }
         let mut found = Vec::with_capacity(keys.len());
-        let mut bytes = 0;
         for (key, reply) in keys.iter().zip(replies) {
             if let Some(document) = reply?.into_bytes() {
-                bytes += document.len();
+                self.largest = self.largest.max(document.len());
                 found.push(parse_blob(key, &document)?);
             }
         }
-        self.next = match READ_BYTES.checked_div(bytes / count.max(1)) {
-            Some(fitting) => fitting.clamp(1, 2 * count),
-            None => 2 * count,
-        }
-        .min(READ.1);
+        let fitting = READ_BYTES / self.largest;
+        self.next = fitting.clamp(1, 2 * count).min(READ.1);
         Ok(Some(BlobPage::Found(found)))
     }
 }

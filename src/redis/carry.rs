@@ -79,11 +79,8 @@ impl RedisSaver {
         run: &RunId,
         prefix: &str,
     ) -> Result<Vec<ThreadId>> {
-        let found = self.0.checkpoints_of_run(run).await?.into_iter();
-        Ok(found
-            .map(|(thread, _, _)| thread)
-            .filter(|thread| thread.as_str().starts_with(prefix))
-            .collect())
+        let found = self.0.checkpoints_of_run(run, prefix).await?.into_iter();
+        Ok(found.map(|(thread, _, _)| thread).collect())
     }
 
     /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
@@ -104,15 +101,15 @@ impl RedisSaver {
         let key = key.blob(&blob.channel, &blob.version);
         let read = Command::on("JSON.GET", key.clone());
         let there = self.0.driver.call("put", read).await?.into_bytes();
-        let there = there.map(|document| parse_blob(&key, &document));
-        let there = there.transpose()?;
+        // What cannot be read is something else as well, and not ours to replace.
+        let there = there.map(|document| parse_blob(&key, &document).ok());
         let blobs = std::slice::from_ref(blob);
         self.0
             .put_blobs(thread_id, namespace, blobs, &[], ttl)
             .await?;
         Ok(match there {
             None => PutBlob::Stored,
-            Some(there) if there == *blob => PutBlob::There,
+            Some(Some(there)) if there == *blob => PutBlob::There,
             Some(_) => PutBlob::Differs,
         })
     }

@@ -227,8 +227,7 @@ impl Store {
     ) -> Result<()> {
         let mut counter = Counter::new(None);
         for run in run_ids {
-            let mut found = store.checkpoints_of_run(run).await?;
-            found.retain(|(thread, _, _)| thread.as_str().starts_with(prefix));
+            let mut found = store.checkpoints_of_run(run, prefix).await?;
             found.sort();
             for group in found.chunk_by(|one, other| (&one.0, &one.1) == (&other.0, &other.1)) {
                 let Some((thread, namespace, _)) = group.first() else {
@@ -246,14 +245,18 @@ impl Store {
         Ok(())
     }
 
+    /// The checkpoints that a run made, in threads whose ids start with a prefix; no document of
+    /// another is read.
     pub(super) async fn checkpoints_of_run(
         &self,
         run: &RunId,
+        prefix: &str,
     ) -> Result<Vec<(ThreadId, CheckpointNamespace, CheckpointId)>> {
-        let candidates = match self.search().await? {
+        let mut candidates = match self.search().await? {
             Some(_) => self.indexed_run(run.as_str()).await?,
-            None => self.every_checkpoint().await?,
+            None => self.every_checkpoint(prefix).await?,
         };
+        candidates.retain(|one| one.thread_id.as_str().starts_with(prefix));
         let mut found = Vec::new();
         for slice in candidates.chunks(256) {
             let steps = slice.iter().map(|one| {

@@ -9,13 +9,16 @@
 
 mod blobs;
 mod report;
+pub(crate) mod rest;
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 
 pub use report::{DoctorOptions, DoctorReport, Finding, FindingKind};
+use rest::Rested;
 
 use super::RedisSaver;
 use super::driver::{Command, Node, Reply, number};
@@ -64,6 +67,15 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn doctor(&self, options: &DoctorOptions) -> Result<DoctorReport> {
+        self.doctor_again(options, &mut Rested::default()).await
+    }
+
+    /// The same after others, whose looking made nothing young.
+    pub(crate) async fn doctor_again(
+        &self,
+        options: &DoctorOptions,
+        rested: &mut Rested,
+    ) -> Result<DoctorReport> {
         let store = &self.0;
         if store.driver.is_cluster() && !store.settings.hash_tag_threads {
             return Err(Error::Config {
@@ -77,6 +89,7 @@ impl RedisSaver {
             options,
             ttl: milliseconds(options.expect_ttl.resolve(store.settings.ttl.default)?),
             report: DoctorReport::default(),
+            rested,
         };
         doctor.indexes().await?;
         doctor.write_registries().await?;
@@ -86,6 +99,7 @@ impl RedisSaver {
         doctor.blobs().await?;
         doctor.namespaces().await?;
         doctor.pointers().await?;
+        doctor.rested.look_is_over();
         Ok(doctor.report)
     }
 }
@@ -96,6 +110,7 @@ struct Doctor<'a> {
     /// The TTL that documents and writes should have.
     ttl: Bytes,
     report: DoctorReport,
+    rested: &'a mut Rested,
 }
 
 /// The ids that a document names itself by.
@@ -148,18 +163,21 @@ impl Doctor<'_> {
             let idle = self.store.flight("doctor", idle.collect()).await?;
             for (registry, idle) in page.into_iter().zip(idle) {
                 let idle = idle.ok().and_then(|idle| idle.as_int()).unwrap_or(0);
+                let idle = Duration::from_secs(u64::try_from(idle).unwrap_or(0));
                 self.write_registry(registry, idle).await?;
             }
         }
         Ok(())
     }
 
-    async fn write_registry(&mut self, registry: Bytes, idle: i64) -> Result<()> {
+    async fn write_registry(&mut self, registry: Bytes, idle: Duration) -> Result<()> {
         let all = Command::on("ZRANGE", registry.clone()).arg("0").arg("-1");
         let members = match self.store.driver.call("doctor", all).await {
             Err(error) => return self.refused(&registry, error),
             Ok(members) => bytes_of(members),
         };
+        let age = self.options.orphan_age;
+        let is_old = self.rested.is_old(&registry, members.len(), idle, age);
         let mut gone = 0;
         for slice in members.chunks(MEMBERS) {
             let mut args = vec![self.mode()];
@@ -186,7 +204,7 @@ impl Doctor<'_> {
             if keys.write_registry(id) != registry {
                 break;
             }
-            if u64::try_from(idle).unwrap_or(0) >= self.options.orphan_age.as_secs() {
+            if is_old {
                 let call = scripts::DOCTOR_ORPHAN.call(
                     vec![registry.clone(), keys.document(id), keys.namespaces.clone()],
                     vec![
@@ -200,6 +218,9 @@ impl Doctor<'_> {
                 if self.store.script("doctor", call).await?.as_int() == Some(1) {
                     let kind = FindingKind::WritesWithoutCheckpoint;
                     self.found(kind, &registry, members.len().to_string(), self.options.fix);
+                    if !self.options.fix {
+                        self.rested.found(registry, members.len());
+                    }
                     break;
                 }
             }

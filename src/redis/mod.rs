@@ -49,6 +49,8 @@ pub(crate) use carry::{PutBlob, TimedBlob, newly_named};
 pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;
+#[cfg(feature = "cli")]
+pub(crate) use doctor::rest::Rested;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
 pub use driver::{Health, HealthProblem, ServerHealth};
 pub use shallow::ShallowRedisSaver;

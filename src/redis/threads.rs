@@ -220,10 +220,11 @@ impl Store {
         }
     }
 
-    /// Every checkpoint there is, found by scanning the pointers.
-    pub(crate) async fn every_checkpoint(&self) -> Result<Vec<Indexed>> {
+    /// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
+    /// pointers.
+    pub(crate) async fn every_checkpoint(&self, prefix: &str) -> Result<Vec<Indexed>> {
         let mut found = Vec::new();
-        for (thread_id, namespace) in self.scanned_namespaces("").await? {
+        for (thread_id, namespace) in self.scanned_namespaces(prefix).await? {
             let keys = self.keys(&thread_id, &namespace);
             let mut before: Option<CheckpointId> = None;
             loop {

@@ -1,6 +1,8 @@
 //! The five endpoints under `/checkpoints`, as scale-agentex's client speaks them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -29,22 +31,25 @@ use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::options::{DeleteOptions, ListOptions};
 use crate::redis::{BlobPage, ChannelBlob};
 use crate::saver::CheckpointSaver;
-use crate::wire::{Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion};
+use crate::wire::{
+    AnyId, Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
+};
 use crate::wrapper::{checkpoint_bytes, observed, pending_bytes};
 
+/// How often a checkpoint is read at most that is removed while it is read.
+const ATTEMPTS: usize = 8;
 /// How many checkpoints one page has at most.
 const MOST_LISTED: usize = 1_000;
 
 /// Names a checkpoint, or the newest of a namespace.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct GetTuple {
-    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
     #[serde(default)]
-    #[schema(value_type = ShortNamespace, default = "")]
+    #[schema(default = "")]
     checkpoint_ns: CheckpointNamespace,
     /// Null or `""` is the newest.
-    #[schema(value_type = Option<ShortName>)]
+    #[schema(value_type = Option<AnyId>)]
     checkpoint_id: Option<String>,
 }
 
@@ -176,13 +181,11 @@ pub(super) struct TaskWrite<'a> {
 /// Which checkpoints to list.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct List<'a> {
-    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
     /// Null is every namespace.
-    #[schema(value_type = Option<ShortNamespace>)]
     checkpoint_ns: Option<CheckpointNamespace>,
     /// Only checkpoints with lesser ids.
-    #[schema(value_type = Option<ShortName>)]
+    #[schema(value_type = Option<AnyId>)]
     before_checkpoint_id: Option<String>,
     /// What the metadata must hold.
     #[serde(borrow)]
@@ -205,7 +208,6 @@ fn default_limit() -> usize {
 /// Names a thread.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct DeleteThread {
-    #[schema(value_type = ShortId)]
     thread_id: ThreadId,
 }
 
@@ -225,35 +227,49 @@ pub(super) async fn get_tuple(
 ) -> Result<Response, Problem> {
     let request: GetTuple = body.parse()?;
     access.check(&request.thread_id)?;
-    check_place(&request.thread_id, Some(&request.checkpoint_ns))?;
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
-    config.checkpoint_id = named("checkpoint_id", request.checkpoint_id)?;
-    let (thread, namespace) = (&config.thread_id, config.namespace());
-    let (mut tuple, first, blobs) = loop {
+    config.checkpoint_id = named(request.checkpoint_id)?;
+    let mut attempts = ATTEMPTS;
+    loop {
+        attempts -= 1;
         let Some(tuple) = state.saver.get_tuple(&config).await? else {
             return json(&None::<Tuple>);
         };
-        let saver = state.saver.get_ref();
-        let read = saver.blobs_of(thread, &namespace, &tuple.checkpoint);
-        let measure = state
-            .saver
-            .measure("get_blobs", thread, Some(namespace.as_str()), 0);
-        let mut blobs = observed(read, measure, page_bytes);
-        match blobs.try_next().await? {
+        let is_gone = Arc::new(AtomicBool::new(false));
+        match tuple_answer(&state, &config, tuple, &is_gone).await {
             // A checkpoint that was removed meanwhile is as one that was removed before.
-            Some(BlobPage::Gone) => {}
-            first => break (tuple, first, blobs),
+            Err(_) if attempts > 0 && is_gone.load(Ordering::Relaxed) => {}
+            answer => return answer,
         }
-    };
+    }
+}
+
+/// Answers with a checkpoint. Tells whether it failed because the checkpoint is gone by now.
+async fn tuple_answer(
+    state: &AppState,
+    config: &CheckpointConfig,
+    mut tuple: CheckpointTuple,
+    is_gone: &Arc<AtomicBool>,
+) -> Result<Response, Problem> {
+    let (thread, namespace) = (&config.thread_id, config.namespace());
+    let saver = state.saver.get_ref();
+    let read = saver.blobs_of(thread, &namespace, &tuple.checkpoint);
+    let measure = state
+        .saver
+        .measure("get_blobs", thread, Some(namespace.as_str()), 0);
+    let blobs = observed(read, measure, page_bytes);
     let mut writes = std::mem::take(&mut tuple.pending_writes);
     writes.sort_by(|one, other| (&one.task_id, one.idx).cmp(&(&other.task_id, other.idx)));
-    let first = stream::iter(first.map(Ok));
-    let pages = first.chain(blobs).map(|page| match page? {
+    let is_gone = Arc::clone(is_gone);
+    let pages = blobs.map(move |page| match page? {
         BlobPage::Found(blobs) => Ok(stream::iter(blobs.into_iter().map(sent_blob).map(Ok))),
-        BlobPage::Gone => Err(Error::Unavailable {
-            reason: "the checkpoint was removed while it was read; read it again".to_owned(),
-        }),
+        BlobPage::Gone => {
+            is_gone.store(true, Ordering::Relaxed);
+            Err(Error::Unavailable {
+                reason: "the checkpoint was removed while it was read; read it again".to_owned(),
+            })
+        }
     });
     let blobs = pages.try_flatten().boxed();
     let writes = stream::iter(writes.into_iter().map(sent_write).map(Ok)).boxed();
@@ -296,7 +312,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let request: Put<'_> = body.parse()?;
     access.check(&request.thread_id)?;
-    check_place(&request.thread_id, Some(&request.checkpoint_ns))?;
+    check_place(&request.thread_id, &request.checkpoint_ns)?;
     names::check("checkpoint_id", request.checkpoint_id.as_str())?;
     check_count("blobs", request.blobs.len())?;
     let place = [request.thread_id.as_str(), request.checkpoint_ns.as_str()];
@@ -309,7 +325,10 @@ pub(super) async fn put(
         .collect::<Result<Vec<_>, _>>()?;
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
-    config.checkpoint_id = named("parent_checkpoint_id", request.parent_checkpoint_id)?;
+    config.checkpoint_id = named(request.parent_checkpoint_id)?;
+    if let Some(parent) = &config.checkpoint_id {
+        names::check("parent_checkpoint_id", parent.as_str())?;
+    }
     let checkpoint = given::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
     check_count("channel versions", channel_count(&checkpoint))?;
     let metadata = match request.metadata {
@@ -348,7 +367,7 @@ pub(super) async fn put_writes(
 ) -> Result<StatusCode, Problem> {
     let request: PutWrites<'_> = body.parse()?;
     access.check(&request.thread_id)?;
-    check_place(&request.thread_id, Some(&request.checkpoint_ns))?;
+    check_place(&request.thread_id, &request.checkpoint_ns)?;
     names::check("checkpoint_id", request.checkpoint_id.as_str())?;
     check_count("writes", request.writes.len())?;
     let (thread, namespace) = (&request.thread_id, &request.checkpoint_ns);
@@ -398,7 +417,6 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let request: List<'_> = body.parse()?;
     access.check(&request.thread_id)?;
-    check_place(&request.thread_id, request.checkpoint_ns.as_ref())?;
     if !(1..=MOST_LISTED).contains(&request.limit) {
         let message = format!("limit cannot be used: it is not from 1 to {MOST_LISTED}");
         return Err(Problem::unprocessable(message));
@@ -406,7 +424,7 @@ pub(super) async fn list(
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = request.checkpoint_ns;
     let mut options = ListOptions::default().with_limit(request.limit);
-    options.before = named("before_checkpoint_id", request.before_checkpoint_id)?;
+    options.before = named(request.before_checkpoint_id)?;
     if let Some(filter) = request.filter_metadata {
         options.filter = MetadataFilter::from_json(body.share(filter.get()))?;
     }
@@ -431,7 +449,6 @@ pub(super) async fn delete_thread(
 ) -> Result<StatusCode, Problem> {
     let request: DeleteThread = body.parse()?;
     access.check(&request.thread_id)?;
-    check_place(&request.thread_id, None)?;
     let options = DeleteOptions::default();
     state
         .saver
@@ -441,19 +458,14 @@ pub(super) async fn delete_thread(
 }
 
 /// A checkpoint's id, which may be absent in two ways.
-fn named(field: &str, id: Option<String>) -> Result<Option<CheckpointId>> {
-    let Some(id) = id.filter(|id| !id.is_empty()) else {
-        return Ok(None);
-    };
-    names::check(field, &id)?;
-    CheckpointId::new(id).map(Some)
+fn named(id: Option<String>) -> Result<Option<CheckpointId>> {
+    let id = id.filter(|id| !id.is_empty());
+    id.map(CheckpointId::new).transpose()
 }
 
-fn check_place(thread: &ThreadId, namespace: Option<&CheckpointNamespace>) -> Result<()> {
+fn check_place(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<()> {
     names::check("thread_id", thread.as_str())?;
-    namespace.map_or(Ok(()), |namespace| {
-        names::check_path("checkpoint_ns", namespace.as_str())
-    })
+    names::check_path("checkpoint_ns", namespace.as_str())
 }
 
 /// How many channels a checkpoint has versions of; each may have a blob.

@@ -31,13 +31,17 @@ pub(super) async fn healthz() -> &'static str {
     )
 )]
 pub(super) async fn readyz(State(state): State<AppState>) -> Response {
+    const ENDING: &str = "the service is shutting down";
     let refuse =
         |message: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
     if state.is_draining() {
-        return refuse("the service is shutting down");
+        return refuse(ENDING);
     }
     let limit = state.options.request_timeout;
-    match state.readiness.of(state.saver.get_ref(), limit).await {
+    let verdict = state.readiness.of(state.saver.get_ref(), limit).await;
+    // The shutdown may have begun while Redis was asked.
+    match verdict {
+        _ if state.is_draining() => refuse(ENDING),
         Ok(()) => "ready".into_response(),
         Err(why) => refuse(why),
     }

@@ -144,6 +144,7 @@ impl LongCall {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Ok(progress) = self.receiver.try_recv() {
+                self.heartbeat.reset();
                 return Some(Event::Progress(progress));
             }
             match std::mem::replace(&mut self.state, State::Told) {
@@ -154,7 +155,10 @@ impl LongCall {
             tokio::select! {
                 biased;
                 result = &mut self.call => self.state = State::Ended(result),
-                Some(progress) = self.receiver.recv() => return Some(Event::Progress(progress)),
+                Some(progress) = self.receiver.recv() => {
+                    self.heartbeat.reset();
+                    return Some(Event::Progress(progress));
+                }
                 _ = self.heartbeat.tick() => return Some(Event::Heartbeat),
             }
         }
@@ -190,7 +194,7 @@ fn answer(lines: BoxStream<'static, Bytes>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future;
+    use futures_util::{FutureExt, future};
     use http_body_util::BodyExt;
     use tokio::sync::oneshot;
 
@@ -224,6 +228,21 @@ mod tests {
         let rest: Vec<_> = rest.split(|byte| *byte == b'\n').collect();
         assert!(rest[0].starts_with(b"{\"item\":"), "{rest:?}");
         assert_eq!(rest[1], b"{\"end\":true}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_tells_how_far_it_has_come_needs_no_other_sign_of_life() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut call = LongCall {
+            call: future::pending().boxed(),
+            receiver,
+            // The first is due at once.
+            heartbeat: tokio::time::interval(Duration::from_secs(3_600)),
+            state: State::Running,
+        };
+        sender.send(Progress::default()).unwrap();
+        assert!(matches!(call.next().await, Some(Event::Progress(_))));
+        assert!(call.next().now_or_never().is_none());
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! What every request passes: an id, a log line, counts, a turn, and a time limit.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -8,8 +10,9 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tracing::Instrument;
 
 use super::problem::Problem;
@@ -61,14 +64,45 @@ pub(super) async fn tell(mut request: Request, next: Next) -> Response {
     .increment(1);
     metrics::histogram!("langgraph_http_request_duration_seconds", "route" => route).record(took);
     response.map(|body| {
-        Body::new(body.map_frame(|frame| {
+        let each = |frame: &Frame<Bytes>| {
             if let Some(data) = frame.data_ref() {
                 metrics::counter!("langgraph_http_response_bytes_total")
                     .increment(data.len() as u64);
             }
-            frame
-        }))
+        };
+        Body::new(Watched { body, each })
     })
+}
+
+/// A body, and what is done with each frame of it. Its length stays known if it is.
+struct Watched<F> {
+    body: Body,
+    each: F,
+}
+
+impl<F: FnMut(&Frame<Bytes>) + Unpin> HttpBody for Watched<F> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let watched = self.get_mut();
+        let frame = ready!(Pin::new(&mut watched.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            (watched.each)(frame);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The caller's id of the request if it is a short word, else a new one.
@@ -100,9 +134,9 @@ pub(super) async fn take_turn(
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "the request took too long").into_response()
     });
     response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
+        let each = move |_: &Frame<Bytes>| {
             let _turn = &turn;
-            frame
-        }))
+        };
+        Body::new(Watched { body, each })
     })
 }

@@ -10,8 +10,8 @@ mod schemas;
 
 #[cfg(feature = "server")]
 pub(crate) use schemas::{
-    Base64, CheckpointObject, ConfigOfCheckpoint, Integer, ShortId, ShortName, ShortNamespace,
-    ShortPath, ShortVersion,
+    AnyId, Base64, CheckpointObject, ConfigOfCheckpoint, Integer, ShortId, ShortName,
+    ShortNamespace, ShortPath, ShortVersion,
 };
 
 use std::borrow::Cow;

@@ -33,6 +33,8 @@ macro_rules! texts {
     };
 }
 
+/// The id of a checkpoint, or none.
+pub(crate) struct AnyId;
 /// An id under `/checkpoints`.
 pub(crate) struct ShortId;
 /// A name under `/checkpoints`.
@@ -52,6 +54,7 @@ texts! {
         "The id of a checkpoint; ids are ordered byte for byte.";
     TaskId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a task.";
     RunId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a run.";
+    AnyId, 0 to MAX_ID_BYTES, None::<&str>, "The id of a checkpoint; \"\" is none.";
     ShortId, 1 to LONGEST, None::<&str>, "The id of a thread, a checkpoint or a task.";
     ShortName, 0 to LONGEST, None::<&str>, "The name of a channel or of a type.";
     ShortVersion, 1 to LONGEST, None::<&str>, "The version of a channel.";

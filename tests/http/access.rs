@@ -194,6 +194,16 @@ async fn a_confined_key_has_no_document_of_others_read() {
     assert_eq!(items(&answer.text).len(), 1, "{answer:?}");
     let read = server.calls_of("json.get").await;
     assert!(read <= 1, "{read} documents were read");
+    for number in 0..40 {
+        let config = json!({"thread_id": format!("theirs/{number}"), "run_id": "r"});
+        let body = json!({"config": config, "checkpoint": {"id": "2"}});
+        service.ok("/v1/put", body).await;
+    }
+    server.run(&["CONFIG", "RESETSTAT"]).await;
+    let runs = json!({"run_ids": ["r"]});
+    let answer = service.post_as(CONFINED, "/v1/delete-for-runs", runs).await;
+    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(server.calls_of("json.get").await, 0);
 }
 
 #[tokio::test]

@@ -566,3 +566,34 @@ async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
     let newest = service.ok("/checkpoints/get-tuple", named("t")).await;
     assert_eq!(newest["blobs"].as_array().unwrap().len(), 600);
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole() {
+    let service = Service::start().await;
+    let channels: Vec<_> = (0..300).map(|number| format!("c{number}")).collect();
+    let versions: serde_json::Map<_, _> = channels
+        .iter()
+        .map(|channel| (channel.clone(), json!("1")))
+        .collect();
+    let blobs: Vec<_> = channels
+        .iter()
+        .map(|channel| json!({"channel": channel, "version": "1", "type": "b", "blob": "AAAA"}))
+        .collect();
+    let body = json!({
+        "thread_id": "t", "checkpoint_id": "1", "blobs": blobs,
+        "checkpoint": {"id": "1", "channel_versions": versions},
+    });
+    for _ in 0..30 {
+        service.ok("/checkpoints/put", body.clone()).await;
+        let read = async || service.post("/checkpoints/get-tuple", named("t")).await;
+        let delete = service.post("/checkpoints/delete-thread", named("t"));
+        let (one, other, third, deleted) = tokio::join!(read(), read(), read(), delete);
+        assert_eq!(deleted.status, 204, "{deleted:?}");
+        for told in [one, other, third] {
+            assert_eq!(told.status, 200, "{told:?}");
+            let tuple = told.json();
+            let blobs = tuple["blobs"].as_array().map_or(300, Vec::len);
+            assert_eq!(blobs, 300, "{tuple}");
+        }
+    }
+}

@@ -142,3 +142,15 @@ async fn a_request_keeps_the_id_that_it_was_given() {
         assert_eq!(ask(id).await.len(), 36, "{id:?}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_whose_length_is_known_tells_it() {
+    let service = Service::start().await;
+    let body = json!({"thread_id": "t"});
+    let none = service.post("/checkpoints/get-tuple", body.clone()).await;
+    assert_eq!(none.headers["content-length"], "4", "{none:?}");
+    let listed = service.post("/checkpoints/list", body).await;
+    assert_eq!(listed.headers["content-length"], "2", "{listed:?}");
+    let health = service.get("/healthz").await;
+    assert_eq!(health.headers["content-length"], "2", "{health:?}");
+}

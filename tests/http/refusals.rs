@@ -216,15 +216,6 @@ async fn a_name_that_is_too_long_is_answered_422_and_nothing_is_stored() {
             write(&|body| body["writes"][0]["channel"] = long(length).into()),
             write(&|body| body["writes"][0]["type"] = long(length).into()),
             write(&|body| body["writes"][0]["task_path"] = long(path).into()),
-            ("/checkpoints/get-tuple", json!({"thread_id": long(length)})),
-            (
-                "/checkpoints/list",
-                json!({"thread_id": "bad", "before_checkpoint_id": long(length)}),
-            ),
-            (
-                "/checkpoints/delete-thread",
-                json!({"thread_id": long(length)}),
-            ),
         ]
     };
     for (path, body) in requests(1_025, 4_097) {
@@ -238,6 +229,30 @@ async fn a_name_that_is_too_long_is_answered_422_and_nothing_is_stored() {
         let told = service.post(path, body).await;
         assert!(told.status.is_success(), "{path}: {told:?}");
     }
+}
+
+#[tokio::test]
+async fn what_was_stored_under_a_long_name_is_read_listed_and_deleted() {
+    let service = Service::start().await;
+    let (thread, namespace) = ("t".repeat(20_000), "n".repeat(5_000));
+    let id = "1".repeat(2_000);
+    let config = json!({"thread_id": thread, "checkpoint_ns": namespace});
+    let body = json!({"config": config, "checkpoint": {"id": id}});
+    service.ok("/v1/put", body).await;
+    let named = json!({"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": id});
+    let found = service.ok("/checkpoints/get-tuple", named.clone()).await;
+    assert_eq!(found["checkpoint_id"], id);
+    let before = json!({"thread_id": thread, "checkpoint_ns": namespace,
+        "before_checkpoint_id": format!("{id}1")});
+    let listed = service.ok("/checkpoints/list", before).await;
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    let all = json!({"thread_id": thread});
+    service.ok("/checkpoints/delete-thread", all).await;
+    let found = service.ok("/checkpoints/get-tuple", named).await;
+    assert_eq!(found, Value::Null);
+    let too_long = json!({"thread_id": "t", "checkpoint_id": "1".repeat(65_537)});
+    let told = service.post("/checkpoints/get-tuple", too_long).await;
+    assert_eq!(told.status, 422, "{told:?}");
 }
 
 #[tokio::test]
@@ -272,6 +287,7 @@ async fn an_integer_may_have_a_point_and_a_nought_and_no_more() {
         ),
         ("/checkpoints/put-writes", write("9223372036854775808"), 422),
         ("/checkpoints/put-writes", write("5.5"), 422),
+        ("/checkpoints/put-writes", write("9007199254740994.0"), 422),
         (
             "/checkpoints/list",
             r#"{"thread_id":"t","limit":5.0}"#.to_owned(),

@@ -130,6 +130,16 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
+    /// Whether it can be put right, if the options say so.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_fixable(self, options: &DoctorOptions) -> bool {
+        match self {
+            Self::WrongType | Self::IndexBusy => false,
+            Self::IndexDiffers => options.rebuild_indexes,
+            _ => true,
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::MissingTtl => "it has no TTL",
@@ -193,6 +203,7 @@ impl fmt::Display for Finding {
 pub struct DoctorReport {
     findings: Vec<Finding>,
     counts: BTreeMap<FindingKind, u64>,
+    fixed: BTreeMap<FindingKind, u64>,
     examined: u64,
 }
 
@@ -207,6 +218,12 @@ impl DoctorReport {
     #[must_use]
     pub fn counts(&self) -> &BTreeMap<FindingKind, u64> {
         &self.counts
+    }
+
+    /// How often each thing was put right, also of findings that are not kept.
+    #[must_use]
+    pub fn fixed(&self) -> &BTreeMap<FindingKind, u64> {
+        &self.fixed
     }
 
     /// How many keys were looked at.
@@ -227,6 +244,9 @@ impl DoctorReport {
 
     pub(super) fn add(&mut self, finding: Finding, most: usize) {
         *self.counts.entry(finding.kind).or_default() += 1;
+        if finding.fixed {
+            *self.fixed.entry(finding.kind).or_default() += 1;
+        }
         if self.findings.len() < most {
             self.findings.push(finding);
         }
@@ -243,7 +263,7 @@ impl fmt::Display for DoctorReport {
         if found > kept {
             writeln!(formatter, "… and {} more", found - kept)?;
         }
-        let fixed = self.findings.iter().filter(|finding| finding.fixed).count();
+        let fixed: u64 = self.fixed.values().sum();
         match found {
             0 => write!(
                 formatter,
@@ -256,5 +276,30 @@ impl fmt::Display for DoctorReport {
                 self.examined
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_right_is_counted_also_where_findings_are_not_kept() {
+        let mut report = DoctorReport::default();
+        for number in 0..5 {
+            let finding = Finding {
+                kind: FindingKind::WritesGone,
+                key: number.to_string(),
+                detail: String::new(),
+                fixed: number < 4,
+            };
+            report.add(finding, 1);
+        }
+        assert_eq!(report.fixed()[&FindingKind::WritesGone], 4);
+        assert_eq!(report.counts()[&FindingKind::WritesGone], 5);
+        assert!(
+            report.to_string().contains("5 findings, 4 fixed"),
+            "{report}"
+        );
     }
 }
