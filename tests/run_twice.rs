@@ -116,6 +116,30 @@ async fn writes_whose_first_flight_ran_twice_have_their_ttl_and_pinned_ones_none
 }
 
 #[tokio::test]
+async fn writes_of_an_earlier_run_in_a_pinned_thread_are_kept_for_ever() {
+    for mut nodes in everywhere().await {
+        let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+        let config = put(&saver, &thread("t"), &checkpoint(), None).await;
+        let config = config.unwrap();
+        assert!(saver.pin(&config.thread_id).await.unwrap());
+        put_writes(&saver, &config, 2).await;
+        // As the first flight leaves them on a server that takes scripts.
+        for key in nodes.keys().await {
+            if key.contains("write_keys_zset") {
+                nodes.run::<i64>(&["UNLINK", &key]).await;
+            } else if key.contains("checkpoint_write:") {
+                nodes.run::<i64>(&["PEXPIRE", &key, "3600000"]).await;
+            }
+        }
+        put_writes(&saver, &config, 2).await;
+        for key in nodes.keys().await {
+            let left: i64 = nodes.run(&["PTTL", &key]).await;
+            assert_eq!(left, -1, "{key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refused_put_removes_what_it_made_and_nothing_else() {
     for mut nodes in everywhere().await {
         let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;

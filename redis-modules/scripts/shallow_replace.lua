@@ -4,7 +4,8 @@
 -- KEYS  1 document
 -- ARGV  1 thread  2 namespace  3 id  4 document (JSON)  5 TTL in ms, 0 for none
 --       6 expected newest: '' anything, '-' none, '=ID'
--- Returns 1 if it is stored now, 2 if there was none before, 0 if a newer one is there.
+-- Returns 1 if it is stored now, 2 if there was none before, 3 if there was one without a TTL, which
+--         this one has not got either yet: the thread may be pinned; 0 if a newer one is there.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
 -- Twice: as shallow_put.
 local document = KEYS[1]
@@ -25,6 +26,11 @@ end
 if newest and less(id, newest) then
   return 0
 end
+local is_kept = found and redis.call('PTTL', document) == -1
 redis.call('JSON.SET', document, '$', json)
+if is_kept then
+  redis.call('PERSIST', document)
+  return 3
+end
 expire(document, tonumber(ttl))
 return found and 1 or 2

@@ -57,10 +57,15 @@ fn head(encoded: &mut BytesMut, kind: u8, length: usize) {
     encoded.extend_from_slice(b"\r\n");
 }
 
+/// How deep answers are nested at most; ours are three deep.
+const DEEPEST: usize = 32;
+/// How long a line is at most: a number, a status or an error.
+const LONGEST_LINE: usize = 1_024 * 1_024;
+
 /// Takes answers out of what was read.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// Where in an answer that is not whole yet, so that no part of it is looked at twice.
+    /// Where in an answer that is not known to be whole, so that no part of it is looked at twice.
     progress: Option<Progress>,
 }
 
@@ -68,8 +73,8 @@ pub(super) struct Decoder {
 struct Progress {
     /// Where what is to come begins.
     at: usize,
-    /// How many values are to come.
-    values: usize,
+    /// How many values are to come in each list that has begun.
+    lists: Vec<usize>,
 }
 
 impl Decoder {
@@ -78,12 +83,19 @@ impl Decoder {
         &mut self,
         buffer: &mut BytesMut,
     ) -> Result<Option<Result<Reply, FredError>>, FredError> {
-        if buffer.is_empty() || self.missing(buffer)? > 0 {
+        let Some(first) = buffer.first() else {
+            return Ok(None);
+        };
+        if *first == b'*' {
+            // How deep it is must be known before it is decoded.
+            self.begin();
+        }
+        if self.missing(buffer)? > 0 {
             return Ok(None);
         }
         let decoded = decode_range(buffer).map_err(|error| garbled(error.to_string()))?;
         let Some((frame, length)) = decoded else {
-            self.progress = Some(Progress { at: 0, values: 1 });
+            self.begin();
             return Ok(None);
         };
         self.progress = None;
@@ -91,14 +103,28 @@ impl Decoder {
         Ok(Some(answer(&bytes, frame)))
     }
 
+    fn begin(&mut self) {
+        self.progress.get_or_insert_with(|| Progress {
+            at: 0,
+            lists: vec![1],
+        });
+    }
+
     /// How many bytes are missing at least of an answer whose beginning is known.
     pub(super) fn missing(&mut self, buffer: &[u8]) -> Result<usize, FredError> {
-        let Some(Progress { at, values }) = &mut self.progress else {
+        let Some(Progress { at, lists }) = &mut self.progress else {
             return Ok(0);
         };
-        while *values > 0 {
+        while let Some(values) = lists.last_mut() {
+            if *values == 0 {
+                lists.pop();
+                continue;
+            }
             let rest = buffer.get(*at..).unwrap_or_default();
             let Some(end) = memchr::memmem::find(rest, b"\r\n") else {
+                if rest.len() > LONGEST_LINE {
+                    return Err(garbled("a line has no end".to_owned()));
+                }
                 return Ok(1);
             };
             let head = &rest[..end];
@@ -108,10 +134,11 @@ impl Decoder {
                 length.ok_or_else(|| garbled("a length is no number".to_owned()))
             };
             let mut next = *at + end + 2;
+            let mut inner = 0;
             match head.first() {
-                Some(b'*') => *values += usize::try_from(length()?).unwrap_or(0),
+                // There is none of a value that is not there.
+                Some(b'*') => inner = usize::try_from(length()?).unwrap_or(0),
                 Some(b'$') => {
-                    // There is none of a value that is not there.
                     if let Ok(length) = usize::try_from(length()?) {
                         next = next.saturating_add(length).saturating_add(2);
                         if next > buffer.len() {
@@ -124,6 +151,12 @@ impl Decoder {
             }
             *at = next;
             *values -= 1;
+            if inner > 0 {
+                if lists.len() > DEEPEST {
+                    return Err(garbled("lists are nested too deep".to_owned()));
+                }
+                lists.push(inner);
+            }
         }
         Ok(0)
     }
@@ -241,11 +274,21 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        for sent in ["hello\r\n", "*1\r\n?1\r\n", "$x\r\n"] {
+        let deep = "*1\r\n".repeat(100_000) + ":1\r\n";
+        let many = "*9223372036854775807\r\n".repeat(40);
+        let endless = "+".repeat(LONGEST_LINE + 2);
+        for sent in [
+            "hello\r\n",
+            "*1\r\n?1\r\n",
+            "$x\r\n",
+            &deep,
+            &many,
+            &endless,
+        ] {
             let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::from(sent));
             let said = decoder.next(&mut buffer);
             let said = said.and_then(|_| decoder.missing(&buffer));
-            assert!(said.is_err(), "{sent:?}");
+            assert!(said.is_err(), "{}", &sent[..sent.len().min(40)]);
         }
     }
 }

@@ -134,6 +134,9 @@ impl Multiplexed {
 
     /// Runs commands in their order, and returns the answer to each.
     pub(super) async fn run(&self, commands: &[&Command]) -> Result<Answers, FredError> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let (answers, answered) = oneshot::channel();
         let request = Request {
             commands: encoded(commands),
@@ -250,7 +253,7 @@ async fn write(
                     gathered.extend_from_slice(&piece);
                 } else {
                     writer.write_all_buf(&mut gathered).await?;
-                    writer.write_all(&piece).await?;
+                    write_large(&mut writer, piece, owed).await?;
                 }
                 if gathered.len() >= GATHERED {
                     writer.write_all_buf(&mut gathered).await?;
@@ -259,6 +262,21 @@ async fn write(
         }
         writer.write_all_buf(&mut gathered).await?;
         writer.flush().await?;
+    }
+    Ok(())
+}
+
+/// Writes something large. As long as the server takes it, it is not silent.
+async fn write_large(
+    writer: &mut WriteHalf<impl AsyncWrite>,
+    mut piece: Bytes,
+    owed: &Owed,
+) -> Result<(), FredError> {
+    while !piece.is_empty() {
+        if writer.write_buf(&mut piece).await? == 0 {
+            return Err(lost("the server takes nothing any more"));
+        }
+        owed.queue().since = Some(Instant::now());
     }
     Ok(())
 }
@@ -288,7 +306,8 @@ async fn read(mut reader: ReadHalf<impl AsyncRead>, owed: &Owed) -> Result<(), F
             // What a large answer took is given back.
             (buffer, most) = (BytesMut::with_capacity(ROOM), ROOM);
         }
-        buffer.reserve(decoder.missing(&buffer)?.max(ROOM));
+        // No more at a time, whatever length a server tells.
+        buffer.reserve(decoder.missing(&buffer)?.clamp(ROOM, 4 * MOST_ROOM));
         most = most.max(buffer.capacity());
         if reader.read_buf(&mut buffer).await? == 0 {
             // Of an answer that is not whole, what went wrong may be the reason.

@@ -14,9 +14,31 @@ pub(super) struct Part {
     script: Option<ScriptCall>,
     /// What is sent to a server that takes no scripts, or where there is only one command.
     commands: Vec<Command>,
-    /// What follows where scripts are refused, if the key was gone when it was believed there: to
-    /// lengthen its TTL gives none to one that is made again.
-    if_gone: Option<Command>,
+    /// What may follow where scripts are refused.
+    afterwards: Option<Afterwards>,
+}
+
+/// What follows where no script can look at a key that is shared.
+#[derive(Debug, Clone)]
+enum Afterwards {
+    /// It was believed to be there and is not: to lengthen its TTL gives none to one that is made
+    /// again.
+    IfGone(Command),
+    /// It was believed to be new, and another call has made it: for ever, if it had no TTL.
+    IfThere { persist: Command, longer: Command },
+}
+
+impl Afterwards {
+    /// What is to follow, when it is known whether the key was there, and what giving the TTL did.
+    fn follow(&self, was_there: bool, expired: Option<&Reply>) -> Option<&Command> {
+        match self {
+            Self::IfGone(expire) => (!was_there).then_some(expire),
+            Self::IfThere { persist, longer } => {
+                let had_none = expired == Some(&Reply::Int(1));
+                was_there.then_some(if had_none { persist } else { longer })
+            }
+        }
+    }
 }
 
 impl Part {
@@ -26,7 +48,7 @@ impl Part {
             key: command.args.first().cloned().unwrap_or_default(),
             script: None,
             commands: vec![command],
-            if_gone: None,
+            afterwards: None,
         }
     }
 
@@ -46,7 +68,7 @@ impl Part {
             key: script.keys().first().cloned().unwrap_or_default(),
             script: Some(script),
             commands: instead,
-            if_gone: None,
+            afterwards: None,
         }
     }
 }
@@ -103,7 +125,7 @@ impl Group {
 
     pub(super) fn part(self) -> Part {
         let commands = self.commands();
-        let if_gone = self.if_gone();
+        let afterwards = self.afterwards();
         // A key that is new and gets no TTL needs no script for the one command.
         let alone = match &self.steps[..] {
             [Step::Run(..)] => true,
@@ -133,14 +155,24 @@ impl Group {
             key: self.key,
             script,
             commands,
-            if_gone,
+            afterwards,
         }
     }
 
-    fn if_gone(&self) -> Option<Command> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Ttl(ttl @ 1.., true, true) => expire(&self.key, *ttl, false, true),
-            _ => None,
+    fn afterwards(&self) -> Option<Afterwards> {
+        self.steps.iter().find_map(|step| {
+            let Step::Ttl(ttl @ 1.., true, was_there) = step else {
+                return None;
+            };
+            let expire = Command::on("PEXPIRE", self.key.clone()).arg(number(*ttl));
+            Some(if *was_there {
+                Afterwards::IfGone(expire)
+            } else {
+                Afterwards::IfThere {
+                    persist: Command::on("PERSIST", self.key.clone()),
+                    longer: expire.arg("GT"),
+                }
+            })
         })
     }
 
@@ -166,10 +198,11 @@ impl Group {
 pub(super) fn expire(key: &Bytes, ttl: i64, shared: bool, was_there: bool) -> Option<Command> {
     if ttl > 0 {
         let command = Command::on("PEXPIRE", key.clone()).arg(number(ttl));
-        Some(if shared && was_there {
-            command.arg("GT")
-        } else {
-            command
+        Some(match (shared, was_there) {
+            (true, true) => command.arg("GT"),
+            // One that another call makes meanwhile keeps its own.
+            (true, false) => command.arg("NX"),
+            (false, _) => command,
         })
     } else {
         was_there.then(|| Command::on("PERSIST", key.clone()))
@@ -283,28 +316,27 @@ impl Store {
         for part in parts {
             let before = commands.len();
             let is_script = part.script.is_some() && !matches!(way, Way::Plainly);
-            let if_gone = part.if_gone.as_ref().filter(|_| !is_script);
+            let afterwards = part.afterwards.as_ref().filter(|_| !is_script);
             match (&part.script, way) {
                 (Some(script), Way::ByHash) => commands.push(script.by_hash()),
                 (Some(script), Way::BySource) => commands.push(script.by_source()),
                 _ => {
-                    commands.extend(if_gone.map(|_| Command::on("EXISTS", part.key.clone())));
+                    commands.extend(afterwards.map(|_| Command::on("EXISTS", part.key.clone())));
                     commands.extend_from_slice(&part.commands);
                 }
             }
-            counts.push((commands.len() - before, is_script, if_gone));
+            counts.push((commands.len() - before, is_script, afterwards));
         }
         let mut replies = self.driver.batch(operation, commands).await?.into_iter();
         let mut answers = Vec::with_capacity(parts.len());
         let mut last = Vec::new();
-        for (count, is_script, if_gone) in counts {
+        for (count, is_script, afterwards) in counts {
             let replies: Vec<_> = replies.by_ref().take(count).collect();
             let replies: Result<Vec<_>> = replies.into_iter().collect();
             answers.push(replies.map(|mut replies| {
-                if let (Some(command), false) = (if_gone, replies.is_empty())
-                    && replies.remove(0) == Reply::Int(0)
-                {
-                    last.push(command.clone());
+                if let (Some(afterwards), false) = (afterwards, replies.is_empty()) {
+                    let was_there = replies.remove(0) == Reply::Int(1);
+                    last.extend(afterwards.follow(was_there, replies.last()).cloned());
                 }
                 match <[Reply; 1]>::try_from(replies) {
                     Ok([Reply::Array(replies)]) if is_script => replies,

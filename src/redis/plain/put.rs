@@ -140,8 +140,8 @@ impl Put<'_> {
             Ok(before) => match self.claim(plain, &before).await {
                 Ok(()) => return self.finish(plain, &before, swept).await,
                 Err(error @ Error::Conflict { .. }) => error,
-                // Without the lock nothing was registered.
-                Err(error) if self.lock.is_some() => error,
+                // Without the lock nothing was registered; nor by a script that was refused.
+                Err(error) if self.lock.is_some() || plain.store.scripts_are_refused() => error,
                 // It may be registered now.
                 Err(error) => return Err(error),
             },
@@ -152,6 +152,12 @@ impl Put<'_> {
         if is_new && matches!(self.is_stored(plain).await, Ok(false)) {
             let unlink = Part::of("UNLINK", self.document, []);
             plain.flight(vec![unlink]).await?.finish()?;
+            if matches!(self.is_stored(plain).await, Ok(true)) {
+                let again = [Bytes::from("$"), self.json.clone(), Bytes::from("NX")];
+                let again = Group::on(self.document).run("JSON.SET", again);
+                let again = again.ttl(self.ttl, false).part();
+                plain.flight(vec![again]).await?.finish()?;
+            }
         }
         Err(refused)
     }
@@ -350,8 +356,9 @@ impl Put<'_> {
         parts.extend(out);
         parts.push(Part::of("EXISTS", self.document, []));
         parts.push(Part::of("ZCARD", self.writes, []));
+        parts.push(Thread::pinned(self.namespaces));
         let asked = untold.map(|id| Part::of("EXISTS", &join(&[self.prefix, id]), []));
-        let first = parts.len() - 2;
+        let first = parts.len() - 3;
         parts.extend(asked);
         picked.retain(|trace| !self.writes_now(trace));
         parts.extend(sweep.iter().flat_map(|sweep| sweep.look_at(&picked)));
@@ -365,6 +372,11 @@ impl Put<'_> {
         if answers.int()? > 0 && !before.has_writes {
             // They came while the document was made.
             last.push(self.has_writes());
+        }
+        if answers.int()? == 1 && ttl > 0 {
+            // The thread was pinned meanwhile.
+            let keys = [self.document, self.registry, self.namespaces, self.pointer];
+            last.extend(keys.map(|key| Part::of("PERSIST", key, [])));
         }
         if untold.is_some() && answers.int()? == 1 {
             // From now on the registry is known to lack some.

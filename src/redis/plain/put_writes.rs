@@ -14,6 +14,10 @@ use crate::error::{Error, Result};
 
 /// How many members are registered by one command of a script.
 const MEMBERS: usize = 1_000;
+/// How often writes are stored again that another call takes back meanwhile.
+const ATTEMPTS: usize = 8;
+/// How the name of a call begins whose writes get their TTL by its second flight.
+const WAITS_FOR_TTL: &str = "ttl-";
 /// How often writes of other calls are looked at until theirs are whole, and how long the first
 /// pause is; each is twice as long as the one before.
 const LOOKS: u32 = 9;
@@ -49,6 +53,14 @@ struct Before {
     has_registry: bool,
     has_document: bool,
     thread: Thread,
+}
+
+impl Before {
+    /// Whether a write is of a call that gives it its TTL only later.
+    fn waits_for_ttl(&self, position: usize) -> bool {
+        let call = self.calls[position].as_deref();
+        call.is_some_and(|call| call.starts_with(WAITS_FOR_TTL))
+    }
 }
 
 pub(super) async fn put_writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
@@ -122,7 +134,8 @@ impl PutWrites<'_> {
     fn named(mut self, plain: &Plain<'_>) -> Self {
         let waits_for_ttl = plain.store.scripts_are_refused() && self.ttl > 0;
         if !self.replace && (self.keys.len() > 1 || waits_for_ttl) {
-            let name = format!("{:016x}", rand::random::<u64>());
+            let mark = if waits_for_ttl { WAITS_FOR_TTL } else { "" };
+            let name = format!("{mark}{:016x}", rand::random::<u64>());
             for document in &mut self.documents {
                 *document = named(document, Some(&name));
             }
@@ -131,12 +144,20 @@ impl PutWrites<'_> {
         self
     }
 
-    /// Whether a write is of this call.
-    fn is_own(&self, call: Option<&str>) -> bool {
-        call.is_some() && call == self.name.as_deref()
+    async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
+        let mut attempt = 1;
+        loop {
+            let (are_there, reply) = self.attempt(plain).await?;
+            if are_there || attempt == ATTEMPTS {
+                return Ok(reply);
+            }
+            // Another call took back what it had made, since it failed.
+            attempt += 1;
+        }
     }
 
-    async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
+    /// Stores them, and says whether all are there.
+    async fn attempt(&self, plain: &Plain<'_>) -> Result<(bool, Reply)> {
         let mut answers = plain.flight(self.first_flight()).await?;
         let mut made = Vec::with_capacity(self.keys.len());
         let mut failure = None;
@@ -154,11 +175,21 @@ impl PutWrites<'_> {
             Ok(Some(before)) => before,
             refused => {
                 let made = self.keys.iter().zip(made).filter(|(_, made)| *made);
-                let unlink: Vec<_> = made.map(|(key, _)| Part::of("UNLINK", key, [])).collect();
-                if !unlink.is_empty() {
-                    plain.flight(unlink).await?.finish()?;
+                let made: Vec<_> = made.map(|(key, _)| key).collect();
+                if !made.is_empty() {
+                    // Another call may have registered what this one made.
+                    let asked = plain.flight(vec![self.registered()]).await?.one();
+                    let registered = asked.map(registered).unwrap_or_default();
+                    let is_registered = |key: &Bytes| {
+                        let place = self.keys.iter().position(|one| one == key);
+                        place.is_some_and(|place| registered.get(place) == Some(&true))
+                    };
+                    let unlink = made.into_iter().filter(|key| !is_registered(key));
+                    let unlink = unlink.map(|key| Part::of("UNLINK", key, []));
+                    plain.flight(unlink.collect()).await?.finish()?;
                 }
-                return refused.map(|_| Reply::Array(vec![count(0), flag(false)]));
+                let nothing = Reply::Array(vec![count(0), flag(false)]);
+                return refused.map(|_| (true, nothing));
             }
         };
         if !self.replace {
@@ -290,7 +321,8 @@ impl PutWrites<'_> {
         Ok(())
     }
 
-    async fn register(&self, plain: &Plain<'_>, before: &Before) -> Result<Reply> {
+    /// Names all writes at once, and says whether all are there.
+    async fn register(&self, plain: &Plain<'_>, before: &Before) -> Result<(bool, Reply)> {
         let (ttl, whole) = before.thread.allowed(self.ttl, self.whole);
         let members: Vec<Bytes> = self
             .keys
@@ -329,11 +361,20 @@ impl PutWrites<'_> {
                 let document = self.documents[position].clone();
                 let group = Group::on(key).run("JSON.SET", [Bytes::from("$"), document]);
                 parts.push(group.ttl(ttl, true).part());
-            } else if refused && ttl > 0 && self.is_own(before.calls[position].as_deref()) {
-                // An earlier run of the first flight made it.
+            } else if ttl == 0 && self.ttl > 0 {
+                // An earlier run of the first flight may have made it, with a TTL.
+                parts.extend(expire(key, 0, false, true).map(Part::command));
+            } else if ttl > 0 && !before.is_registered[position] && before.waits_for_ttl(position) {
+                // Whoever made it was cut before it had its TTL.
                 parts.push(pexpire(key, ttl, Some("NX")));
             }
         }
+        let kept = if self.replace { &[] } else { &before.made[..] };
+        let kept = kept.iter().zip(self.keys).filter(|(made, _)| !**made);
+        let kept: Vec<_> = kept.map(|(_, key)| Part::of("EXISTS", key, [])).collect();
+        let (first, looks) = (parts.len(), kept.len());
+        parts.extend(kept);
+        parts.push(Thread::pinned(self.namespaces));
         let is_first = !before.has_registry || !before.has_document;
         let flagged = is_first && !self.is_shallow;
         if flagged {
@@ -343,17 +384,24 @@ impl PutWrites<'_> {
                 [&b"$.has_writes"[..], b"true"],
             ));
         }
-        let most = parts.len() - usize::from(flagged);
         let mut answers = plain.flight(parts).await?;
-        for _ in 0..most {
+        for _ in 0..first {
             answers.all()?;
         }
+        let are_there = !answers.ints(looks)?.contains(&0);
+        let is_pinned = answers.int()? == 1;
         match answers.finish() {
             // The checkpoint has not come yet; its put sets the flag.
             Ok(()) | Err(Error::Server { .. }) => {}
             Err(error) => return Err(error),
         }
-        Ok(Reply::Array(vec![count(stored), flag(due)]))
+        if is_pinned && ttl > 0 {
+            // The thread was pinned meanwhile.
+            let keys = self.keys.iter().chain([self.registry, self.namespaces]);
+            let parts = keys.map(|key| Part::of("PERSIST", key, []));
+            plain.flight(parts.collect()).await?.finish()?;
+        }
+        Ok((are_there, Reply::Array(vec![count(stored), flag(due)])))
     }
 }
 

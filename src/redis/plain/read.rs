@@ -256,9 +256,10 @@ impl Read<'_> {
     fn expire(&self, found: &Found, document: &Bytes) -> Vec<Part> {
         let (ttl, only_longer) = (self.ttl, Some("GT"));
         let own = [document].into_iter().chain(&found.writes);
-        let mut parts: Vec<_> = own.map(|key| pexpire(key, ttl, None)).collect();
+        // What has no TTL is kept for ever, perhaps since a moment ago.
+        let mut parts: Vec<_> = own.map(|key| pexpire(key, ttl, Some("XX"))).collect();
         if let Some(registry) = self.registries.first() {
-            parts.push(pexpire(&join(&[registry, &found.id]), ttl, None));
+            parts.push(pexpire(&join(&[registry, &found.id]), ttl, Some("XX")));
         }
         for shared in [self.registry, self.namespaces, self.pointer] {
             parts.push(pexpire(shared, ttl, only_longer));

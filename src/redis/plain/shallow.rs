@@ -92,7 +92,7 @@ pub(super) async fn read(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> R
     // A document without a TTL is pinned, or kept for ever; reading it does not give it one.
     if ttl > 0 && left > 0 {
         let own = [place.document].into_iter().chain(&writes);
-        parts.extend(own.map(|key| pexpire(key, ttl, None)));
+        parts.extend(own.map(|key| pexpire(key, ttl, Some("XX"))));
         let shared = place.registries.iter().copied().chain([place.namespaces]);
         parts.extend(shared.map(|key| pexpire(key, ttl, Some("GT"))));
     }
@@ -302,12 +302,12 @@ impl<'a> Place<'a> {
         if lock.is_none() && plain.store.scripts_are_refused() {
             return Err(plain.no_twin("the server refuses scripts"));
         }
-        let mut is_new = false;
+        let (mut is_new, mut is_kept) = (false, false);
         let is_stored = if lock.is_some() {
             self.may_replace(answers.bytes()?, id, expected)?
         } else {
             let stored = answers.int()?;
-            is_new = stored == 2;
+            (is_new, is_kept) = (stored == 2, stored == 3);
             stored > 0
         };
         if !is_stored {
@@ -331,7 +331,8 @@ impl<'a> Place<'a> {
                 .ttl(allowed, true);
             plain.flight(vec![document.part()]).await?.finish()?;
         }
-        self.consume(plain, registered, id, thread, (ttl, allowed))
+        let is_given = allowed == ttl && !is_kept;
+        self.consume(plain, registered, id, thread, (is_given, allowed))
             .await?;
         Ok(Reply::Int(1))
     }
@@ -350,12 +351,12 @@ impl<'a> Place<'a> {
         registered: Vec<Vec<Bytes>>,
         id: &Bytes,
         thread: Thread,
-        (given, allowed): (i64, i64),
+        (is_given, allowed): (bool, i64),
     ) -> Result<()> {
         let namespaces = Group::on(self.namespaces).run("SADD", [self.stored.clone()]);
         let namespaces = namespaces.shared_ttl(allowed, thread.is_there());
-        let mut parts = vec![namespaces.part()];
-        if given != allowed {
+        let mut parts = vec![namespaces.part(), Thread::pinned(self.namespaces)];
+        if !is_given {
             parts.extend(expire(self.document, allowed, false, true).map(Part::command));
         }
         let is_older = |of: &[u8]| of < &id[..];
@@ -377,7 +378,17 @@ impl<'a> Place<'a> {
             };
             parts.extend(writes.remove(registry));
         }
-        plain.flight(parts).await?.finish()
+        let mut answers = plain.flight(parts).await?;
+        answers.all()?;
+        let is_pinned = answers.int()? == 1;
+        answers.finish()?;
+        if is_pinned && allowed > 0 {
+            // The thread was pinned meanwhile.
+            let keys = [self.document, self.namespaces];
+            let parts = keys.map(|key| Part::of("PERSIST", key, []));
+            plain.flight(parts.into()).await?.finish()?;
+        }
+        Ok(())
     }
 
     fn replace(&self, json: &Bytes, id: &Bytes, ttl: i64, expected: &Bytes) -> Part {

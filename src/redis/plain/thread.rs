@@ -33,8 +33,13 @@ impl Thread {
     pub(super) fn of(namespaces: &Bytes) -> [Part; Self::PARTS] {
         [
             Part::command(Command::on("PTTL", namespaces.clone())),
-            Part::of("SISMEMBER", namespaces, [PINNED]),
+            Self::pinned(namespaces),
         ]
+    }
+
+    /// The part that asks whether it is pinned.
+    pub(super) fn pinned(namespaces: &Bytes) -> Part {
+        Part::of("SISMEMBER", namespaces, [PINNED])
     }
 
     /// Reads the answers.
@@ -105,11 +110,9 @@ pub(super) async fn forget_namespace(
     keys: &[&Bytes],
 ) -> Result<bool> {
     let mut parts = vec![Part::of("SREM", namespaces, [&namespace[..]])];
-    parts.extend(Thread::of(namespaces));
     parts.extend(keys.iter().map(|key| Part::of("PTTL", key, [])));
     let mut answers = plain.flight(parts).await?;
     let was_named = answers.int()? == 1;
-    let thread = Thread::read(&mut answers)?;
     let left = answers.ints(keys.len())?;
     if !was_named {
         return Ok(true);
@@ -121,7 +124,8 @@ pub(super) async fn forget_namespace(
         _ => return Ok(true),
     };
     let group = Group::on(namespaces).run("SADD", [namespace.clone()]);
-    let again = group.shared_ttl(ttl, thread.is_there());
+    // Whoever came meanwhile may just be making the set.
+    let again = group.shared_ttl(ttl, true);
     plain.flight(vec![again.part()]).await?.finish()?;
     Ok(false)
 }
