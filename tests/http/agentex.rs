@@ -533,18 +533,21 @@ async fn a_cluster_keeps_the_blobs_of_a_thread_with_its_other_keys() {
     );
 }
 
+/// The versions of so many channels, and their blobs.
+fn channels(count: usize) -> (serde_json::Map<String, Value>, Vec<Value>) {
+    (0..count)
+        .map(|number| {
+            let channel = format!("c{number}");
+            let blob = json!({"channel": channel, "version": "1", "type": "b", "blob": "AAAA"});
+            ((channel, json!("1")), blob)
+        })
+        .unzip()
+}
+
 #[tokio::test]
 async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
     let (mut server, service) = own_service(TtlPolicy::of(Duration::from_secs(3_600))).await;
-    let channels: Vec<_> = (0..600).map(|number| format!("c{number}")).collect();
-    let versions: serde_json::Map<_, _> = channels
-        .iter()
-        .map(|channel| (channel.clone(), json!("1")))
-        .collect();
-    let blobs: Vec<_> = channels
-        .iter()
-        .map(|channel| json!({"channel": channel, "version": "1", "type": "b", "blob": "AAAA"}))
-        .collect();
+    let (versions, blobs) = channels(600);
     let put = |id: &str, blobs: &[Value]| {
         json!({
             "thread_id": "t", "checkpoint_id": id, "blobs": blobs,
@@ -570,15 +573,7 @@ async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
 #[tokio::test]
 async fn a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole() {
     let service = Service::start().await;
-    let channels: Vec<_> = (0..300).map(|number| format!("c{number}")).collect();
-    let versions: serde_json::Map<_, _> = channels
-        .iter()
-        .map(|channel| (channel.clone(), json!("1")))
-        .collect();
-    let blobs: Vec<_> = channels
-        .iter()
-        .map(|channel| json!({"channel": channel, "version": "1", "type": "b", "blob": "AAAA"}))
-        .collect();
+    let (versions, blobs) = channels(300);
     let body = json!({
         "thread_id": "t", "checkpoint_id": "1", "blobs": blobs,
         "checkpoint": {"id": "1", "channel_versions": versions},

@@ -130,6 +130,16 @@ async fn large_thread(service: &Service, checkpoints: usize) {
     }
 }
 
+/// A connection whose answer has begun, and of which no more is read.
+async fn begun(service: &Service, path: &str, body: &str) -> Raw {
+    let mut unread = Raw::connect(service.address).await;
+    unread.send_head(path, body.len()).await;
+    unread.send(body).await;
+    let begun = unread.read_some().await;
+    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    unread
+}
+
 #[tokio::test]
 async fn a_long_list_is_read_as_it_is_sent() {
     let mut server = Server::start().await;
@@ -137,11 +147,7 @@ async fn a_long_list_is_read_as_it_is_sent() {
     large_thread(&service, 130).await;
     server.run(&["CONFIG", "RESETSTAT"]).await;
     let body = r#"{"thread_id":"t","limit":1000}"#;
-    let mut unread = Raw::connect(service.address).await;
-    unread.send_head("/checkpoints/list", body.len()).await;
-    unread.send(body).await;
-    let begun = unread.read_some().await;
-    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    let unread = begun(&service, "/checkpoints/list", body).await;
     let read = server.calls_of("json.get").await;
     assert!(
         read < 130,
@@ -194,11 +200,7 @@ async fn a_checkpoint_with_many_blobs_is_read_as_it_is_sent() {
     }
     server.run(&["CONFIG", "RESETSTAT"]).await;
     let body = r#"{"thread_id":"t"}"#;
-    let mut unread = Raw::connect(service.address).await;
-    unread.send_head("/checkpoints/get-tuple", body.len()).await;
-    unread.send(body).await;
-    let begun = unread.read_some().await;
-    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    let unread = begun(&service, "/checkpoints/get-tuple", body).await;
     let read = server.calls_of("json.get").await;
     assert!(
         read < 140,

@@ -29,8 +29,8 @@ pub(super) struct Live {
 #[derive(Debug)]
 enum Over {
     Connection(Multiplexed),
-    /// A client of fred's: the caller's own, or one that listens. In a cluster, of which it knows
-    /// all servers, commands without keys go to the one that is named.
+    /// A client of fred's, the caller's own. In a cluster, of which it knows all servers, commands
+    /// without keys go to the one that is named.
     Client(Client, Option<Server>),
 }
 
@@ -40,9 +40,9 @@ impl Live {
         Self::over(Over::Connection(connection), Some(ended))
     }
 
-    /// A client of fred's.
-    pub(super) fn of_client(client: Client, ended: Option<watch::Receiver<bool>>) -> Self {
-        Self::over(Over::Client(client, None), ended)
+    /// A client of fred's, which the caller keeps.
+    pub(super) fn of_client(client: Client) -> Self {
+        Self::over(Over::Client(client, None), None)
     }
 
     fn over(over: Over, ended: Option<watch::Receiver<bool>>) -> Self {

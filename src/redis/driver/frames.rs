@@ -40,20 +40,8 @@ pub(super) fn encoded(commands: &[&Command]) -> Vec<Bytes> {
 
 /// The length of what follows.
 fn head(encoded: &mut BytesMut, kind: u8, length: usize) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = length;
-    loop {
-        at -= 1;
-        // A digit is less than ten.
-        digits[at] = b'0' + u8::try_from(left % 10).unwrap_or_default();
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
     encoded.extend_from_slice(&[kind]);
-    encoded.extend_from_slice(&digits[at..]);
+    encoded.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     encoded.extend_from_slice(b"\r\n");
 }
 

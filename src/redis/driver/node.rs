@@ -123,7 +123,7 @@ impl Node {
 fn links_of(pool: &Pool, live: impl Fn(Live) -> Live) -> Vec<Link> {
     let clients = pool.clients().iter().cloned();
     clients
-        .map(|client| Link::given(live(Live::of_client(client, None))))
+        .map(|client| Link::given(live(Live::of_client(client))))
         .collect()
 }
 

@@ -9,47 +9,19 @@ use crate::error::{Error, Result};
 
 /// What is done to one key, all together where the server takes scripts.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
-    key: Bytes,
-    script: Option<ScriptCall>,
-    /// What is sent to a server that takes no scripts, or where there is only one command.
-    commands: Vec<Command>,
-    /// What may follow where scripts are refused.
-    afterwards: Option<Afterwards>,
-}
-
-/// What follows where no script can look at a key that is shared.
-#[derive(Debug, Clone)]
-enum Afterwards {
-    /// It was believed to be there and is not: to lengthen its TTL gives none to one that is made
-    /// again.
-    IfGone(Command),
-    /// It was believed to be new, and another call has made it: for ever, if it had no TTL.
-    IfThere { persist: Command, longer: Command },
-}
-
-impl Afterwards {
-    /// What is to follow, when it is known whether the key was there, and what giving the TTL did.
-    fn follow(&self, was_there: bool, expired: Option<&Reply>) -> Option<&Command> {
-        match self {
-            Self::IfGone(expire) => (!was_there).then_some(expire),
-            Self::IfThere { persist, longer } => {
-                let had_none = expired == Some(&Reply::Int(1));
-                was_there.then_some(if had_none { persist } else { longer })
-            }
-        }
-    }
+pub(super) enum Part {
+    /// One command.
+    Command(Command),
+    /// A script of its own, and what stands for it where scripts are refused.
+    Script(ScriptCall, Vec<Command>),
+    /// Commands and a TTL, by a small script or one after the other.
+    Group(Group),
 }
 
 impl Part {
     /// One command.
     pub(super) fn command(command: Command) -> Self {
-        Self {
-            key: command.args.first().cloned().unwrap_or_default(),
-            script: None,
-            commands: vec![command],
-            afterwards: None,
-        }
+        Self::Command(command)
     }
 
     /// A command on a key, with arguments.
@@ -59,28 +31,64 @@ impl Part {
         args: impl IntoIterator<Item = &'a [u8]>,
     ) -> Self {
         let args = args.into_iter().map(Bytes::copy_from_slice);
-        Self::command(Command::on(name, key.clone()).args(args))
+        Self::Command(Command::on(name, key.clone()).args(args))
     }
 
     /// A script of its own, and what stands for it where scripts are refused.
     pub(super) fn script(script: ScriptCall, instead: Vec<Command>) -> Self {
-        Self {
-            key: script.keys().first().cloned().unwrap_or_default(),
-            script: Some(script),
-            commands: instead,
-            afterwards: None,
+        Self::Script(script, instead)
+    }
+
+    fn key(&self) -> Bytes {
+        let key = match self {
+            Self::Command(command) => command.args.first(),
+            Self::Script(script, _) => script.keys().first(),
+            Self::Group(group) => Some(&group.key),
+        };
+        key.cloned().unwrap_or_default()
+    }
+
+    /// Whether a script is sent where they are taken.
+    fn is_script(&self) -> bool {
+        match self {
+            Self::Command(_) => false,
+            Self::Script(..) => true,
+            Self::Group(group) => !group.is_alone(),
         }
+    }
+
+    /// What is sent, added to the other commands of a flight.
+    fn send(&self, way: Way, commands: &mut Vec<Command>) {
+        let made;
+        let script = match self {
+            Self::Command(command) => return commands.push(command.clone()),
+            Self::Script(_, instead) if way == Way::Plainly => {
+                return commands.extend_from_slice(instead);
+            }
+            Self::Script(script, _) => script,
+            Self::Group(group) if way == Way::Plainly || group.is_alone() => {
+                return group.send_plainly(commands);
+            }
+            Self::Group(group) => {
+                made = group.script();
+                &made
+            }
+        };
+        commands.push(match way {
+            Way::BySource => script.by_source(),
+            _ => script.by_hash(),
+        });
     }
 }
 
 /// Commands on one key, and its TTL.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Group {
     key: Bytes,
     steps: Vec<Step>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Step {
     Run(&'static str, Vec<Bytes>),
     Done,
@@ -124,60 +132,42 @@ impl Group {
     }
 
     pub(super) fn part(self) -> Part {
-        let commands = self.commands();
-        let afterwards = self.afterwards();
-        // A key that is new and gets no TTL needs no script for the one command.
-        let alone = match &self.steps[..] {
-            [Step::Run(..)] => true,
+        Part::Group(self)
+    }
+
+    /// A key that is new and gets no TTL needs no script for the one command.
+    fn is_alone(&self) -> bool {
+        match &self.steps[..] {
             [Step::Run(..), rest @ ..] => rest
                 .iter()
                 .all(|step| matches!(step, Step::Done | Step::Ttl(0, false, false))),
             _ => false,
-        };
-        let script = (!alone).then(|| {
-            let mut args = Vec::new();
-            for step in self.steps {
-                match step {
-                    Step::Run(name, more) => {
-                        args.extend([number(more.len()), Bytes::from_static(name.as_bytes())]);
-                        args.extend(more);
-                    }
-                    Step::Done => args.extend(["0", "done"].map(Bytes::from)),
-                    Step::Ttl(ttl, shared, _) => {
-                        let name = if shared { "shared" } else { "own" };
-                        args.extend([number(1), Bytes::from(name), number(ttl)]);
-                    }
-                }
-            }
-            scripts::TOGETHER.call(vec![self.key.clone()], args)
-        });
-        Part {
-            key: self.key,
-            script,
-            commands,
-            afterwards,
         }
     }
 
-    fn afterwards(&self) -> Option<Afterwards> {
-        self.steps.iter().find_map(|step| {
-            let Step::Ttl(ttl @ 1.., true, was_there) = step else {
-                return None;
-            };
-            let expire = Command::on("PEXPIRE", self.key.clone()).arg(number(*ttl));
-            Some(if *was_there {
-                Afterwards::IfGone(expire)
-            } else {
-                Afterwards::IfThere {
-                    persist: Command::on("PERSIST", self.key.clone()),
-                    longer: expire.arg("GT"),
+    fn script(&self) -> ScriptCall {
+        let mut args = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Run(name, more) => {
+                    args.extend([number(more.len()), Bytes::from_static(name.as_bytes())]);
+                    args.extend_from_slice(more);
                 }
-            })
-        })
+                Step::Done => args.extend(["0", "done"].map(Bytes::from)),
+                Step::Ttl(ttl, shared, _) => {
+                    let name = if *shared { "shared" } else { "own" };
+                    args.extend([number(1), Bytes::from(name), number(*ttl)]);
+                }
+            }
+        }
+        scripts::TOGETHER.call(vec![self.key.clone()], args)
     }
 
-    fn commands(&self) -> Vec<Command> {
-        let mut commands = Vec::new();
+    /// The commands one after the other; whether a key that is shared was there comes first.
+    fn send_plainly(&self, commands: &mut Vec<Command>) {
+        if self.shared().is_some() {
+            commands.push(Command::on("EXISTS", self.key.clone()));
+        }
         for step in &self.steps {
             match step {
                 Step::Run(name, args) => {
@@ -190,7 +180,31 @@ impl Group {
                 }
             }
         }
-        commands
+    }
+
+    /// The TTL of a key that is shared, and whether the key was believed to be there.
+    fn shared(&self) -> Option<(i64, bool)> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Ttl(ttl @ 1.., true, was_there) => Some((*ttl, *was_there)),
+            _ => None,
+        })
+    }
+
+    /// What must follow where no script could look at a shared key first, when it is known whether
+    /// it was there, and what giving the TTL did.
+    fn follow(&self, was_there: bool, expired: Option<&Reply>) -> Option<Command> {
+        let (ttl, was_believed) = self.shared()?;
+        let expire = Command::on("PEXPIRE", self.key.clone()).arg(number(ttl));
+        match (was_believed, was_there) {
+            // To lengthen its TTL gave none to one that was made again.
+            (true, false) => Some(expire),
+            // Another call has made it, for ever if it had no TTL.
+            (false, true) if expired == Some(&Reply::Int(1)) => {
+                Some(Command::on("PERSIST", self.key.clone()))
+            }
+            (false, true) => Some(expire.arg("GT")),
+            _ => None,
+        }
     }
 }
 
@@ -274,7 +288,7 @@ fn of_key(key: &Bytes, error: Error) -> Error {
 impl Store {
     /// Runs parts in one flight; two when a server does not know a script yet.
     pub(super) async fn parts(&self, operation: &'static str, parts: Vec<Part>) -> Result<Answers> {
-        let keys: Vec<_> = parts.iter().map(|part| part.key.clone()).collect();
+        let keys: Vec<_> = parts.iter().map(Part::key).collect();
         let mut answers = self.send_parts(operation, &parts, Way::ByHash).await?;
         for (way, is_meant) in [
             (Way::BySource, is_unknown_script as fn(&Error) -> bool),
@@ -282,8 +296,7 @@ impl Store {
         ] {
             let again: Vec<usize> = (0..parts.len())
                 .filter(|position| {
-                    parts[*position].script.is_some()
-                        && answers[*position].as_ref().is_err_and(is_meant)
+                    parts[*position].is_script() && answers[*position].as_ref().is_err_and(is_meant)
                 })
                 .collect();
             let Some(first) = again.first() else { continue };
@@ -315,28 +328,24 @@ impl Store {
         let mut counts = Vec::with_capacity(parts.len());
         for part in parts {
             let before = commands.len();
-            let is_script = part.script.is_some() && !matches!(way, Way::Plainly);
-            let afterwards = part.afterwards.as_ref().filter(|_| !is_script);
-            match (&part.script, way) {
-                (Some(script), Way::ByHash) => commands.push(script.by_hash()),
-                (Some(script), Way::BySource) => commands.push(script.by_source()),
-                _ => {
-                    commands.extend(afterwards.map(|_| Command::on("EXISTS", part.key.clone())));
-                    commands.extend_from_slice(&part.commands);
-                }
-            }
-            counts.push((commands.len() - before, is_script, afterwards));
+            part.send(way, &mut commands);
+            let is_script = part.is_script() && way != Way::Plainly;
+            let shared = match part {
+                Part::Group(group) if !is_script => group.shared().map(|_| group),
+                _ => None,
+            };
+            counts.push((commands.len() - before, is_script, shared));
         }
         let mut replies = self.driver.batch(operation, commands).await?.into_iter();
         let mut answers = Vec::with_capacity(parts.len());
         let mut last = Vec::new();
-        for (count, is_script, afterwards) in counts {
+        for (count, is_script, shared) in counts {
             let replies: Vec<_> = replies.by_ref().take(count).collect();
             let replies: Result<Vec<_>> = replies.into_iter().collect();
             answers.push(replies.map(|mut replies| {
-                if let (Some(afterwards), false) = (afterwards, replies.is_empty()) {
+                if let (Some(group), false) = (shared, replies.is_empty()) {
                     let was_there = replies.remove(0) == Reply::Int(1);
-                    last.extend(afterwards.follow(was_there, replies.last()).cloned());
+                    last.extend(group.follow(was_there, replies.last()));
                 }
                 match <[Reply; 1]>::try_from(replies) {
                     Ok([Reply::Array(replies)]) if is_script => replies,
@@ -354,7 +363,7 @@ impl Store {
 }
 
 /// How parts are sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     ByHash,
     BySource,

@@ -134,6 +134,25 @@ impl Plain<'_> {
     }
 }
 
+/// How often something is stored again that another call takes away meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// Stores something again as long as another call takes it away meanwhile: the attempt says whether
+/// all of it is there.
+async fn until_kept<F>(mut attempt: impl FnMut() -> F) -> Result<Reply>
+where
+    F: Future<Output = Result<(bool, Reply)>>,
+{
+    let mut attempts = 1;
+    loop {
+        let (is_there, reply) = attempt().await?;
+        if is_there || attempts == ATTEMPTS {
+            return Ok(reply);
+        }
+        attempts += 1;
+    }
+}
+
 /// A number that stands in an argument.
 fn integer(arg: &Bytes) -> i64 {
     std::str::from_utf8(arg)

@@ -11,13 +11,11 @@ use super::lock::Lock;
 use super::pointer::Pointer;
 use super::sweep::{Sweep, Swept, Trace};
 use super::thread::{Thread, awaited};
-use super::{Names, Plain, after, flag, integer, join};
+use super::{Names, Plain, after, flag, integer, join, until_kept};
 use crate::error::{Error, Result};
 
 /// How many of the newest ids are read.
 const NEWEST: usize = 8;
-/// How often a checkpoint is stored again that somebody deletes meanwhile.
-const ATTEMPTS: usize = 8;
 
 /// The keys and arguments of the script `put`.
 struct Put<'a> {
@@ -111,15 +109,8 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
 
 impl Put<'_> {
     async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
-        let mut attempt = 1;
-        loop {
-            let (is_there, reply) = self.attempt(plain).await?;
-            if is_there || attempt == ATTEMPTS {
-                return Ok(reply);
-            }
-            // Somebody deleted the document before it was registered; it comes after that.
-            attempt += 1;
-        }
+        // Somebody may delete the document before it is registered; it comes after that.
+        until_kept(|| self.attempt(plain)).await
     }
 
     async fn attempt(&self, plain: &Plain<'_>) -> Result<(bool, Reply)> {

@@ -9,13 +9,11 @@ use super::super::driver::{Command, Reply, number};
 use super::super::error::foreign;
 use super::flight::{Answers, Group, Part, expire};
 use super::thread::{Thread, awaited, pexpire};
-use super::{Names, Plain, count, flag, integer};
+use super::{Names, Plain, count, flag, integer, until_kept};
 use crate::error::{Error, Result};
 
 /// How many members are registered by one command of a script.
 const MEMBERS: usize = 1_000;
-/// How often writes are stored again that another call takes back meanwhile.
-const ATTEMPTS: usize = 8;
 /// How the name of a call begins whose writes get their TTL by its second flight.
 const WAITS_FOR_TTL: &str = "ttl-";
 /// How often writes of other calls are looked at until theirs are whole, and how long the first
@@ -145,15 +143,8 @@ impl PutWrites<'_> {
     }
 
     async fn store(&self, plain: &Plain<'_>) -> Result<Reply> {
-        let mut attempt = 1;
-        loop {
-            let (are_there, reply) = self.attempt(plain).await?;
-            if are_there || attempt == ATTEMPTS {
-                return Ok(reply);
-            }
-            // Another call took back what it had made, since it failed.
-            attempt += 1;
-        }
+        // Another call may take back what it has made, if it fails.
+        until_kept(|| self.attempt(plain)).await
     }
 
     /// Stores them, and says whether all are there.
@@ -174,20 +165,7 @@ impl PutWrites<'_> {
         let before = match before {
             Ok(Some(before)) => before,
             refused => {
-                let made = self.keys.iter().zip(made).filter(|(_, made)| *made);
-                let made: Vec<_> = made.map(|(key, _)| key).collect();
-                if !made.is_empty() {
-                    // Another call may have registered what this one made.
-                    let asked = plain.flight(vec![self.registered()]).await?.one();
-                    let registered = asked.map(registered).unwrap_or_default();
-                    let is_registered = |key: &Bytes| {
-                        let place = self.keys.iter().position(|one| one == key);
-                        place.is_some_and(|place| registered.get(place) == Some(&true))
-                    };
-                    let unlink = made.into_iter().filter(|key| !is_registered(key));
-                    let unlink = unlink.map(|key| Part::of("UNLINK", key, []));
-                    plain.flight(unlink.collect()).await?.finish()?;
-                }
+                self.take_back(plain, &made).await?;
                 let nothing = Reply::Array(vec![count(0), flag(false)]);
                 return refused.map(|_| (true, nothing));
             }
@@ -196,6 +174,20 @@ impl PutWrites<'_> {
             self.agree(plain, &before).await?;
         }
         self.register(plain, &before).await
+    }
+
+    /// Removes the writes that this call made, but for those that another call has registered.
+    async fn take_back(&self, plain: &Plain<'_>, made: &[bool]) -> Result<()> {
+        if !made.contains(&true) {
+            return Ok(());
+        }
+        let asked = plain.flight(vec![self.registered()]).await?.one();
+        let registered = asked.map(registered).unwrap_or_default();
+        let is_free = |place: usize| made[place] && registered.get(place) != Some(&true);
+        let keys = self.keys.iter().enumerate();
+        let unlink = keys.filter(|(place, _)| is_free(*place));
+        let unlink = unlink.map(|(_, key)| Part::of("UNLINK", key, []));
+        plain.flight(unlink.collect()).await?.finish()
     }
 
     /// Stores the writes that are not there, and asks for all that the rest depends on.
