@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Doctor, FindingKind, MEMBERS, Scan};
+use super::walk::Scan;
+use super::{Doctor, FindingKind, MEMBERS};
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::redis::blob::{PATIENCE, Pages};
