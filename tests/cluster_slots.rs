@@ -1,5 +1,4 @@
-//! Threads whose keys are in several slots of a cluster, and servers that take no scripts: the same
-//! promises in a few round trips.
+//! Threads whose keys are in several slots of a cluster: the same promises in a few round trips.
 #![cfg(feature = "redis")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,8 +17,8 @@ use futures_util::future::join_all;
 use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, DeleteOptions, ExpectedParent, ListOptions, PutOptions, PutWritesOptions,
-    RedisSaver, RunId, TaskId, ThreadSummary, TtlPolicy, TypedValue,
+    CheckpointSaverExt, DeleteOptions, Error, ExpectedParent, ListOptions, PutOptions,
+    PutWritesOptions, RedisSaver, RunId, TaskId, ThreadSummary, TtlPolicy, TypedValue,
 };
 use nodes::Nodes;
 use serde_json::json;
@@ -119,8 +118,6 @@ async fn assert_round_trips(nodes: &Nodes, id: &str, ttl: TtlPolicy, expected: [
         }
     }
     let fresh = nodes.saver_with(ttl).await;
-    // A saver learns of a server that takes no scripts by its first call.
-    fresh.get_tuple(&thread("other")).await.unwrap();
     for (reader, trips, what) in [
         (&fresh, first, "the first"),
         (&fresh, later, "the second"),
@@ -156,14 +153,6 @@ async fn a_thread_with_a_hash_tag_takes_one() {
 }
 
 #[tokio::test]
-async fn a_server_without_scripts_takes_as_few_as_a_cluster() {
-    let nodes = Nodes::without_scripts().await;
-    assert_round_trips(&nodes, "a", TtlPolicy::default(), [2, 2, 3, 2]).await;
-    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
-    assert_round_trips(&nodes, "b", ttl, [2, 2, 3, 2]).await;
-}
-
-#[tokio::test]
 async fn an_expectation_costs_one_round_trip_more() {
     let nodes = Nodes::of_the_cluster().await;
     let saver = nodes.saver().await;
@@ -186,121 +175,86 @@ async fn an_expectation_costs_one_round_trip_more() {
     delete(&saver, &parent).await;
 }
 
-#[tokio::test]
-async fn scripts_are_tried_once() {
-    let server = Nodes::start_without_scripts();
-    let mut nodes = Nodes::of(&server).await;
-    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
-    let refusals = async |nodes: &mut Nodes| -> u64 {
-        let stats: String = nodes.run(&["INFO", "commandstats"]).await;
-        let scripts = stats.lines().filter(|line| line.contains("cmdstat_eval"));
-        let rejected = scripts.filter_map(|line| {
-            let (_, rest) = line.split_once("rejected_calls=")?;
-            rest.split(',').next()?.parse::<u64>().ok()
-        });
-        rejected.sum()
-    };
-    let mut stored = put(&saver, &thread("t")).await;
-    for _ in 0..5 {
-        put_writes(&saver, &stored, "a", 3).await;
-        assert!(saver.get_tuple(&stored).await.unwrap().is_some());
-        stored = put(&saver, &stored).await;
-    }
-    assert_eq!(refusals(&mut nodes).await, 1);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_and_writes_at_once_leave_the_flag() {
-    for mut nodes in [
-        Nodes::of_the_cluster().await,
-        Nodes::without_scripts().await,
-    ] {
-        let saver = nodes.saver().await;
-        for turn in 0..60 {
-            let config = thread(&format!("t-{turn}"));
-            let checkpoint = checkpoint();
-            let at = config.clone().with_checkpoint(checkpoint.id().clone());
-            tokio::join!(
-                put_of(&saver, &config, &checkpoint),
-                put_writes(&saver, &at, "a", 2)
-            );
-            let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
-            assert_eq!(tuple.pending_writes.len(), 2);
-            let name = format!("checkpoint:t-{turn}:__empty__:{}", checkpoint.id());
-            let document = nodes.key(&name);
-            let flag: String = nodes.run(&["JSON.GET", &document, "$.has_writes"]).await;
-            assert_eq!(flag, "[true]", "turn {turn}");
-        }
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    for turn in 0..60 {
+        let config = thread(&format!("t-{turn}"));
+        let checkpoint = checkpoint();
+        let at = config.clone().with_checkpoint(checkpoint.id().clone());
+        tokio::join!(
+            put_of(&saver, &config, &checkpoint),
+            put_writes(&saver, &at, "a", 2)
+        );
+        let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
+        assert_eq!(tuple.pending_writes.len(), 2);
+        let name = format!("checkpoint:t-{turn}:__empty__:{}", checkpoint.id());
+        let document = nodes.key(&name);
+        let flag: String = nodes.run(&["JSON.GET", &document, "$.has_writes"]).await;
+        assert_eq!(flag, "[true]", "turn {turn}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn puts_while_a_thread_is_deleted_are_whole_or_gone() {
-    for mut nodes in [
-        Nodes::of_the_cluster().await,
-        Nodes::without_scripts().await,
-    ] {
-        let saver = Arc::new(nodes.saver().await);
-        let config = thread("t");
-        for turn in 0..25 {
-            put(&saver, &config).await;
-            let puts = (0..4).map(|_| {
-                let (saver, config) = (Arc::clone(&saver), config.clone());
-                tokio::spawn(async move {
-                    let stored = put(&saver, &config).await;
-                    put_writes(&saver, &stored, "a", 2).await;
-                })
-            });
-            let puts: Vec<_> = puts.collect();
-            delete(&saver, &config).await;
-            for put in join_all(puts).await {
-                put.unwrap();
-            }
-            let found = listed(&saver, Some(&config)).await;
-            let newest = saver.get_tuple(&config).await.unwrap();
-            assert_eq!(
-                newest.map(|tuple| tuple.config),
-                found.first().cloned(),
-                "turn {turn}"
-            );
-            for one in &found {
-                assert!(saver.get_tuple(one).await.unwrap().is_some());
-            }
-            delete(&saver, &config).await;
-            assert_eq!(nodes.keys().await, Vec::<String>::new(), "turn {turn}");
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = Arc::new(nodes.saver().await);
+    let config = thread("t");
+    for turn in 0..25 {
+        put(&saver, &config).await;
+        let puts = (0..4).map(|_| {
+            let (saver, config) = (Arc::clone(&saver), config.clone());
+            tokio::spawn(async move {
+                let stored = put(&saver, &config).await;
+                put_writes(&saver, &stored, "a", 2).await;
+            })
+        });
+        let puts: Vec<_> = puts.collect();
+        delete(&saver, &config).await;
+        for put in join_all(puts).await {
+            put.unwrap();
         }
+        let found = listed(&saver, Some(&config)).await;
+        let newest = saver.get_tuple(&config).await.unwrap();
+        assert_eq!(
+            newest.map(|tuple| tuple.config),
+            found.first().cloned(),
+            "turn {turn}"
+        );
+        for one in &found {
+            assert!(saver.get_tuple(one).await.unwrap().is_some());
+        }
+        delete(&saver, &config).await;
+        assert_eq!(nodes.keys().await, Vec::<String>::new(), "turn {turn}");
     }
 }
 
 #[tokio::test]
 async fn every_key_gets_the_ttl() {
-    for mut nodes in [
-        Nodes::of_the_cluster().await,
-        Nodes::without_scripts().await,
-    ] {
-        let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
-        for turn in 0..3 {
-            let stored = put(&saver, &thread("t")).await;
-            put_writes(&saver, &stored, "a", 2 + turn).await;
-            put_writes(&saver, &stored, "__resume__", 1).await;
-            put_writes(&saver, &stored, "__resume__", 1).await;
-        }
-        let keys = nodes.keys().await;
-        assert_eq!(keys.len(), 21, "{keys:?}");
-        for key in &keys {
-            let left: i64 = nodes.run(&["PTTL", key]).await;
-            assert!((3_500_000..=3_600_000).contains(&left), "{key} has {left}");
-        }
-        assert!(saver.pin(&thread("t").thread_id).await.unwrap());
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    for turn in 0..3 {
         let stored = put(&saver, &thread("t")).await;
-        put_writes(&saver, &stored, "a", 2).await;
-        for key in nodes.keys().await {
-            let left: i64 = nodes.run(&["PTTL", &key]).await;
-            assert_eq!(left, -1, "{key} of a pinned thread");
-        }
-        delete(&saver, &thread("t")).await;
-        assert_eq!(nodes.keys().await, Vec::<String>::new());
+        put_writes(&saver, &stored, "a", 2 + turn).await;
+        put_writes(&saver, &stored, "__resume__", 1).await;
+        put_writes(&saver, &stored, "__resume__", 1).await;
     }
+    let keys = nodes.keys().await;
+    assert_eq!(keys.len(), 21, "{keys:?}");
+    for key in &keys {
+        let left: i64 = nodes.run(&["PTTL", key]).await;
+        assert!((3_500_000..=3_600_000).contains(&left), "{key} has {left}");
+    }
+    assert!(saver.pin(&thread("t").thread_id).await.unwrap());
+    let stored = put(&saver, &thread("t")).await;
+    put_writes(&saver, &stored, "a", 2).await;
+    for key in nodes.keys().await {
+        let left: i64 = nodes.run(&["PTTL", &key]).await;
+        assert_eq!(left, -1, "{key} of a pinned thread");
+    }
+    delete(&saver, &thread("t")).await;
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -414,57 +368,51 @@ async fn calls_across_threads_see_all_nodes() {
 }
 
 #[tokio::test]
-async fn shallow_mode_keeps_one_checkpoint_and_what_came_since() {
-    for mut nodes in [
-        Nodes::of_the_cluster().await,
-        Nodes::without_scripts().await,
+async fn a_shallow_saver_refuses_keys_in_several_slots_before_it_writes() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.builder().build_shallow().await.unwrap();
+    let (given, metadata, options) = (checkpoint(), metadata(), PutOptions::default());
+    let apart = thread("t").with_checkpoint(given.id().clone());
+    let write = [ChannelWrite::new("a", TypedValue::json(&1).unwrap())];
+    let (task, writing) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+    let deleting = DeleteOptions::default();
+    for refused in [
+        saver.put(&apart, &given, &metadata, &options).await.err(),
+        saver
+            .put_writes(&apart, &write, &task, &writing)
+            .await
+            .err(),
+        saver.get_tuple(&apart).await.err(),
+        saver.pin(&apart.thread_id).await.err(),
+        saver.delete_thread(&apart.thread_id, &deleting).await.err(),
     ] {
-        for ids in [["t", ""], ["t:u", "x"]] {
-            let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
-            let saver = nodes.builder().ttl(ttl).build_shallow().await.unwrap();
-            saver.setup().await.unwrap();
-            let config = thread(ids[0]).with_namespace(ids[1]).unwrap();
-            let metadata = metadata();
-            let mut expected = ExpectedParent::None;
-            for turn in 0..3 {
-                let (given, options) = (checkpoint(), PutOptions::default());
-                let options = options.with_expected_parent(expected);
-                let put = || saver.put(&config, &given, &metadata, &options);
-                let stored = put().await.unwrap();
-                assert_eq!(put().await.unwrap(), stored);
-                expected = ExpectedParent::Is(given.id().clone());
-                for channel in ["a", "__interrupt__"] {
-                    let value = TypedValue::json(&turn).unwrap();
-                    let writes = [channel, channel].map(|name| {
-                        let value = value.clone();
-                        ChannelWrite::new(name, value)
-                    });
-                    let task = TaskId::new("task").unwrap();
-                    let options = PutWritesOptions::default();
-                    let written = saver.put_writes(&stored, &writes, &task, &options);
-                    written.await.unwrap();
-                }
-                let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
-                assert_eq!(tuple.config, stored);
-                assert_eq!(tuple.pending_writes.len(), 3, "{ids:?} {turn}");
-                let found = saver.list_all(None, ListOptions::default()).await;
-                assert_eq!(found.unwrap(), [tuple]);
-            }
-            let stale = PutOptions::default().with_expected_parent(ExpectedParent::None);
-            let refused = saver.put(&config, &checkpoint(), &metadata, &stale).await;
-            assert!(refused.unwrap_err().to_string().contains("not the newest"));
-            // The document, the set, the registry and three writes.
-            assert_eq!(nodes.keys().await.len(), 6, "{:?}", nodes.keys().await);
-            assert!(saver.pin(&config.thread_id).await.unwrap());
-            for key in nodes.keys().await {
-                let left: i64 = nodes.run(&["PTTL", &key]).await;
-                assert_eq!(left, -1, "{key}");
-            }
-            let options = DeleteOptions::default();
-            let deleted = saver.delete_thread(&config.thread_id, &options);
-            deleted.await.unwrap();
-            assert_eq!(nodes.keys().await, Vec::<String>::new());
-        }
+        let error = refused.expect("the keys are in several slots");
+        assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
+        assert!(error.to_string().contains("hash_tag_threads"), "{error}");
+    }
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
+
+    let tagging = nodes.builder().hash_tag_threads(true).build_shallow().await;
+    for (saver, id) in [(saver, "{t}"), (tagging.unwrap(), "t")] {
+        let stored = saver.put(&thread(id), &given, &metadata, &options).await;
+        let stored = stored.unwrap();
+        let written = saver.put_writes(&stored, &write, &task, &writing);
+        written.await.unwrap();
+        let tuple = saver.get_tuple(&thread(id)).await.unwrap().unwrap();
+        assert_eq!(tuple.pending_writes.len(), 1);
+        // One that another saver left hides nothing in a list of all threads.
+        let text = format!(
+            r#"{{"thread_id":"other","checkpoint_ns":"","checkpoint_id":"{}"}}"#,
+            given.id()
+        );
+        let other = nodes.key("checkpoint:other:");
+        nodes.run::<()>(&["JSON.SET", &other, "$", &text]).await;
+        let found = saver.list_all(None, ListOptions::default()).await;
+        assert_eq!(found.unwrap(), [tuple]);
+        nodes.run::<i64>(&["UNLINK", &other]).await;
+        let deleted = saver.delete_thread(&stored.thread_id, &deleting);
+        deleted.await.unwrap();
+        assert_eq!(nodes.keys().await, Vec::<String>::new());
     }
 }
 
@@ -509,35 +457,31 @@ async fn the_doctor_walks_all_nodes_where_threads_have_hash_tags() {
 
 #[tokio::test]
 async fn a_key_of_another_type_is_refused_and_nothing_is_left() {
-    for mut nodes in [
-        Nodes::of_the_cluster().await,
-        Nodes::without_scripts().await,
-    ] {
-        let saver = nodes.saver().await;
-        for family in ["checkpoint_latest", "checkpoint_keys_zset"] {
-            let key = nodes.key(&format!("{family}:{family}:__empty__"));
-            nodes.run::<i64>(&["HSET", &key, "a", "b"]).await;
-            let options = PutOptions::default();
-            let given = checkpoint();
-            let refused = saver
-                .put(&thread(family), &given, &metadata(), &options)
-                .await;
-            let refused = refused.unwrap_err().to_string();
-            assert!(refused.contains(&key), "{refused}");
-            assert_eq!(nodes.keys().await, std::slice::from_ref(&key));
-            nodes.run::<i64>(&["UNLINK", &key]).await;
-        }
-        let at = thread("w").with_checkpoint(checkpoint().id().clone());
-        let id = at.checkpoint_id.clone().unwrap();
-        let key = nodes.key(&format!("checkpoint_write:w:__empty__:{id}:task:1"));
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    for family in ["checkpoint_latest", "checkpoint_keys_zset"] {
+        let key = nodes.key(&format!("{family}:{family}:__empty__"));
         nodes.run::<i64>(&["HSET", &key, "a", "b"]).await;
-        let writes = [json!(1), json!(2), json!(3)]
-            .map(|value| ChannelWrite::new("a", TypedValue::json(&value).unwrap()));
-        let task = TaskId::new("task").unwrap();
-        let options = PutWritesOptions::default();
-        let refused = saver.put_writes(&at, &writes, &task, &options).await;
+        let options = PutOptions::default();
+        let given = checkpoint();
+        let refused = saver
+            .put(&thread(family), &given, &metadata(), &options)
+            .await;
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains(&key), "{refused}");
-        assert_eq!(nodes.keys().await, [key]);
+        assert_eq!(nodes.keys().await, std::slice::from_ref(&key));
+        nodes.run::<i64>(&["UNLINK", &key]).await;
     }
+    let at = thread("w").with_checkpoint(checkpoint().id().clone());
+    let id = at.checkpoint_id.clone().unwrap();
+    let key = nodes.key(&format!("checkpoint_write:w:__empty__:{id}:task:1"));
+    nodes.run::<i64>(&["HSET", &key, "a", "b"]).await;
+    let writes = [json!(1), json!(2), json!(3)]
+        .map(|value| ChannelWrite::new("a", TypedValue::json(&value).unwrap()));
+    let task = TaskId::new("task").unwrap();
+    let options = PutWritesOptions::default();
+    let refused = saver.put_writes(&at, &writes, &task, &options).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains(&key), "{refused}");
+    assert_eq!(nodes.keys().await, [key]);
 }

@@ -696,10 +696,6 @@ async fn cluster() -> Place {
     Place::Plain(Nodes::of_the_cluster().await)
 }
 
-async fn without_scripts() -> Place {
-    Place::Plain(Nodes::without_scripts().await)
-}
-
 #[test]
 fn redis_answers_as_memory_does() {
     check(server(), TtlPolicy::default(), 1);
@@ -718,18 +714,4 @@ fn a_cluster_answers_as_memory_does() {
 #[test]
 fn a_cluster_answers_as_memory_does_with_a_ttl() {
     check(cluster(), TtlPolicy::of(HOUR).refreshed_on_read(), 10);
-}
-
-#[test]
-fn a_server_without_scripts_answers_as_memory_does() {
-    check(without_scripts(), TtlPolicy::default(), 10);
-}
-
-#[test]
-fn a_server_without_scripts_answers_as_memory_does_with_a_ttl() {
-    check(
-        without_scripts(),
-        TtlPolicy::of(HOUR).refreshed_on_read(),
-        10,
-    );
 }

@@ -189,3 +189,25 @@ async fn a_right_that_is_missing_is_named_also_where_a_script_needs_it() {
         assert!(text.contains(name), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_user_who_may_not_run_scripts_is_told_what_to_allow() {
+    for rules in ["~* &* +@all -@scripting", "~* &* +@all -eval"] {
+        let (server, _administrator) = server(rules).await;
+        let saver = RedisSaver::connect(server.url()).await.unwrap();
+        let thread = CheckpointConfig::new("thread").unwrap();
+        let checkpoint = Checkpoint::builder().build().unwrap();
+        let metadata = CheckpointMetadata::new();
+        let options = PutOptions::default();
+        let put = saver.put(&thread, &checkpoint, &metadata, &options);
+        for refused in [saver.setup().await.err(), put.await.err()] {
+            let error = refused.expect("no script may run");
+            assert!(matches!(error, Error::Permission { .. }), "{error:?}");
+            assert!(!error.is_retryable());
+            assert!(
+                error.to_string().contains("allow EVAL and EVALSHA"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -100,12 +100,6 @@ async fn traces_replay_on_a_cluster_with_hash_tags_without_a_difference() {
     assert_all_replay_at(support::cluster_url(), true).await;
 }
 
-#[cfg(feature = "redis")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn traces_replay_without_scripts_without_a_difference() {
-    assert_all_replay_at(support::without_scripts_url(), false).await;
-}
-
 #[cfg(feature = "tls")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traces_replay_behind_sentinel_without_a_difference() {

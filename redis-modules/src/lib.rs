@@ -41,4 +41,4 @@ pub use slot_move::SlotMove;
 pub use standalone::{Standalone, StandaloneBuilder};
 pub use tls::{Certificates, Tls};
 pub use topology::Topology;
-pub use users::{doctor_rules, saver_rules, saver_rules_without_scripts};
+pub use users::{doctor_rules, saver_rules};

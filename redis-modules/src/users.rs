@@ -9,9 +9,6 @@ const SAVER: &str = include_str!("../acl/saver.acl");
 /// What somebody needs who mends what a saver keeps.
 const DOCTOR: &str = include_str!("../acl/doctor.acl");
 
-/// What a saver needs where nobody may run scripts.
-const SAVER_WITHOUT_SCRIPTS: &str = include_str!("../acl/saver-without-scripts.acl");
-
 /// What a client needs of a sentinel.
 const SENTINEL: &str = include_str!("../acl/sentinel.acl");
 
@@ -36,13 +33,6 @@ pub fn saver_rules() -> &'static str {
 #[must_use]
 pub fn doctor_rules() -> &'static str {
     rules(DOCTOR)
-}
-
-/// The rules of the file `acl/saver-without-scripts.acl`: the least for a saver where nobody may
-/// run scripts.
-#[must_use]
-pub fn saver_rules_without_scripts() -> &'static str {
-    rules(SAVER_WITHOUT_SCRIPTS)
 }
 
 /// What follows the name in the one line of an ACL file.
@@ -133,19 +123,13 @@ mod tests {
 
     #[test]
     fn the_files_hold_one_user_each_without_a_password() {
-        for (file, name) in [
-            (SAVER, "saver"),
-            (SAVER_WITHOUT_SCRIPTS, "saver"),
-            (DOCTOR, "doctor"),
-            (SENTINEL, "client"),
-        ] {
+        for (file, name) in [(SAVER, "saver"), (DOCTOR, "doctor"), (SENTINEL, "client")] {
             assert_eq!(file.lines().count(), 1);
             assert!(file.starts_with(&format!("user {name} on ")), "{file}");
             assert!(!file.contains(['>', '#', '<', '!']), "{file}");
             assert!(!file.contains("nopass"), "{file}");
         }
         assert!(saver_rules().contains("+evalsha"), "{}", saver_rules());
-        assert!(!saver_rules_without_scripts().contains("+eval"));
     }
 
     #[test]

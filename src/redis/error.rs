@@ -213,6 +213,9 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
             server: server(),
             reason: reply.to_owned(),
         },
+        _ if refuses_scripts(reply, context.command) => Error::Permission {
+            reason: format!("{rest}; every call runs a Lua script: allow EVAL and EVALSHA"),
+        },
         "NOPERM" => Error::Permission {
             reason: rest.to_owned(),
         },
@@ -225,8 +228,7 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         },
         "LGFOREIGN" => foreign(rest),
         "LGCONFLICT" => unexpected(rest),
-        // A server that takes no scripts is served in another way.
-        _ if reply.contains("unknown command") && !names_a_script(reply) => missing_module(context),
+        _ if reply.contains("unknown command") => missing_module(context),
         _ if reply.contains("invalid username-password") => Error::Authentication {
             server: server(),
             reason: rest.to_owned(),
@@ -238,10 +240,21 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
     }
 }
 
-/// Whether the command that a reply names first, in quotes, runs scripts.
-pub(crate) fn names_a_script(reply: &str) -> bool {
-    let named = reply.split(['\'', '`', '"']).nth(1).unwrap_or(reply);
-    named.to_lowercase().contains("eval")
+/// Whether a server, or what stands in front of it, does not run scripts for this user. A script's
+/// own errors name its commands, not the one that runs it.
+fn refuses_scripts(reply: &str, command: &str) -> bool {
+    let refusals = [
+        "NOPERM",
+        "unknown command",
+        "not allowed",
+        "not supported",
+        "disabled",
+    ];
+    let named = reply.split(['\'', '`', '"']).nth(1);
+    let named = named.or_else(|| reply.split(' ').nth(1)).unwrap_or(reply);
+    command.starts_with("EVAL")
+        && named.to_lowercase().starts_with("eval")
+        && refusals.iter().any(|refusal| reply.contains(refusal))
 }
 
 /// A key that holds something of another thread or namespace.
@@ -376,12 +389,6 @@ mod tests {
                 "MissingModule",
                 false,
             ),
-            (
-                Unknown,
-                "ERR unknown command 'EVALSHA', with args",
-                "Server",
-                false,
-            ),
             (Unknown, "ERR something else", "Server", false),
             (IO, "Connection refused (os error 111)", "Connection", true),
             (Unknown, "channel closed", "Connection", true),
@@ -407,6 +414,55 @@ mod tests {
                 "{details}: {error:?}"
             );
             assert_eq!(error.is_retryable(), *retryable, "{details}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_runs_no_scripts_is_asked_to_allow_them() {
+        let named = |command: &str, reply: &str| {
+            let context = Context {
+                server: "localhost:6379",
+                operation: "put",
+                command,
+                limit: Duration::from_secs(1),
+            };
+            classify(
+                &FredError::new(ErrorKind::Unknown, reply.to_owned()),
+                &context,
+            )
+        };
+        for refused in [
+            "NOPERM User u has no permissions to run the 'evalsha' command",
+            "NOPERM this user has no permissions to run the 'eval' command",
+            "ERR unknown command 'EVALSHA', with args beginning with: ",
+            "ERR unknown command `eval`, with args beginning with: ",
+            "ERR handle request, command 'EVAL' is not allowed",
+            "ERR EVALSHA is not supported by this proxy",
+        ] {
+            let error = named("EVALSHA", refused);
+            assert!(matches!(error, Error::Permission { .. }), "{error:?}");
+            assert!(!error.is_retryable());
+            assert!(error.to_string().contains("allow EVAL"), "{error}");
+        }
+        for (command, other) in [
+            ("EVALSHA", "NOPERM No permissions to access a key"),
+            (
+                "EVALSHA",
+                "NOPERM User u has no permissions to run the 'json.set' command",
+            ),
+            ("EVALSHA", "NOSCRIPT No matching script. Please use EVAL."),
+            (
+                "EVALSHA",
+                "ERR unknown command 'JSON.SET', with args beginning with: ",
+            ),
+            (
+                "EVALSHA",
+                "ERR Script attempted to access a non local key in a cluster node script: 1f",
+            ),
+            ("JSON.SET", "ERR the key 'evaluation' is not allowed"),
+        ] {
+            let error = named(command, other);
+            assert!(!error.to_string().contains("allow EVAL"), "{error}");
         }
     }
 

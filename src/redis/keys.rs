@@ -522,11 +522,6 @@ fn escaped(task: &str) -> Cow<'_, str> {
     }
 }
 
-/// The lock of a namespace, for servers on which no script can decide who goes first.
-pub(crate) fn lock_of(registry: &Bytes) -> Bytes {
-    append(registry, &["\0lock"])
-}
-
 /// A text as a pattern that matches it alone.
 pub(crate) fn glob_escaped(text: &str) -> String {
     text.chars()

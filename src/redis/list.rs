@@ -147,7 +147,8 @@ impl Lister {
                 return Ok(None);
             }
             self.ready = if self.shallow {
-                shallow::read_page(&self.store, page, &self.options).await?
+                let of_all = self.config.is_none();
+                shallow::read_page(&self.store, page, &self.options, of_all).await?
             } else {
                 self.read_page(page).await?
             };

@@ -78,8 +78,8 @@ use store::Store;
 ///
 /// In a cluster that is so for threads whose keys share a slot: those with a hash tag (`{…}`) in
 /// their id, and all threads of a saver with
-/// [`hash_tag_threads`](RedisSaverBuilder::hash_tag_threads). For others, and on a server that takes
-/// no scripts, `put` and `put_writes` take two round trips and `get_tuple` at most three, with one
+/// [`hash_tag_threads`](RedisSaverBuilder::hash_tag_threads). For others
+/// `put` and `put_writes` take two round trips and `get_tuple` at most three, with one
 /// more for an [`ExpectedParent`](crate::ExpectedParent), and with the same promises: a call that
 /// ends midway has happened or not, and no reader sees a part of it.
 ///

@@ -83,8 +83,6 @@ scripts! {
     writes ADVANCE = "advance";
     /// Registers a checkpoint if no newer one is registered than is expected.
     writes CLAIM = "claim";
-    /// Replaces the document of a namespace in shallow mode.
-    writes SHALLOW_REPLACE = "shallow_replace";
     /// Looks at one write.
     writes DOCTOR_WRITE = "doctor_write";
     /// Looks at the members of a registry of writes.

@@ -13,11 +13,10 @@ use quick_cache::sync::Cache;
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
 use super::error::SEVERAL_SLOTS;
-use super::error::names_a_script;
 use super::index::Search;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::plain::{self, Trace};
-use super::scripts::ScriptCall;
+use super::scripts::{self, ScriptCall};
 use super::slots::share_a_tag;
 use super::staged::Staging;
 use crate::error::{Error, Result};
@@ -44,8 +43,6 @@ pub(crate) struct Store {
     /// The threads that are given their TTL at the moment, so that of many calls that find one
     /// due only one visits it.
     keeping: Mutex<HashSet<ThreadId>>,
-    /// Whether the server has refused a script.
-    no_scripts: AtomicBool,
     /// Whether one server has turned out to be the endpoint of a cluster.
     endpoint_of_slots: AtomicBool,
 }
@@ -88,7 +85,6 @@ impl Store {
             staging: Staging::default(),
             traces: Cache::new(REMEMBERED),
             keeping: Mutex::default(),
-            no_scripts: AtomicBool::new(false),
             endpoint_of_slots: AtomicBool::new(false),
         })
     }
@@ -97,8 +93,10 @@ impl Store {
     pub(crate) async fn check_commands(&self) -> Result<()> {
         let probe = Bytes::from(format!("{}:", self.keyspace.checkpoint_prefix()));
         self.driver
-            .call("setup", Command::on("JSON.TYPE", probe))
+            .call("setup", Command::on("JSON.TYPE", probe.clone()))
             .await?;
+        let script = scripts::TOGETHER.call(vec![probe], Vec::new());
+        self.driver.call("setup", script.by_source()).await?;
         if !self.driver.is_cluster() {
             self.driver.call("setup", Command::new("FT._LIST")).await?;
         }
@@ -110,10 +108,9 @@ impl Store {
         self.keyspace.thread(thread).namespace(namespace)
     }
 
-    /// Whether what is done to these keys takes plain commands, because they are in several slots
-    /// or the server takes no scripts.
+    /// Whether no script can be run on these keys, because they are in several slots.
     pub(crate) fn runs_plainly(&self, keys: &[Bytes]) -> bool {
-        self.scripts_are_refused() || (self.slots_decide() && !share_a_tag(keys))
+        self.slots_decide() && !share_a_tag(keys)
     }
 
     /// Whether keys are in slots: in a cluster, and behind an endpoint that has shown itself to be
@@ -131,20 +128,8 @@ impl Store {
         }
     }
 
-    /// Whether the server has refused a script; then it is not asked again.
-    pub(super) fn scripts_are_refused(&self) -> bool {
-        self.no_scripts.load(Ordering::Relaxed)
-    }
-
-    /// Sends plain commands from now on.
-    pub(super) fn refuse_scripts(&self, error: &Error) {
-        if !self.no_scripts.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the server takes no scripts: calls take several round trips, and a TTL is set after its key");
-        }
-    }
-
     /// Runs a script in one round trip, two when the server does not know it yet; or what stands
-    /// for it in plain commands.
+    /// for it where keys are in several slots.
     pub(crate) async fn script(
         &self,
         operation: &'static str,
@@ -160,10 +145,6 @@ impl Store {
             reply => reply,
         };
         match reply {
-            Err(error) if is_refused_script(&error) => {
-                self.refuse_scripts(&error);
-                plain::run(self, operation, &script).await
-            }
             Err(error) if is_of_several_slots(&error) => {
                 self.learn_of_slots();
                 plain::run(self, operation, &script).await
@@ -214,12 +195,10 @@ impl Store {
             if reply.as_ref().is_err_and(is_unknown_script) {
                 *reply = self.driver.call(operation, script.by_source()).await;
             }
-            match &*reply {
-                Err(error) if is_refused_script(error) => self.refuse_scripts(error),
-                Err(error) if is_of_several_slots(error) => self.learn_of_slots(),
-                _ => continue,
+            if reply.as_ref().is_err_and(is_of_several_slots) {
+                self.learn_of_slots();
+                *reply = plain::run(self, operation, &script).await;
             }
-            *reply = plain::run(self, operation, &script).await;
         }
         Ok(replies)
     }
@@ -308,67 +287,12 @@ pub(super) fn is_unknown_script(error: &Error) -> bool {
     matches!(error, Error::Server { reason, .. } if reason.starts_with("NOSCRIPT"))
 }
 
-/// Whether a server, or what stands in front of it, takes no scripts at all.
 /// Whether a script was refused because its keys are in several slots.
 fn is_of_several_slots(error: &Error) -> bool {
     matches!(error, Error::InvalidInput { reason, .. } if reason == SEVERAL_SLOTS)
 }
 
-pub(super) fn is_refused_script(error: &Error) -> bool {
-    match error {
-        Error::Permission { reason } => reason.contains('\'') && names_a_script(reason),
-        Error::Server { command, reason } => {
-            // A script's own errors name its commands, not the one that runs it.
-            let refusals = [
-                "unknown command",
-                "not allowed",
-                "not supported",
-                "disabled",
-            ];
-            command.starts_with("EVAL")
-                && names_a_script(reason)
-                && refusals.iter().any(|refusal| reason.contains(refusal))
-        }
-        _ => false,
-    }
-}
-
 /// A TTL as Redis counts it, 0 for none.
 pub(crate) fn milliseconds(ttl: Option<Duration>) -> Bytes {
     super::driver::number(ttl.map_or(0, |ttl| ttl.as_millis()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_server_that_takes_no_scripts_is_served_without() {
-        let permission = |reason: &str| Error::Permission {
-            reason: reason.to_owned(),
-        };
-        let server = |reason: &str| Error::Server {
-            command: "EVALSHA".to_owned(),
-            reason: reason.to_owned(),
-        };
-        for refused in [
-            permission("User u has no permissions to run the 'evalsha' command"),
-            permission("this user has no permissions to run the 'eval' command"),
-            server("ERR unknown command 'EVALSHA', with args beginning with: "),
-            server("ERR unknown command `eval`, with args beginning with: "),
-            server("ERR handle request, command 'EVAL' is not allowed"),
-            server("ERR EVALSHA is not supported by this proxy"),
-        ] {
-            assert!(is_refused_script(&refused), "{refused}");
-        }
-        for other in [
-            permission("No permissions to access a key"),
-            permission("User u has no permissions to run the 'json.set' command"),
-            server("NOSCRIPT No matching script. Please use EVAL."),
-            server("ERR unknown command 'JSON.SET', with args beginning with: "),
-            server("ERR value is not an integer or out of range"),
-        ] {
-            assert!(!is_refused_script(&other), "{other}");
-        }
-    }
 }

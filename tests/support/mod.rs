@@ -32,11 +32,6 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     #[cfg(feature = "redis")]
     Kind {
-        name: "redis that takes no scripts",
-        subject: || redis_at(without_scripts_url, false),
-    },
-    #[cfg(feature = "redis")]
-    Kind {
         name: "cluster (plain ids)",
         subject: || redis_at(cluster_url, false),
     },
@@ -118,20 +113,6 @@ pub(crate) fn cluster_url() -> String {
     static CLUSTER: std::sync::OnceLock<redis_modules::Cluster> = std::sync::OnceLock::new();
     CLUSTER
         .get_or_init(|| redis_modules::Cluster::start().expect("no cluster to test with"))
-        .url()
-}
-
-/// A server that a test process shares, and that refuses scripts.
-#[cfg(feature = "redis")]
-pub(crate) fn without_scripts_url() -> String {
-    static SERVER: std::sync::OnceLock<redis_modules::Standalone> = std::sync::OnceLock::new();
-    SERVER
-        .get_or_init(|| {
-            redis_modules::Standalone::builder()
-                .user("saver", "se cret", "~* &* +@all -@scripting")
-                .start()
-                .expect("no Redis to test with")
-        })
         .url()
 }
 

@@ -8,7 +8,7 @@ use langgraph_checkpoint_redis::{CheckpointId, RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
 use redis_modules::{Cluster, Standalone};
 
-/// The servers that hold a saver's keys: the primaries of a cluster, or one that takes no scripts.
+/// The servers that hold a saver's keys: the primaries of a cluster, or one.
 pub struct Nodes {
     url: String,
     clients: Vec<MultiplexedConnection>,
@@ -23,19 +23,6 @@ impl Nodes {
         let primaries = cluster.primaries();
         let primaries = primaries.iter().map(|node| cluster.nodes()[*node].url());
         Self::at(cluster.url(), primaries).await
-    }
-
-    /// A server that takes no scripts.
-    pub async fn without_scripts() -> Self {
-        static SERVER: OnceLock<Standalone> = OnceLock::new();
-        Self::of(SERVER.get_or_init(Self::start_without_scripts)).await
-    }
-
-    pub fn start_without_scripts() -> Standalone {
-        Standalone::builder()
-            .user("saver", "se cret", "~* &* +@all -@scripting")
-            .start()
-            .unwrap()
     }
 
     /// One server.
@@ -54,11 +41,6 @@ impl Nodes {
             clients,
             prefix: format!("test-{}", CheckpointId::now_ulid()),
         }
-    }
-
-    /// Whether the servers are those that take scripts.
-    pub fn takes_scripts(&self) -> bool {
-        !self.url.contains("saver:")
     }
 
     /// A builder of savers that share the prefix.

@@ -50,8 +50,7 @@ impl RedisSaver {
     /// # Errors
     /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster unless the
     /// saver is built with [`hash_tag_threads`](super::RedisSaverBuilder::hash_tag_threads),
-    /// [`Error::Permission`] on a server that takes no scripts, and what the store may say; the call
-    /// may be repeated.
+    /// and what the store may say; the call may be repeated.
     ///
     /// ```no_run
     /// use langgraph_checkpoint_redis::RedisSaver;

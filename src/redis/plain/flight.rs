@@ -1,20 +1,20 @@
-//! Flights of parts, each of which is on one key and therefore atomic where scripts are taken.
+//! Pipelines of parts, each of which is on one key and therefore atomic.
 
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply, number};
 use super::super::scripts::{self, ScriptCall};
-use super::super::store::{Store, is_refused_script, is_unknown_script};
+use super::super::store::{Store, is_unknown_script};
 use crate::error::{Error, Result};
 
-/// What is done to one key, all together where the server takes scripts.
+/// What is done to one key, all together.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
     /// One command.
     Command(Command),
-    /// A script of its own, and what stands for it where scripts are refused.
-    Script(ScriptCall, Vec<Command>),
-    /// Commands and a TTL, by a small script or one after the other.
+    /// A script of its own.
+    Script(ScriptCall),
+    /// Commands and a TTL, by a small script.
     Group(Group),
 }
 
@@ -34,50 +34,47 @@ impl Part {
         Self::Command(Command::on(name, key.clone()).args(args))
     }
 
-    /// A script of its own, and what stands for it where scripts are refused.
-    pub(super) fn script(script: ScriptCall, instead: Vec<Command>) -> Self {
-        Self::Script(script, instead)
+    /// A script of its own.
+    pub(super) fn script(script: ScriptCall) -> Self {
+        Self::Script(script)
     }
 
     fn key(&self) -> Bytes {
         let key = match self {
             Self::Command(command) => command.args.first(),
-            Self::Script(script, _) => script.keys().first(),
+            Self::Script(script) => script.keys().first(),
             Self::Group(group) => Some(&group.key),
         };
         key.cloned().unwrap_or_default()
     }
 
-    /// Whether a script is sent where they are taken.
+    /// Whether a script is sent.
     fn is_script(&self) -> bool {
         match self {
             Self::Command(_) => false,
-            Self::Script(..) => true,
-            Self::Group(group) => !group.is_alone(),
+            Self::Script(_) => true,
+            Self::Group(group) => group.alone().is_none(),
         }
     }
 
-    /// What is sent, added to the other commands of a flight.
-    fn send(&self, way: Way, commands: &mut Vec<Command>) {
+    /// What is sent.
+    fn command_to_send(&self, way: Way) -> Command {
         let made;
         let script = match self {
-            Self::Command(command) => return commands.push(command.clone()),
-            Self::Script(_, instead) if way == Way::Plainly => {
-                return commands.extend_from_slice(instead);
-            }
-            Self::Script(script, _) => script,
-            Self::Group(group) if way == Way::Plainly || group.is_alone() => {
-                return group.send_plainly(commands);
-            }
+            Self::Command(command) => return command.clone(),
+            Self::Script(script) => script,
             Self::Group(group) => {
+                if let Some(command) = group.alone() {
+                    return command;
+                }
                 made = group.script();
                 &made
             }
         };
-        commands.push(match way {
+        match way {
+            Way::ByHash => script.by_hash(),
             Way::BySource => script.by_source(),
-            _ => script.by_hash(),
-        });
+        }
     }
 }
 
@@ -92,8 +89,8 @@ pub(super) struct Group {
 enum Step {
     Run(&'static str, Vec<Bytes>),
     Done,
-    /// The TTL in milliseconds, whether it is shared, and whether the key was there before, which
-    /// a script finds out by itself.
+    /// The TTL in milliseconds, whether it is shared, and whether the key may have been there
+    /// before, with a TTL of its own.
     Ttl(i64, bool, bool),
 }
 
@@ -111,9 +108,7 @@ impl Group {
         self
     }
 
-    /// Goes on only if the last command has done something. Where scripts are refused it does not
-    /// go on at all, so what comes after must be sent again when it is known: a TTL that is given
-    /// too early may be given to what is kept for ever.
+    /// Goes on only if the last command has done something.
     pub(super) fn if_done(mut self) -> Self {
         self.steps.push(Step::Done);
         self
@@ -126,8 +121,8 @@ impl Group {
     }
 
     /// Gives the key, which is shared by things of different TTLs, the longest.
-    pub(super) fn shared_ttl(mut self, ttl: i64, was_there: bool) -> Self {
-        self.steps.push(Step::Ttl(ttl, true, was_there));
+    pub(super) fn shared_ttl(mut self, ttl: i64) -> Self {
+        self.steps.push(Step::Ttl(ttl, true, true));
         self
     }
 
@@ -135,14 +130,16 @@ impl Group {
         Part::Group(self)
     }
 
-    /// A key that is new and gets no TTL needs no script for the one command.
-    fn is_alone(&self) -> bool {
-        match &self.steps[..] {
-            [Step::Run(..), rest @ ..] => rest
-                .iter()
-                .all(|step| matches!(step, Step::Done | Step::Ttl(0, false, false))),
-            _ => false,
-        }
+    /// The one command: a key that is new and gets no TTL needs no script for it.
+    fn alone(&self) -> Option<Command> {
+        let [Step::Run(name, args), rest @ ..] = &self.steps[..] else {
+            return None;
+        };
+        let needs_nothing = |step: &Step| matches!(step, Step::Done | Step::Ttl(0, false, false));
+        rest.iter().all(needs_nothing).then(|| {
+            let command = Command::on(name, self.key.clone());
+            command.args(args.iter().cloned())
+        })
     }
 
     fn script(&self) -> ScriptCall {
@@ -162,65 +159,21 @@ impl Group {
         }
         scripts::TOGETHER.call(vec![self.key.clone()], args)
     }
+}
 
-    /// The commands one after the other; whether a key that is shared was there comes first.
-    fn send_plainly(&self, commands: &mut Vec<Command>) {
-        if self.shared().is_some() {
-            commands.push(Command::on("EXISTS", self.key.clone()));
-        }
-        for step in &self.steps {
-            match step {
-                Step::Run(name, args) => {
-                    let command = Command::on(name, self.key.clone());
-                    commands.push(command.args(args.iter().cloned()));
-                }
-                Step::Done => break,
-                Step::Ttl(ttl, shared, was_there) => {
-                    commands.extend(expire(&self.key, *ttl, *shared, *was_there));
-                }
-            }
-        }
-    }
-
-    /// The TTL of a key that is shared, and whether the key was believed to be there.
-    fn shared(&self) -> Option<(i64, bool)> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Ttl(ttl @ 1.., true, was_there) => Some((*ttl, *was_there)),
-            _ => None,
-        })
-    }
-
-    /// What must follow where no script could look at a shared key first, when it is known whether
-    /// it was there, and what giving the TTL did.
-    fn follow(&self, was_there: bool, expired: Option<&Reply>) -> Option<Command> {
-        let (ttl, was_believed) = self.shared()?;
-        let expire = Command::on("PEXPIRE", self.key.clone()).arg(number(ttl));
-        match (was_believed, was_there) {
-            // To lengthen its TTL gave none to one that was made again.
-            (true, false) => Some(expire),
-            // Another call has made it, for ever if it had no TTL.
-            (false, true) if expired == Some(&Reply::Int(1)) => {
-                Some(Command::on("PERSIST", self.key.clone()))
-            }
-            (false, true) => Some(expire.arg("GT")),
-            _ => None,
-        }
+/// The command that gives a key that holds one thing its TTL, as the scripts do; 0 is none.
+pub(super) fn expire(key: &Bytes, ttl: i64) -> Command {
+    if ttl > 0 {
+        Command::on("PEXPIRE", key.clone()).arg(number(ttl))
+    } else {
+        Command::on("PERSIST", key.clone())
     }
 }
 
-/// The command that gives a key its TTL, as the scripts do.
-pub(super) fn expire(key: &Bytes, ttl: i64, shared: bool, was_there: bool) -> Option<Command> {
-    if ttl > 0 {
-        let command = Command::on("PEXPIRE", key.clone()).arg(number(ttl));
-        Some(match (shared, was_there) {
-            (true, true) => command.arg("GT"),
-            // One that another call makes meanwhile keeps its own.
-            (true, false) => command.arg("NX"),
-            (false, _) => command,
-        })
-    } else {
-        was_there.then(|| Command::on("PERSIST", key.clone()))
-    }
+/// The same for a key that is shared by things of different TTLs, which gets the longest.
+pub(super) fn expire_shared(key: &Bytes, ttl: i64) -> Command {
+    let command = expire(key, ttl);
+    if ttl > 0 { command.arg("GT") } else { command }
 }
 
 /// The answers to the parts of a flight, in their order.
@@ -286,25 +239,19 @@ fn of_key(key: &Bytes, error: Error) -> Error {
 }
 
 impl Store {
-    /// Runs parts in one flight; two when a server does not know a script yet.
+    /// Runs parts in one pipeline; two when a server does not know a script yet.
     pub(super) async fn parts(&self, operation: &'static str, parts: Vec<Part>) -> Result<Answers> {
         let keys: Vec<_> = parts.iter().map(Part::key).collect();
         let mut answers = self.send_parts(operation, &parts, Way::ByHash).await?;
-        for (way, is_meant) in [
-            (Way::BySource, is_unknown_script as fn(&Error) -> bool),
-            (Way::Plainly, is_refused_script),
-        ] {
-            let again: Vec<usize> = (0..parts.len())
-                .filter(|position| {
-                    parts[*position].is_script() && answers[*position].as_ref().is_err_and(is_meant)
-                })
-                .collect();
-            let Some(first) = again.first() else { continue };
-            if let (Way::Plainly, Err(error)) = (way, &answers[*first]) {
-                self.refuse_scripts(error);
-            }
+        let again: Vec<usize> = (0..parts.len())
+            .filter(|position| {
+                let answer = answers[*position].as_ref();
+                parts[*position].is_script() && answer.is_err_and(is_unknown_script)
+            })
+            .collect();
+        if !again.is_empty() {
             let parts: Vec<_> = again.iter().map(|one| parts[*one].clone()).collect();
-            let sent = self.send_parts(operation, &parts, way).await?;
+            let sent = self.send_parts(operation, &parts, Way::BySource).await?;
             for (position, answer) in again.into_iter().zip(sent) {
                 answers[position] = answer;
             }
@@ -319,53 +266,21 @@ impl Store {
         parts: &[Part],
         way: Way,
     ) -> Result<Vec<Result<Vec<Reply>>>> {
-        let way = if self.scripts_are_refused() {
-            Way::Plainly
-        } else {
-            way
-        };
-        let mut commands = Vec::new();
-        let mut counts = Vec::with_capacity(parts.len());
-        for part in parts {
-            let before = commands.len();
-            part.send(way, &mut commands);
-            let is_script = part.is_script() && way != Way::Plainly;
-            let shared = match part {
-                Part::Group(group) if !is_script => group.shared().map(|_| group),
-                _ => None,
-            };
-            counts.push((commands.len() - before, is_script, shared));
-        }
-        let mut replies = self.driver.batch(operation, commands).await?.into_iter();
-        let mut answers = Vec::with_capacity(parts.len());
-        let mut last = Vec::new();
-        for (count, is_script, shared) in counts {
-            let replies: Vec<_> = replies.by_ref().take(count).collect();
-            let replies: Result<Vec<_>> = replies.into_iter().collect();
-            answers.push(replies.map(|mut replies| {
-                if let (Some(group), false) = (shared, replies.is_empty()) {
-                    let was_there = replies.remove(0) == Reply::Int(1);
-                    last.extend(group.follow(was_there, replies.last()));
-                }
-                match <[Reply; 1]>::try_from(replies) {
-                    Ok([Reply::Array(replies)]) if is_script => replies,
-                    Ok(replies) => replies.into(),
-                    Err(replies) => replies,
-                }
-            }));
-        }
-        if !last.is_empty() {
-            let done = self.driver.batch(operation, last).await?;
-            done.into_iter().collect::<Result<Vec<_>>>()?;
-        }
-        Ok(answers)
+        let commands = parts.iter().map(|part| part.command_to_send(way));
+        let replies = self.driver.batch(operation, commands.collect()).await?;
+        let answers = parts.iter().zip(replies).map(|(part, reply)| {
+            reply.map(|reply| match reply {
+                Reply::Array(replies) if part.is_script() => replies,
+                reply => vec![reply],
+            })
+        });
+        Ok(answers.collect())
     }
 }
 
-/// How parts are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How scripts are sent.
+#[derive(Debug, Clone, Copy)]
 enum Way {
     ByHash,
     BySource,
-    Plainly,
 }

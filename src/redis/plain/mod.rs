@@ -1,8 +1,8 @@
-//! What the scripts do, in plain commands: where a thread's keys are in several slots of a cluster,
-//! and where the server takes no scripts.
+//! What the scripts do, for threads whose keys are in several slots of a cluster.
 //!
-//! Each script has a twin here, which takes the same keys and arguments and returns the same. What
-//! a script does at once takes a few flights here, in an order that keeps its promises:
+//! Each script that such a thread needs has a twin here, which takes the same keys and arguments and
+//! returns the same. What a script does at once takes a few pipelines here, in an order that keeps
+//! its promises:
 //!
 //! - A document is there before the registry names it, and the registry names it before the
 //!   pointer does. A checkpoint is stored when the registry or the pointer names it.
@@ -11,22 +11,21 @@
 //! - What is removed is taken out of the pointer and the registry first.
 //! - Where only one may win, one key decides: the registry of checkpoints whose expectation held,
 //!   the first write of a call whose writes are kept.
-//! - What is done to one key is done at once, with its TTL, by a small script; where scripts are
-//!   refused, by commands that follow each other.
+//! - What is done to one key is done at once, with its TTL, by a small script.
+//!
+//! Shallow mode has no twins: its scripts decide by one document what becomes of the other keys.
 //!
 //! Every step may run twice.
 
 mod ancestors;
 mod blob;
 mod flight;
-mod lock;
 mod pointer;
 mod put;
 mod put_writes;
 mod read;
 mod registry;
 mod remove;
-mod shallow;
 mod sweep;
 mod thread;
 mod ttl;
@@ -36,6 +35,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::driver::{Command, Reply};
+use super::error::SEVERAL_SLOTS;
 use super::scripts::ScriptCall;
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -56,16 +56,10 @@ pub(super) async fn run(
         operation,
         script: call.name(),
     };
-    let were_refused = store.scripts_are_refused();
-    let reply = plain.run(call.keys(), call.args()).await;
-    if store.scripts_are_refused() && !were_refused {
-        // What was begun with scripts is done again without.
-        return plain.run(call.keys(), call.args()).await;
-    }
-    reply
+    plain.run(call.keys(), call.args()).await
 }
 
-/// One call of a script that runs in plain commands.
+/// One call of a script that runs as several commands.
 struct Plain<'a> {
     store: &'a Store,
     operation: &'static str,
@@ -90,14 +84,8 @@ impl Plain<'_> {
             "blob_register" => Box::pin(blob::register(self, keys, args)).await,
             "blob_mark" => Box::pin(blob::mark(self, keys, args)).await,
             "blob_forget" => Box::pin(blob::forget(self, keys, args)).await,
-            "shallow_put" => Box::pin(shallow::put(self, keys, args)).await,
-            "shallow_put_writes" => Box::pin(shallow::put_writes(self, keys, args)).await,
-            "shallow_read" => Box::pin(shallow::read(self, keys, args)).await,
-            "shallow_remove" => Box::pin(shallow::remove(self, keys, args)).await,
-            "shallow_ttl" => Box::pin(shallow::change_ttl(self, keys, args)).await,
-            _ => Err(Error::Permission {
-                reason: "the doctor needs Lua scripts, which the server refuses".to_owned(),
-            }),
+            // Shallow mode and the doctor need all keys of a thread in one slot.
+            _ => Err(Error::invalid("thread_id", SEVERAL_SLOTS)),
         }
     }
 

@@ -3,11 +3,10 @@
 
 use bytes::Bytes;
 
-use super::super::driver::{Command, Reply, number};
+use super::super::driver::{Reply, number};
 use super::super::error::{foreign, unexpected};
 use super::super::scripts;
 use super::flight::{Answers, Group, Part, expire};
-use super::lock::Lock;
 use super::pointer::Pointer;
 use super::sweep::{Sweep, Swept, Trace};
 use super::thread::{Thread, awaited};
@@ -32,8 +31,6 @@ struct Put<'a> {
     expected: Expected<'a>,
     names: [&'a Bytes; 2],
     whole: i64,
-    /// What decides whose expectation held, where no script can.
-    lock: Option<&'a Lock>,
 }
 
 /// What must be the newest.
@@ -53,8 +50,6 @@ struct Before {
     /// The greatest ids of the registry, in falling order.
     newest: Vec<Bytes>,
     is_registered: bool,
-    /// How many members the registry has.
-    registered: i64,
     thread: Thread,
     has_writes: bool,
     /// Whether the expected checkpoint is there, and whether it is registered.
@@ -74,12 +69,6 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
         stored,
         whole,
     ] = plain.first::<9>(args)?;
-    let lock = if !expected.is_empty() && plain.store.scripts_are_refused() {
-        // Without scripts no key can decide whose expectation held, so they go one by one.
-        Some(plain.lock(registry).await?)
-    } else {
-        None
-    };
     let call = Put {
         document,
         pointer,
@@ -98,13 +87,8 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
         },
         names: [thread, stored],
         whole: integer(whole),
-        lock: lock.as_ref(),
     };
-    let reply = call.store(plain).await;
-    if let Some(lock) = lock {
-        plain.unlock(lock).await;
-    }
-    reply
+    call.store(plain).await
 }
 
 impl Put<'_> {
@@ -131,8 +115,6 @@ impl Put<'_> {
             Ok(before) => match self.claim(plain, &before).await {
                 Ok(()) => return self.finish(plain, &before, swept).await,
                 Err(error @ Error::Conflict { .. }) => error,
-                // Without the lock nothing was registered; nor by a script that was refused.
-                Err(error) if self.lock.is_some() || plain.store.scripts_are_refused() => error,
                 // It may be registered now.
                 Err(error) => return Err(error),
             },
@@ -203,7 +185,6 @@ impl Put<'_> {
                 [&b"+"[..], b"(", b"LIMIT", b"0", &newest],
             ),
             Part::of("ZSCORE", self.registry, [&self.id[..]]),
-            Part::of("ZCARD", self.registry, []),
             Part::of("ZCARD", self.writes, []),
         ];
         parts.extend(Thread::of(self.namespaces));
@@ -223,7 +204,6 @@ impl Put<'_> {
                 .and_then(|target| after(&target, self.prefix).map(Bytes::copy_from_slice)),
             newest: answers.list()?,
             is_registered: answers.one()? != Reply::Nil,
-            registered: answers.int()?,
             has_writes: answers.int()? > 0,
             thread: Thread::read(answers)?,
             expected: match self.expected {
@@ -270,10 +250,6 @@ impl Put<'_> {
             if let Some(newest) = self.newest_there(plain, &newer).await? {
                 return Err(unexpected(&newest));
             }
-            if let Some(lock) = self.lock {
-                // What was read decides, as long as nobody else decides.
-                return plain.renew(lock).await;
-            }
             gone.append(&mut newer);
             let mut args = vec![
                 self.id.clone(),
@@ -282,18 +258,12 @@ impl Put<'_> {
             ];
             args.extend_from_slice(&gone);
             let claim = scripts::CLAIM.call(vec![self.registry.clone()], args);
-            // If the server refuses the script, the call starts again with a lock.
-            let instead = Command::on("EXISTS", self.registry.clone());
-            let part = Part::script(claim, vec![instead]);
-            let mut answers = plain.flight(vec![part]).await?;
+            let mut answers = plain.flight(vec![Part::script(claim)]).await?;
             newer = answers
                 .all()?
                 .into_iter()
                 .filter_map(Reply::into_bytes)
                 .collect();
-            if plain.store.scripts_are_refused() {
-                return Err(plain.no_twin("the server refuses scripts"));
-            }
             if newer.is_empty() {
                 return Ok(());
             }
@@ -328,7 +298,7 @@ impl Put<'_> {
 
         let registry = Group::on(self.registry)
             .run("ZADD", [Bytes::from("0"), self.id.clone()])
-            .shared_ttl(ttl, before.registered > 0);
+            .shared_ttl(ttl);
         let namespaces = Group::on(self.namespaces)
             .run("SADD", [self.namespace.clone()])
             .run("SREM", [awaited(self.namespace, self.id)]);
@@ -341,7 +311,7 @@ impl Put<'_> {
         };
         let pointer = pointer.advance(self.id, ttl);
         let mut parts = vec![registry.part(), namespaces.part(), pointer];
-        parts.extend(self.document_again(plain, before, ttl));
+        parts.extend(self.document_again(before, ttl));
         let (sweep, found) = swept.unzip();
         let Swept { out, mut picked } = found.unwrap_or_default();
         parts.extend(out);
@@ -382,7 +352,7 @@ impl Put<'_> {
 
     /// What the document still needs: one that was there already is replaced, and one that was made
     /// may need the flag and another TTL.
-    fn document_again(&self, plain: &Plain<'_>, before: &Before, ttl: i64) -> Option<Part> {
+    fn document_again(&self, before: &Before, ttl: i64) -> Option<Part> {
         let mut group = Group::on(self.document);
         let mut is_needed = !before.is_new;
         if !before.is_new {
@@ -394,10 +364,9 @@ impl Put<'_> {
         }
         if !before.is_new {
             group = group.ttl(ttl, true);
-        } else if let Some(expire) = expire(self.document, ttl, false, self.ttl > 0)
-            .filter(|_| ttl != self.ttl || plain.store.scripts_are_refused())
-        {
+        } else if ttl != self.ttl {
             is_needed = true;
+            let expire = expire(self.document, ttl);
             group = group.run(expire.name, expire.args.into_iter().skip(1));
         }
         is_needed.then(|| group.part())

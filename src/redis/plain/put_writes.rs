@@ -8,30 +8,25 @@ use bytes::Bytes;
 use super::super::driver::{Command, Reply, number};
 use super::super::error::foreign;
 use super::flight::{Answers, Group, Part, expire};
-use super::thread::{Thread, awaited, pexpire};
+use super::thread::{Thread, awaited};
 use super::{Names, Plain, count, flag, integer, until_kept};
 use crate::error::{Error, Result};
 
 /// How many members are registered by one command of a script.
 const MEMBERS: usize = 1_000;
-/// How the name of a call begins whose writes get their TTL by its second flight.
-const WAITS_FOR_TTL: &str = "ttl-";
 /// How often writes of other calls are looked at until theirs are whole, and how long the first
 /// pause is; each is twice as long as the one before.
 const LOOKS: u32 = 9;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The keys and arguments of the script `put_writes`, or of that of shallow mode.
+/// The keys and arguments of the script `put_writes`.
 struct PutWrites<'a> {
-    is_shallow: bool,
     registry: &'a Bytes,
     document: &'a Bytes,
     namespaces: &'a Bytes,
     replace: bool,
     ttl: i64,
-    /// The namespace as it is stored in keys, and in documents.
     namespace: &'a Bytes,
-    said_namespace: &'a Bytes,
     id: &'a Bytes,
     whole: i64,
     thread: &'a Bytes,
@@ -53,26 +48,16 @@ struct Before {
     thread: Thread,
 }
 
-impl Before {
-    /// Whether a write is of a call that gives it its TTL only later.
-    fn waits_for_ttl(&self, position: usize) -> bool {
-        let call = self.calls[position].as_deref();
-        call.is_some_and(|call| call.starts_with(WAITS_FOR_TTL))
-    }
-}
-
 pub(super) async fn put_writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
     let [registry, document, namespaces] = plain.first::<3>(keys)?;
     let [mode, ttl, namespace, id, whole, thread] = plain.first::<6>(args)?;
     let call = PutWrites {
-        is_shallow: false,
         registry,
         document,
         namespaces,
         replace: mode == "replace",
         ttl: integer(ttl),
         namespace,
-        said_namespace: namespace,
         id,
         whole: integer(whole),
         thread,
@@ -80,40 +65,7 @@ pub(super) async fn put_writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]
         documents: args[6..].to_vec(),
         name: None,
     };
-    call.named(plain).store(plain).await
-}
-
-/// Stores the writes of a task in shallow mode.
-pub(super) async fn put_shallow(
-    plain: &Plain<'_>,
-    keys: &[Bytes],
-    args: &[Bytes],
-) -> Result<Reply> {
-    let [document, registry, namespaces] = plain.first::<3>(keys)?;
-    let [thread, said, namespace, _, id, ttl, mode] = plain.first::<7>(args)?;
-    let call = PutWrites {
-        is_shallow: true,
-        registry,
-        document,
-        namespaces,
-        replace: mode == "replace",
-        ttl: integer(ttl),
-        namespace,
-        said_namespace: said,
-        id,
-        whole: 0,
-        thread,
-        keys: &keys[3..],
-        documents: args[7..].to_vec(),
-        name: None,
-    };
-    let stored = call
-        .named(plain)
-        .store(plain)
-        .await?
-        .into_array()
-        .into_iter();
-    Ok(stored.take(1).next().unwrap_or(Reply::Int(0)))
+    call.named().store(plain).await
 }
 
 /// The document of a write that says which call made it.
@@ -128,12 +80,10 @@ fn named(document: &Bytes, call: Option<&str>) -> Bytes {
 
 impl PutWrites<'_> {
     /// The same with a name, if its writes must be told from those of other calls: so that those
-    /// of one are kept, or to know whose have no TTL yet.
-    fn named(mut self, plain: &Plain<'_>) -> Self {
-        let waits_for_ttl = plain.store.scripts_are_refused() && self.ttl > 0;
-        if !self.replace && (self.keys.len() > 1 || waits_for_ttl) {
-            let mark = if waits_for_ttl { WAITS_FOR_TTL } else { "" };
-            let name = format!("{mark}{:016x}", rand::random::<u64>());
+    /// of one are kept.
+    fn named(mut self) -> Self {
+        if !self.replace && self.keys.len() > 1 {
+            let name = format!("{:016x}", rand::random::<u64>());
             for document in &mut self.documents {
                 *document = named(document, Some(&name));
             }
@@ -163,11 +113,10 @@ impl PutWrites<'_> {
         }
         let before = failure.map_or_else(|| self.before(made.clone(), answers), Err);
         let before = match before {
-            Ok(Some(before)) => before,
-            refused => {
+            Ok(before) => before,
+            Err(refused) => {
                 self.take_back(plain, &made).await?;
-                let nothing = Reply::Array(vec![count(0), flag(false)]);
-                return refused.map(|_| (true, nothing));
+                return Err(refused);
             }
         };
         if !self.replace {
@@ -219,8 +168,8 @@ impl PutWrites<'_> {
         Part::command(command.args(self.keys.iter().cloned()))
     }
 
-    /// What there was before; `None` if the writes are consumed already.
-    fn before(&self, made: Vec<bool>, mut answers: Answers) -> Result<Option<Before>> {
+    /// What there was before.
+    fn before(&self, made: Vec<bool>, mut answers: Answers) -> Result<Before> {
         let mut calls = Vec::with_capacity(self.keys.len());
         for (key, made) in self.keys.iter().zip(&made) {
             let names = Names::read(answers.bytes()?).unwrap_or_default();
@@ -233,31 +182,22 @@ impl PutWrites<'_> {
         let has_registry = answers.int()? > 0;
         let document = Names::read(answers.bytes()?);
         if let Some(names) = &document {
-            let checkpoint = names.checkpoint().map(str::as_bytes);
-            if !self.is_shallow {
-                self.check_own(self.document, names)?;
-            } else if !self.is_of_place(names) || checkpoint.is_none() {
-                return Err(foreign(&String::from_utf8_lossy(self.document)));
-            } else if checkpoint > Some(self.id) {
-                return Ok(None);
-            }
+            self.check_own(self.document, names)?;
         }
-        Ok(Some(Before {
+        Ok(Before {
             made,
             calls,
             is_registered,
             has_registry,
             has_document: document.is_some(),
             thread: Thread::read(&mut answers)?,
-        }))
+        })
     }
 
     /// Refuses a key that belongs to another checkpoint: those with colons may share keys.
     fn check_own(&self, key: &Bytes, names: &Names) -> Result<()> {
         let checkpoint = names.checkpoint().map(str::as_bytes);
-        if (names.is_empty() && !self.is_shallow)
-            || (self.is_of_place(names) && checkpoint == Some(self.id))
-        {
+        if names.is_empty() || (self.is_of_place(names) && checkpoint == Some(self.id)) {
             return Ok(());
         }
         Err(foreign(&String::from_utf8_lossy(key)))
@@ -266,11 +206,11 @@ impl PutWrites<'_> {
     /// Whether a document is of this thread and namespace.
     fn is_of_place(&self, names: &Names) -> bool {
         let namespace = match names.namespace() {
-            Some("") if !self.is_shallow => Some("__empty__"),
+            Some("") => Some("__empty__"),
             other => other,
         };
         names.thread().map(str::as_bytes) == Some(self.thread)
-            && namespace.map(str::as_bytes) == Some(self.said_namespace)
+            && namespace.map(str::as_bytes) == Some(self.namespace)
     }
 
     /// Sees to it that the writes that are kept are of one call, when several come at once: of the
@@ -322,31 +262,24 @@ impl PutWrites<'_> {
             .enumerate()
             .flat_map(|(position, key)| [number(position), key.clone()])
             .collect();
-        let at_once = if plain.store.scripts_are_refused() {
-            members.len()
-        } else {
-            2 * MEMBERS
-        };
         let mut registry = Group::on(self.registry);
-        for members in members.chunks(at_once) {
+        for members in members.chunks(2 * MEMBERS) {
             registry = registry.run("ZADD", members.iter().cloned());
         }
-        let registry = registry.shared_ttl(ttl, before.has_registry);
+        let registry = registry.shared_ttl(ttl);
         let mut names = vec![self.namespace.clone()];
-        if !before.has_document && !self.is_shallow {
+        if !before.has_document {
             // The checkpoint may come later; until then only this says that the writes are there.
             names.push(awaited(self.namespace, self.id));
         }
         let namespaces = Group::on(self.namespaces).run("SADD", names);
         let (namespaces, due) = before.thread.expire(namespaces, ttl, whole);
         let mut parts = vec![registry.part(), namespaces.part()];
-        let refused = plain.store.scripts_are_refused();
         let mut stored = 0;
         for (position, key) in self.keys.iter().enumerate() {
             if before.made[position] {
                 stored += 1;
-                let again = ttl != self.ttl || refused;
-                let expire = expire(key, ttl, false, self.ttl > 0).filter(|_| again);
+                let expire = (ttl != self.ttl).then(|| expire(key, ttl));
                 parts.extend(expire.map(Part::command));
             } else if self.replace {
                 stored += 1;
@@ -355,10 +288,7 @@ impl PutWrites<'_> {
                 parts.push(group.ttl(ttl, true).part());
             } else if ttl == 0 && self.ttl > 0 {
                 // An earlier run of the first flight may have made it, with a TTL.
-                parts.extend(expire(key, 0, false, true).map(Part::command));
-            } else if ttl > 0 && !before.is_registered[position] && before.waits_for_ttl(position) {
-                // Whoever made it was cut before it had its TTL.
-                parts.push(pexpire(key, ttl, Some("NX")));
+                parts.push(Part::command(expire(key, 0)));
             }
         }
         let kept = if self.replace { &[] } else { &before.made[..] };
@@ -367,9 +297,7 @@ impl PutWrites<'_> {
         let (first, looks) = (parts.len(), kept.len());
         parts.extend(kept);
         parts.push(Thread::pinned(self.namespaces));
-        let is_first = !before.has_registry || !before.has_document;
-        let flagged = is_first && !self.is_shallow;
-        if flagged {
+        if !before.has_registry || !before.has_document {
             parts.push(Part::of(
                 "JSON.SET",
                 self.document,

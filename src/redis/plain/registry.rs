@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::super::driver::{Reply, number};
 use super::flight::{Group, Part};
-use super::thread::settled;
 use super::{Plain, after, count, integer, join};
 use crate::error::Result;
 
@@ -110,16 +109,12 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
     let [registry, namespaces] = plain.first::<2>(keys)?;
     let [namespace, prefix, mode] = plain.first::<3>(args)?;
     let ids = &args[3..];
-    let documents: Vec<_> = ids.iter().map(|id| join(&[prefix, id])).collect();
-    let documents: Vec<_> = documents.iter().collect();
-    let ask = |key: &&Bytes| Part::of("PTTL", key, []);
-    let mut parts: Vec<_> = documents.iter().map(ask).collect();
-    parts.push(Part::of("EXISTS", registry, []));
-    parts.push(Part::of("EXISTS", namespaces, []));
-    let mut answers = plain.flight(parts).await?;
+    if ids.is_empty() && mode != "complete" {
+        return Ok(count(0));
+    }
+    let ask = |id: &Bytes| Part::of("PTTL", &join(&[prefix, id]), []);
+    let mut answers = plain.flight(ids.iter().map(ask).collect()).await?;
     let left = answers.ints(ids.len())?;
-    let (had_registry, had_namespaces) = (answers.int()? == 1, answers.int()? == 1);
-    let left = settled(plain, &documents, left).await?;
     let mut there = Vec::new();
     let mut longest = -2;
     for (id, left) in ids.iter().zip(left) {
@@ -151,8 +146,8 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
     } else {
         let ttl = longest.max(0);
         let named = Group::on(namespaces).run("SADD", [namespace.clone()]);
-        parts.push(registered.shared_ttl(ttl, had_registry).part());
-        parts.push(named.shared_ttl(ttl, had_namespaces).part());
+        parts.push(registered.shared_ttl(ttl).part());
+        parts.push(named.shared_ttl(ttl).part());
     }
     if parts.is_empty() {
         return Ok(count(0));

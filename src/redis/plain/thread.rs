@@ -1,21 +1,11 @@
 //! What a thread's set of namespaces says of the whole thread.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::super::driver::{Command, number};
 use super::flight::{Answers, Group, Part};
 use super::{PINNED, Plain};
 use crate::error::Result;
-
-/// How long to wait for a key's TTL where scripts are refused, before the key is taken to be kept
-/// for ever: one that was just made has none for the time of a flight.
-const PAUSES: [Duration; 3] = [
-    Duration::from_millis(2),
-    Duration::from_millis(8),
-    Duration::from_millis(32),
-];
 
 /// A thread's set of namespaces, as it was a moment ago.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +62,7 @@ impl Thread {
     /// Gives the set its TTL as part of a call, and says whether the thread is due for another.
     pub(super) fn expire(self, group: Group, ttl: i64, whole: i64) -> (Group, bool) {
         if whole == 0 || !self.is_there() {
-            (group.shared_ttl(ttl, self.is_there()), false)
+            (group.shared_ttl(ttl), false)
         } else {
             (group, self.is_due(whole))
         }
@@ -82,23 +72,6 @@ impl Thread {
 /// The member that says that a checkpoint has writes and may have no document.
 pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
     super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
-}
-
-/// The times that keys have left, once those that were just made have their TTL.
-pub(super) async fn settled(
-    plain: &Plain<'_>,
-    keys: &[&Bytes],
-    mut left: Vec<i64>,
-) -> Result<Vec<i64>> {
-    for pause in PAUSES {
-        if !left.contains(&-1) || !plain.store.scripts_are_refused() {
-            break;
-        }
-        tokio::time::sleep(pause).await;
-        let parts = keys.iter().map(|key| Part::of("PTTL", key, []));
-        left = plain.flight(parts.collect()).await?.ints(keys.len())?;
-    }
-    Ok(left)
 }
 
 /// Takes a namespace without keys out of the set, unless another call has some again: then the
@@ -117,16 +90,16 @@ pub(super) async fn forget_namespace(
     if !was_named {
         return Ok(true);
     }
-    let left = settled(plain, keys, left).await?;
     let ttl = match left.iter().max() {
         _ if left.contains(&-1) => 0,
         Some(left @ 1..) => *left,
         _ => return Ok(true),
     };
     let group = Group::on(namespaces).run("SADD", [namespace.clone()]);
-    // Whoever came meanwhile may just be making the set.
-    let again = group.shared_ttl(ttl, true);
-    plain.flight(vec![again.part()]).await?.finish()?;
+    plain
+        .flight(vec![group.shared_ttl(ttl).part()])
+        .await?
+        .finish()?;
     Ok(false)
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply};
-use super::flight::{Part, expire};
+use super::flight::{Part, expire_shared};
 use super::thread::pexpire;
 use super::{PINNED, Plain, after, integer, join};
 use crate::error::Result;
@@ -27,10 +27,8 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
     }
     let change = |key: &Bytes| change_of(key, ttl, verb);
     if verb == b"kept" {
-        let kept = expire(namespaces, ttl, true, true).map(Part::command);
-        if let Some(kept) = kept {
-            plain.flight(vec![kept]).await?.finish()?;
-        }
+        let kept = Part::command(expire_shared(namespaces, ttl));
+        plain.flight(vec![kept]).await?.finish()?;
         return Ok(Reply::Int(0));
     }
     let mut parts: Vec<_> = ids
@@ -62,10 +60,10 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
 
 /// What a verb does to a key. What is kept for ever stays so when it is touched, and what has no TTL
 /// to get back keeps its own.
-pub(super) fn change_of(key: &Bytes, ttl: i64, verb: &[u8]) -> Option<Part> {
+fn change_of(key: &Bytes, ttl: i64, verb: &[u8]) -> Option<Part> {
     match verb {
         b"touch" => (ttl > 0).then(|| pexpire(key, ttl, Some("XX"))),
-        b"keep" => expire(key, ttl, true, true).map(Part::command),
+        b"keep" => Some(Part::command(expire_shared(key, ttl))),
         b"pin" => Some(Part::command(Command::on("PERSIST", key.clone()))),
         _ => (ttl > 0).then(|| pexpire(key, ttl, None)),
     }

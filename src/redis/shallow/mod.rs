@@ -37,6 +37,11 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 /// `get_tuple` is one round trip. The TTL scope `thread` is refused: each namespace is kept by
 /// itself.
 ///
+/// In a cluster all keys of a thread must be in one slot: give its id a hash tag (`{…}`), or build
+/// the saver with [`hash_tag_threads`](RedisSaverBuilder::hash_tag_threads). Calls for other threads
+/// end in [`Error::InvalidInput`](crate::Error::InvalidInput) before anything is written, and a
+/// list of all threads leaves them out, with a warning.
+///
 /// Give it prefixes of its own: a [`RedisSaver`] under the same ones does not see what it keeps.
 ///
 /// ```no_run
