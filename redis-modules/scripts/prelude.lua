@@ -5,6 +5,9 @@
 --   writes that a registry names) cannot be in KEYS; each is built from, or checked against, a
 --   prefix that holds the thread, so it is in the slot of KEYS.
 -- * Everything is checked before the first write, because Redis does not roll back.
+-- * Every key is declared by the command that reads it, so that one which has moved to another node
+--   of a cluster, ahead of its slot, is an error and never one that is gone. The driver runs the
+--   script again when the slot has moved. Modules may declare less than they read: JSON.MGET does.
 -- * Running twice is the same as running once.
 
 -- Whether a key is there. One of another type than `wanted` is remembered in `wrong`, which a
@@ -132,16 +135,28 @@ local function allowed_ttl(namespaces, ttl, whole, had_namespaces, is_pinned)
   return ttl, whole
 end
 
+-- What is at a path of documents; false for a key that is not there. JSON.MGET declares its first
+-- key alone, so in a cluster another that has moved already, on the way of its slot, would read as
+-- one that is gone. EXISTS declares all of them, and ends the script then.
+local function read_all(keys, path)
+  local documents = {}
+  for first = 1, #keys, 1000 do
+    local slice = { unpack(keys, first, math.min(first + 999, #keys)) }
+    redis.call('EXISTS', unpack(slice))
+    slice[#slice + 1] = path
+    for _, document in ipairs(redis.call('JSON.MGET', unpack(slice))) do
+      documents[#documents + 1] = document
+    end
+  end
+  return documents
+end
+
 -- What documents say of themselves: { thread, namespace, checkpoint } of each; false for a key that
 -- is not there, and a list that lacks something for a document of another kind.
 local function names_of(keys)
   local names = {}
-  for first = 1, #keys, 1000 do
-    local slice = { unpack(keys, first, math.min(first + 999, #keys)) }
-    slice[#slice + 1] = "$['thread_id','checkpoint_ns','checkpoint_id']"
-    for _, found in ipairs(redis.call('JSON.MGET', unpack(slice))) do
-      names[#names + 1] = found and cjson.decode(found)
-    end
+  for i, found in ipairs(read_all(keys, "$['thread_id','checkpoint_ns','checkpoint_id']")) do
+    names[i] = found and cjson.decode(found)
   end
   return names
 end
@@ -270,13 +285,9 @@ local function append_writes(documents, registry, prefix)
       keys[#keys + 1] = key
     end
   end
-  for first = 1, #keys, 1000 do
-    local slice = { unpack(keys, first, math.min(first + 999, #keys)) }
-    slice[#slice + 1] = '.'
-    for _, document in ipairs(redis.call('JSON.MGET', unpack(slice))) do
-      if document then
-        documents[#documents + 1] = document
-      end
+  for _, document in ipairs(read_all(keys, '.')) do
+    if document then
+      documents[#documents + 1] = document
     end
   end
   return keys

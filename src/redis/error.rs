@@ -50,10 +50,10 @@ pub(crate) fn meaning(error: &FredError) -> Meaning {
     }
 }
 
-/// Whether a script met a key that has moved to another server already, while the slot is on its
-/// way there. A script checks before it writes, and may run twice.
+/// Whether a script met a key that has moved to another server already, or several of which some
+/// have, while the slot is on its way there. A script checks before it writes, and may run twice.
 fn is_half_moved(reply: &str) -> bool {
-    reply.contains("access a non local key")
+    reply.contains("access a non local key") || reply.contains("during rehashing of the slot")
 }
 
 /// The first word of a reply.
@@ -479,6 +479,11 @@ mod tests {
             (
                 Unknown,
                 "ERR Script attempted to access a non local key in a cluster node",
+                Meaning::NotNow,
+            ),
+            (
+                Unknown,
+                "ERR Unable to execute command 'exists' in script because undeclared keys were accessed during rehashing of the slot script: 1f, on @user_script:145.",
                 Meaning::NotNow,
             ),
             (Unknown, "NOREPLICAS Not enough good", Meaning::NotNow),

@@ -30,7 +30,7 @@ fn primaries(cluster: &Cluster) -> Vec<String> {
 }
 
 /// The slot of a thread whose keys have its id as their tag.
-async fn slot(cluster: &Cluster, thread: &str) -> u16 {
+pub async fn slot(cluster: &Cluster, thread: &str) -> u16 {
     let key = format!("{{{thread}}}");
     let anybody = &cluster.nodes()[cluster.primaries()[0]];
     let slot = command(&anybody.url(), &["CLUSTER", "KEYSLOT", &key]).await;

@@ -22,6 +22,8 @@ mod report;
 #[cfg(feature = "redis")]
 mod sentinel;
 #[cfg(feature = "redis")]
+mod slots;
+#[cfg(feature = "redis")]
 mod standalone;
 
 #[cfg(feature = "redis")]
@@ -52,6 +54,10 @@ fn main() {
             a_slot_moves_back_and_forth
             a_slot_is_half_moved
             a_planned_failover_in_a_cluster;
+        slots:
+            writes_move_ahead_of_their_registry
+            threads_are_deleted_while_their_writes_move
+            a_slot_with_many_writes_moves_under_readers;
         sentinel:
             the_primary_behind_sentinels_is_killed
             a_planned_failover
