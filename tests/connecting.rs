@@ -115,3 +115,62 @@ async fn a_setting_that_cannot_be_is_named_before_anything_connects() {
         "{error:?}"
     );
 }
+
+/// What the connections to a server are called, and the library behind them.
+async fn clients(server: &mut Server) -> Vec<(String, String, String)> {
+    let mut list = redis::cmd("CLIENT");
+    let clients: String = list
+        .arg("LIST")
+        .query_async(&mut server.client)
+        .await
+        .unwrap();
+    let of = |line: &str, field: &str| {
+        let mut fields = line.split(' ');
+        let found = fields.find_map(|one| one.strip_prefix(field)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    };
+    let named = |line: &str| (of(line, "name"), of(line, "lib-name"), of(line, "lib-ver"));
+    clients.lines().map(named).collect()
+}
+
+#[tokio::test]
+async fn the_server_shows_whose_connections_they_are() {
+    let mut server = Server::start().await;
+    let saver = RedisSaver::connect(server.redis.url()).await.unwrap();
+    works(&saver).await;
+    let name = "langgraph-checkpoint-redis";
+    let ours = |name: &str| {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let library = "langgraph-checkpoint-redis".to_owned();
+        (name.to_owned(), library, version)
+    };
+    let found = clients(&mut server).await;
+    let count = found.iter().filter(|one| **one == ours(name)).count();
+    assert_eq!(count, 2, "{found:?}");
+    saver.close().await;
+
+    for (given, shown) in [("billing agent\n1", "billing-agent-1"), ("", "")] {
+        let builder = RedisSaver::builder().url(server.redis.url());
+        let saver = builder.client_name(given).build().await.unwrap();
+        works(&saver).await;
+        let found = clients(&mut server).await;
+        assert!(found.contains(&ours(shown)), "{found:?}");
+        saver.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_connections_no_name_serves_all_the_same() {
+    let mut server = Server::start().await;
+    server
+        .run(&[
+            "ACL",
+            "SETUSER",
+            "default",
+            "-client|setname",
+            "-client|setinfo",
+        ])
+        .await;
+    let saver = RedisSaver::connect(server.redis.url()).await.unwrap();
+    works(&saver).await;
+}

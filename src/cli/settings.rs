@@ -100,6 +100,11 @@ const HELP: &[(&str, &str, &str)] = &[
         "FILE",
         "The key of that certificate (PEM, not encrypted)",
     ),
+    (
+        "client_name",
+        "NAME",
+        "What connections are called in CLIENT LIST [default: langgraph-checkpoint-redis]",
+    ),
 ];
 
 impl Settings {
@@ -125,6 +130,11 @@ impl Settings {
         self.builder().build().await
     }
 
+    /// Whether a setting is an option of this command, wherever else it may be given.
+    pub(crate) fn is_option(&self, key: ConfigKey) -> bool {
+        self.values.iter().any(|(one, _)| *one == key)
+    }
+
     /// The value of a setting that the command line or the environment gives.
     pub(crate) fn get(&self, key: ConfigKey) -> Option<String> {
         let given = self.values.iter().find(|(one, _)| *one == key);
@@ -142,7 +152,7 @@ fn option(key: ConfigKey) -> Arg {
         .value_name(value)
         .help(format!("{help} [env: {}]", key.variable()))
         .help_heading("Connection and store")
-        .hide_short_help(true)
+        .hide_short_help(key != ConfigKey::Url)
         .global(true)
         .action(ArgAction::Set);
     if value == "BOOL" {

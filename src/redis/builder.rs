@@ -104,6 +104,11 @@ impl RedisSaverBuilder {
         self.set(ConfigKey::PoolSize, size.to_string())
     }
 
+    /// What connections are called in `CLIENT LIST`. Default: `langgraph-checkpoint-redis`.
+    pub fn client_name(self, name: impl AsRef<str>) -> Self {
+        self.set(ConfigKey::ClientName, name)
+    }
+
     /// How long a command may take. Default: 10 seconds.
     pub fn command_timeout(self, limit: Duration) -> Self {
         self.set(ConfigKey::CommandTimeout, limit.as_secs_f64().to_string())

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::keys::{CHECKPOINT_PREFIX, WRITE_PREFIX};
 use crate::error::{Error, Result};
 use crate::options::{TtlPolicy, TtlScope, check_ttl};
@@ -54,11 +56,14 @@ pub enum ConfigKey {
     TlsCertFile,
     /// The file of that certificate's key (PEM, not encrypted). Default: none.
     TlsKeyFile,
+    /// What connections are called in `CLIENT LIST`; what Redis does not take in a name becomes a
+    /// dash, and an empty one is none. Default: `langgraph-checkpoint-redis`.
+    ClientName,
 }
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
@@ -76,6 +81,7 @@ impl ConfigKey {
         Self::TlsCaFile,
         Self::TlsCertFile,
         Self::TlsKeyFile,
+        Self::ClientName,
     ];
 
     /// The name.
@@ -99,6 +105,7 @@ impl ConfigKey {
             Self::TlsCaFile => "tls_ca_file",
             Self::TlsCertFile => "tls_cert_file",
             Self::TlsKeyFile => "tls_key_file",
+            Self::ClientName => "client_name",
         }
     }
 
@@ -144,6 +151,7 @@ pub(crate) struct Settings {
     pub(crate) wait_replicas: usize,
     pub(crate) wait_replicas_timeout: Duration,
     pub(crate) tls: TlsFiles,
+    pub(crate) client_name: Option<Bytes>,
 }
 
 /// The files that TLS needs.
@@ -200,6 +208,7 @@ impl Default for Settings {
             wait_replicas: 0,
             wait_replicas_timeout: Duration::from_secs(1),
             tls: TlsFiles::default(),
+            client_name: client_name(env!("CARGO_PKG_NAME")),
         }
     }
 }
@@ -258,6 +267,7 @@ impl Settings {
             ConfigKey::TlsCaFile => self.tls.ca = Some(file(value).map_err(refuse)?),
             ConfigKey::TlsCertFile => self.tls.cert = Some(file(value).map_err(refuse)?),
             ConfigKey::TlsKeyFile => self.tls.key = Some(file(value).map_err(refuse)?),
+            ConfigKey::ClientName => self.client_name = client_name(value),
         }
         Ok(())
     }
@@ -304,6 +314,19 @@ fn file(text: &str) -> Result<PathBuf, String> {
         return Err("it names no file".to_owned());
     }
     Ok(PathBuf::from(text))
+}
+
+/// A name as Redis takes it: printable ASCII without blanks; no longer than is of use.
+fn client_name(text: &str) -> Option<Bytes> {
+    let taken = |character: char| {
+        if character.is_ascii_graphic() {
+            character
+        } else {
+            '-'
+        }
+    };
+    let name: String = text.chars().take(128).map(taken).collect();
+    (!name.is_empty()).then(|| Bytes::from(name))
 }
 
 fn truth(text: &str) -> Result<bool, String> {

@@ -147,6 +147,9 @@ const REFUSALS: [(&str, &str); 9] = [
     ),
 ];
 
+/// What a connection without TLS ends with where the server speaks TLS.
+pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port";
+
 /// What is said of a thread whose keys are in several slots.
 pub(crate) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
 
@@ -160,6 +163,13 @@ pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
         ErrorKind::Timeout => Error::Timeout {
             operation: context.operation,
             limit: context.limit,
+        },
+        _ if error.details() == SPEAKS_TLS => Error::Config {
+            key: "url".to_owned(),
+            reason: format!(
+                "Redis at {} speaks TLS on this port: write rediss in place of redis",
+                context.server
+            ),
         },
         _ if is_lost(error) || is_tls(error.kind()) => match refusal(error) {
             Some(reason) => Error::Tls {

@@ -122,6 +122,7 @@ impl Driver {
         }
         let dialer = Dialer {
             config,
+            name: settings.client_name.clone(),
             limit: settings.connect_timeout,
             silence: longest_silence(settings),
             primary_only: true,

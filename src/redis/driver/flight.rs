@@ -67,7 +67,13 @@ impl Live {
         let answers = async {
             match &self.over {
                 Over::Connection(connection) => connection.run(commands).await,
-                Over::Client(client, at) => send(client, at.as_ref(), commands).await,
+                Over::Client(client, at) => {
+                    let answers = send(client, at.as_ref(), commands)
+                        .await
+                        .map_err(readable)?;
+                    let answers = answers.into_iter();
+                    Ok(answers.map(|answer| answer.map_err(readable)).collect())
+                }
             }
         };
         tokio::select! {
@@ -102,6 +108,19 @@ async fn has_ended(ended: Option<watch::Receiver<bool>>) {
         // An error says that the one who would tell is gone, and the connection with it.
         Some(mut ended) => drop(ended.wait_for(|ended| *ended).await),
         None => std::future::pending().await,
+    }
+}
+
+/// fred says of the system's errors what they look like in a debugger.
+pub(super) fn readable(error: FredError) -> FredError {
+    let code = error.details().strip_prefix("Os { code: ");
+    let code = code.and_then(|rest| rest.split_once(',')?.0.parse().ok());
+    match code {
+        Some(code) => {
+            let said = std::io::Error::from_raw_os_error(code).to_string();
+            FredError::new(error.kind().clone(), said)
+        }
+        None => error,
     }
 }
 
@@ -146,4 +165,18 @@ fn to_fred(command: &Command, slot: Option<u16>) -> (CustomCommand, Vec<Value>) 
         CustomCommand::new_static(command.name, hash, false),
         command.args.iter().cloned().map(Value::Bytes).collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_is_in_words() {
+        let error = FredError::from(std::io::Error::from_raw_os_error(111));
+        assert!(error.details().starts_with("Os {"), "{error}");
+        assert!(!readable(error).details().contains("Os {"));
+        let other = FredError::new(ErrorKind::IO, "Os { code: many }");
+        assert_eq!(readable(other).details(), "Os { code: many }");
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::prelude::{Builder, ClientLike};
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::flight::{Live, lost};
+use super::flight::{Live, lost, readable};
 use super::multiplexed::Multiplexed;
 use super::{Command, Reply};
 
@@ -24,6 +25,8 @@ use super::{Command, Reply};
 pub(super) struct Dialer {
     /// Credentials, database and TLS. It shows them in its `Debug`.
     pub(super) config: Config,
+    /// What the server calls the connections.
+    pub(super) name: Option<Bytes>,
     /// How long making a connection may take.
     pub(super) limit: Duration,
     /// How long a connection may owe answers without giving any.
@@ -67,11 +70,14 @@ impl Dialer {
     /// Connects to a server.
     pub(super) async fn dial(&self, server: ServerConfig) -> Result<Connection, FredError> {
         let connected = async {
-            let (connection, task) = Multiplexed::open(&self.config, &server).await?;
+            let (connection, task) =
+                Multiplexed::open(&self.config, &server, self.limit * 3 / 4).await?;
             let mut router = Router(task);
             let (ended, has_ended) = watch::channel(false);
             let introduced = async {
-                connection.introduce(&self.config).await?;
+                connection
+                    .introduce(&self.config, self.name.as_ref())
+                    .await?;
                 let live = Arc::new(Live::new(connection, has_ended));
                 if self.primary_only {
                     check_role(&live).await?;
@@ -113,7 +119,8 @@ impl Dialer {
         let client = builder.build()?;
         let mut router = Router(client.connect());
         self.in_time(wait_until_connected(&client, &mut router))
-            .await?;
+            .await
+            .map_err(readable)?;
         Ok(Listener { client, router })
     }
 

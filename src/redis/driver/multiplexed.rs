@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use super::Command;
 use super::flight::{Answers, lost};
 use super::frames::{Decoder, LARGE, encoded};
+use crate::redis::error::SPEAKS_TLS;
 
 /// How much room there is at least for what is read.
 const ROOM: usize = 16 * 1_024;
@@ -75,10 +77,12 @@ impl fmt::Debug for Multiplexed {
 }
 
 impl Multiplexed {
-    /// Connects to a server; the task ends with the connection, and says why.
+    /// Connects to a server; the task ends with the connection, and says why. `handshake` is how
+    /// long agreeing on TLS may take.
     pub(super) async fn open(
         config: &Config,
         server: &ServerConfig,
+        handshake: Duration,
     ) -> Result<(Self, JoinHandle<Result<(), FredError>>), FredError> {
         let (requests, received) = mpsc::unbounded_channel();
         let owed = Arc::new(Owed::default());
@@ -89,13 +93,17 @@ impl Multiplexed {
         let task = match server {
             #[cfg(unix)]
             ServerConfig::Unix { path } => {
-                let stream = tokio::net::UnixStream::connect(path).await?;
-                tokio::spawn(drive(stream, end))
+                let stream = tokio::net::UnixStream::connect(path)
+                    .await
+                    .map_err(broken)?;
+                tokio::spawn(drive(stream, end, false))
             }
             ServerConfig::Centralized { server } => {
-                let stream = TcpStream::connect((&*server.host, server.port)).await?;
-                stream.set_nodelay(true)?;
-                secure(config, server, stream, end).await?
+                let stream = TcpStream::connect((&*server.host, server.port))
+                    .await
+                    .map_err(broken)?;
+                stream.set_nodelay(true).map_err(broken)?;
+                secure(config, server, stream, end, handshake).await?
             }
             _ => {
                 let reason = "a connection is to one server";
@@ -105,8 +113,12 @@ impl Multiplexed {
         Ok((Self { requests, owed }, task))
     }
 
-    /// Says who it is, and chooses the database.
-    pub(super) async fn introduce(&self, config: &Config) -> Result<(), FredError> {
+    /// Says who it is, and chooses the database. `name` is what the server calls the connection.
+    pub(super) async fn introduce(
+        &self,
+        config: &Config,
+        name: Option<&Bytes>,
+    ) -> Result<(), FredError> {
         let mut commands = Vec::new();
         if let Some(password) = &config.password {
             let user = config.username.iter().cloned().map(Bytes::from);
@@ -116,6 +128,17 @@ impl Multiplexed {
         if let Some(database) = config.database {
             commands.push(Command::new("SELECT").arg(super::number(database)));
         }
+        // For those who look at the server; one that does not take it serves all the same.
+        let client = || Command::new("CLIENT");
+        if let Some(name) = name {
+            commands.push(client().arg("SETNAME").arg(name.clone()));
+        }
+        for (what, value) in [
+            ("LIB-NAME", env!("CARGO_PKG_NAME")),
+            ("LIB-VER", env!("CARGO_PKG_VERSION")),
+        ] {
+            commands.push(client().args(["SETINFO", what, value].map(Bytes::from)));
+        }
         // A server that wants a password, or no more clients, says so to any command; this one may
         // be no right of ours, or not of the moment.
         commands.push(Command::new("PING"));
@@ -123,6 +146,7 @@ impl Multiplexed {
         for (command, answer) in commands.iter().zip(self.run(&sent).await?) {
             match answer {
                 Err(error) if command.name == "AUTH" => return Err(without_secrets(error)),
+                Err(_) if command.name == "CLIENT" => {}
                 Err(error) if command.name == "SELECT" || !is_of_the_moment(&error) => {
                     return Err(error);
                 }
@@ -187,8 +211,9 @@ async fn secure(
     _: &Server,
     stream: TcpStream,
     end: End,
+    _: Duration,
 ) -> Result<JoinHandle<Result<(), FredError>>, FredError> {
-    Ok(tokio::spawn(drive(stream, end)))
+    Ok(tokio::spawn(drive(stream, end, true)))
 }
 
 /// Starts the task of a connection, with TLS if it is turned on.
@@ -198,29 +223,54 @@ async fn secure(
     server: &Server,
     stream: TcpStream,
     end: End,
+    handshake: Duration,
 ) -> Result<JoinHandle<Result<(), FredError>>, FredError> {
     use fred::rustls::pki_types::ServerName;
     use fred::types::config::TlsConnector;
 
     let Some(tls) = &config.tls else {
-        return Ok(tokio::spawn(drive(stream, end)));
+        return Ok(tokio::spawn(drive(stream, end, true)));
     };
     let TlsConnector::Rustls(connector) = &tls.connector;
     let name = server.tls_server_name.as_ref().unwrap_or(&server.host);
     let name = ServerName::try_from(name.to_string())
         .map_err(|error| FredError::new(ErrorKind::Tls, error.to_string()))?;
-    let stream = connector.connect(name, stream).await?;
-    Ok(tokio::spawn(drive(stream, end)))
+    let agreed = tokio::time::timeout(handshake, connector.connect(name, stream)).await;
+    let stream = agreed
+        .map_err(|_| {
+            lost(format!(
+                "no answer to the TLS handshake within {handshake:?}; if the server does not speak TLS on this port, write redis in place of rediss in `url`"
+            ))
+        })?
+        .map_err(broken)?;
+    Ok(tokio::spawn(drive(stream, end, false)))
 }
 
-/// Writes and reads until the connection ends, and says why.
-async fn drive(stream: impl AsyncRead + AsyncWrite, end: End) -> Result<(), FredError> {
+/// What the system says of a connection, in its own words; those of TLS are named in `error.rs`.
+fn broken(error: io::Error) -> FredError {
+    #[cfg(feature = "tls")]
+    if error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<fred::rustls::Error>)
+    {
+        return FredError::from(error);
+    }
+    lost(error.to_string())
+}
+
+/// Writes and reads until the connection ends, and says why. `in_clear` says that the server may
+/// expect TLS, for all that is known.
+async fn drive(
+    stream: impl AsyncRead + AsyncWrite,
+    end: End,
+    in_clear: bool,
+) -> Result<(), FredError> {
     let (reader, writer) = tokio::io::split(stream);
     let End { requests, owed } = end;
     let ended = tokio::select! {
         // What the server says last tells more than that it takes nothing.
         biased;
-        read = read(reader, &owed) => read,
+        read = read(reader, &owed, in_clear) => read,
         written = write(writer, requests, &owed) => written,
     };
     owed.queue().waiting.clear();
@@ -252,16 +302,16 @@ async fn write(
                 if piece.len() < LARGE {
                     gathered.extend_from_slice(&piece);
                 } else {
-                    writer.write_all_buf(&mut gathered).await?;
+                    writer.write_all_buf(&mut gathered).await.map_err(broken)?;
                     write_large(&mut writer, piece, owed).await?;
                 }
                 if gathered.len() >= GATHERED {
-                    writer.write_all_buf(&mut gathered).await?;
+                    writer.write_all_buf(&mut gathered).await.map_err(broken)?;
                 }
             }
         }
-        writer.write_all_buf(&mut gathered).await?;
-        writer.flush().await?;
+        writer.write_all_buf(&mut gathered).await.map_err(broken)?;
+        writer.flush().await.map_err(broken)?;
     }
     Ok(())
 }
@@ -273,7 +323,7 @@ async fn write_large(
     owed: &Owed,
 ) -> Result<(), FredError> {
     while !piece.is_empty() {
-        if writer.write_buf(&mut piece).await? == 0 {
+        if writer.write_buf(&mut piece).await.map_err(broken)? == 0 {
             return Err(lost("the server takes nothing any more"));
         }
         owed.queue().since = Some(Instant::now());
@@ -281,11 +331,24 @@ async fn write_large(
     Ok(())
 }
 
-async fn read(mut reader: ReadHalf<impl AsyncRead>, owed: &Owed) -> Result<(), FredError> {
+/// What is said of a connection that ended before any answer came.
+fn unanswered(error: &FredError) -> FredError {
+    lost(format!(
+        "{}, before any answer; if the server speaks TLS on this port, write rediss in place of redis in `url`",
+        error.details()
+    ))
+}
+
+async fn read(
+    mut reader: ReadHalf<impl AsyncRead>,
+    owed: &Owed,
+    in_clear: bool,
+) -> Result<(), FredError> {
     let mut decoder = Decoder::default();
     let mut buffer = BytesMut::with_capacity(ROOM);
     let mut most = ROOM;
     let mut answers: Answers = Vec::new();
+    let mut may_expect_tls = in_clear;
     loop {
         while let Some(answer) = decoder.next(&mut buffer)? {
             answers.push(answer);
@@ -309,10 +372,23 @@ async fn read(mut reader: ReadHalf<impl AsyncRead>, owed: &Owed) -> Result<(), F
         // No more at a time, whatever length a server tells.
         buffer.reserve(decoder.missing(&buffer)?.clamp(ROOM, 4 * MOST_ROOM));
         most = most.max(buffer.capacity());
-        if reader.read_buf(&mut buffer).await? == 0 {
+        let length = match reader.read_buf(&mut buffer).await.map_err(broken) {
+            Err(error) if may_expect_tls => return Err(unanswered(&error)),
+            length => length?,
+        };
+        if length == 0 {
             // Of an answer that is not whole, what went wrong may be the reason.
             let said = answers.into_iter().find_map(Result::err);
-            return Err(said.unwrap_or_else(|| lost("the server closed the connection")));
+            let closed = said.unwrap_or_else(|| lost("the server closed the connection"));
+            return Err(if may_expect_tls {
+                unanswered(&closed)
+            } else {
+                closed
+            });
+        }
+        // No answer starts with the byte of a TLS alert.
+        if std::mem::take(&mut may_expect_tls) && buffer.first() == Some(&0x15) {
+            return Err(lost(SPEAKS_TLS));
         }
         owed.queue().since = Some(Instant::now());
     }
@@ -333,7 +409,7 @@ mod tests {
             requests: received,
             owed: Arc::clone(&owed),
         };
-        let task = tokio::spawn(drive(stream, end));
+        let task = tokio::spawn(drive(stream, end, false));
         (Multiplexed { requests, owed }, server, task)
     }
 
