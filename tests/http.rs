@@ -19,6 +19,8 @@ mod agentex;
 mod client;
 #[path = "http/limits.rs"]
 mod limits;
+#[path = "http/lingering.rs"]
+mod lingering;
 #[path = "http/operations.rs"]
 mod operations;
 #[path = "http/refusals.rs"]

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::answer::{Problem, fault};
 use crate::error::{Error, Result};
-use crate::options::ProgressCallback;
+use crate::options::{Progress, ProgressCallback};
 use crate::wire::{Line, ProgressLine};
 
 /// Keeps checkpoints behind an HTTP service of this crate, with all that
@@ -100,14 +100,19 @@ impl HttpSaver {
         operation: &'static str,
         call: &impl Serialize,
         progress: Option<&ProgressCallback>,
-    ) -> Result<()> {
+        before: Progress,
+    ) -> Result<Progress> {
         let mut lines = self.lines::<ProgressLine>(operation, call);
+        let mut all = before;
         while let Some(done) = lines.try_next().await? {
+            let done = Progress::from(done);
+            all.checkpoints = before.checkpoints + done.checkpoints;
+            all.writes = before.writes + done.writes;
             if let Some(progress) = progress {
-                progress.report(done.into());
+                progress.report(all);
             }
         }
-        Ok(())
+        Ok(all)
     }
 }
 

@@ -17,13 +17,13 @@ use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{RunId, TaskId, ThreadId};
 use crate::options::{
-    CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
+    CopyOptions, DeleteOptions, ListOptions, Progress, PruneOptions, PutOptions, PutWritesOptions,
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 use crate::wire::{
     Changed, CheckpointAndWrites, CheckpointLine, Config, CopyThreadCall, DeleteForRunsCall,
-    DeleteThreadCall, GetTupleCall, Histories, HistoryCall, ListCall, PruneCall, PutCall, PutDone,
-    PutWritesCall, ThreadCall, ThreadLine, ThreadsCall, Write,
+    DeleteThreadCall, GetTupleCall, Histories, HistoryCall, ListCall, MOST, PruneCall, PutCall,
+    PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall, Write,
 };
 
 #[async_trait]
@@ -101,14 +101,19 @@ impl CheckpointSaver for HttpSaver {
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         let thread_id = thread_id.clone();
         let call = DeleteThreadCall { thread_id };
-        self.follow("delete-thread", &call, options.progress.as_ref())
+        let progress = options.progress.as_ref();
+        self.follow("delete-thread", &call, progress, Progress::default())
             .await
+            .map(|_| ())
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        let run_ids = run_ids.to_vec();
-        self.done("delete-for-runs", &DeleteForRunsCall { run_ids })
-            .await
+        for run_ids in run_ids.chunks(MOST) {
+            let run_ids = run_ids.to_vec();
+            self.done("delete-for-runs", &DeleteForRunsCall { run_ids })
+                .await?;
+        }
+        Ok(())
     }
 
     async fn copy_thread(
@@ -124,16 +129,24 @@ impl CheckpointSaver for HttpSaver {
             existing: options.into(),
             ttl: options.ttl.into(),
         };
-        self.follow("copy-thread", &call, options.progress.as_ref())
+        let progress = options.progress.as_ref();
+        self.follow("copy-thread", &call, progress, Progress::default())
             .await
+            .map(|_| ())
     }
 
     async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
-        let call = PruneCall {
-            thread_ids: thread_ids.to_vec(),
-            strategy: (&options.strategy).into(),
-        };
-        self.follow("prune", &call, options.progress.as_ref()).await
+        options.strategy.check()?;
+        let mut done = Progress::default();
+        for thread_ids in thread_ids.chunks(MOST) {
+            let call = PruneCall {
+                thread_ids: thread_ids.to_vec(),
+                strategy: (&options.strategy).into(),
+            };
+            let progress = options.progress.as_ref();
+            done = self.follow("prune", &call, progress, done).await?;
+        }
+        Ok(())
     }
 
     async fn delta_channel_history(

@@ -23,6 +23,7 @@ mod api_keys;
 mod body;
 mod checkpoints;
 mod given;
+mod linger;
 mod names;
 mod operations;
 mod options;

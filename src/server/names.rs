@@ -3,10 +3,7 @@
 
 use super::problem::Problem;
 use crate::error::{Error, Result};
-use crate::wire::{LONGEST, LONGEST_PATH};
-
-/// How many writes, blobs or channels one request may hold.
-pub(super) const MOST: usize = 10_000;
+use crate::wire::{LONGEST, LONGEST_PATH, MOST};
 
 /// Refuses a name that is too long.
 pub(super) fn check(field: &str, name: &str) -> Result<()> {
@@ -46,7 +43,9 @@ pub(super) fn check_together(what: &str, count: usize, names: &[&str], limit: us
 /// Refuses more than one request may hold.
 pub(super) fn check_count(what: &str, count: usize) -> Result<(), Problem> {
     if count > MOST {
-        let message = format!("{what} cannot be used: there are {count}; at most {MOST} are taken");
+        let message = format!(
+            "{what} cannot be used: there are {count}, and one request takes {MOST} at most: send several"
+        );
         return Err(Problem::unprocessable(message));
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
+use super::linger::Lingering;
 use super::state::AppState;
 use super::{ServerOptions, routes, telemetry};
 use crate::error::{Error, Result};
@@ -123,14 +125,16 @@ fn connect(
     let mut stream = TimeoutStream::new(stream);
     // A client that leaves its answer unread holds a turn. Reading has limits of its own.
     stream.set_write_timeout(Some(options.write_timeout));
+    let (stream, watch) = Lingering::new(Box::pin(stream), options);
+    let router = TowerToHyperService::new(router.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_headers(64)
         .max_buf_size(64 * 1024)
         .serve_connection(
-            TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(router.clone()),
+            TokioIo::new(stream),
+            service_fn(move |request| router.call(watch.over(request))),
         );
     let connection = graceful.watch(connection);
     let open = Open::new(place);

@@ -239,6 +239,7 @@ pub(super) async fn delete_for_runs(
     body: JsonBody,
 ) -> Result<Response, Told> {
     let call: DeleteForRunsCall = body.parse()?;
+    check_count("run_ids", call.run_ids.len())?;
     if access.is_everywhere() {
         state.saver.delete_for_runs(&call.run_ids).await?;
     } else {
@@ -300,6 +301,7 @@ pub(super) async fn prune(
     body: JsonBody,
 ) -> Result<Response, Told> {
     let call: PruneCall = body.parse()?;
+    check_count("thread_ids", call.thread_ids.len())?;
     check_all(&access, &call.thread_ids)?;
     let shared = state.clone();
     stream::progress(&shared.options, |told| {
@@ -323,6 +325,7 @@ pub(super) async fn delta_channel_history(
     body: JsonBody,
 ) -> Result<Response, Told> {
     let call: HistoryCall = body.parse()?;
+    check_count("channels", call.channels.len())?;
     let config = reached(&access, call.config)?;
     let histories = state
         .saver

@@ -26,6 +26,8 @@ use crate::checkpoint::CheckpointMetadata;
 use crate::codec::{RawJson, strict};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 
+/// How many writes, blobs, channels, runs or threads one request may hold.
+pub(crate) const MOST: usize = 10_000;
 /// How many characters an id, a channel, a version or a type has at most under `/checkpoints`.
 #[cfg(feature = "server")]
 pub(crate) const LONGEST: usize = 1_024;
@@ -220,6 +222,7 @@ wire! {
 
     /// Names runs whose checkpoints to delete.
     pub(crate) struct DeleteForRunsCall {
+        #[cfg_attr(feature = "server", schema(max_items = 10_000))]
         pub(crate) run_ids: Vec<RunId>,
     }
 
@@ -260,6 +263,7 @@ wire! {
 
     /// Names threads to prune.
     pub(crate) struct PruneCall {
+        #[cfg_attr(feature = "server", schema(max_items = 10_000))]
         pub(crate) thread_ids: Vec<ThreadId>,
         pub(crate) strategy: Strategy,
     }
@@ -275,6 +279,7 @@ wire! {
     pub(crate) struct HistoryCall {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
+        #[cfg_attr(feature = "server", schema(max_items = 10_000))]
         pub(crate) channels: Vec<String>,
     }
 

@@ -57,6 +57,32 @@ async fn an_answer_in_lines_that_takes_long_to_find_anything_is_not_cut_off() {
 }
 
 #[tokio::test]
+async fn more_names_than_one_request_may_hold_are_refused_before_anything_is_done() {
+    let service = Service::start().await;
+    let names: Vec<_> = (0..10_001).map(|number| format!("t{number}")).collect();
+    for (path, field, body) in [
+        (
+            "/v1/prune",
+            "thread_ids",
+            json!({"thread_ids": names, "strategy": "keep_latest"}),
+        ),
+        ("/v1/delete-for-runs", "run_ids", json!({"run_ids": names})),
+        (
+            "/v1/delta-channel-history",
+            "channels",
+            json!({"config": {"thread_id": "t"}, "channels": names}),
+        ),
+    ] {
+        let told = service.post(path, body).await;
+        assert_eq!(told.status, 422, "{path}: {told:?}");
+        let message = told.json()["message"].as_str().unwrap().to_owned();
+        for says in [field, "10001", "10000"] {
+            assert!(message.contains(says), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_is_slow_with_the_head_is_left() {
     let mut options = options();
     options.header_timeout = Duration::from_millis(300);
