@@ -34,7 +34,9 @@ pub enum Error {
         limit: usize,
     },
     /// A stored document cannot be read.
-    #[error("the document at {key} cannot be read: {reason}")]
+    #[error(
+        "the document at {key} cannot be read: {reason} (run `doctor` to see what else is damaged)"
+    )]
     Corrupt {
         /// The key of the document.
         key: String,
@@ -83,7 +85,7 @@ pub enum Error {
         reason: String,
     },
     /// The server refuses the user name or password.
-    #[error("Redis at {server} refuses the user name or password: {reason}")]
+    #[error("Redis at {server} refuses the user name or password of `url`: {reason}")]
     Authentication {
         /// The server's address, without credentials.
         server: String,
@@ -91,7 +93,7 @@ pub enum Error {
         reason: String,
     },
     /// The user may not run a command or touch a key.
-    #[error("the Redis user lacks a permission: {reason}")]
+    #[error("the Redis user lacks a permission, of those that `redis-modules/acl` lists: {reason}")]
     Permission {
         /// What the server said.
         reason: String,
@@ -109,16 +111,19 @@ pub enum Error {
         module: &'static str,
     },
     /// The call took longer than its time limit; it may have happened or not.
-    #[error("{operation} took longer than its time limit of {limit:?}")]
+    #[error(
+        "{operation} took longer than its time limit of {limit:?}: make the call again, or raise `command_timeout`"
+    )]
     Timeout {
         /// The call.
         operation: &'static str,
         /// The limit.
         limit: Duration,
     },
-    /// Too many calls were in flight for the whole time limit; nothing was written.
+    /// Too many calls were made at once, for the whole time limit: the step that waited was not
+    /// sent. What the call had done before stands.
     #[error(
-        "{operation} waited {limit:?} for its turn behind {calls} calls in flight: make fewer at once, or raise `pool_size`"
+        "{operation} waited {limit:?} for its turn behind {calls} other calls: make fewer at once, or raise `pool_size`"
     )]
     Overloaded {
         /// The call.
@@ -141,14 +146,16 @@ pub enum Error {
         got: usize,
     },
     /// The server cannot serve the call at the moment.
-    #[error("Redis cannot serve the call at the moment: {reason}")]
+    #[error("Redis cannot serve the call at the moment, so make it again later: {reason}")]
     Unavailable {
         /// What the server said.
         reason: String,
     },
-    /// The server has no memory left for writes; nothing was written.
+    /// A server has no memory left for writes. Of a thread whose keys share a slot (on one server
+    /// and behind Sentinel all threads, in a Cluster those with a hash tag) nothing was written;
+    /// of another one, which may be on several servers, a part may have been.
     #[error(
-        "Redis has no memory left for writes, so nothing was written: raise `maxmemory`, or let threads expire with a TTL"
+        "Redis has no memory left for writes: raise `maxmemory`, delete or prune threads, or let them expire with a TTL, and make the call again"
     )]
     OutOfMemory,
     /// The server refused a command for a reason of its own.

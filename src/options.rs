@@ -271,7 +271,7 @@ impl PruneStrategy {
         if *self == Self::KeepLast(0) {
             return Err(Error::invalid(
                 "keep_last",
-                "it is 0; to remove everything use the strategy `delete`",
+                "it is 0, which would keep nothing: keep 1 at least, or delete the thread",
             ));
         }
         Ok(())

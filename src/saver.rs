@@ -132,7 +132,8 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()>;
 
     /// Copies all of a thread, its history and pending writes included. A source that is not
-    /// there copies nothing.
+    /// there copies nothing. The copy is kept as the options say, by default as long as anything
+    /// that this saver writes, and not as long as the source.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::Error::InvalidInput) if source and target are the same,

@@ -37,7 +37,16 @@ impl Serving {
     }
 
     fn run(cli: &Cli, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = cli.command(&["serve", "--listen", "127.0.0.1:0"]);
+        Self::listening(cli, "127.0.0.1:0", arguments, environment)
+    }
+
+    fn listening(
+        cli: &Cli,
+        address: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = cli.command(&["serve", "--listen", address]);
         command
             .args(arguments)
             .envs(environment.iter().copied())
@@ -96,8 +105,12 @@ impl Serving {
     }
 
     fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let process = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &process]).status();
+        let killed = Command::new("kill").args([name, &process]).status();
         assert!(killed.unwrap().success());
     }
 
@@ -181,6 +194,40 @@ async fn a_service_serves_who_has_a_key_and_ends_in_order() {
     assert!(told.starts_with("HTTP/1.1 200"), "{told}");
     assert!(told.contains(V1), "{told}");
     assert_eq!(serving.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_is_closed_ends_a_service_in_order() {
+    let cli = Cli::new();
+    let serving = Serving::start(&cli, &["--log", "info"]);
+    serving.signal("-HUP");
+    serving.logged("the service is shutting down");
+    assert_eq!(serving.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_listens_on_a_name() {
+    let cli = Cli::new();
+    let serving = Serving::start(&cli, &[]);
+    assert_eq!(serving.get("/healthz").await.status, 200);
+    drop(serving);
+    let keys = cli.file("keys");
+    let named = |listen: &str| {
+        let mut command = cli.command(&["serve", "--listen", listen, "--api-keys", &keys]);
+        command.output().unwrap()
+    };
+    for (listen, says) in [
+        ("localhost", "127.0.0.1:8080"),
+        ("no-such-host.invalid:80", "no-such-host.invalid"),
+    ] {
+        let ended = named(listen);
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains(says), "{said}");
+    }
+    let serving = Serving::listening(&cli, "localhost:0", &["--api-keys", &keys], &[]);
+    assert!(serving.address.ip().is_loopback());
+    assert_eq!(serving.get("/healthz").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

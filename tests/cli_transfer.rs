@@ -532,30 +532,6 @@ async fn an_import_that_was_ended_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_time_that_was_left_goes_along_when_told() {
-    let (source, one) = three_threads().await;
-    source.run(&["unpin", "a", "--ttl", "1h", "--yes"]).ok();
-    let whole = source.run(&["export"]).ok();
-    let left = |saver: RedisSaver, id: &'static str| async move {
-        let found = saver.thread(&ThreadId::new(id).unwrap()).await.unwrap();
-        found.unwrap().ttl.map(|left| left.as_secs())
-    };
-    let (target, other) = empty().await;
-    target
-        .run_on(&["import", "--keep-ttl", "--ttl", "5h"], whole.as_bytes())
-        .ok();
-    let minutes = left(other.clone(), "a").await.unwrap() / 60;
-    assert!((50..=60).contains(&minutes), "{minutes}");
-    assert_eq!(left(other, "b").await, None);
-    let (target, other) = empty().await;
-    target
-        .run_on(&["import", "--ttl", "5h"], whole.as_bytes())
-        .ok();
-    assert!(left(other, "b").await.unwrap() > 3_600);
-    assert_eq!(left(one, "b").await, None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn threads_are_chosen_and_several_exports_can_follow_each_other() {
     let (source, _) = three_threads().await;
     let count = |arguments: &[&str]| {

@@ -123,7 +123,7 @@ class UnavailableError(RedisSaverError, ConnectionError):
 
 
 class OverloadedError(RedisSaverError, ConnectionError):
-    """Too many calls were in flight for the whole time limit; nothing was written."""
+    """Too many calls were made at once, for the whole time limit; this one was not sent."""
 
     retryable = True
 
@@ -135,7 +135,11 @@ class NotReplicatedError(RedisSaverError, RuntimeError):
 
 
 class OutOfMemoryError(RedisSaverError, RuntimeError):
-    """Redis has no memory left for writes; nothing was written."""
+    """Redis has no memory left for writes.
+
+    Nothing was written, unless the keys of the thread are in several slots: in a Cluster, without
+    a hash tag, a part may have been.
+    """
 
     retryable = True
 

@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 
 use super::failure::{Failure, Outcome};
 use super::output::{Output, note};
+use super::select::no_checkpoint;
 use super::settings::Settings;
 use super::text::{shown, unquoted};
 use crate::config::CheckpointConfig;
@@ -62,19 +63,14 @@ impl Context {
             .list(Some(&config), ListOptions::default().with_limit(1))
             .try_next()
             .await?;
-        let thread = shown(config.thread_id.as_str());
-        found.ok_or_else(|| {
-            Failure::NotFound(match &config.checkpoint_id {
-                Some(id) => format!(
-                    "thread {thread} has no checkpoint {} in the namespace {}",
-                    shown(id.as_str()),
-                    super::text::shown_namespace(&config.namespace()),
-                ),
-                None => format!(
-                    "thread {thread} has no checkpoint in the namespace {}",
-                    super::text::shown_namespace(&config.namespace()),
-                ),
-            })
+        found.ok_or_else(|| match &config.checkpoint_id {
+            Some(id) => Failure::NotFound(format!(
+                "thread {} has no checkpoint {} in the namespace {}",
+                shown(config.thread_id.as_str()),
+                shown(id.as_str()),
+                super::text::shown_namespace(&config.namespace()),
+            )),
+            None => no_checkpoint(&config.thread_id, &config.namespace()),
         })
     }
 

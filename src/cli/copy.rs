@@ -8,13 +8,18 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::Outcome;
+use super::lifetime::Lifetime;
 use super::progress::Meter;
 use super::select;
-use super::text::{count, shown};
+use super::text::{self, count, shown};
+use super::threads::milliseconds;
 use crate::options::{CopyOptions, ExistingTarget, ProgressCallback};
 use crate::saver::CheckpointSaver;
 
 /// Copy all of a thread, its history and pending writes included
+///
+/// The copy stays as long as the newest checkpoint of the thread, unless --ttl or --forever is
+/// given.
 #[derive(Args)]
 pub(crate) struct Copy {
     /// The thread to copy
@@ -26,6 +31,8 @@ pub(crate) struct Copy {
     /// Add to a target that is there; checkpoints of the same id are replaced
     #[arg(long)]
     merge: bool,
+    #[command(flatten)]
+    lifetime: Lifetime,
     /// Only say what would be copied
     #[arg(long)]
     dry_run: bool,
@@ -33,10 +40,12 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
+        let rule = self.lifetime.rule(&context.settings)?;
         let source = context.thread_id(&self.source)?;
         let target = context.thread_id(&self.target)?;
         let found = select::named(context, &source).await?;
         let mut copied = (found.checkpoints, None);
+        let mut left = None;
         if !self.dry_run {
             let meter = Meter::bar("checkpoints copied", found.checkpoints);
             let writes = Arc::new(AtomicU64::new(0));
@@ -58,11 +67,13 @@ impl Copy {
             };
             let options = CopyOptions::default()
                 .with_existing(existing)
+                .with_ttl(rule.ttl(found.ttl))
                 .with_progress(progress);
             context
                 .saver
                 .copy_thread(&source, &target, &options)
                 .await?;
+            left = context.saver.thread(&target).await?;
             copied = (
                 checkpoints.load(Ordering::Relaxed),
                 Some(writes.load(Ordering::Relaxed)),
@@ -75,14 +86,18 @@ impl Copy {
                 "target": target,
                 "checkpoints": checkpoints,
                 "writes": writes,
+                "ttl_ms": left.and_then(|copy| copy.ttl).map(milliseconds),
                 "copied": !self.dry_run,
             }));
         }
         let writes = writes.map_or_else(String::new, |writes| {
             format!(" and {}", count(writes, "write"))
         });
+        let stays = left.map_or_else(String::new, |copy| {
+            format!(", which stays {}", text::ttl(copy.ttl))
+        });
         context.output.line(format!(
-            "{} {}{writes} of {} to {}",
+            "{} {}{writes} of {} to {}{stays}",
             if self.dry_run { "would copy" } else { "copied" },
             count(checkpoints, "checkpoint"),
             shown(source.as_str()),

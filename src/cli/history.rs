@@ -8,7 +8,7 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::graph::Graph;
 use super::output::Output;
-use super::select::no_such_thread;
+use super::select::{no_checkpoint, no_such_thread};
 use super::text::{shown, shown_namespace, time};
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
@@ -65,6 +65,12 @@ impl History {
         }
         if context.saver.thread(&thread_id).await?.is_none() {
             return Err(no_such_thread(&thread_id));
+        }
+        if self.namespace.is_some() {
+            let there = context.saver.namespaces(&thread_id).await?;
+            if let Some(missing) = namespaces.iter().find(|one| !there.contains(one)) {
+                return Err(no_checkpoint(&thread_id, missing));
+            }
         }
         for namespace in namespaces {
             let mut config = CheckpointConfig::of_thread(thread_id.clone());

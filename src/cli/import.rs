@@ -18,6 +18,7 @@ use super::checker::{Checker, Event, Line, next_line};
 use super::context::Context;
 use super::export::cannot;
 use super::failure::{Failure, Outcome};
+use super::lifetime::{Lifetime, Rule};
 use super::output::note;
 use super::progress::Meter;
 use super::record::{Counts, Item, Trailer};
@@ -27,7 +28,6 @@ use crate::RedisSaver;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::id::CheckpointNamespace;
-use crate::options::TtlChoice;
 use crate::redis::{EarlyWrites, PutBlob, TimedCheckpoint};
 use crate::saver::CheckpointSaver;
 
@@ -38,7 +38,8 @@ const AT_ONCE: usize = 16;
 
 /// Read what `export` wrote, and store what is not there yet
 ///
-/// May be repeated, also after it was ended: what is there already is left alone.
+/// May be repeated, also after it was ended: what is there already is left alone. Everything gets
+/// the time that it had left when it was exported, unless --ttl or --forever is given.
 #[derive(Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub(crate) struct Import {
@@ -48,9 +49,8 @@ pub(crate) struct Import {
     /// Take the whole threads of a file that was cut
     #[arg(long, requires = "file")]
     resume: bool,
-    /// Give everything the time that it had left when it was exported, not that of --ttl
-    #[arg(long)]
-    keep_ttl: bool,
+    #[command(flatten)]
+    lifetime: Lifetime,
     /// Replace checkpoints and writes that are there and differ
     #[arg(long)]
     replace: bool,
@@ -89,6 +89,7 @@ impl Import {
                 "there is nothing to import: give a file, or a pipe from `export`".to_owned(),
             ));
         }
+        self.lifetime.rule(&context.settings)?;
         if self.replace && !self.dry_run {
             let what = "would replace checkpoints and writes that are there and differ";
             context.confirm(self.yes, what).await?;
@@ -231,13 +232,14 @@ impl Import {
         tally: &mut Tally,
     ) -> Outcome {
         let saver = &context.saver;
+        let rule = self.lifetime.rule(&context.settings)?;
         let stored = stream::iter(items.into_iter().map(Ok::<_, Failure>))
             .map_ok(|item| async move {
                 let counts = item.counts();
                 let fate = if self.dry_run {
                     Fate::Stored
                 } else {
-                    self.store_one(saver, item, with_blobs).await?
+                    self.store_one(saver, item, with_blobs, rule).await?
                 };
                 Ok((counts, fate))
             })
@@ -255,25 +257,18 @@ impl Import {
             .map(|_| ())
     }
 
-    fn ttl(&self, left: Option<std::time::Duration>) -> TtlChoice {
-        match (self.keep_ttl, left) {
-            (false, _) => TtlChoice::Saver,
-            (true, None) => TtlChoice::Forever,
-            (true, Some(left)) => TtlChoice::For(left),
-        }
-    }
-
     /// Stores one item unless it is there.
     async fn store_one(
         &self,
         saver: &RedisSaver,
         item: Item,
         with_blobs: &HashSet<CheckpointNamespace>,
+        rule: Rule,
     ) -> Outcome<Fate> {
         match item {
             Item::Blob(blob) => {
                 return Ok(
-                    match saver.put_timed_blob(&blob, self.ttl(blob.ttl)).await? {
+                    match saver.put_timed_blob(&blob, rule.ttl(blob.ttl)).await? {
                         PutBlob::Stored => Fate::Stored,
                         PutBlob::There => Fate::There,
                         PutBlob::Differs => {
@@ -302,10 +297,10 @@ impl Import {
                 let named = with_blobs
                     .contains(&namespace)
                     .then(|| (tuple.config.thread_id.clone(), tuple.checkpoint.clone()));
-                saver.put_tuple(tuple, self.ttl(ttl)).await?;
+                saver.put_tuple(tuple, rule.ttl(ttl)).await?;
                 if let Some((thread_id, checkpoint)) = named {
                     saver
-                        .keep_blobs(&thread_id, &namespace, &checkpoint, self.ttl(ttl))
+                        .keep_blobs(&thread_id, &namespace, &checkpoint, rule.ttl(ttl))
                         .await?;
                 }
             }
@@ -321,7 +316,7 @@ impl Import {
                 }
                 // If their checkpoint has come in the meantime they join it.
                 saver
-                    .put_pending_writes(&config, &writes, self.ttl(ttl))
+                    .put_pending_writes(&config, &writes, rule.ttl(ttl))
                     .await?;
             }
         }

@@ -20,6 +20,7 @@ mod health;
 mod history;
 mod import;
 mod keep;
+mod lifetime;
 mod output;
 mod progress;
 mod prune;
@@ -202,14 +203,39 @@ pub fn main() -> ExitCode {
 /// Help, or what is wrong with the arguments, which may hold a URL with a password.
 fn refused(error: &clap::Error) -> ExitCode {
     let message = error.render().to_string();
-    let message = text::printable(&message);
     if error.use_stderr() {
-        output::note(message.trim_end());
+        if asks_for_json() {
+            let failure = Failure::Usage(in_a_sentence(&message));
+            output::complain(&failure, true);
+            return ExitCode::from(failure.code());
+        }
+        output::note(text::printable(&message).trim_end());
         return ExitCode::from(2);
     }
+    let message = text::printable(&message);
     // Nobody may read the help, which is no failure.
     let _ = std::io::stdout().write_all(message.as_bytes());
     ExitCode::SUCCESS
+}
+
+/// Whether `--json` is among arguments that could not be read.
+fn asks_for_json() -> bool {
+    let mut options = std::env::args_os().skip(1).take_while(|one| one != "--");
+    options.any(|one| one == "--json")
+}
+
+/// What is wrong with the arguments, without how they are used, on one line.
+fn in_a_sentence(message: &str) -> String {
+    let message = message.split("\n\nUsage:").next().unwrap_or(message);
+    let message = message
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or(message);
+    let words: Vec<_> = message.split_whitespace().collect();
+    let sentence = words.join(" ");
+    sentence
+        .strip_prefix("error: ")
+        .map_or_else(|| sentence.clone(), str::to_owned)
 }
 
 fn run(arguments: Arguments) -> Outcome {

@@ -5,8 +5,8 @@ use futures_util::TryStreamExt;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::text::shown;
-use crate::id::ThreadId;
+use super::text::{shown, shown_namespace};
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
 /// Threads by name, by how their ids start, or all.
@@ -80,5 +80,14 @@ pub(crate) fn no_such_thread(thread_id: &ThreadId) -> Failure {
     Failure::NotFound(format!(
         "there is no thread {}; `langgraph-redis threads` lists those there are under the prefixes given",
         shown(thread_id.as_str())
+    ))
+}
+
+/// The failure of naming a namespace without checkpoints.
+pub(crate) fn no_checkpoint(thread_id: &ThreadId, namespace: &CheckpointNamespace) -> Failure {
+    Failure::NotFound(format!(
+        "thread {} has no checkpoint in the namespace {}",
+        shown(thread_id.as_str()),
+        shown_namespace(namespace),
     ))
 }

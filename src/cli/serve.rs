@@ -1,6 +1,6 @@
-//! `serve`: the HTTP service, until Ctrl-C or SIGTERM.
+//! `serve`: the HTTP service, until Ctrl-C, SIGTERM or SIGHUP.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,14 +18,19 @@ const KEYS_FILE: &str = "LANGGRAPH_REDIS_API_KEYS_FILE";
 /// The variable that holds the keys themselves.
 const KEYS: &str = "LANGGRAPH_REDIS_API_KEYS";
 
-/// Serve the checkpoints over HTTP, until Ctrl-C or SIGTERM
+/// Serve the checkpoints over HTTP, until Ctrl-C, SIGTERM or SIGHUP
 ///
 /// Makes the indexes unless they are there. The first signal lets the requests end that were
 /// begun, a second one ends them.
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Where to listen, as ADDRESS:PORT or NAME:PORT; of a name's addresses an IPv4 one
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        value_parser = resolved
+    )]
     listen: SocketAddr,
     /// The file with the API keys, a line each as `hash-key` prints it
     /// [env: LANGGRAPH_REDIS_API_KEYS_FILE, or the lines in LANGGRAPH_REDIS_API_KEYS]
@@ -71,6 +76,25 @@ pub(crate) struct Serve {
 
 fn time(text: &str) -> Result<Duration, String> {
     duration(text)
+}
+
+/// An address, or that of a name.
+fn resolved(text: &str) -> Result<SocketAddr, String> {
+    let is_whole = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !is_whole {
+        return Err("write the address and the port, such as 127.0.0.1:8080".to_owned());
+    }
+    let found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("it has no address: {error}"))?;
+    let found: Vec<_> = found.collect();
+    let chosen = found.iter().find(|address| address.is_ipv4());
+    chosen
+        .or(found.first())
+        .copied()
+        .ok_or_else(|| "it has no address".to_owned())
 }
 
 impl Serve {
@@ -162,6 +186,9 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// The terminal is gone; `None` where that is to be ignored, as `nohup` has it.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -174,16 +201,41 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hangup: if ignores_hangup() {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
-    /// Waits for Ctrl-C or SIGTERM.
+    /// Waits for Ctrl-C, SIGTERM or SIGHUP.
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Whether the process was started with SIGHUP ignored, where the system tells.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return false;
+    };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // SIGHUP is number 1, the lowest bit.
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
