@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use langgraph_checkpoint_redis::{CheckpointSaver, PutOptions, RedisSaver};
+use futures_util::TryStreamExt;
+use langgraph_checkpoint_redis::{
+    CheckpointSaver, CopyOptions, ListOptions, PutOptions, RedisSaver, ThreadId,
+};
 use redis_modules::Cluster;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use crate::load::{Load, checkpoint, config_of, metadata, parent};
+use crate::load::{Load, Readers, checkpoint, config_of, is_whole, metadata, parent};
 use crate::report::{Promise, settle};
 use crate::{builder, command, threads};
 
@@ -101,11 +104,12 @@ pub async fn a_planned_failover_in_a_cluster(fault: &'static str) {
 pub async fn a_slot_moves_back_and_forth(fault: &'static str) {
     let cluster = Cluster::start().unwrap();
     let saver = saver(&cluster).await;
-    // All in one slot: ids of threads with the same tag.
+    // All in one slot: what their keys have for a tag is `{one`.
     let threads = (0..8).map(|n| format!("{{one}}-{n}")).collect::<Vec<_>>();
-    let slot = slot(&cluster, "one").await;
+    let slot = slot(&cluster, &threads[0]).await;
     let load = Load::start(&saver, threads);
     load.goes_on(200).await;
+    let mut moved = 0;
     for target in [1, 2, 0, 1] {
         if cluster.owner(slot).unwrap() == target {
             continue;
@@ -113,13 +117,77 @@ pub async fn a_slot_moves_back_and_forth(fault: &'static str) {
         let moving = cluster.start_moving(slot, target).unwrap();
         // Key by key, so that calls meet each state.
         for _ in 0..50 {
-            block_in_place(|| moving.move_keys(20).unwrap());
+            moved += block_in_place(|| moving.move_keys(20).unwrap());
             sleep(Duration::from_millis(5)).await;
         }
         block_in_place(|| moving.finish().unwrap());
         load.goes_on(100).await;
     }
+    assert!(moved > 0, "{fault}: there was nothing in the slot");
     let records = load.stop().await;
+    settle(fault, Promise::Kept, &saver, records, &primaries(&cluster)).await;
+}
+
+/// Half of a call's writes are never read as if they were all: not by those who read a checkpoint
+/// while its keys move, and not by those who copy it.
+pub async fn a_slot_with_many_writes_moves(fault: &'static str) {
+    let cluster = Cluster::start().unwrap();
+    let saver = saver(&cluster).await;
+    let threads = (0..4).map(|n| format!("{{two}}-lots-{n}"));
+    let threads = threads.collect::<Vec<_>>();
+    let slot = slot(&cluster, &threads[0]).await;
+    let load = Load::start(&saver, threads.clone());
+    let readers = Readers::start(&saver, &threads, |_| false);
+    load.goes_on(30).await;
+    let (mut copies, mut moved) = (Vec::new(), 0);
+    for (round, target) in [1, 2, 0, 1].into_iter().enumerate() {
+        if cluster.owner(slot).unwrap() == target {
+            continue;
+        }
+        let moving = cluster.start_moving(slot, target).unwrap();
+        let copying = (0..3).map(|copier| {
+            let (saver, copy) = (
+                saver.clone(),
+                format!("{{two}}-lots-0-copy-{round}{copier}"),
+            );
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(100 * copier)).await;
+                let source = ThreadId::new("{two}-lots-0").unwrap();
+                let target = ThreadId::new(&copy).unwrap();
+                let options = CopyOptions::default();
+                (saver.copy_thread(&source, &target, &options).await, copy)
+            })
+        });
+        let copying: Vec<_> = copying.collect();
+        for _ in 0..150 {
+            moved += block_in_place(|| moving.move_keys(7).unwrap());
+            sleep(Duration::from_millis(2)).await;
+        }
+        block_in_place(|| moving.finish().unwrap());
+        for copied in copying {
+            match copied.await.unwrap() {
+                (Ok(()), copy) => copies.push(copy),
+                (Err(error), _) => assert!(error.is_retryable(), "{fault}: {error:?}"),
+            }
+        }
+        load.goes_on(20).await;
+    }
+    assert!(moved > 0, "{fault}: there was nothing in the slot");
+    let mut records = load.stop().await;
+    for copy in copies {
+        let listed = saver.list(Some(&config_of(&copy)), ListOptions::default());
+        let listed: Vec<_> = listed.try_collect().await.unwrap();
+        for tuple in listed {
+            let number: usize = tuple.checkpoint.id().as_str().parse().unwrap();
+            let found = tuple.pending_writes.len();
+            // A copy says what its source says.
+            assert!(
+                is_whole("{two}-lots-0", number, &tuple),
+                "{fault}: {copy} {number} with {found} writes"
+            );
+        }
+    }
+    records.extend(readers.stop().await);
     settle(fault, Promise::Kept, &saver, records, &primaries(&cluster)).await;
 }
 

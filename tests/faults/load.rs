@@ -43,21 +43,34 @@ pub struct Load {
     writers: Vec<JoinHandle<Record>>,
 }
 
+/// Whether an error is an answer that a caller must be ready for during a fault.
+pub type Tolerance = fn(&Error) -> bool;
+
 impl Load {
     /// Sets writers to work, each on a thread of its own.
     pub fn start(saver: &RedisSaver, threads: impl IntoIterator<Item = String>) -> Self {
-        Self::starting(saver, threads, true)
+        Self::starting(saver, threads, true, |_| false)
     }
 
     /// The same where the newest checkpoints may be lost with a server.
     pub fn start_unsafely(saver: &RedisSaver, threads: impl IntoIterator<Item = String>) -> Self {
-        Self::starting(saver, threads, false)
+        Self::starting(saver, threads, false, |_| false)
+    }
+
+    /// The same where some errors are answers.
+    pub fn start_tolerantly(
+        saver: &RedisSaver,
+        threads: impl IntoIterator<Item = String>,
+        tolerates: Tolerance,
+    ) -> Self {
+        Self::starting(saver, threads, false, tolerates)
     }
 
     fn starting(
         saver: &RedisSaver,
         threads: impl IntoIterator<Item = String>,
         is_kept: bool,
+        tolerates: Tolerance,
     ) -> Self {
         let threads: Vec<_> = threads.into_iter().collect();
         let (stop, acknowledged) = (Arc::default(), Arc::default());
@@ -68,6 +81,7 @@ impl Load {
                 stop: Arc::clone(&stop),
                 acknowledged: Arc::clone(&acknowledged),
                 is_kept,
+                tolerates,
                 record: Record::default(),
             };
             tokio::spawn(writer.work())
@@ -111,6 +125,7 @@ struct Writer {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicUsize>,
     is_kept: bool,
+    tolerates: Tolerance,
     record: Record,
 }
 
@@ -142,10 +157,14 @@ impl Writer {
         }
         self.record.acknowledged.push(number);
         if number.is_multiple_of(3) {
-            let (config, writes) = (named(&self.thread, number), writes(&self.thread, number));
-            let (task, options) = (task(), PutWritesOptions::default());
-            let put = || saver.put_writes(&config, &writes, &task, &options);
-            if self.acknowledged(put).await.is_some() {
+            let config = named(&self.thread, number);
+            let mut are_there = true;
+            for (task, writes) in calls(&self.thread, number) {
+                let options = PutWritesOptions::default();
+                let put = || saver.put_writes(&config, &writes, &task, &options);
+                are_there &= self.acknowledged(put).await.is_some();
+            }
+            if are_there {
                 self.record.with_writes.push(number);
             }
         }
@@ -178,11 +197,105 @@ impl Writer {
                 }
                 Err(error) => {
                     *self.record.errors.entry(kind(&error)).or_default() += 1;
+                    if (self.tolerates)(&error) {
+                        return None;
+                    }
                     if !error.is_retryable() || started.elapsed() > PATIENCE {
                         self.record.failures.push(error.to_string());
                         return None;
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Readers that check all that they are given.
+pub struct Readers {
+    stop: Arc<AtomicBool>,
+    readers: Vec<JoinHandle<Record>>,
+}
+
+impl Readers {
+    /// Sets some readers to work on threads.
+    pub fn start(saver: &RedisSaver, threads: &[String], tolerates: Tolerance) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let readers = (0..4).map(|_| {
+            let (saver, stop, threads) = (saver.clone(), Arc::clone(&stop), threads.to_vec());
+            tokio::spawn(async move {
+                let mut record = Record::default();
+                while !stop.load(Ordering::SeqCst) && record.failures.len() < 5 {
+                    let thread = &threads[rand::random_range(0..threads.len())];
+                    read(&saver, thread, tolerates, &mut record).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                record
+            })
+        });
+        Self {
+            readers: readers.collect(),
+            stop,
+        }
+    }
+
+    /// What they found, as that of a thread that has nothing.
+    pub async fn stop(self) -> Vec<(String, Record)> {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut records = Vec::new();
+        for reader in self.readers {
+            records.push(("nobody's".to_owned(), reader.await.unwrap()));
+        }
+        records
+    }
+}
+
+async fn read(saver: &RedisSaver, thread: &str, tolerates: Tolerance, record: &mut Record) {
+    let config = config_of(thread);
+    let newest = saver.get_tuple(&config).await;
+    let mut by_id = config.clone();
+    let mut options = ListOptions::default().with_limit(5);
+    if let Ok(Some(newest)) = &newest {
+        let number: usize = newest.checkpoint.id().as_str().parse().unwrap();
+        // Most often one of the last, whose keys are the first to go.
+        let oldest = if rand::random_ratio(3, 4) {
+            number.saturating_sub(15)
+        } else {
+            0
+        };
+        let before = rand::random_range(oldest..=number);
+        options = options.with_before(CheckpointId::new(id(before)).unwrap());
+        by_id = named(thread, before - before % 3);
+    }
+    let by_id = saver.get_tuple(&by_id).await;
+    let listed = saver.list(Some(&config), options).try_collect::<Vec<_>>();
+    let answers = [
+        (
+            "get_tuple",
+            newest.map(|newest| newest.into_iter().collect()),
+        ),
+        (
+            "get_tuple by id",
+            by_id.map(|one| one.into_iter().collect()),
+        ),
+        ("list", listed.await),
+    ];
+    for (call, answer) in answers {
+        match answer {
+            Ok(tuples) => {
+                for tuple in tuples {
+                    let number = tuple.checkpoint.id().as_str().parse().unwrap();
+                    if !is_whole(thread, number, &tuple) {
+                        let writes = tuple.pending_writes.len();
+                        let failure = format!("{call} of {thread} {number} with {writes} writes");
+                        record.failures.push(format!("not whole: {failure}"));
+                    }
+                }
+            }
+            Err(error) => {
+                *record.errors.entry(kind(&error)).or_default() += 1;
+                if !tolerates(&error) && !error.is_retryable() {
+                    record.failures.push(format!("{call}: {error}"));
                 }
             }
         }
@@ -226,7 +339,7 @@ pub async fn check(saver: &RedisSaver, records: &[(String, Record)]) -> Found {
                     newest = Some(number);
                     if !is_whole(thread, number, &tuple) {
                         found.torn.push(format!("{what}: {tuple:?}"));
-                    } else if with_writes && tuple.pending_writes.is_empty() {
+                    } else if with_writes && tuple.pending_writes.len() < writes(thread) {
                         found.lost.push(format!("{what}: its writes"));
                     }
                 }
@@ -262,13 +375,23 @@ pub async fn check(saver: &RedisSaver, records: &[(String, Record)]) -> Found {
 }
 
 /// Whether a checkpoint is all of what was put, with all of its writes or none.
-fn is_whole(thread: &str, number: usize, tuple: &CheckpointTuple) -> bool {
-    let written = |tuple: &CheckpointTuple| -> Vec<ChannelWrite> {
-        let writes = tuple.pending_writes.iter();
-        writes
-            .map(|write| ChannelWrite::new(write.channel.clone(), write.value.clone()))
-            .collect()
-    };
+pub fn is_whole(thread: &str, number: usize, tuple: &CheckpointTuple) -> bool {
+    let written: Vec<_> = tuple
+        .pending_writes
+        .iter()
+        .map(|write| {
+            let channel_write = ChannelWrite::new(write.channel.clone(), write.value.clone());
+            (write.task_id.clone(), channel_write)
+        })
+        .collect();
+    // Each call is there whole or not at all.
+    let there = calls(thread, number)
+        .into_iter()
+        .flat_map(|(task, writes)| {
+            let is_there = written.iter().any(|(of, _)| *of == task);
+            let writes = if is_there { writes } else { Vec::new() };
+            writes.into_iter().map(move |write| (task.clone(), write))
+        });
     let parent = parent(thread, number).checkpoint_id;
     tuple.checkpoint == checkpoint(thread, number)
         && tuple.metadata == metadata(number)
@@ -277,7 +400,7 @@ fn is_whole(thread: &str, number: usize, tuple: &CheckpointTuple) -> bool {
             .as_ref()
             .and_then(|parent| parent.checkpoint_id.clone())
             == parent
-        && (tuple.pending_writes.is_empty() || written(tuple) == writes(thread, number))
+        && written == there.collect::<Vec<_>>()
 }
 
 /// The config of a thread.
@@ -298,7 +421,7 @@ pub fn parent(thread: &str, number: usize) -> CheckpointConfig {
     }
 }
 
-fn id(number: usize) -> String {
+pub fn id(number: usize) -> String {
     format!("{number:08}")
 }
 
@@ -321,17 +444,33 @@ pub fn metadata(number: usize) -> CheckpointMetadata {
     .unwrap()
 }
 
-fn writes(thread: &str, number: usize) -> Vec<ChannelWrite> {
-    let values = [
-        format!("{thread} {number} a"),
-        format!("{thread} {number} b"),
-    ];
-    values
-        .iter()
-        .map(|value| ChannelWrite::new("text", TypedValue::json(value).unwrap()))
+/// The writes of a checkpoint, by their tasks: very many on threads that are named so.
+pub fn calls(thread: &str, number: usize) -> Vec<(TaskId, Vec<ChannelWrite>)> {
+    let (tasks, count) = if thread.contains("lots") {
+        (2, 30)
+    } else {
+        (1, 2)
+    };
+    let writes = |task: usize| {
+        (0..count).map(move |idx| {
+            let value = format!("{thread} {number} {task} {idx}");
+            ChannelWrite::new("text", TypedValue::json(&value).unwrap())
+        })
+    };
+    (0..tasks)
+        .map(|task| {
+            (
+                TaskId::new(format!("task-{task}")).unwrap(),
+                writes(task).collect(),
+            )
+        })
         .collect()
 }
 
-fn task() -> TaskId {
-    TaskId::new("task").unwrap()
+/// How many writes a checkpoint has when all are there.
+pub fn writes(thread: &str) -> usize {
+    calls(thread, 0)
+        .iter()
+        .map(|(_, writes)| writes.len())
+        .sum()
 }

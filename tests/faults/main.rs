@@ -25,6 +25,8 @@ mod sentinel;
 mod slots;
 #[cfg(feature = "redis")]
 mod standalone;
+#[cfg(feature = "redis")]
+mod storage;
 
 #[cfg(feature = "redis")]
 fn main() {
@@ -52,6 +54,7 @@ fn main() {
         cluster:
             the_primary_of_a_cluster_is_killed
             a_slot_moves_back_and_forth
+            a_slot_with_many_writes_moves
             a_slot_is_half_moved
             a_planned_failover_in_a_cluster;
         slots:
@@ -78,6 +81,12 @@ fn main() {
             ten_thousand_calls_at_once
             calls_are_dropped_midway
             the_client_is_killed;
+        storage:
+            keys_are_evicted
+            keys_expire_within_milliseconds
+            a_thread_is_deleted_while_others_write
+            streams_are_abandoned
+            keys_are_damaged;
         network:
             replies_are_dropped
             the_network_is_slow

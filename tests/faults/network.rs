@@ -12,7 +12,7 @@ use crate::{builder, threads, urls};
 use wire::{Weather, Wire};
 
 #[path = "../support/wire.rs"]
-mod wire;
+pub mod wire;
 
 struct Setting {
     server: Standalone,

@@ -45,14 +45,33 @@ pub async fn settle(
     for primary in primaries {
         without_ttl.extend(keys_without_ttl(primary).await);
     }
+    let failures = note(fault, records, lost.len(), torn.len(), without_ttl.len());
+    assert!(failures.is_empty(), "{fault}: {failures:?}");
+    assert!(torn.is_empty(), "{fault}: torn: {torn:?}");
+    assert!(without_ttl.is_empty(), "{fault}: for ever: {without_ttl:?}");
+    assert!(
+        promise == Promise::AsReplicated || lost.is_empty(),
+        "{fault}: lost: {lost:?}"
+    );
+}
+
+/// Adds what writers and readers met to the table, and what was found of it; what must never be is
+/// returned.
+pub fn note(
+    fault: &'static str,
+    records: Vec<(String, Record)>,
+    lost: usize,
+    torn: usize,
+    without_ttl: usize,
+) -> Vec<String> {
     let mut row = Row {
         fault,
         tried: 0,
         acknowledged: 0,
         errors: BTreeMap::new(),
-        lost: lost.len(),
-        torn: torn.len(),
-        without_ttl: without_ttl.len(),
+        lost,
+        torn,
+        without_ttl,
         slowest: Duration::ZERO,
     };
     let mut failures = Vec::new();
@@ -69,17 +88,11 @@ pub async fn settle(
     ROWS.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(row);
-    assert!(failures.is_empty(), "{fault}: {failures:?}");
-    assert!(torn.is_empty(), "{fault}: torn: {torn:?}");
-    assert!(without_ttl.is_empty(), "{fault}: for ever: {without_ttl:?}");
-    assert!(
-        promise == Promise::AsReplicated || lost.is_empty(),
-        "{fault}: lost: {lost:?}"
-    );
+    failures
 }
 
 /// The keys of a server that would stay for ever.
-async fn keys_without_ttl(url: &str) -> Vec<String> {
+pub async fn keys_without_ttl(url: &str) -> Vec<String> {
     let mut client = crate::connect(url).await.unwrap();
     let mut forever = Vec::new();
     let mut cursor = 0_u64;

@@ -63,19 +63,6 @@ async fn all_calls_race_on_one_server() {
     assert!(race.report("one server"), "see above");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_calls_race_on_a_server_that_takes_no_scripts() {
-    let _turn = TURN.lock().await;
-    let server = Standalone::builder()
-        .user("saver", "se cret", "~* &* +@all -@scripting")
-        .start()
-        .unwrap();
-    let race = race(builder(server.url()), false).await;
-    play(&race, PLAYERS, PLAYERS, lasts()).await;
-    end::check(&race, &[server.url()], false).await;
-    assert!(race.report("a server that takes no scripts"), "see above");
-}
-
 async fn on_a_cluster(title: &str, tagged: bool) {
     let _turn = TURN.lock().await;
     let cluster = Cluster::builder()
