@@ -9,7 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Every message is one sentence that names the key or field and, where there is one, the way
 /// out. [`Error::is_retryable`] says whether the same call may succeed later; since every write
-/// of a [`CheckpointSaver`](crate::CheckpointSaver) may run twice, repeating one is always safe.
+/// of a [`CheckpointSaver`](crate::CheckpointSaver) may run twice, repeating one is always safe. The
+/// message holds what the server, the network or a parser said, so that there is no source beside it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -253,5 +254,111 @@ impl Error {
             key: key.into(),
             reason: reason.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_what_it_is_about_and_the_way_out() {
+        let text = str::to_owned;
+        let limit = Duration::from_secs(10);
+        for (error, names, way_out) in [
+            (Error::invalid("thread_id", "it is empty"), "thread_id", ""),
+            (
+                Error::TooLarge {
+                    what: text("the checkpoint"),
+                    size: 7,
+                    limit: 5,
+                },
+                "the checkpoint",
+                "`max_document_bytes`",
+            ),
+            (
+                Error::Corrupt {
+                    key: text("checkpoint:t"),
+                    reason: text("it is no object"),
+                },
+                "checkpoint:t",
+                "`doctor`",
+            ),
+            (
+                Error::WrongType {
+                    key: text("checkpoint:t"),
+                },
+                "checkpoint:t",
+                "other prefixes",
+            ),
+            (
+                Error::Permission {
+                    reason: text("this user has no permissions to run the 'get' command"),
+                },
+                "'get'",
+                "`redis-modules/acl`",
+            ),
+            (
+                Error::Authentication {
+                    server: text("localhost:6379"),
+                    reason: text("WRONGPASS"),
+                },
+                "localhost:6379",
+                "`url`",
+            ),
+            (
+                Error::MissingModule {
+                    server: text("localhost:6379"),
+                    command: "JSON.SET",
+                    module: "RedisJSON",
+                },
+                "JSON.SET",
+                "Redis 8",
+            ),
+            (
+                Error::Timeout {
+                    operation: "put",
+                    limit,
+                },
+                "put",
+                "`command_timeout`",
+            ),
+            (
+                Error::Overloaded {
+                    operation: "put",
+                    limit,
+                    calls: 64,
+                },
+                "put",
+                "`pool_size`",
+            ),
+            (
+                Error::NotReplicated { wanted: 2, got: 1 },
+                "1 of 2",
+                "again",
+            ),
+            (
+                Error::Unavailable {
+                    reason: text("LOADING"),
+                },
+                "LOADING",
+                "again",
+            ),
+            (Error::OutOfMemory, "memory", "`maxmemory`"),
+            (Error::Closed, "saver", "new one"),
+        ] {
+            let message = error.to_string();
+            assert!(
+                message.contains(names) && message.contains(way_out),
+                "{message}"
+            );
+            assert!(
+                !message.contains('\n') && !message.ends_with('.'),
+                "{message}"
+            );
+        }
+        // Keys in several slots are written one after the other.
+        let message = Error::OutOfMemory.to_string();
+        assert!(!message.contains("nothing was written"), "{message}");
     }
 }

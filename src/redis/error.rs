@@ -271,7 +271,9 @@ fn refuses_scripts(reply: &str, command: &str) -> bool {
 pub(crate) fn foreign(key: &str) -> Error {
     Error::Conflict {
         what: "the document".to_owned(),
-        reason: format!("the key {key} belongs to another thread or namespace"),
+        reason: format!(
+            "the key {key} belongs to another thread or namespace, whose names make the same key: choose another thread id"
+        ),
     }
 }
 
@@ -280,9 +282,9 @@ pub(crate) fn unexpected(newest: &str) -> Error {
     Error::Conflict {
         what: "the checkpoint".to_owned(),
         reason: if newest.is_empty() {
-            "the expected parent is not the newest: there is no checkpoint".to_owned()
+            "the expected parent is not the newest, as there is no checkpoint: read the thread again".to_owned()
         } else {
-            format!("the expected parent is not the newest: {newest} is")
+            format!("the expected parent is not the newest, {newest} is: read the thread again")
         },
     }
 }

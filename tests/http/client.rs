@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
     Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver, Error,
-    ExpectedParent, HttpSaver, ListOptions, PutOptions, RedisSaver, TtlPolicy,
+    ExpectedParent, HttpSaver, ListOptions, PruneOptions, PruneStrategy, PutOptions, RedisSaver,
+    RunId, ThreadId, TtlPolicy,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -191,4 +192,39 @@ async fn a_service_with_a_ttl_keeps_it() {
     put.await.unwrap();
     let found: Vec<_> = saver.threads("t").try_collect().await.unwrap();
     assert!(found[0].ttl.is_some_and(|ttl| ttl <= hour), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_call_for_more_threads_than_a_request_may_name_does_all_of_them() {
+    let service = Service::start().await;
+    let saver = saver(&service, SECRET);
+    let config = thread("t last");
+    for _ in 0..2 {
+        let checkpoint = Checkpoint::builder().build().unwrap();
+        let metadata = CheckpointMetadata::new();
+        let run = metadata.with("run_id", "last run").unwrap();
+        let options = PutOptions::default();
+        saver
+            .put(&config, &checkpoint, &run, &options)
+            .await
+            .unwrap();
+    }
+    let count = async || {
+        let list = saver.list(Some(&config), ListOptions::default());
+        list.try_collect::<Vec<_>>().await.unwrap().len()
+    };
+    assert_eq!(count().await, 2);
+    let mut threads: Vec<_> = (0..10_000)
+        .map(|number| ThreadId::new(format!("t{number}")).unwrap())
+        .collect();
+    threads.push(config.thread_id.clone());
+    let options = PruneOptions::new(PruneStrategy::KeepLatest);
+    saver.prune(&threads, &options).await.unwrap();
+    assert_eq!(count().await, 1);
+    let mut runs: Vec<_> = (0..10_000)
+        .map(|number| RunId::new(format!("run {number}")).unwrap())
+        .collect();
+    runs.push(RunId::new("last run").unwrap());
+    saver.delete_for_runs(&runs).await.unwrap();
+    assert_eq!(count().await, 0);
 }
