@@ -1,34 +1,51 @@
 -- Looks at members of a thread's set of namespaces.
 --
 -- KEYS  1 set of namespaces
--- ARGV  1 'fix' or 'look'  2… threes: a member, its namespace as stored, and the registry that it
---       stands for ('' for the mark of a pinned thread)
--- Returns the members that stand for nothing, and those whose namespace is not listed.
+-- ARGV  1 'fix' or 'look'  2 how many members the set has
+--       3… fives: a member, its namespace as stored, and the keys any of which it may stand for, ''
+--       for none
+-- Returns { how many members the set has now, the members that stand for nothing and those whose
+-- namespace is not listed… }; { -1 } for a large set that others have changed since.
 -- Twice: what is right stays so.
 local namespaces, fix = KEYS[1], ARGV[1] == 'fix'
-local found = {}
-
-local function has_writes(namespace)
-  local start = '\0writes\0' .. namespace .. '\0'
-  for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
-    if after(member, start) then
-      return true
-    end
-  end
-  return false
+local found, awaited = { 0 }, nil
+local size = redis.call('SCARD', namespaces)
+local is_large = size > 500
+if is_large and size ~= tonumber(ARGV[2]) then
+  return { -1 }
 end
 
-for i = 2, #ARGV, 3 do
-  local member, namespace, registry = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+-- A namespace may be listed for writes alone. Of a large set the caller has looked for them.
+local function has_writes(namespace)
+  if is_large then
+    return false
+  end
+  if not awaited then
+    awaited = {}
+    for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
+      local marked = after(member, '\0writes\0')
+      local gap = marked and string.find(marked, '\0', 1, true)
+      if gap then
+        awaited[string.sub(marked, 1, gap - 1)] = true
+      end
+    end
+  end
+  return awaited[namespace]
+end
+
+for i = 3, #ARGV, 5 do
+  local member, namespace = ARGV[i], ARGV[i + 1]
   if redis.call('SISMEMBER', namespaces, member) == 1 then
-    local stale, unlisted
-    if registry == '' then
+    local stale, unlisted = true, false
+    for key = i + 2, i + 4 do
+      stale = stale and (ARGV[key] == '' or redis.call('EXISTS', ARGV[key]) == 0)
+    end
+    if member == PINNED then
       stale = redis.call('SCARD', namespaces) == 1
     elseif member == namespace then
-      stale = redis.call('EXISTS', registry) == 0 and not has_writes(namespace)
+      stale = stale and not has_writes(namespace)
     else
-      stale = redis.call('EXISTS', registry) == 0
-      unlisted = not stale and redis.call('SISMEMBER', namespaces, namespace) == 0
+      unlisted = not stale and namespace ~= '' and redis.call('SISMEMBER', namespaces, namespace) == 0
     end
     if stale or unlisted then
       found[#found + 1] = member
@@ -40,4 +57,5 @@ for i = 2, #ARGV, 3 do
     end
   end
 end
+found[1] = redis.call('SCARD', namespaces)
 return found

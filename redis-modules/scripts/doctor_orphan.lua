@@ -1,23 +1,38 @@
--- Removes the writes of a checkpoint that never came.
+-- Removes some of the writes of a checkpoint that never came.
 --
 -- KEYS  1 registry of the checkpoint's writes  2 document  3 set of namespaces
--- ARGV  1 'fix' or 'look'  2 namespace, as stored  3 checkpoint id  4 how many writes there were
---       5 prefix of the keys of its writes
--- Returns 1 if it has no document and its writes are as they were and have no TTL, else 0.
+--       4 registry of checkpoints
+-- ARGV  1 'fix' or 'look'  2 namespace, as stored  3 checkpoint id  4 how many members the registry
+--       has  5 what the writes say of whose they are  6… keys of writes
+-- Returns how many of them wait for a checkpoint that has no document, and have no TTL; 0 if others
+-- have written since.
+-- Errors  LGWRONGTYPE key.
 -- Twice: what is gone stays gone.
-local registry, document, namespaces = unpack(KEYS)
+local registry, document, namespaces, checkpoints = unpack(KEYS)
+is_there(registry, 'zset')
+is_there(namespaces, 'set')
+is_there(checkpoints, 'zset')
+if wrong then
+  return wrong
+end
 if redis.call('EXISTS', document) == 1 or redis.call('PTTL', registry) ~= -1
   or redis.call('ZCARD', registry) ~= tonumber(ARGV[4])
-  or redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+  or redis.call('SISMEMBER', namespaces, PINNED) == 1 or is_unsure(namespaces, checkpoints) then
   return 0
 end
-if ARGV[1] == 'fix' then
-  for _, key in ipairs(redis.call('ZRANGE', registry, 0, -1)) do
-    if after(key, ARGV[5]) then
-      redis.call('UNLINK', key)
+local found = 0
+for i = 6, #ARGV do
+  local write = ARGV[i]
+  if redis.call('ZSCORE', registry, write) and says(write) == ARGV[5]
+    and redis.call('PTTL', write) == -1 then
+    found = found + 1
+    if ARGV[1] == 'fix' then
+      redis.call('UNLINK', write)
+      redis.call('ZREM', registry, write)
     end
   end
-  redis.call('UNLINK', registry)
+end
+if ARGV[1] == 'fix' and redis.call('EXISTS', registry) == 0 then
   redis.call('SREM', namespaces, '\0writes\0' .. ARGV[2] .. '\0' .. ARGV[3])
 end
-return 1
+return found

@@ -1,26 +1,43 @@
 -- Looks at one write.
 --
 -- KEYS  1 write  2 registry of the checkpoint's writes  3 document  4 set of namespaces
---       5… further registries that may name the write
+--       5 registry of checkpoints  6… further registries that may name the write
 -- ARGV  1 'fix' or 'look'  2 TTL in ms that the write should have, 0 for any or none
 --       3 namespace, as stored  4 checkpoint id  5 score for the registry
--- Returns what is wrong: 'unregistered', 'ttl'.
+--       6 what the write says of whose it is
+-- Returns what is wrong: 'unregistered', 'ttl', 'unsure'.
+-- Errors  LGWRONGTYPE key.
 -- Twice: what is right stays so.
-local write, registry, document, namespaces = unpack(KEYS)
+local write, registry, document, namespaces, checkpoints = unpack(KEYS)
 local fix, ttl = ARGV[1] == 'fix', tonumber(ARGV[2])
+is_there(document, 'ReJSON-RL')
+is_there(namespaces, 'set')
+is_there(checkpoints, 'zset')
+is_there(registry, 'zset')
+for i = 6, #KEYS do
+  is_there(KEYS[i], 'zset')
+end
+if wrong then
+  return wrong
+end
 local found = {}
 local left = redis.call('PTTL', write)
-if left == -2 then
+if left == -2 or says(write) ~= ARGV[6] then
   return found
 end
-if left == -1 and ttl > 0 and redis.call('SISMEMBER', namespaces, PINNED) == 0 then
-  found[#found + 1] = 'ttl'
-  if fix then
-    redis.call('PEXPIRE', write, ttl)
-    left = ttl
+local unsure = ttl > 0 and is_unsure(namespaces, checkpoints)
+if left == -1 and ttl > 0 then
+  if unsure then
+    found[#found + 1] = 'unsure'
+  elseif redis.call('SISMEMBER', namespaces, PINNED) == 0 then
+    found[#found + 1] = 'ttl'
+    if fix then
+      redis.call('PEXPIRE', write, ttl)
+      left = ttl
+    end
   end
 end
-for i = 5, #KEYS do
+for i = 6, #KEYS do
   if redis.call('ZSCORE', KEYS[i], write) then
     return found
   end
@@ -28,17 +45,14 @@ end
 if not redis.call('ZSCORE', registry, write) then
   found[#found + 1] = 'unregistered'
   if fix then
-    local had_registry = redis.call('EXISTS', registry) == 1
-    local had_namespaces = redis.call('EXISTS', namespaces) == 1
-    redis.call('ZADD', registry, ARGV[5], write)
-    expire_shared(registry, math.max(left, 0), not had_registry)
-    redis.call('SADD', namespaces, ARGV[3])
-    if redis.call('EXISTS', document) == 0 then
-      redis.call('SADD', namespaces, '\0writes\0' .. ARGV[3] .. '\0' .. ARGV[4])
-    else
+    register_in(registry, left, ARGV[5], write)
+    local is_awaited = redis.call('EXISTS', document) == 0
+    if not is_awaited then
       redis.call('JSON.SET', document, '$.has_writes', 'true')
     end
-    expire_shared(namespaces, math.max(left, 0), not had_namespaces)
+    if not unsure then
+      list_in(namespaces, left, ARGV[3], is_awaited and '\0writes\0' .. ARGV[3] .. '\0' .. ARGV[4] or ARGV[3])
+    end
   end
 end
 return found

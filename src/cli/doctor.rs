@@ -18,6 +18,7 @@ const MOST_ROUNDS: usize = 5;
 
 /// Look at every key for what should not be there, and put it right with --fix
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub(crate) struct Doctor {
     /// Put right what is wrong
     #[arg(long)]
@@ -36,6 +37,9 @@ pub(crate) struct Doctor {
         hide_default_value = true
     )]
     starting_with: String,
+    /// Read the ids of documents alone, not whether calls can read them: quicker where they are large
+    #[arg(long)]
+    quick: bool,
     /// How long writes without a checkpoint must have been left alone to be reported
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = age)]
     orphan_age: Duration,
@@ -52,6 +56,9 @@ impl Doctor {
             .with_orphan_age(self.orphan_age);
         if self.fix {
             options = options.fixing();
+        }
+        if self.quick {
+            options = options.without_reading_values();
         }
         if self.rebuild_indexes {
             options = options.rebuilding_indexes();
@@ -81,7 +88,7 @@ impl Doctor {
                 return self.verdict(&rounds, &problems);
             }
             let what = format!(
-                "would put right what can be of {}, in part by a TTL or by removing what is without a checkpoint or without ids",
+                "would put right what can be of {}, in part by a TTL or by removing writes without a checkpoint",
                 count(fixable, "finding")
             );
             context.confirm(false, &what).await?;

@@ -133,6 +133,56 @@ impl Keyspace {
         format!("{}:", self.write_registry)
     }
 
+    /// Whether a key is named as the document of a checkpoint is: by a thread, a namespace and an id.
+    pub(crate) fn is_document(&self, key: &[u8]) -> bool {
+        let rest = std::str::from_utf8(key).ok();
+        let rest = rest.and_then(|key| key.strip_prefix(&self.document_family()));
+        rest.is_some_and(|rest| self.has_parts(rest, 3))
+    }
+
+    /// What starts the keys of the writes that a registry may name; `None` if it is not named as
+    /// one.
+    pub(crate) fn writes_of_registry(&self, registry: &[u8]) -> Option<WritesOf> {
+        let rest = std::str::from_utf8(registry).ok()?;
+        let rest = rest.strip_prefix(&self.write_registry_family())?;
+        if !self.has_parts(rest, 3) {
+            return None;
+        }
+        let start = format!("{}{rest}:", self.write_family());
+        let shallow = rest.strip_suffix(SHALLOW_REGISTRY);
+        Some(WritesOf {
+            start: shallow.map_or(start, |rest| format!("{}{rest}:", self.write_family())),
+            is_shallow: shallow.is_some(),
+        })
+    }
+
+    /// How the documents start that a pointer may name; `None` if it is not named as a pointer.
+    pub(crate) fn documents_of_pointer(&self, pointer: &[u8]) -> Option<Bytes> {
+        let rest = std::str::from_utf8(pointer).ok()?;
+        let rest = rest.strip_prefix(&self.pointer_family())?;
+        let documents = format!("{}{rest}:", self.document_family());
+        self.has_parts(rest, 2).then(|| Bytes::from(documents))
+    }
+
+    /// Whether so many parts, none of them empty, may be taken apart at colons.
+    fn has_parts(&self, rest: &str, parts: usize) -> bool {
+        let is_tagged = !self.hash_tag_threads || (rest.starts_with('{') && rest.contains("}:"));
+        is_tagged && rest.split(':').filter(|part| !part.is_empty()).count() >= parts
+    }
+
+    /// Whether threads stand in braces.
+    pub(crate) fn tags_threads(&self) -> bool {
+        self.hash_tag_threads
+    }
+
+    /// The same names without hash tags; `None` if there are none.
+    pub(crate) fn untagged(&self) -> Option<Self> {
+        self.hash_tag_threads.then(|| Self {
+            hash_tag_threads: false,
+            ..self.clone()
+        })
+    }
+
     /// A pattern for the pointers and the sets of namespaces of the threads whose ids start with
     /// a text, and perhaps for some others.
     pub(crate) fn heads_pattern(&self, thread: &str) -> String {
@@ -378,6 +428,24 @@ impl ThreadKeys {
                 .map_or_else(Bytes::new, |start| join(start, stored, ":")),
             stored: Bytes::copy_from_slice(stored.as_bytes()),
         }
+    }
+}
+
+/// The writes that a registry may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WritesOf {
+    /// How their keys start.
+    start: String,
+    /// Whether it is the registry of a namespace in shallow mode.
+    pub(crate) is_shallow: bool,
+}
+
+impl WritesOf {
+    /// Whether a member of the registry is named as one of its writes.
+    pub(crate) fn is_named(&self, member: &[u8]) -> bool {
+        let rest = std::str::from_utf8(member).ok();
+        let rest = rest.and_then(|member| member.strip_prefix(&self.start));
+        rest.is_some_and(|rest| rest.contains(':'))
     }
 }
 

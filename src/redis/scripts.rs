@@ -91,10 +91,12 @@ scripts! {
     writes DOCTOR_ORPHAN = "doctor_orphan";
     /// Looks at one document of a checkpoint.
     writes DOCTOR_DOCUMENT = "doctor_document";
-    /// Looks at a document that is not where its ids say.
-    writes DOCTOR_MISPLACED = "doctor_misplaced";
+    /// Looks at a document without ids.
+    writes DOCTOR_FLAG = "doctor_flag";
     /// Looks at a page of a registry of checkpoints.
-    writes DOCTOR_REGISTRY = "doctor_registry";
+    reads DOCTOR_REGISTRY = "doctor_registry";
+    /// Looks at a pointer to the newest checkpoint.
+    writes DOCTOR_NEWEST = "doctor_newest";
     /// Looks at a thread's set of namespaces.
     writes DOCTOR_NAMESPACES = "doctor_namespaces";
     /// Looks at the TTL of a shared key.
@@ -105,7 +107,12 @@ scripts! {
 
 impl Script {
     fn new(name: &'static str, writes: bool, body: &str) -> Self {
-        let source = format!("{}\n{body}", include_str!("lua/prelude.lua"));
+        let doctor = if name.starts_with("doctor_") {
+            include_str!("lua/doctor.lua")
+        } else {
+            ""
+        };
+        let source = format!("{}\n{doctor}{body}", include_str!("lua/prelude.lua"));
         let sha = sha1_smol::Sha1::from(&source).digest().to_string();
         Self {
             name,

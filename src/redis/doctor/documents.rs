@@ -1,15 +1,13 @@
-//! Documents: they are where their ids say, and their registry names them.
+//! Documents: they are where their ids say, can be read, and their registry names them.
 
 use bytes::Bytes;
 
-use super::named::Named;
+use super::named::{Holds, Named, Rest};
 use super::walk::Scan;
 use super::writes::shared_registry;
 use super::{Doctor, FindingKind};
-use crate::codec::RawJson;
 use crate::error::Result;
 use crate::id::CheckpointId;
-use crate::redis::driver::Reply;
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts;
 use crate::redis::write::text;
@@ -23,35 +21,41 @@ impl Doctor<'_> {
             self.report.looked_at(page.len());
             let mut steps = Vec::new();
             let mut documents = Vec::new();
-            for (key, named) in self.named_page(page, false).await? {
-                let Some(named) = named else {
-                    let call = scripts::DOCTOR_MISPLACED.call(
-                        vec![key.clone()],
-                        vec![self.mode(), Bytes::from_static(b"[]")],
-                    );
-                    let state = self.store.script("doctor", call).await?;
-                    self.moved(FindingKind::DocumentWithoutIds, &key, &state);
-                    continue;
+            for looked in self.look_at(page, Holds::Checkpoints).await? {
+                let named = match &looked.ids {
+                    Ok(named) => named,
+                    Err(lacks) => {
+                        self.without_ids(&looked.key, lacks).await?;
+                        continue;
+                    }
                 };
                 let keys = self.store.keys(&named.thread_id, &named.namespace);
-                let expected = keys.document(&named.checkpoint_id);
-                if key != expected
-                    && (is_shallow(&keys, &key) || !self.misplaced(&key, &named).await?)
-                {
+                let Some(id) = named.checkpoint() else {
+                    continue;
+                };
+                if looked.key != keys.document(id) {
+                    if is_shallow(&keys, &looked.key) {
+                        self.tell_unreadable(&looked);
+                    } else {
+                        self.misplaced(&looked.key, named);
+                    }
                     continue;
                 }
-                steps.push(self.document_call(&keys, &named.checkpoint_id).into());
-                documents.push(expected);
+                self.tell_unreadable(&looked);
+                steps.push(self.document_call(&keys, id, &named.says).into());
+                documents.push((looked.key, keys.namespaces));
             }
-            self.codes(documents, steps).await?;
+            self.codes(documents, steps, FindingKind::CheckpointNotRegistered)
+                .await?;
         }
         Ok(())
     }
 
-    pub(super) fn document_call(
+    fn document_call(
         &self,
         keys: &NamespaceKeys,
         id: &CheckpointId,
+        says: &Bytes,
     ) -> scripts::ScriptCall {
         let mut script_keys = vec![
             keys.document(id),
@@ -65,42 +69,66 @@ impl Doctor<'_> {
             self.ttl.clone(),
             keys.stored.clone(),
             text(id.as_str()),
+            says.clone(),
         ];
         scripts::DOCTOR_DOCUMENT.call(script_keys, args)
     }
 
-    /// Moves what is not where its ids say. Whether it is where they say now.
-    pub(super) async fn misplaced(&mut self, key: &Bytes, named: &Named) -> Result<bool> {
-        let keys = self.store.keys(&named.thread_id, &named.namespace);
-        let id = &named.checkpoint_id;
-        let expected = match &named.task {
-            Some((task, idx)) => keys.write(id, task, *idx),
-            None => keys.document(id),
-        };
-        let says = RawJson::encode(&[id.as_str()])?.bytes().clone();
-        let call =
-            scripts::DOCTOR_MISPLACED.call(vec![key.clone(), expected], vec![self.mode(), says]);
-        let state = self.store.script("doctor", call).await?;
-        self.moved(FindingKind::DocumentMisplaced, key, &state);
-        Ok(state.as_str() == Some("fixed"))
+    /// A document that lacks ids is somebody else's, or damaged; only the bare flag of the Python
+    /// saver is known for what it is.
+    async fn without_ids(&mut self, key: &Bytes, lacks: &str) -> Result<()> {
+        let mut is_flag = false;
+        if self.store.keyspace.is_document(key) {
+            let call = scripts::DOCTOR_FLAG.call(vec![key.clone()], vec![self.mode()]);
+            is_flag = self.store.script("doctor", call).await?.as_int() == Some(1);
+        }
+        let kind = FindingKind::DocumentWithoutIds;
+        let fixed = is_flag && self.options.fix;
+        self.found(kind, key, lacks.to_owned(), fixed);
+        Ok(())
     }
 
-    pub(super) fn moved(&mut self, kind: FindingKind, key: &[u8], state: &Reply) {
-        match state.as_str() {
-            Some("found") => self.found(kind, key, String::new(), false),
-            Some("fixed") => self.found(kind, key, String::new(), true),
-            Some("taken") => {
-                let why = "another document is where it belongs".to_owned();
-                self.found(kind, key, why, false);
-            }
-            _ => {}
+    /// Tells of a document that is not where its ids say.
+    pub(super) fn misplaced(&mut self, key: &Bytes, named: &Named) {
+        let expected = |keys: &NamespaceKeys| match &named.rest {
+            Rest::Checkpoint(id) => keys.document(id),
+            Rest::Write(id, task, idx) => keys.write(id, task, *idx),
+            Rest::Blob { .. } => Bytes::new(),
+        };
+        let untagged = self.store.keyspace.untagged().is_some_and(|keyspace| {
+            let thread = keyspace.thread(&named.thread_id);
+            expected(&thread.namespace(&named.namespace)) == key
+        });
+        if untagged {
+            let thread = text(named.thread_id.as_str());
+            self.found_once(FindingKind::NotTagged, key, &thread);
+            return;
         }
+        let keys = self.store.keys(&named.thread_id, &named.namespace);
+        let expected = match &named.rest {
+            Rest::Blob {
+                channel, version, ..
+            } => {
+                let (thread, namespace) = (&named.thread_id, &named.namespace);
+                let keys = self.store.keyspace.blobs(thread, namespace);
+                keys.blob(channel, version)
+            }
+            _ => expected(&keys),
+        };
+        let detail = format!("they name {}", String::from_utf8_lossy(&expected));
+        self.found(FindingKind::DocumentMisplaced, key, detail, false);
     }
 }
 
 /// Whether a key is that of a namespace's document in shallow mode: without an id.
 pub(super) fn is_shallow(keys: &NamespaceKeys, key: &[u8]) -> bool {
+    shallow_documents(keys).any(|document| document == key)
+}
+
+/// The keys that a namespace's document may have in shallow mode.
+pub(super) fn shallow_documents(keys: &NamespaceKeys) -> impl Iterator<Item = &[u8]> {
     let stored = &keys.documents[..keys.documents.len().saturating_sub(1)];
-    let root = stored.strip_suffix(b"__empty__");
-    key == stored || root.is_some_and(|root| key == root)
+    [Some(stored), stored.strip_suffix(b"__empty__")]
+        .into_iter()
+        .flatten()
 }

@@ -6,6 +6,10 @@
 //! is never taken for a fault and never undone. What one family lacks is put right before those
 //! that depend on it are looked at: writes, documents, registries, blobs, sets of namespaces,
 //! pointers.
+//!
+//! Nothing is removed or given a TTL on a guess: the key is named as `keys.rs` names it, and what it
+//! holds agrees. All else is told. No command and no script looks at more than a page, so that the
+//! server serves others between them.
 
 mod blobs;
 mod documents;
@@ -18,6 +22,8 @@ pub(crate) mod rest;
 mod shared;
 mod walk;
 mod writes;
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
@@ -33,9 +39,6 @@ use crate::error::{Error, Result};
 const PAGE: usize = 500;
 /// How many members of a registry one script looks at.
 const MEMBERS: usize = 200;
-/// A shared key that stands for more than this is not given a TTL: one script would have to look
-/// at all of it.
-const MOST_SHARED: usize = 5_000;
 
 impl RedisSaver {
     /// Looks at every key of the saver's prefixes, says what is wrong, and puts it right if the
@@ -85,8 +88,9 @@ impl RedisSaver {
             store,
             options,
             ttl: milliseconds(options.expect_ttl.resolve(store.settings.ttl.default)?),
-            report: DoctorReport::default(),
+            report: DoctorReport::of(options),
             rested,
+            told: HashSet::new(),
         };
         doctor.indexes().await?;
         doctor.write_registries().await?;
@@ -108,16 +112,21 @@ struct Doctor<'a> {
     ttl: Bytes,
     report: DoctorReport,
     rested: &'a mut Rested,
+    /// What several keys would tell of.
+    told: HashSet<(FindingKind, Bytes)>,
 }
 
 impl Doctor<'_> {
-    /// Runs a script for each key, whose codes name what is wrong.
-    async fn codes(&mut self, keys: Vec<Bytes>, steps: Vec<Step>) -> Result<()> {
-        if steps.is_empty() {
-            return Ok(());
-        }
+    /// Runs a script for each key, whose codes name what is wrong. With each key comes its thread's
+    /// set of namespaces.
+    async fn codes(
+        &mut self,
+        keys: Vec<(Bytes, Bytes)>,
+        steps: Vec<Step>,
+        unregistered: FindingKind,
+    ) -> Result<()> {
         let replies = self.store.flight("doctor", steps).await?;
-        for (key, reply) in keys.into_iter().zip(replies) {
+        for ((key, namespaces), reply) in keys.into_iter().zip(replies) {
             let codes = match reply {
                 Err(error) => {
                     self.refused(&key, error)?;
@@ -125,13 +134,15 @@ impl Doctor<'_> {
                 }
                 Ok(codes) => codes.into_array(),
             };
-            let is_write = key.starts_with(self.store.keyspace.write_family().as_bytes());
             for code in codes {
-                let kind = match (code.as_str(), is_write) {
-                    (Some("ttl"), _) => FindingKind::MissingTtl,
-                    (Some("flag"), _) => FindingKind::WritesFlagWrong,
-                    (_, true) => FindingKind::WriteNotRegistered,
-                    (_, false) => FindingKind::CheckpointNotRegistered,
+                let kind = match code.as_str() {
+                    Some("ttl") => FindingKind::MissingTtl,
+                    Some("flag") => FindingKind::WritesFlagWrong,
+                    Some("unsure") => {
+                        self.found_once(FindingKind::PinUnknown, &namespaces, &namespaces);
+                        continue;
+                    }
+                    _ => unregistered,
                 };
                 self.found(kind, &key, String::new(), self.options.fix);
             }
@@ -139,19 +150,19 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// What the server refuses because a key is of another type is a finding.
+    /// What the server refuses because a key is of another type is a finding. A script names the
+    /// key; of other commands it is the one that was asked for.
     fn refused(&mut self, key: &[u8], error: Error) -> Result<()> {
-        let is_type = match &error {
-            Error::WrongType { .. } => true,
-            Error::Server { reason, .. } => {
-                reason.contains("WRONGTYPE") || reason.contains("wrong Redis type")
+        let named = match error {
+            Error::WrongType { key } => Bytes::from(key),
+            Error::Server { reason, .. }
+                if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
+            {
+                Bytes::copy_from_slice(key)
             }
-            _ => false,
+            error => return Err(error),
         };
-        if !is_type {
-            return Err(error);
-        }
-        self.found(FindingKind::WrongType, key, String::new(), false);
+        self.found_once(FindingKind::WrongType, &named, &named);
         Ok(())
     }
 
@@ -164,6 +175,19 @@ impl Doctor<'_> {
             fixed,
         };
         self.report.add(finding, self.options.most_findings);
+    }
+
+    /// Tells once of what is found again and again, and is never put right. What it is about is
+    /// remembered as long as findings are kept.
+    fn found_once(&mut self, kind: FindingKind, key: &[u8], about: &Bytes) {
+        let told = (kind, about.clone());
+        if self.told.contains(&told) {
+            return;
+        }
+        if self.told.len() < self.options.most_findings {
+            self.told.insert(told);
+        }
+        self.found(kind, key, String::new(), false);
     }
 
     fn mode(&self) -> Bytes {

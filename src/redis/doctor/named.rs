@@ -1,75 +1,229 @@
-//! What documents say of themselves.
+//! What documents say of themselves, and whether they can be read.
 
-use std::collections::HashMap;
-
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::Doctor;
-use crate::error::Result;
+use super::{Doctor, FindingKind};
+use crate::codec::RawJson;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
+use crate::redis::blob::parse_blob;
+use crate::redis::document::{Identity, ReadCheckpoint, parse_write};
 use crate::redis::driver::Command;
 use crate::redis::keys::namespace_from_stored;
+
+/// How many documents are read in one flight at most.
+const MOST: usize = 256;
+/// How many bytes a flight reads at most, if its documents are no larger than the largest before.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a family of documents holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Checkpoints,
+    Writes,
+    Blobs,
+}
+
+/// A document that is looked at.
+pub(super) struct Looked {
+    pub(super) key: Bytes,
+    /// Whose it is, or what it lacks.
+    pub(super) ids: std::result::Result<Named, String>,
+    /// Why calls cannot read it.
+    pub(super) unreadable: Option<String>,
+}
 
 /// The ids that a document names itself by.
 pub(super) struct Named {
     pub(super) thread_id: ThreadId,
     pub(super) namespace: CheckpointNamespace,
-    pub(super) checkpoint_id: CheckpointId,
-    /// For a write: its task and index.
-    pub(super) task: Option<(TaskId, i64)>,
+    /// What a document of a checkpoint or a write says of whose it is, as JSON.
+    pub(super) says: Bytes,
+    pub(super) rest: Rest,
+}
+
+/// What names a document beside its thread and namespace.
+pub(super) enum Rest {
+    Checkpoint(CheckpointId),
+    Write(CheckpointId, TaskId, i64),
+    Blob {
+        channel: String,
+        version: String,
+        is_empty: bool,
+    },
+}
+
+impl Named {
+    /// The checkpoint; `None` for a blob.
+    pub(super) fn checkpoint(&self) -> Option<&CheckpointId> {
+        match &self.rest {
+            Rest::Checkpoint(id) | Rest::Write(id, ..) => Some(id),
+            Rest::Blob { .. } => None,
+        }
+    }
+}
+
+/// The members that name a document, whatever they hold.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Ids {
+    thread_id: Value,
+    checkpoint_ns: Value,
+    checkpoint_id: Value,
+    task_id: Value,
+    idx: Value,
+    channel: Value,
+    version: Value,
+    r#type: Value,
 }
 
 impl Doctor<'_> {
-    /// The ids in the documents of a page of keys; keys without a document are left out.
-    pub(super) async fn named_page(
-        &mut self,
-        page: Vec<Bytes>,
-        writes: bool,
-    ) -> Result<Vec<(Bytes, Option<Named>)>> {
-        let steps = page.iter().map(|key| ids_command(key, writes).into());
-        let replies = self.store.flight("doctor", steps.collect()).await?;
-        let mut found = Vec::with_capacity(page.len());
-        for (key, reply) in page.into_iter().zip(replies) {
-            match reply {
-                Err(error) => self.refused(&key, error)?,
-                Ok(reply) => {
-                    if let Some(document) = reply.into_bytes() {
-                        found.push((key, parse_named(&document)));
+    /// Reads the documents of some keys; keys without a document are left out.
+    pub(super) async fn look_at(&mut self, keys: Vec<Bytes>, holds: Holds) -> Result<Vec<Looked>> {
+        let mut looked = Vec::with_capacity(keys.len());
+        let (mut keys, mut largest) = (keys.into_iter().peekable(), 1);
+        while keys.peek().is_some() {
+            let most = if self.options.read_values {
+                (MOST_BYTES / largest).clamp(1, if largest == 1 { 16 } else { MOST })
+            } else {
+                MOST
+            };
+            let slice: Vec<_> = keys.by_ref().take(most).collect();
+            let steps = slice.iter().map(|key| self.read_command(key, holds).into());
+            let replies = self.store.flight("doctor", steps.collect()).await?;
+            for (key, reply) in slice.into_iter().zip(replies) {
+                let document = match reply {
+                    Err(error) => {
+                        self.refused(&key, error)?;
+                        continue;
                     }
-                }
+                    Ok(reply) => reply.into_bytes(),
+                };
+                let Some(document) = document else { continue };
+                largest = largest.max(document.len());
+                let ids = self.ids(&document).and_then(|ids| named(&ids, holds));
+                let unreadable = match &ids {
+                    Ok(named) if self.options.read_values => unreadable(&key, named, &document),
+                    _ => None,
+                };
+                looked.push(Looked {
+                    key,
+                    ids,
+                    unreadable,
+                });
             }
         }
-        Ok(found)
+        Ok(looked)
     }
 
-    pub(super) async fn named(&mut self, key: &Bytes, writes: bool) -> Result<Option<Named>> {
-        let page = self.named_page(vec![key.clone()], writes).await?;
-        Ok(page.into_iter().next().and_then(|(_, named)| named))
+    /// The whole document, or what names it.
+    fn read_command(&self, key: &Bytes, holds: Holds) -> Command {
+        let command = Command::on("JSON.GET", key.clone());
+        if self.options.read_values {
+            return command.arg(".");
+        }
+        let names: &[&str] = match holds {
+            Holds::Checkpoints => &["thread_id", "checkpoint_ns", "checkpoint_id"],
+            Holds::Writes => &[
+                "thread_id",
+                "checkpoint_ns",
+                "checkpoint_id",
+                "task_id",
+                "idx",
+            ],
+            Holds::Blobs => &["thread_id", "checkpoint_ns", "channel", "version", "type"],
+        };
+        command.args(names.iter().map(|name| Bytes::from(format!("$.{name}"))))
+    }
+
+    fn ids(&self, document: &[u8]) -> std::result::Result<Ids, String> {
+        if self.options.read_values {
+            return serde_json::from_slice(document).map_err(|_| "it is no object".to_owned());
+        }
+        // A list for each path.
+        let paths: serde_json::Map<String, Value> =
+            serde_json::from_slice(document).map_err(|_| "it is no object".to_owned())?;
+        let members = paths.into_iter().filter_map(|(path, found)| {
+            let found = found.as_array()?.first()?.clone();
+            Some((path.strip_prefix("$.")?.to_owned(), found))
+        });
+        serde_json::from_value(members.collect()).map_err(|error| error.to_string())
+    }
+
+    /// Tells of a document that cannot be read.
+    pub(super) fn tell_unreadable(&mut self, looked: &Looked) {
+        if let Some(reason) = &looked.unreadable {
+            self.found(FindingKind::Unreadable, &looked.key, reason.clone(), false);
+        }
     }
 }
 
-pub(super) fn ids_command(key: &Bytes, writes: bool) -> Command {
-    let mut paths = vec!["$.thread_id", "$.checkpoint_ns", "$.checkpoint_id"];
-    if writes {
-        paths.extend(["$.task_id", "$.idx"]);
+/// Why calls cannot read a document.
+fn unreadable(key: &[u8], named: &Named, document: &Bytes) -> Option<String> {
+    let read = match &named.rest {
+        Rest::Checkpoint(_) => ReadCheckpoint::parse(key, document).map(|_| ()),
+        Rest::Write(id, ..) => {
+            let identity = Identity {
+                thread_id: named.thread_id.clone(),
+                namespace: named.namespace.clone(),
+                checkpoint_id: id.clone(),
+            };
+            parse_write(&identity, document).map(|_| ())
+        }
+        Rest::Blob { .. } => parse_blob(key, document).and_then(|blob| {
+            let decoded = blob.blob.map(|blob| BASE64.decode(blob)).transpose();
+            decoded.map(|_| ()).map_err(|error| {
+                Error::corrupt(
+                    String::from_utf8_lossy(key),
+                    format!("its blob is not base64: {error}"),
+                )
+            })
+        }),
+    };
+    match read {
+        Ok(()) => None,
+        Err(Error::Corrupt { reason, .. }) => Some(reason),
+        Err(error) => Some(error.to_string()),
     }
-    Command::on("JSON.GET", key.clone()).args(paths.into_iter().map(Bytes::from))
 }
 
-/// What [`ids_command`] answers; `None` if there are no ids.
-pub(super) fn parse_named(document: &[u8]) -> Option<Named> {
-    let fields: HashMap<String, Vec<Value>> = serde_json::from_slice(document).ok()?;
-    let text = |name: &str| fields.get(name)?.first()?.as_str();
-    let task = text("$.task_id").and_then(|task| {
-        let idx = fields.get("$.idx")?.first()?.as_i64()?;
-        Some((TaskId::new(task).ok()?, idx))
-    });
-    let namespace = text("$.checkpoint_ns")?;
-    Some(Named {
-        thread_id: ThreadId::new(text("$.thread_id")?).ok()?,
-        namespace: namespace_from_stored(namespace).ok()?,
-        checkpoint_id: CheckpointId::new(text("$.checkpoint_id")?).ok()?,
-        task,
+fn named(ids: &Ids, holds: Holds) -> std::result::Result<Named, String> {
+    let text = |name: &str, value: &Value| {
+        let found = value.as_str().map(str::to_owned);
+        found.ok_or_else(|| format!("it has no `{name}`"))
+    };
+    let bad = |error: Error| error.to_string();
+    let thread = text("thread_id", &ids.thread_id)?;
+    let namespace = text("checkpoint_ns", &ids.checkpoint_ns)?;
+    let checkpoint = |says: &mut Bytes| {
+        let id = text("checkpoint_id", &ids.checkpoint_id)?;
+        let said = RawJson::encode(&[&thread, &namespace, &id]).map_err(bad)?;
+        *says = said.bytes().clone();
+        CheckpointId::new(id).map_err(bad)
+    };
+    let mut says = Bytes::new();
+    let rest = match holds {
+        Holds::Checkpoints => Rest::Checkpoint(checkpoint(&mut says)?),
+        Holds::Writes => {
+            let id = checkpoint(&mut says)?;
+            let task = TaskId::new(text("task_id", &ids.task_id)?).map_err(bad)?;
+            let idx = ids.idx.as_i64().ok_or("it has no `idx`")?;
+            Rest::Write(id, task, idx)
+        }
+        Holds::Blobs => Rest::Blob {
+            channel: text("channel", &ids.channel)?,
+            version: text("version", &ids.version)?,
+            is_empty: ids.r#type == "empty",
+        },
+    };
+    Ok(Named {
+        thread_id: ThreadId::new(&thread).map_err(bad)?,
+        namespace: namespace_from_stored(&namespace).map_err(bad)?,
+        says,
+        rest,
     })
 }

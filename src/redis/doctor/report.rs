@@ -25,6 +25,9 @@ pub struct DoctorOptions {
     /// How long writes without a checkpoint and without a TTL must have been left alone to be
     /// reported, as a checkpoint may come after its writes. Default: one hour.
     pub orphan_age: Duration,
+    /// Whether documents are read whole, to see whether calls can read them. Without, only their
+    /// ids are read, which is quicker, and the report says so. Default: yes.
+    pub read_values: bool,
     /// How many findings are kept in the report; all are counted. Default: 10,000.
     pub most_findings: usize,
 }
@@ -37,6 +40,7 @@ impl Default for DoctorOptions {
             prefix: String::new(),
             expect_ttl: TtlChoice::Saver,
             orphan_age: Duration::from_secs(3_600),
+            read_values: true,
             most_findings: 10_000,
         }
     }
@@ -71,6 +75,13 @@ impl DoctorOptions {
         self
     }
 
+    /// The same, reading the ids of documents alone.
+    #[must_use]
+    pub fn without_reading_values(mut self) -> Self {
+        self.read_values = false;
+        self
+    }
+
     /// Sets how long writes without a checkpoint must have been left alone.
     #[must_use]
     pub fn with_orphan_age(mut self, orphan_age: Duration) -> Self {
@@ -102,12 +113,22 @@ pub enum FindingKind {
     PointerToNothing,
     /// A pointer does not name the newest checkpoint. Fix: it does.
     PointerNotNewest,
-    /// A document whose ids are not those of its key, so that it is never read. Fix: it moves to
-    /// the key that its ids name, unless another document is there.
+    /// A document whose ids are not those of its key, so that it is never read. It may be
+    /// somebody else's, so it is never fixed.
     DocumentMisplaced,
-    /// A document without ids, as the Python saver leaves when writes come first and their
-    /// checkpoint never. Fix: it is removed.
+    /// A document that lacks some of its ids, or has none because it is somebody else's. It is
+    /// left, except the bare flag `{"has_writes":true}` that the Python saver leaves when writes
+    /// come first and their checkpoint never. Fix: that flag is removed.
     DocumentWithoutIds,
+    /// A document that is named like ours and cannot be read: calls that meet it raise
+    /// [`Error::Corrupt`](crate::Error::Corrupt). It is never fixed.
+    Unreadable,
+    /// A thread is stored without hash tags, and this saver reads threads that have them. It is
+    /// never fixed: export it with a saver without them, and import it with this one.
+    NotTagged,
+    /// Something has no TTL, and whether its thread is pinned is not known, because the set of
+    /// namespaces that says so is lost. It is left: `pin` the thread, or `unpin` it.
+    PinUnknown,
     /// `has_writes` of a checkpoint is wrong. Fix: it is set.
     WritesFlagWrong,
     /// The registry names a checkpoint that is gone. Fix: it is taken out.
@@ -119,6 +140,12 @@ pub enum FindingKind {
     BlobNotRegistered,
     /// A registry names blobs that are gone. Fix: they are taken out.
     BlobsGone,
+    /// A registry or a set has a member that no saver writes there: one that is not UTF-8, or
+    /// names another's key. It is never fixed.
+    MemberForeign,
+    /// A key is named like a pointer or a registry of ours and does not hold what one holds. It is
+    /// never fixed.
+    Foreign,
     /// A key holds a value of another type. It is never fixed.
     WrongType,
     /// An index is missing. Fix: it is made.
@@ -127,6 +154,9 @@ pub enum FindingKind {
     IndexDiffers,
     /// An index is still reading what was stored before it. It only takes time.
     IndexBusy,
+    /// An index knows fewer or more documents than there are, so that lists over all threads are
+    /// wrong. Fix: it is dropped and made again; the documents stay.
+    IndexIncomplete,
 }
 
 impl FindingKind {
@@ -134,7 +164,14 @@ impl FindingKind {
     #[cfg(feature = "cli")]
     pub(crate) fn is_fixable(self, options: &DoctorOptions) -> bool {
         match self {
-            Self::WrongType | Self::IndexBusy => false,
+            Self::WrongType
+            | Self::IndexBusy
+            | Self::DocumentMisplaced
+            | Self::Unreadable
+            | Self::NotTagged
+            | Self::PinUnknown
+            | Self::MemberForeign
+            | Self::Foreign => false,
             Self::IndexDiffers => options.rebuild_indexes,
             _ => true,
         }
@@ -151,16 +188,24 @@ impl FindingKind {
             Self::PointerToNothing => "the pointer names nothing",
             Self::PointerNotNewest => "the pointer does not name the newest checkpoint",
             Self::DocumentMisplaced => "its ids are not those of its key",
-            Self::DocumentWithoutIds => "it has no ids",
+            Self::DocumentWithoutIds => "it lacks ids",
+            Self::Unreadable => "it cannot be read",
+            Self::NotTagged => "its thread is stored without a hash tag, and is not read",
+            Self::PinUnknown => {
+                "it is lost, so whether the thread is pinned is not known: pin or unpin it"
+            }
             Self::WritesFlagWrong => "its flag `has_writes` is wrong",
             Self::CheckpointGone => "it names a checkpoint that is gone",
             Self::CheckpointNotRegistered => "no registry names this checkpoint",
             Self::BlobNotRegistered => "no registry names this blob",
             Self::BlobsGone => "it names blobs that are gone",
+            Self::MemberForeign => "it has a member that no saver writes",
+            Self::Foreign => "it is named like a saver's key and is not one",
             Self::WrongType => "it holds a value of another type",
             Self::IndexMissing => "the index is missing",
             Self::IndexDiffers => "the index has another schema",
             Self::IndexBusy => "the index is still reading what was stored before it",
+            Self::IndexIncomplete => "the index does not know what is stored",
         }
     }
 }
@@ -205,9 +250,18 @@ pub struct DoctorReport {
     counts: BTreeMap<FindingKind, u64>,
     fixed: BTreeMap<FindingKind, u64>,
     examined: u64,
+    /// Whether only ids were read.
+    values_unread: bool,
 }
 
 impl DoctorReport {
+    pub(super) fn of(options: &DoctorOptions) -> Self {
+        Self {
+            values_unread: !options.read_values,
+            ..Self::default()
+        }
+    }
+
     /// What is wrong, in the order in which it was found; not more than the options keep.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
@@ -264,18 +318,16 @@ impl fmt::Display for DoctorReport {
             writeln!(formatter, "… and {} more", found - kept)?;
         }
         let fixed: u64 = self.fixed.values().sum();
+        write!(formatter, "{} keys looked at, ", self.examined)?;
         match found {
-            0 => write!(
-                formatter,
-                "{} keys looked at, nothing is wrong",
-                self.examined
-            ),
-            _ => write!(
-                formatter,
-                "{} keys looked at, {found} findings, {fixed} fixed",
-                self.examined
-            ),
+            0 if self.values_unread => formatter.write_str("no finding")?,
+            0 => formatter.write_str("nothing is wrong")?,
+            _ => write!(formatter, "{found} findings, {fixed} fixed")?,
         }
+        if self.values_unread {
+            formatter.write_str("; what documents hold was not read")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
-//! Walks over the keys that start with a text.
+//! Walks in pages: over the keys that start with a text, and over the members of a key.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{PAGE, bytes_of};
+use super::{MEMBERS, PAGE, bytes_of};
 use crate::error::Result;
 use crate::redis::driver::{Command, Node, Reply, number};
+use crate::redis::keys::glob_escaped;
 use crate::redis::store::Store;
 
 /// A walk over the keys that start with a text.
@@ -22,23 +23,17 @@ impl Scan {
     pub(super) fn new(family: &str, prefix: &str, store: &Store) -> Self {
         // Without the closing brace, which is not next to the prefix.
         let segment = store.keyspace.segment(prefix);
+        // Where nothing is asked for, keys without tags are seen as well, to tell of them.
+        let segment = if prefix.is_empty() { "" } else { &segment };
         Self::every(&format!(
             "{family}{}",
-            segment.strip_suffix('}').unwrap_or(&segment)
+            segment.strip_suffix('}').unwrap_or(segment)
         ))
     }
 
     pub(super) fn every(start: &str) -> Self {
-        let mut pattern = String::with_capacity(start.len() + 1);
-        for character in start.chars() {
-            if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern.push('*');
         Self {
-            pattern,
+            pattern: format!("{}*", glob_escaped(start)),
             nodes: None,
             cursor: Bytes::from_static(b"0"),
         }
@@ -69,5 +64,65 @@ impl Scan {
             nodes.pop_front();
         }
         Ok(Some(bytes_of(reply.next().unwrap_or(Reply::Nil))))
+    }
+}
+
+/// A walk over the members of a set or a sorted set. What is there throughout is seen, some of it
+/// perhaps twice.
+pub(super) struct Members {
+    key: Bytes,
+    is_sorted: bool,
+    cursor: Option<Bytes>,
+}
+
+impl Members {
+    pub(super) fn of_set(key: &Bytes) -> Self {
+        Self {
+            key: key.clone(),
+            is_sorted: false,
+            cursor: Some(Bytes::from_static(b"0")),
+        }
+    }
+
+    pub(super) fn of_registry(key: &Bytes) -> Self {
+        Self {
+            is_sorted: true,
+            ..Self::of_set(key)
+        }
+    }
+
+    /// What asks for the next page; `None` after the last.
+    pub(super) fn command(&self) -> Option<Command> {
+        let name = if self.is_sorted { "ZSCAN" } else { "SSCAN" };
+        Some(
+            Command::on(name, self.key.clone())
+                .arg(self.cursor.clone()?)
+                .arg("COUNT")
+                .arg(number(MEMBERS)),
+        )
+    }
+
+    /// The page that a reply holds; it may be empty.
+    pub(super) fn page(&mut self, reply: Reply) -> Vec<Bytes> {
+        let mut parts = reply.into_array().into_iter();
+        self.cursor = parts
+            .next()
+            .and_then(Reply::into_bytes)
+            .filter(|cursor| !cursor.is_empty() && cursor != "0");
+        let members = bytes_of(parts.next().unwrap_or(Reply::Nil));
+        if self.is_sorted {
+            members.into_iter().step_by(2).collect()
+        } else {
+            members
+        }
+    }
+
+    /// The next page; it may be empty.
+    pub(super) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Bytes>>> {
+        let Some(command) = self.command() else {
+            return Ok(None);
+        };
+        let reply = store.driver.call("doctor", command).await?;
+        Ok(Some(self.page(reply)))
     }
 }
