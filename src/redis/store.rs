@@ -96,7 +96,12 @@ impl Store {
             .call("setup", Command::on("JSON.TYPE", probe.clone()))
             .await?;
         let script = scripts::TOGETHER.call(vec![probe], Vec::new());
-        self.driver.call("setup", script.by_source()).await?;
+        // It changes nothing that a replica would have to acknowledge.
+        let script = Command {
+            writes: false,
+            ..script.by_source()
+        };
+        self.driver.call("setup", script).await?;
         if !self.driver.is_cluster() {
             self.driver.call("setup", Command::new("FT._LIST")).await?;
         }
