@@ -35,6 +35,9 @@ pub type SaverStream<T> = BoxStream<'static, Result<T>>;
 /// - **Idempotent writes.** Every write may run twice; the second run changes nothing.
 /// - **Absence is no error.** Reading or deleting what is not there succeeds.
 ///
+/// `RedisSaver` promises less for threads whose keys are on several nodes of a cluster, and says on
+/// its page what.
+///
 /// This trait is what savers implement; [`CheckpointSaverExt`] adds what callers like to have.
 /// It is object-safe: `Arc<dyn CheckpointSaver>` is a saver as well.
 ///

@@ -17,10 +17,12 @@ use futures_util::future::join_all;
 use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, DeleteOptions, Error, ExpectedParent, ListOptions, PutOptions,
-    PutWritesOptions, RedisSaver, RunId, TaskId, ThreadSummary, TtlPolicy, TypedValue,
+    CheckpointSaverExt, DeleteOptions, Error, ExpectedParent, ListOptions, PruneOptions,
+    PruneStrategy, PutOptions, PutWritesOptions, RedisSaver, RunId, TaskId, ThreadSummary,
+    TtlPolicy, TypedValue,
 };
 use nodes::Nodes;
+use redis_modules::Cluster;
 use serde_json::json;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -414,6 +416,141 @@ async fn a_shallow_saver_refuses_keys_in_several_slots_before_it_writes() {
         deleted.await.unwrap();
         assert_eq!(nodes.keys().await, Vec::<String>::new());
     }
+}
+
+/// Reads a thread in every way, and says what a tuple lacks that should have so many writes.
+async fn halves(saver: &RedisSaver, config: &CheckpointConfig, writes: usize) -> Vec<String> {
+    let mut halves = Vec::new();
+    let mut look = |what: &str, found: usize| {
+        if !found.is_multiple_of(writes) || (found == 0 && what != "delta_channel_history") {
+            halves.push(format!("{what}: {found} writes"));
+        }
+    };
+    let newest = CheckpointConfig::of_thread(config.thread_id.clone());
+    let newest = newest.with_namespace("").unwrap();
+    for (what, config) in [("the newest", &newest), ("one by its id", config)] {
+        if let Some(tuple) = saver.get_tuple(config).await.unwrap() {
+            look(what, tuple.pending_writes.len());
+        }
+    }
+    let listed = saver.list_all(Some(&newest), ListOptions::default()).await;
+    for tuple in listed.unwrap() {
+        look("list", tuple.pending_writes.len());
+    }
+    let channels = ["a".to_owned()];
+    let history = saver.delta_channel_history(&newest, &channels).await;
+    look("delta_channel_history", history.unwrap()["a"].writes.len());
+    halves
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_see_all_of_a_checkpoint_or_nothing_while_it_is_removed() {
+    let nodes = Nodes::of_the_cluster().await;
+    let mut found = Vec::new();
+    for turn in 0..40 {
+        let id = ["t", "{t}"][turn % 2];
+        let saver = Arc::new(nodes.saver().await);
+        let mut stored = thread(&format!("{id}-{turn}")).with_namespace("").unwrap();
+        let mut first = None;
+        for _ in 0..6 {
+            stored = put(&saver, &stored).await;
+            put_writes(&saver, &stored, "a", 5).await;
+            first.get_or_insert_with(|| stored.clone());
+        }
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let readers = [first.unwrap(), stored.clone()].map(|config| {
+            let (saver, stopped) = (Arc::clone(&saver), stopped.clone());
+            tokio::spawn(async move {
+                let mut found = Vec::new();
+                while !*stopped.borrow() {
+                    found.extend(halves(&saver, &config, 5).await);
+                }
+                found
+            })
+        });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let thread_id = stored.thread_id.clone();
+        if turn % 4 < 2 {
+            let keep = PruneOptions::new(PruneStrategy::KeepLatest);
+            let pruned = saver.prune(std::slice::from_ref(&thread_id), &keep).await;
+            pruned.unwrap();
+        }
+        delete(&saver, &stored).await;
+        stop.send(true).unwrap();
+        for reader in readers {
+            let halves = reader.await.unwrap().into_iter();
+            found.extend(halves.map(|half| format!("{id}: {half}")));
+        }
+    }
+    assert!(found.is_empty(), "{} half: {found:?}", found.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_at_once_leave_a_registry_that_lacks_nothing() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    for turn in 0..5 {
+        let id = format!("t-{turn}");
+        let mut writers = Vec::new();
+        for _ in 0..4 {
+            let (saver, config) = (nodes.saver().await, thread(&id));
+            writers.push(tokio::spawn(async move {
+                for _ in 0..40 {
+                    put(&saver, &config).await;
+                }
+            }));
+        }
+        for writer in join_all(writers).await {
+            writer.unwrap();
+        }
+        let registry = nodes.key(&format!("checkpoint_keys_zset:{id}:__empty__"));
+        let lacks_some: Option<String> = nodes.run(&["ZSCORE", &registry, ""]).await;
+        assert_eq!(lacks_some, None, "turn {turn}");
+        delete(&nodes.saver().await, &thread(&id)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_memory_is_not_said_to_have_stored_nothing_when_others_have() {
+    let cluster = Cluster::start().unwrap();
+    let saver = RedisSaver::builder().url(cluster.url()).build().await;
+    let saver = saver.unwrap();
+    saver.setup().await.unwrap();
+    let client = redis::Client::open(cluster.nodes()[0].url()).unwrap();
+    let mut full = client.get_multiplexed_async_connection().await.unwrap();
+    let _: () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", "1"])
+        .query_async(&mut full)
+        .await
+        .unwrap();
+    let (mut nothing, mut some) = (0, 0);
+    for turn in 0..40 {
+        let (config, given) = (thread(&format!("t-{turn}")), checkpoint());
+        let (metadata, options) = (metadata(), PutOptions::default());
+        let put = saver.put(&config, &given, &metadata, &options).await;
+        let at = config.clone().with_checkpoint(given.id().clone());
+        let is_there = saver.get_tuple(&at).await.unwrap().is_some()
+            || saver.get_tuple(&config).await.unwrap().is_some();
+        match put {
+            Ok(_) => assert!(is_there, "turn {turn}"),
+            Err(Error::OutOfMemory) => {
+                assert!(!is_there, "turn {turn}: stored, and said to be not");
+                nothing += 1;
+            }
+            Err(error) => {
+                assert!(error.is_retryable(), "{error:?}");
+                some += 1;
+            }
+        }
+        let write = [ChannelWrite::new("a", TypedValue::json(&1).unwrap())];
+        let (task, writing) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+        let written = saver.put_writes(&at, &write, &task, &writing).await;
+        let found = saver.get_tuple(&at).await.unwrap();
+        let are_there = found.is_some_and(|tuple| !tuple.pending_writes.is_empty());
+        if matches!(written, Err(Error::OutOfMemory)) {
+            assert!(!are_there, "turn {turn}: writes stored, and said to be not");
+        }
+    }
+    assert!(nothing > 0 && some > 0, "{nothing} {some}");
 }
 
 #[tokio::test]

@@ -179,6 +179,25 @@ struct StoredCheckpoint<'a> {
     metadata: Option<&'a RawValue>,
     #[serde(default)]
     enveloped: bool,
+    #[serde(borrow, default)]
+    has_writes: Option<&'a RawValue>,
+}
+
+/// The flag of a document.
+#[derive(Deserialize)]
+struct Flag<'a> {
+    #[serde(borrow, default)]
+    has_writes: Option<&'a RawValue>,
+}
+
+/// Whether the document of a checkpoint says that writes were made since.
+pub(crate) fn says_it_has_writes(document: &[u8]) -> bool {
+    let flag = serde_json::from_slice::<Flag<'_>>(document);
+    flag.is_ok_and(|flag| is_true(flag.has_writes))
+}
+
+fn is_true(flag: Option<&RawValue>) -> bool {
+    flag.is_some_and(|flag| flag.get() == "true")
 }
 
 /// A checkpoint as read, before its writes.
@@ -188,6 +207,8 @@ pub(crate) struct ReadCheckpoint {
     pub(crate) parent: Option<CheckpointId>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) metadata: CheckpointMetadata,
+    /// Whether writes were made since.
+    pub(crate) has_writes: bool,
 }
 
 impl ReadCheckpoint {
@@ -236,6 +257,7 @@ impl ReadCheckpoint {
             checkpoint: Checkpoint::from_fields(fields)
                 .map_err(|error| corrupt(error.to_string()))?,
             metadata: parse_metadata(stored.metadata).map_err(corrupt)?,
+            has_writes: is_true(stored.has_writes),
         }))
     }
 

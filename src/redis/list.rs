@@ -11,7 +11,7 @@ use super::driver::{Command, Reply, number};
 use super::index::{Indexed, Rows, indexed};
 use super::keys::{Member, NamespaceKeys};
 use super::read::{identity, parse_writes};
-use super::scripts;
+use super::scripts::{self, ScriptCall};
 use super::shallow::list as shallow;
 use super::store::{Step, Store};
 use super::write::text;
@@ -248,19 +248,25 @@ impl Lister {
             .iter()
             .map(|one| store.keys(&one.thread_id, &one.namespace))
             .collect();
+        if page.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        // What is removed loses its document first. So documents are read last: if one is there,
+        // all of its writes were.
+        let call = writes_call(&page, &keys);
+        let apart = store.runs_plainly(call.keys());
         let mut steps: Vec<Step> = Vec::with_capacity(page.len() + 1);
+        steps.push(call.into());
+        let mut replies = Vec::new();
+        if apart {
+            replies = store.flight("list", std::mem::take(&mut steps)).await?;
+        }
         for (one, keys) in page.iter().zip(&keys) {
             steps.push(Command::on("JSON.GET", keys.document(&one.checkpoint_id)).into());
         }
-        if !page.is_empty() {
-            steps.push(write_step(&page, &keys));
-        }
-        let mut replies = store.flight("list", steps).await?.into_iter();
-        let documents: Vec<_> = replies.by_ref().take(page.len()).collect();
-        let mut registered = Vec::with_capacity(page.len());
-        for reply in replies {
-            registered.extend(reply?.into_array());
-        }
+        replies.extend(store.flight("list", steps).await?);
+        let mut documents = replies.into_iter();
+        let registered = documents.next().unwrap_or(Err(Error::Closed))?.into_array();
         let mut registered = registered.into_iter().map(Reply::into_array);
         let writes = page.iter().zip(&keys).map(|(one, keys)| {
             let registries = keys.write_registries_of(&one.checkpoint_id).len();
@@ -268,6 +274,7 @@ impl Lister {
         });
         let writes: Vec<Vec<Reply>> = writes.collect();
         let mut tuples = VecDeque::with_capacity(page.len());
+        let mut doubtful = Vec::new();
         for (((one, keys), document), writes) in page.iter().zip(&keys).zip(documents).zip(writes) {
             let Some(document) = document?.into_bytes() else {
                 store.forget_gone(keys, &one.checkpoint_id).await;
@@ -278,8 +285,21 @@ impl Lister {
                 continue;
             };
             if read.identity == *one && self.options.filter.matches(&read.metadata) {
+                if read.has_writes && writes.is_empty() {
+                    doubtful.push((tuples.len(), key));
+                }
                 let writes = writes.into_iter().filter_map(Reply::into_bytes);
                 tuples.push_back(read.with_writes(parse_writes(one, writes)?));
+            }
+        }
+        // Where the script was sent again, documents were read before it.
+        let look = doubtful
+            .iter()
+            .map(|(_, key)| Command::on("EXISTS", key.clone()).into());
+        let there = store.flight("list", look.collect()).await?;
+        for ((position, _), there) in doubtful.into_iter().zip(there).rev() {
+            if there?.as_int() == Some(0) {
+                tuples.remove(position);
             }
         }
         Ok(tuples)
@@ -310,8 +330,8 @@ fn metadata_of(found: &[u8]) -> Option<crate::CheckpointMetadata> {
     crate::CheckpointMetadata::from_json(text).ok()
 }
 
-/// The step that reads the writes of a page.
-fn write_step(page: &[Identity], keys: &[NamespaceKeys]) -> Step {
+/// The script that reads the writes of a page.
+fn writes_call(page: &[Identity], keys: &[NamespaceKeys]) -> ScriptCall {
     let (registries, prefixes) = page
         .iter()
         .zip(keys)
@@ -322,7 +342,7 @@ fn write_step(page: &[Identity], keys: &[NamespaceKeys]) -> Step {
                 .map(|registry| (registry, keys.writes_of(id)))
         })
         .unzip();
-    scripts::WRITES.call(registries, prefixes).into()
+    scripts::WRITES.call(registries, prefixes)
 }
 
 impl Head {

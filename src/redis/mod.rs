@@ -80,8 +80,15 @@ use store::Store;
 /// their id, and all threads of a saver with
 /// [`hash_tag_threads`](RedisSaverBuilder::hash_tag_threads). For others
 /// `put` and `put_writes` take two round trips and `get_tuple` at most three, with one
-/// more for an [`ExpectedParent`](crate::ExpectedParent), and with the same promises: a call that
-/// ends midway has happened or not, and no reader sees a part of it.
+/// more for an [`ExpectedParent`](crate::ExpectedParent) and one where what is read is being removed.
+/// A reader sees all of a checkpoint and of a call's writes, or nothing. But, for these threads only:
+///
+/// - A `put` that ends midway, or ends in [`Error::Unavailable`](crate::Error::Unavailable) because a
+///   node has no memory left, may be readable by its id before it is listed or the newest. Making the
+///   call again completes it.
+/// - A delete or prune that ends midway may leave keys that no call reads; `delete_thread` removes
+///   them.
+/// - `touch`, `pin` and `unpin` change one key after the other.
 ///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};

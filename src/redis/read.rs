@@ -67,6 +67,7 @@ impl Store {
                     .await
             }
             Found::Checkpoint(id, in_reply, writes) => {
+                let is_apart = in_reply.is_none();
                 let document = match (in_reply, document) {
                     (Some(document), _) => document,
                     (None, Some((guess, document))) if guess == id => document,
@@ -79,7 +80,11 @@ impl Store {
                 };
                 let identity = identity(&config.thread_id, &namespace, &id);
                 match assemble(&keys, &identity, &document, writes)? {
-                    Some(tuple) => {
+                    Some((_, true)) if is_apart => {
+                        self.forget(&keys);
+                        Box::pin(self.get_tuple(config)).await
+                    }
+                    Some((tuple, _)) => {
                         self.remember(&keys, id, document.len());
                         Ok(Some(tuple))
                     }
@@ -108,10 +113,22 @@ impl Store {
         let Found::Checkpoint(_, in_reply, writes) = found else {
             return Ok(None);
         };
+        let is_apart = in_reply.is_none();
         let Some(document) = document.or(in_reply) else {
             return Ok(None);
         };
-        assemble(keys, &identity(thread, namespace, id), &document, writes)
+        let identity = identity(thread, namespace, id);
+        match assemble(keys, &identity, &document, writes)? {
+            Some((_, true)) if is_apart => {
+                let found = self.read_script(thread, keys, Some(id)).await?;
+                let Found::Checkpoint(_, Some(document), writes) = found else {
+                    return Ok(None);
+                };
+                let whole = assemble(keys, &identity, &document, writes)?;
+                Ok(whole.map(|(tuple, _)| tuple))
+            }
+            found => Ok(found.map(|(tuple, _)| tuple)),
+        }
     }
 
     /// Reads the newest checkpoint when the pointer and the registry do not tell: from what the
@@ -173,13 +190,14 @@ impl Store {
         guess: &CheckpointId,
     ) -> Result<(Found, Option<Bytes>)> {
         let key = keys.document(guess);
+        // The document comes last: if it is there, the script has seen all of it.
         let steps: Vec<Step> = vec![
-            Command::on("JSON.GET", key.clone()).into(),
             self.read_call(keys, id, Some(guess)).into(),
+            Command::on("JSON.GET", key.clone()).into(),
         ];
         let mut replies = self.flight("get_tuple", steps).await?.into_iter();
-        let document = replies.next().unwrap_or(Err(Error::Closed));
         let rest = replies.next().unwrap_or(Err(Error::Closed))?;
+        let document = replies.next().unwrap_or(Err(Error::Closed));
         let document = match document {
             Err(Error::Server { reason, .. })
                 if reason.contains("wrong") || reason.contains("WRONGTYPE") =>
@@ -227,13 +245,15 @@ impl Store {
     }
 }
 
-/// Makes a tuple of a document and writes, or `None` if they are another checkpoint's.
+/// Makes a tuple of a document and writes, or `None` if they are another checkpoint's. Says as well
+/// whether the document tells of writes and there are none: one that was read apart from them, because
+/// a script had to be sent again, may have been removed in between.
 fn assemble(
     keys: &NamespaceKeys,
     identity: &Identity,
     document: &Bytes,
     writes: Vec<Bytes>,
-) -> Result<Option<CheckpointTuple>> {
+) -> Result<Option<(CheckpointTuple, bool)>> {
     let key = keys.document(&identity.checkpoint_id);
     let Some(read) = ReadCheckpoint::parse(&key, document)? else {
         return Ok(None);
@@ -241,7 +261,9 @@ fn assemble(
     if read.identity != *identity {
         return Ok(None);
     }
-    Ok(Some(read.with_writes(parse_writes(identity, writes)?)))
+    let lacks_all = read.has_writes && writes.is_empty();
+    let tuple = read.with_writes(parse_writes(identity, writes)?);
+    Ok(Some((tuple, lacks_all)))
 }
 
 /// Reads the documents of a checkpoint's writes, leaving out those of others.

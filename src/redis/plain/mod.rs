@@ -8,7 +8,9 @@
 //!   pointer does. A checkpoint is stored when the registry or the pointer names it.
 //! - Writes are there before their registry names them, and it names all of a call at once: that
 //!   is when they are stored.
-//! - What is removed is taken out of the pointer and the registry first.
+//! - What is removed is taken out of the pointer and the registry first; then its document goes, and
+//!   its writes follow. Who has read writes and finds some missing looks whether the document is
+//!   still there: if it is not, the checkpoint was being removed, and is read as one that is gone.
 //! - Where only one may win, one key decides: the registry of checkpoints whose expectation held,
 //!   the first write of a call whose writes are kept.
 //! - What is done to one key is done at once, with its TTL, by a small script.
@@ -107,6 +109,11 @@ impl Plain<'_> {
         }
     }
 
+    /// Whether a key is there.
+    async fn is_there(&self, key: Bytes) -> Result<bool> {
+        Ok(self.are_there([key]).await?.contains(&true))
+    }
+
     /// Which of some keys are there.
     async fn are_there(&self, keys: impl IntoIterator<Item = Bytes>) -> Result<Vec<bool>> {
         let parts: Vec<_> = keys
@@ -122,7 +129,7 @@ impl Plain<'_> {
     }
 }
 
-/// How often something is stored again that another call takes away meanwhile.
+/// How often something is read again that another call removes, or stored again that another call takes away meanwhile.
 const ATTEMPTS: usize = 8;
 
 /// Stores something again as long as another call takes it away meanwhile: the attempt says whether
@@ -138,6 +145,33 @@ where
             return Ok(reply);
         }
         attempts += 1;
+    }
+}
+
+/// Reads something again as long as it is removed while it is read: then there is no answer.
+async fn until_whole<F>(mut attempt: impl FnMut() -> F) -> Result<Reply>
+where
+    F: Future<Output = Result<Option<Reply>>>,
+{
+    for _ in 0..ATTEMPTS {
+        if let Some(reply) = attempt().await? {
+            return Ok(reply);
+        }
+    }
+    Err(Error::Unavailable {
+        reason: "the thread's checkpoints are removed all the time while they are read".to_owned(),
+    })
+}
+
+/// What a call says that other nodes have stored a part of already.
+fn begun(error: Error) -> Error {
+    match error {
+        Error::OutOfMemory => Error::Unavailable {
+            reason: "a node of the cluster has no memory left for writes, and others may have \
+                     stored their part: raise `maxmemory`, and make the call again"
+                .to_owned(),
+        },
+        error => error,
     }
 }
 

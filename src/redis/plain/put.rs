@@ -8,9 +8,10 @@ use super::super::error::{foreign, unexpected};
 use super::super::scripts;
 use super::flight::{Answers, Group, Part, expire};
 use super::pointer::Pointer;
+use super::registry::names;
 use super::sweep::{Sweep, Swept, Trace};
 use super::thread::{Thread, awaited};
-use super::{Names, Plain, after, flag, integer, join, until_kept};
+use super::{Names, Plain, after, begun, flag, integer, join, until_kept};
 use crate::error::{Error, Result};
 
 /// How many of the newest ids are read.
@@ -113,8 +114,12 @@ impl Put<'_> {
         };
         let refused = match known {
             Ok(before) => match self.claim(plain, &before).await {
-                Ok(()) => return self.finish(plain, &before, swept).await,
-                Err(error @ Error::Conflict { .. }) => error,
+                Ok(()) => {
+                    let finished = self.finish(plain, &before, swept).await;
+                    return finished.map_err(begun);
+                }
+                // Nothing was registered.
+                Err(error @ (Error::Conflict { .. } | Error::OutOfMemory)) => error,
                 // It may be registered now.
                 Err(error) => return Err(error),
             },
@@ -318,9 +323,8 @@ impl Put<'_> {
         parts.push(Part::of("EXISTS", self.document, []));
         parts.push(Part::of("ZCARD", self.writes, []));
         parts.push(Thread::pinned(self.namespaces));
-        let asked = untold.map(|id| Part::of("EXISTS", &join(&[self.prefix, id]), []));
         let first = parts.len() - 3;
-        parts.extend(asked);
+        parts.extend(untold.map(|id| Part::of("EXISTS", &join(&[self.prefix, id]), [])));
         picked.retain(|trace| !self.writes_now(trace));
         parts.extend(sweep.iter().flat_map(|sweep| sweep.look_at(&picked)));
 
@@ -339,11 +343,17 @@ impl Put<'_> {
             let keys = [self.document, self.registry, self.namespaces, self.pointer];
             last.extend(keys.map(|key| Part::of("PERSIST", key, [])));
         }
-        if untold.is_some() && answers.int()? == 1 {
+        let untold = match untold {
+            Some(id) if answers.int()? == 1 => Some(id),
+            _ => None,
+        };
+        plain.remember_traces(self.registry, &Sweep::gone(&picked, &mut answers)?);
+        if let Some(id) = untold
+            && !names(plain, self.registry, id).await?
+        {
             // From now on the registry is known to lack some.
             last.push(Part::of("ZADD", self.registry, [&b"0"[..], b""]));
         }
-        plain.remember_traces(self.registry, &Sweep::gone(&picked, &mut answers)?);
         if is_there && !last.is_empty() {
             plain.flight(last).await?.finish()?;
         }

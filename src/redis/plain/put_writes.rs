@@ -9,7 +9,7 @@ use super::super::driver::{Command, Reply, number};
 use super::super::error::foreign;
 use super::flight::{Answers, Group, Part, expire};
 use super::thread::{Thread, awaited};
-use super::{Names, Plain, count, flag, integer, until_kept};
+use super::{Names, Plain, begun, count, flag, integer, until_kept};
 use crate::error::{Error, Result};
 
 /// How many members are registered by one command of a script.
@@ -119,10 +119,13 @@ impl PutWrites<'_> {
                 return Err(refused);
             }
         };
-        if !self.replace {
-            self.agree(plain, &before).await?;
-        }
-        self.register(plain, &before).await
+        let done = async {
+            if !self.replace {
+                self.agree(plain, &before).await?;
+            }
+            self.register(plain, &before).await
+        };
+        done.await.map_err(begun)
     }
 
     /// Removes the writes that this call made, but for those that another call has registered.

@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 
+use super::super::document::says_it_has_writes;
 use super::super::driver::Reply;
 use super::flight::{Answers, Part};
 use super::pointer::Pointer;
 use super::thread::{Thread, pexpire};
-use super::{Plain, after, flag, integer, join};
+use super::{Plain, after, flag, integer, join, until_whole};
 use crate::error::{Error, Result};
 
 /// How many of the newest ids are read with the pointer.
@@ -65,7 +66,7 @@ pub(super) async fn read(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> R
         whole: integer(whole),
     };
     if id.is_empty() {
-        call.newest(plain).await
+        until_whole(|| call.newest(plain)).await
     } else {
         call.named(plain, id).await
     }
@@ -83,13 +84,15 @@ impl Read<'_> {
         match self.found(id, &mut answers)? {
             Some(found) => {
                 let due = self.due(&mut answers)?;
-                self.finish(plain, found, due, None).await
+                let whole = self.finish(plain, found, due, None).await?;
+                Ok(whole.unwrap_or_else(|| absent("absent")))
             }
             None => Ok(absent("absent")),
         }
     }
 
-    async fn newest(&self, plain: &Plain<'_>) -> Result<Reply> {
+    /// The newest; none if it was removed while it was read.
+    async fn newest(&self, plain: &Plain<'_>) -> Result<Option<Reply>> {
         let guess = plain.store.remembered_id(self.registry);
         let guess = guess.map(|id| Bytes::copy_from_slice(id.as_str().as_bytes()));
         let newest = NEWEST.to_string();
@@ -119,8 +122,8 @@ impl Read<'_> {
         };
         match self.first_there(plain, &heads, guessed).await? {
             Some(found) => self.finish(plain, found, due, Some(&heads)).await,
-            None if heads.target.is_some() || heads.lacks_some => Ok(absent("unknown")),
-            None => Ok(absent("absent")),
+            None if heads.target.is_some() || heads.lacks_some => Ok(Some(absent("unknown"))),
+            None => Ok(Some(absent("absent"))),
         }
     }
 
@@ -219,14 +222,15 @@ impl Read<'_> {
         Ok(self.ttl > 0 && self.whole > 0 && Thread::read(answers)?.is_due(self.whole))
     }
 
-    /// Reads the writes, gives what was read its TTL, and mends the pointer.
+    /// Reads the writes, gives what was read its TTL, and mends the pointer; none if the checkpoint
+    /// is gone by now, and perhaps some of its writes.
     async fn finish(
         &self,
         plain: &Plain<'_>,
         found: Found,
         due: bool,
         heads: Option<&Heads>,
-    ) -> Result<Reply> {
+    ) -> Result<Option<Reply>> {
         let document = join(&[self.prefix, &found.id]);
         let mut parts: Vec<_> = found
             .writes
@@ -238,11 +242,13 @@ impl Read<'_> {
         if self.ttl > 0 && self.whole == 0 && found.left > 0 {
             parts.extend(self.expire(&found, &document));
         }
+        let lacks_all = found.writes.is_empty() && says_it_has_writes(&found.document);
         let mut result = vec![
             Reply::Bytes(found.id.clone()),
             Reply::Bytes(found.document),
             flag(due),
         ];
+        let whole = result.len() + found.writes.len();
         if !parts.is_empty() {
             let mut answers = plain.flight(parts).await?;
             for _ in &found.writes {
@@ -250,7 +256,11 @@ impl Read<'_> {
             }
             answers.finish()?;
         }
-        Ok(Reply::Array(result))
+        let lacks_some = lacks_all || result.len() < whole;
+        if lacks_some && !plain.is_there(document).await? {
+            return Ok(None);
+        }
+        Ok(Some(Reply::Array(result)))
     }
 
     fn expire(&self, found: &Found, document: &Bytes) -> Vec<Part> {

@@ -1,11 +1,37 @@
 //! The registries: what they name, and what they learn and forget.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::super::driver::{Reply, number};
 use super::flight::{Group, Part};
 use super::{Plain, after, count, integer, join};
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// How long to wait for a registry to name what its pointer names, before another saver is taken to
+/// have moved the pointer.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(2),
+    Duration::from_millis(8),
+    Duration::from_millis(32),
+];
+
+/// Whether a registry names a checkpoint that its pointer names. A put tells both at once, on two
+/// nodes, so that one may be a moment later than the other.
+pub(super) async fn names(plain: &Plain<'_>, registry: &Bytes, id: &[u8]) -> Result<bool> {
+    let is_named = async || {
+        let score = vec![Part::of("ZSCORE", registry, [id])];
+        Ok::<_, Error>(plain.flight(score).await?.one()? != Reply::Nil)
+    };
+    for pause in PAUSES {
+        if is_named().await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    is_named().await
+}
 
 /// Ids of a registry, newest first.
 pub(super) async fn ids(
@@ -50,10 +76,9 @@ pub(super) async fn page(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> R
         None => true,
         Some(newest) => {
             let is_named = |id: &Bytes| *id == newest;
-            first.as_ref().is_some_and(is_named) || page.iter().any(is_named) || {
-                let ask = Part::of("ZSCORE", registry, [newest]);
-                plain.flight(vec![ask]).await?.one()? != Reply::Nil
-            }
+            first.as_ref().is_some_and(is_named)
+                || page.iter().any(is_named)
+                || names(plain, registry, newest).await?
         }
     };
     let state: &[u8] = if is_complete {

@@ -1,5 +1,6 @@
 //! Removing checkpoints: out of the pointer and the registry first, so that nothing names what is
-//! gone.
+//! gone; then the documents, and the writes after them, so that no reader takes a checkpoint for one
+//! that has fewer writes.
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use super::flight::Part;
 use super::pointer::Pointer;
 use super::registry::range;
 use super::thread::{awaited, forget_namespace};
-use super::{PINNED, Plain, after, count, join};
+use super::{PINNED, Plain, after, begun, count, join};
 use crate::error::Result;
 
 /// How many ids are read beyond those that are removed.
@@ -42,7 +43,7 @@ pub(super) async fn remove(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
         namespace,
         ids: &args[5..],
     };
-    call.run(plain).await
+    call.run(plain).await.map_err(begun)
 }
 
 impl Remove<'_> {
@@ -139,17 +140,22 @@ impl Remove<'_> {
         plain: &Plain<'_>,
         writes: &[(Bytes, Vec<Bytes>, bool)],
     ) -> Result<Reply> {
-        let keys = writes.iter().flat_map(|(_, keys, _)| keys);
+        let unlink = |key: &Bytes| Part::of("UNLINK", key, []);
         let documents = self.ids.iter().map(|id| join(&[self.prefix, id]));
-        let mut parts: Vec<_> = keys
-            .cloned()
-            .chain(documents)
-            .map(|key| Part::of("UNLINK", &key, []))
-            .collect();
-        let removed_writes = parts.len() - self.ids.len();
+        let documents: Vec<_> = documents.map(|key| unlink(&key)).collect();
+        let mut removed = 0;
+        if !documents.is_empty() {
+            let mut answers = plain.flight(documents).await?;
+            for _ in self.ids {
+                removed += answers.int()?;
+            }
+        }
+        let keys = writes.iter().flat_map(|(_, keys, _)| keys);
+        let mut parts: Vec<_> = keys.map(unlink).collect();
+        let removed_writes = parts.len();
         for (registry, keys, goes) in writes {
             if *goes {
-                parts.push(Part::of("UNLINK", registry, []));
+                parts.push(unlink(registry));
             } else if !keys.is_empty() {
                 let keys = keys.iter().map(|key| &key[..]);
                 parts.push(Part::of("ZREM", registry, keys));
@@ -164,18 +170,12 @@ impl Remove<'_> {
             return Ok(Reply::Array(vec![count(0), count(0)]));
         }
         let mut answers = plain.flight(parts).await?;
-        let (mut written, mut documents) = (0, 0);
+        let mut written = 0;
         for _ in 0..removed_writes {
             written += answers.int()?;
         }
-        for _ in self.ids {
-            documents += answers.int()?;
-        }
         answers.finish()?;
-        Ok(Reply::Array(vec![
-            Reply::Int(documents),
-            Reply::Int(written),
-        ]))
+        Ok(Reply::Array(vec![Reply::Int(removed), Reply::Int(written)]))
     }
 
     /// Takes a namespace without checkpoints out of the set, unless writes wait there.
