@@ -579,16 +579,7 @@ pub async fn keys_are_damaged(fault: &'static str) {
             failures.push(format!("{:?} reaches others: {what}", damage.key));
         }
     }
-    // A saver that knows nothing yet says the same, and reads of what is damaged end.
     let fresh = builder(&url).build().await.unwrap();
-    for thread in &threads {
-        for saver in [&saver, &fresh] {
-            let _ = saver.get_tuple(&config_of(thread)).await;
-            let _ = saver.get_tuple(&named(thread, 0)).await;
-            let listed = saver.list(Some(&config_of(thread)), ListOptions::default());
-            let _ = listed.try_collect::<Vec<_>>().await;
-        }
-    }
     match fresh.doctor(&DoctorOptions::default()).await {
         Err(error) => failures.push(format!("the doctor ends with: {error}")),
         Ok(report) => {
@@ -606,6 +597,15 @@ pub async fn keys_are_damaged(fault: &'static str) {
                     ));
                 }
             }
+        }
+    }
+    // A saver that knows nothing yet says the same, and reads of what is damaged end.
+    for thread in &threads {
+        for saver in [&saver, &fresh] {
+            let _ = saver.get_tuple(&config_of(thread)).await;
+            let _ = saver.get_tuple(&named(thread, 0)).await;
+            let listed = saver.list(Some(&config_of(thread)), ListOptions::default());
+            let _ = listed.try_collect::<Vec<_>>().await;
         }
     }
     if let Err(error) = fresh.doctor(&DoctorOptions::default().fixing()).await {

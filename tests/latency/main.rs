@@ -7,7 +7,7 @@
 //! that pings the server beside.
 //!
 //! The time of a command is the server's, so a machine that is busy with something else adds to
-//! it. The server goes before all others where the test may say so (`renice`), and a call counts
+//! it. The server goes before all others where the test may say so (`chrt`), and a call counts
 //! as slow if the same command is slow each time that the call is made, three times at most.
 #![cfg(feature = "redis")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -61,8 +61,14 @@ impl Setting {
     async fn new(fixture: Fixture) -> Self {
         let redis = Standalone::start().unwrap();
         // Not everybody may, and then the machine had better be at rest.
-        let _ = std::process::Command::new("renice")
-            .args(["-n", "-20", "-p", &redis.pid().to_string()])
+        let _ = std::process::Command::new("chrt")
+            .args([
+                "--all-tasks",
+                "--fifo",
+                "--pid",
+                "1",
+                &redis.pid().to_string(),
+            ])
             .output();
         let patient = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -251,11 +257,17 @@ fn script_names() -> BTreeMap<String, String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/redis-modules/scripts");
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
     let prelude = read(&std::path::Path::new(folder).join("prelude.lua"));
+    let doctor = read(&std::path::Path::new(folder).join("doctor.lua"));
     let mut names = BTreeMap::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let source = format!("{prelude}\n{}", read(&path));
+        let more = if name.starts_with("doctor_") {
+            &doctor
+        } else {
+            ""
+        };
+        let source = format!("{prelude}\n{more}{}", read(&path));
         let hash = sha1_smol::Sha1::from(&source).digest().to_string();
         names.insert(hash, name.clone());
         names.insert(source, name);
