@@ -247,6 +247,7 @@ async fn secure(
 }
 
 /// What the system says of a connection, in its own words; those of TLS are named in `error.rs`.
+#[allow(clippy::needless_pass_by_value)] // As `map_err` hands it on.
 fn broken(error: io::Error) -> FredError {
     #[cfg(feature = "tls")]
     if error
