@@ -278,9 +278,10 @@ async fn only_the_newest_checkpoint_is_kept_and_an_older_one_changes_nothing() {
     assert_eq!(read(&saver, &root).await, before);
     assert_eq!(before.checkpoint, checkpoint("4"));
 
-    for (name, found) in [("4", true), ("3", false), ("5", false)] {
+    // Whichever is asked for, the newest is what there is to go on from.
+    for name in ["4", "3", "5"] {
         let named = root.clone().with_checkpoint(id(name));
-        assert_eq!(saver.get_tuple(&named).await.unwrap().is_some(), found);
+        assert_eq!(read(&saver, &named).await, before);
     }
     let thread = CheckpointConfig::new("t").unwrap();
     let list = |options| ids(&saver, Some(&thread), options);
@@ -382,6 +383,125 @@ async fn an_expected_parent_is_compared_with_the_newest() {
         assert!(error.to_string().contains('3'), "{error}");
     }
     assert_eq!(read(&saver, &config).await.checkpoint, checkpoint("3"));
+}
+
+#[tokio::test]
+async fn a_put_replaces_the_parent_that_its_config_names_and_nothing_else() {
+    let mut server = Server::start().await;
+    let saver = saver(&server).await;
+    let config = place("t", "");
+    let after = |name| config.clone().with_checkpoint(id(name));
+    // A parent that is gone, or never was, replaces nothing.
+    let first = put(&saver, &after("0"), "1").await;
+    let (one, other) = (first.clone(), first);
+    let kept = put(&saver, &one, "2").await;
+    put_writes(&saver, &config, "2", &["__interrupt__"], 1).await;
+    let before = read(&saver, &config).await;
+    let keys = server.keys().await;
+
+    // Another run that went on from the same checkpoint, and one that read none of these.
+    for stale in [other, after("0")] {
+        let error = try_put(&saver, &stale, "3", &PutOptions::default()).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+        assert!(error.to_string().contains("2"), "{error}");
+        assert!(!error.is_retryable());
+    }
+    assert_eq!(read(&saver, &config).await, before);
+    assert_eq!(server.keys().await, keys);
+
+    // An older one that comes late changes nothing; the same one may be put again.
+    put(&saver, &after("0"), "1").await;
+    put(&saver, &one, "2").await;
+    assert_eq!(read(&saver, &config).await, before);
+    put(&saver, &kept, "4").await;
+    // A config that names no parent, or the checkpoint itself, asks for no comparison.
+    put(&saver, &after("5"), "5").await;
+    put(&saver, &config, "6").await;
+    assert_eq!(read(&saver, &config).await.checkpoint, checkpoint("6"));
+    let nothing = PutOptions::default().with_expected_parent(ExpectedParent::None);
+    let error = try_put(&saver, &config, "7", &nothing).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+}
+
+/// A thread as langgraph-checkpoint-redis' blocking shallow saver leaves it: the root under the name
+/// that it has in keys, metadata as an object, and a registry of that saver's own.
+async fn store_as_the_blocking_saver(server: &mut Server, write_prefix: &str) {
+    let write = format!("{write_prefix}:t:__empty__:5:task:0");
+    let consumed = format!("{write_prefix}:t:__empty__:4:task:0");
+    let document = r#"{"thread_id":"t","run_id":"r","checkpoint_ns":"__empty__","checkpoint_id":"5","checkpoint_ts":1,"checkpoint":{"type":"json","v":4,"id":"5","channel_values":{"v":"5"}},"metadata":{"source":"loop","step":1},"source":"loop","step":1}"#;
+    server
+        .run(&["JSON.SET", "checkpoint:t:", "$", document])
+        .await;
+    for (key, id) in [(&write, "5"), (&consumed, "4")] {
+        let document = format!(
+            r#"{{"thread_id":"t","checkpoint_ns":"__empty__","checkpoint_id":"{id}","task_id":"task","task_path":"","idx":0,"channel":"a","type":"json","blob":"MQ=="}}"#
+        );
+        server.run(&["JSON.SET", key, "$", &document]).await;
+        let registry = "write_registry:t:__empty__:shallow";
+        server.run(&["ZADD", registry, "0", key]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_thread_of_the_blocking_python_saver_is_taken_over() {
+    for write_prefix in ["checkpoint_write", "w"] {
+        let mut server = Server::start().await;
+        let builder = RedisSaver::builder().url(server.redis.url());
+        let builder = builder.prefixes("checkpoint", write_prefix);
+        let saver = builder.build_shallow().await.unwrap();
+        saver.setup().await.unwrap();
+        store_as_the_blocking_saver(&mut server, write_prefix).await;
+        let (config, everything) = (place("t", ""), CheckpointConfig::new("t").unwrap());
+        let found = read(&saver, &config).await;
+        assert_eq!(found.checkpoint, checkpoint("5"));
+        assert_eq!(found.metadata.get::<i64>("step").unwrap(), Some(1));
+        assert_eq!(writes(&found), [("a".to_owned(), 1)]);
+        let listed = ids(&saver, Some(&everything), ListOptions::default()).await;
+        assert_eq!(listed, ["5"]);
+        assert_eq!(ids(&saver, None, ListOptions::default()).await, ["5"]);
+        let threads: Vec<_> = saver.threads("").try_collect().await.unwrap();
+        assert_eq!(threads.len(), 1);
+
+        put_writes(&saver, &config, "5", &["b"], 2).await;
+        put_writes(&saver, &config, "6", &["c"], 3).await;
+        let thread = ThreadId::new("t").unwrap();
+        assert!(saver.pin(&thread).await.unwrap());
+        let copy = ThreadId::new("copy").unwrap();
+        let options = CopyOptions::default();
+        saver.copy_thread(&thread, &copy, &options).await.unwrap();
+        assert_eq!(
+            read(&saver, &place("copy", "")).await.checkpoint,
+            checkpoint("5")
+        );
+        delete(&saver, "copy").await;
+        put(&saver, &found.config, "6").await;
+        assert_eq!(
+            server.keys().await,
+            [
+                "checkpoint:t:".to_owned(),
+                "checkpoint_ns_set:t".to_owned(),
+                format!("{write_prefix}:t:__empty__:6:task:0"),
+                if write_prefix == "w" {
+                    "w_keys_zset:t:__empty__:shallow".to_owned()
+                } else {
+                    "write_keys_zset:t:__empty__:shallow".to_owned()
+                },
+            ]
+        );
+        assert_eq!(writes(&read(&saver, &config).await), [("c".to_owned(), 3)]);
+        delete(&saver, "t").await;
+
+        store_as_the_blocking_saver(&mut server, write_prefix).await;
+        saver
+            .delete_for_runs(&[RunId::new("r").unwrap()])
+            .await
+            .unwrap();
+        assert!(saver.get_tuple(&config).await.unwrap().is_none());
+        store_as_the_blocking_saver(&mut server, write_prefix).await;
+        delete(&saver, "t").await;
+        assert_eq!(server.keys().await, Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

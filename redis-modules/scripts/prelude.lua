@@ -161,6 +161,12 @@ local function names_of(keys)
   return names
 end
 
+-- Whether a document of shallow mode says that it is in a namespace. The blocking saver of the
+-- Python package stores the root under the name that it has in keys, its async twin as it is.
+local function is_namespace(found, namespace)
+  return found == namespace or (namespace == '' and found == '__empty__')
+end
+
 -- Of a registry of writes that threads may share, the keys that are this namespace's own and those
 -- that are gone; about so many at most. `wanted` says of a checkpoint's id whether its writes are
 -- looked for.
@@ -180,7 +186,7 @@ local function own_writes(registry, prefix, thread, namespace, most, wanted)
     for i, names in ipairs(names_of(keys)) do
       if not names then
         gone[#gone + 1] = keys[i]
-      elseif names[1] == thread and names[2] == namespace and wanted(names[3]) then
+      elseif names[1] == thread and is_namespace(names[2], namespace) and wanted(names[3]) then
         own[#own + 1] = keys[i]
       end
     end

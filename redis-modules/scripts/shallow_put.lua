@@ -1,39 +1,46 @@
 -- Stores the one checkpoint that a namespace has in shallow mode, unless a newer one is there, and
 -- removes the writes that it has consumed: those of older checkpoints.
 --
--- KEYS  1 document  2 registry of writes  3 set of namespaces  4 further registry of writes, if any
+-- KEYS  1 document  2 registry of writes  3 set of namespaces  4… further registries of writes
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
 --       5 document (JSON)  6 id  7 TTL in ms, 0 for none
---       8 expected newest: '' anything, '-' none, '=ID'
+--       8 expected newest: '' anything, '-' none, '=ID', or '~ID' for that or none
 -- Returns 1 if it is stored now, 0 if a newer one is there.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
 -- Twice: the document is the same, and what was removed stays so. If another writer was faster in
 -- between, the expectation fails or the call changes nothing, as if it had run before that.
-local document, registry, namespaces, shared = unpack(KEYS)
+local document, registry, namespaces = unpack(KEYS)
+local registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, stored, prefix, json, id = unpack(ARGV)
 local ttl, expected = tonumber(ARGV[7]), ARGV[8]
+local parent = after(expected, '~')
 
 is_there(document, 'ReJSON-RL')
-is_there(registry, 'zset')
 local had_namespaces = is_there(namespaces, 'set')
-if shared then
-  is_there(shared, 'zset')
+for _, writes in ipairs(registries) do
+  is_there(writes, 'zset')
 end
 if wrong then
   return wrong
 end
 local found = names_of({ document })[1]
-if found and (found[1] ~= thread or found[2] ~= namespace or type(found[3]) ~= 'string') then
+if found and (found[1] ~= thread or not is_namespace(found[2], namespace)
+  or type(found[3]) ~= 'string') then
   return redis.error_reply('LGFOREIGN ' .. document)
 end
 local newest = found and found[3] or nil
 -- A checkpoint that is there already is put again after a lost reply; the expectation held then.
-local conflict = newest ~= id and check_expected(expected, newest)
+local conflict = newest ~= id and check_expected(parent and '' or expected, newest)
 if conflict then
   return conflict
 end
 if newest and less(id, newest) then
   return 0
+end
+-- What the caller did not go on from, it has not read, so it may not replace it.
+conflict = parent and newest and newest ~= id and check_expected('=' .. parent, newest)
+if conflict then
+  return conflict
 end
 
 if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
@@ -47,7 +54,7 @@ expire_shared(namespaces, ttl, not had_namespaces)
 local function is_older(other)
   return type(other) == 'string' and less(other, id)
 end
-for _, writes in ipairs({ registry, shared }) do
+for _, writes in ipairs(registries) do
   -- Where the Python saver left more, the next calls go on.
   local own, gone = own_writes(writes, prefix, thread, namespace, 10000, is_older)
   remove_writes(writes, own, gone)

@@ -24,14 +24,16 @@ if wrong then
   return wrong
 end
 local found = names_of({ document })[1]
-if found and (found[1] ~= thread or found[2] ~= namespace or type(found[3]) ~= 'string') then
+if found and (found[1] ~= thread or not is_namespace(found[2], namespace)
+  or type(found[3]) ~= 'string') then
   return redis.error_reply('LGFOREIGN ' .. document)
 end
 if found and less(id, found[3]) then
   return 0
 end
 for i, names in ipairs(names_of(keys)) do
-  if names and (names[1] ~= thread or names[2] ~= namespace or names[3] ~= id) then
+  if names and (names[1] ~= thread or not is_namespace(names[2], namespace)
+    or names[3] ~= id) then
     return redis.error_reply('LGFOREIGN ' .. keys[i])
   end
 end

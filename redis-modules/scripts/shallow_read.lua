@@ -1,13 +1,14 @@
 -- Reads the checkpoint of a namespace in shallow mode with its writes.
 --
--- KEYS  1 document  2 registry of writes  3 set of namespaces  4 further registry of writes, if any
+-- KEYS  1 document  2 registry of writes  3 set of namespaces  4… further registries of writes
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
 --       5 id, '' for any  6 TTL in ms to give to what was read, 0 to leave it
 --       7 'all' for the writes of all checkpoints, as a copy needs them, also without a document
 -- Returns { document or '', writes… }; an empty list if there is none.
 -- Errors  LGWRONGTYPE key.
 -- Twice: reading changes nothing but TTLs.
-local document, registry, namespaces, shared = unpack(KEYS)
+local document, registry, namespaces = unpack(KEYS)
+local registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, prefix = ARGV[1], ARGV[2], ARGV[4]
 local id, ttl, all = ARGV[5], tonumber(ARGV[6]), ARGV[7] == 'all'
 
@@ -16,8 +17,8 @@ if wrong then
   return wrong
 end
 local found = names_of({ document })[1]
-if not found or found[1] ~= thread or found[2] ~= namespace or type(found[3]) ~= 'string'
-  or (id ~= '' and found[3] ~= id) then
+if not found or found[1] ~= thread or not is_namespace(found[2], namespace)
+  or type(found[3]) ~= 'string' or (id ~= '' and found[3] ~= id) then
   found = nil
 end
 if not found and not all then
@@ -27,9 +28,9 @@ local result = { found and redis.call('JSON.GET', document) or '' }
 if not all then
   prefix = prefix .. found[3] .. ':'
 end
-local keys = append_writes(result, registry, prefix)
-if shared then
-  for _, key in ipairs(append_writes(result, shared, prefix)) do
+local keys = {}
+for _, writes in ipairs(registries) do
+  for _, key in ipairs(append_writes(result, writes, prefix)) do
     keys[#keys + 1] = key
   end
 end
@@ -40,9 +41,8 @@ if ttl > 0 and redis.call('PTTL', document) > 0 then
   for _, key in ipairs(keys) do
     redis.call('PEXPIRE', key, ttl)
   end
-  redis.call('PEXPIRE', registry, ttl, 'GT')
-  if shared then
-    redis.call('PEXPIRE', shared, ttl, 'GT')
+  for _, writes in ipairs(registries) do
+    redis.call('PEXPIRE', writes, ttl, 'GT')
   end
   redis.call('PEXPIRE', namespaces, ttl, 'GT')
 end

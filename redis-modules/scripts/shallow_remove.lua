@@ -1,27 +1,27 @@
 -- Removes the checkpoint of a namespace in shallow mode with its writes.
 --
--- KEYS  1 document  2 registry of writes  3 set of namespaces  4 further registry of writes, if any
+-- KEYS  1 document  2 registry of writes  3 set of namespaces  4… further registries of writes
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
 --       5 id, '' for whatever is there and the writes of all checkpoints
 --       6 run that must have made it, '' for any  7 about how many writes at most
 -- Returns { how many documents were removed, how many writes were removed, 1 if writes are left }.
 -- Errors  LGWRONGTYPE key.
 -- Twice: what is gone stays gone.
-local document, registry, namespaces, shared = unpack(KEYS)
+local document, registry, namespaces = unpack(KEYS)
+local registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, stored, prefix, id, run = unpack(ARGV)
 local most = tonumber(ARGV[7])
 
 is_there(document, 'ReJSON-RL')
-is_there(registry, 'zset')
 is_there(namespaces, 'set')
-if shared then
-  is_there(shared, 'zset')
+for _, writes in ipairs(registries) do
+  is_there(writes, 'zset')
 end
 if wrong then
   return wrong
 end
 local found = names_of({ document })[1]
-local is_own = found and found[1] == thread and found[2] == namespace
+local is_own = found and found[1] == thread and is_namespace(found[2], namespace)
 if id ~= '' then
   is_own = is_own and found[3] == id
   if is_own and run ~= '' then
@@ -33,7 +33,7 @@ if id ~= '' then
 end
 
 local removed, left = 0, 0
-for _, writes in ipairs({ registry, shared }) do
+for _, writes in ipairs(registries) do
   local own, gone = own_writes(writes, prefix, thread, namespace, most, function(of)
     return id == '' or of == id
   end)

@@ -1,22 +1,23 @@
 -- Changes the TTL of a namespace in shallow mode: of its checkpoint, its writes, and of what the
 -- thread shares.
 --
--- KEYS  1 document  2 registry of writes  3 set of namespaces  4 further registry of writes, if any
+-- KEYS  1 document  2 registry of writes  3 set of namespaces  4… further registries of writes
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
 --       5 TTL in ms, 0 for none  6 'pin', 'unpin' or 'touch'
 -- Returns how many documents and writes there were.
 -- Twice: the TTL is the same, counted from the second run.
-local document, registry, namespaces, shared = unpack(KEYS)
+local document, registry, namespaces = unpack(KEYS)
+local all_registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, stored, prefix = unpack(ARGV)
 local ttl, verb = tonumber(ARGV[5]), ARGV[6]
 
 local keys = {}
 local found = names_of({ document })[1]
-if found and found[1] == thread and found[2] == namespace then
+if found and found[1] == thread and is_namespace(found[2], namespace) then
   keys[1] = document
 end
 local registries = {}
-for _, writes in ipairs({ registry, shared }) do
+for _, writes in ipairs(all_registries) do
   local own = own_writes(writes, prefix, thread, namespace, math.huge, function()
     return true
   end)

@@ -21,6 +21,10 @@ pub(crate) const CHECKPOINT_PREFIX: &str = "checkpoint";
 pub(crate) const WRITE_PREFIX: &str = "checkpoint_write";
 /// The registry of writes under the default prefix; the Python saver uses it under every prefix.
 const WRITE_REGISTRY: &str = "write_keys_zset";
+/// What starts the name of the registry in which the Python package's blocking shallow saver keeps
+/// writes, under every prefix.
+const BLOCKING_SHALLOW_REGISTRY: &str = "write_registry";
+
 /// What ends the name of the registry of a namespace's writes in shallow mode.
 const SHALLOW_REGISTRY: &str = ":shallow";
 
@@ -333,6 +337,7 @@ impl Keyspace {
             write_registries: format!("{}:{segment}:", self.write_registry),
             shared_write_registries: (self.write_registry != WRITE_REGISTRY)
                 .then(|| format!("{WRITE_REGISTRY}:{segment}:")),
+            blocking_shallow_registries: format!("{BLOCKING_SHALLOW_REGISTRY}:{segment}:"),
         }
     }
 }
@@ -357,6 +362,7 @@ pub(crate) struct ThreadKeys {
     writes: String,
     write_registries: String,
     shared_write_registries: Option<String>,
+    blocking_shallow_registries: String,
 }
 
 impl ThreadKeys {
@@ -402,10 +408,12 @@ impl ThreadKeys {
         ShallowKeys {
             document: join(&self.documents, namespace.as_str(), ""),
             registry: join(&self.write_registries, &registry, ""),
-            shared_registry: self
+            registries_of_others: self
                 .shared_write_registries
-                .as_ref()
-                .map(|start| join(start, &registry, "")),
+                .iter()
+                .chain([&self.blocking_shallow_registries])
+                .map(|start| join(start, &registry, ""))
+                .collect(),
             namespaces: self.namespaces(),
             writes: join(&self.writes, stored, ":"),
             stored: Bytes::copy_from_slice(stored.as_bytes()),
@@ -520,8 +528,9 @@ pub(crate) struct ShallowKeys {
     pub(crate) document: Bytes,
     /// The registry of its writes, whichever checkpoint they are for.
     pub(crate) registry: Bytes,
-    /// The registry that the Python saver keeps under a custom prefix.
-    pub(crate) shared_registry: Option<Bytes>,
+    /// The registries in which the Python package's savers keep writes: the async one's, if the
+    /// prefix is a custom one, and the blocking one's.
+    pub(crate) registries_of_others: Vec<Bytes>,
     /// The set of the thread's namespaces.
     pub(crate) namespaces: Bytes,
     /// How the keys of its writes start.
@@ -710,7 +719,8 @@ mod tests {
         let keys = shallow(WRITE_PREFIX);
         assert_eq!(keys.document, "checkpoint:shallow-1:");
         assert_eq!(keys.registry, "write_keys_zset:shallow-1:__empty__:shallow");
-        assert_eq!(keys.shared_registry, None);
+        let blocking = "write_registry:shallow-1:__empty__:shallow";
+        assert_eq!(keys.registries_of_others, [blocking]);
         let (id, task) = (CheckpointId::new("1f1e"), TaskId::new("be04"));
         assert_eq!(
             keys.write(&id.unwrap(), &task.unwrap(), 0),
@@ -721,7 +731,8 @@ mod tests {
             custom.registry,
             "writes_keys_zset:shallow-1:__empty__:shallow"
         );
-        assert_eq!(custom.shared_registry, Some(keys.registry));
+        let others = [keys.registry, Bytes::from_static(blocking.as_bytes())];
+        assert_eq!(custom.registries_of_others, others);
     }
 
     #[test]

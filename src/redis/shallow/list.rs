@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::super::document::Identity;
 use super::super::driver::Command;
-use super::super::keys::Member;
+use super::super::keys::{Member, namespace_from_stored};
 use super::super::store::{Step, Store};
 use super::place::Place;
 use crate::checkpoint::CheckpointTuple;
@@ -52,7 +52,9 @@ pub(crate) async fn read_page(
             }
             reply => place.tuple(reply?)?,
         };
-        tuples.extend(tuple.filter(|tuple| options.filter.matches(&tuple.metadata)));
+        tuples.extend(
+            tuple.filter(|tuple| options.filter.matches_in(&place.thread_id, &tuple.metadata)),
+        );
     }
     Ok(tuples)
 }
@@ -151,7 +153,7 @@ pub(super) async fn known_namespaces(
         let found = store.indexed_checkpoints(search, thread).await?;
         namespaces.extend(found.into_iter().map(|one| one.namespace));
         for write in store.indexed_writes(search, thread).await? {
-            namespaces.extend(super::super::keys::namespace_from_stored(&write.namespace).ok());
+            namespaces.extend(namespace_from_stored(&write.namespace).ok());
         }
     }
     Ok(namespaces)
@@ -188,7 +190,7 @@ fn identity_of(names: &[u8]) -> Option<Identity> {
     let [thread, namespace, id] = serde_json::from_slice::<[String; 3]>(names).ok()?;
     Some(Identity {
         thread_id: ThreadId::new(thread).ok()?,
-        namespace: CheckpointNamespace::new(namespace).ok()?,
+        namespace: namespace_from_stored(&namespace).ok()?,
         checkpoint_id: CheckpointId::new(id).ok()?,
     })
 }

@@ -28,7 +28,14 @@ use crate::options::{
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// Keeps only the newest checkpoint of each thread and namespace in Redis, in the format of the
-/// `AsyncShallowRedisSaver` of Python's langgraph-checkpoint-redis 0.5.
+/// `AsyncShallowRedisSaver` of Python's langgraph-checkpoint-redis 0.5. Threads of that package's
+/// blocking `ShallowRedisSaver`, which uses other names, are read, and taken over by the first put.
+///
+/// `get_tuple` gives the newest checkpoint whichever one the config names, as there is no other to
+/// go on from. Putting a checkpoint replaces the one that the config names as its parent: if
+/// another is there by now, such as that of a run beside this one, the put is
+/// [`Error::Conflict`](crate::Error::Conflict) and changes nothing. A config without a checkpoint id
+/// asks for no comparison; [`ExpectedParent::None`](crate::ExpectedParent::None) does.
 ///
 /// Pending writes, open interrupts among them, stay until they are consumed: putting a checkpoint
 /// removes those of older ones in the same step. An older checkpoint than the one that is there

@@ -22,7 +22,7 @@ use crate::codec::RawObject;
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
-use crate::options::{PutOptions, PutWritesOptions};
+use crate::options::{ExpectedParent, PutOptions, PutWritesOptions};
 
 /// About how many writes are removed at once.
 const SLICE: usize = 1_000;
@@ -39,7 +39,13 @@ pub(super) async fn put(
     let metadata = config.joined_metadata(metadata)?;
     refuse_delta_channels(&metadata)?;
     let place = Place::new(store, &config.thread_id, &config.namespace());
-    let expected = expected(&options.expected_parent);
+    let expected = match (&options.expected_parent, &config.checkpoint_id) {
+        // A checkpoint that the config names as its own parent is one without.
+        (ExpectedParent::Any, Some(parent)) if parent != checkpoint.id() => {
+            Bytes::from(format!("~{parent}"))
+        }
+        (parent, _) => expected(parent),
+    };
     place
         .put(store, checkpoint, &metadata, ttl, expected)
         .await?;
@@ -75,7 +81,8 @@ pub(super) async fn put_writes(
         .await
 }
 
-/// Reads the checkpoint of a namespace, if it is the one that the config names.
+/// Reads the checkpoint of a namespace, whichever the config names: an older one is gone, and who
+/// asks for it goes on from what there is.
 pub(super) async fn get_tuple(
     store: &Store,
     config: &CheckpointConfig,
@@ -83,7 +90,7 @@ pub(super) async fn get_tuple(
     let place = Place::new(store, &config.thread_id, &config.namespace());
     let policy = store.settings.ttl;
     let refresh = policy.default.filter(|_| policy.refresh_on_read);
-    let call = place.read(config.checkpoint_id.as_ref(), refresh);
+    let call = place.read(None, refresh);
     place.tuple(store.script("get_tuple", call).await?)
 }
 
@@ -112,7 +119,7 @@ fn refuse_delta_channels(metadata: &CheckpointMetadata) -> Result<()> {
 /// One namespace of a thread.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    thread_id: ThreadId,
+    pub(super) thread_id: ThreadId,
     namespace: CheckpointNamespace,
     pub(super) keys: ShallowKeys,
 }
@@ -139,7 +146,7 @@ impl Place {
 
     /// The call of a script whose first keys and arguments are those of all scripts here.
     fn call(&self, script: &'static Script, args: impl IntoIterator<Item = Bytes>) -> ScriptCall {
-        self.call_on(self.keys.shared_registry.clone(), script, args)
+        self.call_on(self.keys.registries_of_others.clone(), script, args)
     }
 
     /// The same with other keys at the end.
