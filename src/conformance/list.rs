@@ -27,6 +27,7 @@ case_table! {
         a_filter_takes_source_and_step,
         a_filter_takes_any_key,
         a_filter_takes_values_of_any_type,
+        a_filter_by_thread_id_means_the_thread,
         a_filter_needs_every_key,
         a_filter_is_never_part_of_a_query,
         before_leaves_out_itself_and_what_is_newer,
@@ -230,6 +231,22 @@ async fn a_filter_takes_values_of_any_type(subject: Subject) {
         [1],
         "equal by value"
     );
+}
+
+async fn a_filter_by_thread_id_means_the_thread(subject: Subject) {
+    let saver = subject.saver().await;
+    let (one, other) = (thread(), thread());
+    put(&*saver, &one, &empty(), &metadata(r#"{"step":1}"#)).await;
+    let lying = json!({"step": 2, "thread_id": one.thread_id}).to_string();
+    put(&*saver, &other, &empty(), &metadata(&lying)).await;
+    let filter = json!({"thread_id": one.thread_id}).to_string();
+    assert_eq!(steps(&*saver, &one, &filter).await, [1]);
+    assert_eq!(steps(&*saver, &other, &filter).await, [0; 0]);
+    let filter = MetadataFilter::from_json(filter).unwrap();
+    let options = ListOptions::default().with_filter(filter);
+    let everywhere = list_with(&*saver, None, options).await;
+    assert_eq!(everywhere.len(), 1);
+    assert_eq!(everywhere[0].config.thread_id, one.thread_id);
 }
 
 async fn a_filter_needs_every_key(subject: Subject) {

@@ -210,7 +210,10 @@ impl CheckpointSaver for MemorySaver {
             .filter_map(move |key| {
                 // What was removed since the stream began is not listed.
                 let tuple = saver.open().0.tuple(&key);
-                let tuple = tuple.filter(|tuple| options.filter.matches(&tuple.metadata));
+                let tuple = tuple.filter(|tuple| {
+                    let filter = &options.filter;
+                    filter.matches_in(&tuple.config.thread_id, &tuple.metadata)
+                });
                 std::future::ready(tuple.map(Ok))
             })
             .take(options.limit.unwrap_or(usize::MAX))

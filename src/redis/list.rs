@@ -70,7 +70,14 @@ fn stream_of(
     options: ListOptions,
     shallow: bool,
 ) -> SaverStream<CheckpointTuple> {
-    streamed(Lister::new(store, config, options, shallow))
+    // A filter that names the thread needs no look at the others.
+    let named = options.filter.thread().map(CheckpointConfig::of_thread);
+    streamed(Lister::new(
+        store,
+        config.or(named.as_ref()),
+        options,
+        shallow,
+    ))
 }
 
 fn streamed(lister: Lister) -> SaverStream<CheckpointTuple> {
@@ -284,7 +291,8 @@ impl Lister {
             let Some(read) = ReadCheckpoint::parse(&key, &document)? else {
                 continue;
             };
-            if read.identity == *one && self.options.filter.matches(&read.metadata) {
+            let passes = |metadata| self.options.filter.matches_in(&one.thread_id, metadata);
+            if read.identity == *one && passes(&read.metadata) {
                 if read.has_writes && writes.is_empty() {
                     doubtful.push((tuples.len(), key));
                 }
@@ -317,7 +325,8 @@ impl Lister {
         for (one, reply) in page.into_iter().zip(replies) {
             // One that is gone or cannot be read as metadata is decided on by its document.
             let metadata = reply?.into_bytes().and_then(|found| metadata_of(&found));
-            if metadata.is_none_or(|metadata| self.options.filter.matches(&metadata)) {
+            let is_wanted = |metadata| self.options.filter.matches_in(&one.thread_id, &metadata);
+            if metadata.is_none_or(is_wanted) {
                 passed.push(one);
             }
         }
