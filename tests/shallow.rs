@@ -404,7 +404,7 @@ async fn a_put_replaces_the_parent_that_its_config_names_and_nothing_else() {
         let error = try_put(&saver, &stale, "3", &PutOptions::default()).await;
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
-        assert!(error.to_string().contains("2"), "{error}");
+        assert!(error.to_string().contains('2'), "{error}");
         assert!(!error.is_retryable());
     }
     assert_eq!(read(&saver, &config).await, before);

@@ -9,6 +9,7 @@ use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::config::{ConfigKey, Settings};
+use super::credentials::CredentialsProvider;
 use super::driver::Driver;
 use super::keys::Keyspace;
 use super::store::Store;
@@ -170,6 +171,14 @@ impl RedisSaverBuilder {
         self
     }
 
+    /// Who gives the user name and password of connections, where they change while the saver
+    /// runs. The URL must hold none then. Sentinels keep the credentials that the URL has for them.
+    /// Default: what the URL says.
+    pub fn credentials(mut self, provider: impl CredentialsProvider) -> Self {
+        self.settings.credentials = Some(Arc::new(provider));
+        self
+    }
+
     /// Connects. The indexes are made by [`setup`](crate::CheckpointSaver::setup).
     ///
     /// # Errors
@@ -211,6 +220,12 @@ impl RedisSaverBuilder {
             (Some(client), _) => {
                 let why = "a client of the caller's own has its own TLS";
                 self.settings.tls.check_unused(why)?;
+                if self.settings.credentials.is_some() {
+                    return Err(Error::Config {
+                        key: "credentials".to_owned(),
+                        reason: "a client of the caller's own has its own credentials".to_owned(),
+                    });
+                }
                 Driver::over_pool(&client, &self.settings)
             }
             (None, url) => {

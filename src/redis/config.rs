@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::credentials::CredentialsProvider;
 use super::keys::{CHECKPOINT_PREFIX, WRITE_PREFIX};
 use crate::error::{Error, Result};
 use crate::options::{TtlPolicy, TtlScope, check_ttl};
@@ -152,6 +154,7 @@ pub(crate) struct Settings {
     pub(crate) wait_replicas_timeout: Duration,
     pub(crate) tls: TlsFiles,
     pub(crate) client_name: Option<Bytes>,
+    pub(crate) credentials: Option<Arc<dyn CredentialsProvider>>,
 }
 
 /// The files that TLS needs.
@@ -209,6 +212,7 @@ impl Default for Settings {
             wait_replicas_timeout: Duration::from_secs(1),
             tls: TlsFiles::default(),
             client_name: client_name(env!("CARGO_PKG_NAME")),
+            credentials: None,
         }
     }
 }

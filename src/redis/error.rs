@@ -6,6 +6,9 @@ use fred::error::{Error as FredError, ErrorKind};
 
 use crate::error::Error;
 
+/// How it is said that a provider gave no credentials.
+pub(crate) const NO_CREDENTIALS: &str = "the provider gave no credentials: ";
+
 /// Where an error came up.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
@@ -160,6 +163,10 @@ pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
         reason: error.details().to_owned(),
     };
     match error.kind() {
+        ErrorKind::Auth if error.details().starts_with(NO_CREDENTIALS) => Error::Authentication {
+            server: context.server.to_owned(),
+            reason: error.details().to_owned(),
+        },
         ErrorKind::Timeout => Error::Timeout {
             operation: context.operation,
             limit: context.limit,

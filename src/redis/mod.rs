@@ -8,6 +8,7 @@ mod builder;
 #[cfg(feature = "cli")]
 mod carry;
 mod config;
+mod credentials;
 mod delete;
 mod doctor;
 pub(crate) mod document;
@@ -49,6 +50,7 @@ pub(crate) use carry::{PutBlob, TimedBlob, newly_named};
 pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;
+pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
 pub(crate) use doctor::rest::Rested;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};

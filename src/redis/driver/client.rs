@@ -107,6 +107,13 @@ enum Verdict {
 impl Driver {
     /// Connects to the servers that a URL names.
     pub(crate) async fn connect(url: &RedisUrl, settings: &Settings) -> Result<Self> {
+        if settings.credentials.is_some() && url.password.is_some() {
+            return Err(Error::Config {
+                key: "url".to_owned(),
+                reason: "it has a password, and a provider gives the credentials: leave one out"
+                    .to_owned(),
+            });
+        }
         let mut config = Config {
             username: url.username.clone(),
             password: url.password.as_ref().map(exposed),
@@ -126,6 +133,7 @@ impl Driver {
             limit: settings.connect_timeout,
             silence: longest_silence(settings),
             primary_only: true,
+            credentials: settings.credentials.clone(),
         };
         let changes = Changes::new();
         let connecting = Box::pin(Servers::connect(url, dialer, settings.pool_size, &changes));

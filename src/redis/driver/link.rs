@@ -1,6 +1,7 @@
 //! One connection that is kept: when it ends, another is made, for ever.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,8 +18,10 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::flight::{Live, lost, readable};
-use super::multiplexed::Multiplexed;
+use super::multiplexed::{self, Multiplexed};
 use super::{Command, Reply};
+use crate::redis::credentials::{self, Credentials, CredentialsProvider};
+use crate::redis::error::NO_CREDENTIALS;
 
 /// How a connection is made, but for the server.
 #[derive(Clone)]
@@ -27,6 +30,8 @@ pub(super) struct Dialer {
     pub(super) config: Config,
     /// What the server calls the connections.
     pub(super) name: Option<Bytes>,
+    /// Who gives the credentials, if they are not those of the config.
+    pub(super) credentials: Option<Arc<dyn CredentialsProvider>>,
     /// How long making a connection may take.
     pub(super) limit: Duration,
     /// How long a connection may owe answers without giving any.
@@ -40,6 +45,8 @@ pub(super) struct Connection {
     pub(super) live: Arc<Live>,
     router: Router,
     ended: watch::Sender<bool>,
+    /// What it was introduced with, where a provider gave that.
+    given: Option<Credentials>,
 }
 
 /// A client that listens to a server.
@@ -70,13 +77,14 @@ impl Dialer {
     /// Connects to a server.
     pub(super) async fn dial(&self, server: ServerConfig) -> Result<Connection, FredError> {
         let connected = async {
+            let given = self.given().await?;
             let (connection, task) =
                 Multiplexed::open(&self.config, &server, self.limit * 3 / 4).await?;
             let mut router = Router(task);
             let (ended, has_ended) = watch::channel(false);
             let introduced = async {
                 connection
-                    .introduce(&self.config, self.name.as_ref())
+                    .introduce(&self.config, given.as_ref(), self.name.as_ref())
                     .await?;
                 let live = Arc::new(Live::new(connection, has_ended));
                 if self.primary_only {
@@ -89,6 +97,7 @@ impl Dialer {
                     live,
                     router,
                     ended,
+                    given,
                 }),
                 // The task knows why.
                 Err(error) if *error.kind() == ErrorKind::IO => match (&mut router.0).await {
@@ -122,6 +131,54 @@ impl Dialer {
             .await
             .map_err(readable)?;
         Ok(Listener { client, router })
+    }
+
+    /// The credentials that are good now, where a provider gives them.
+    async fn given(&self) -> Result<Option<Credentials>, FredError> {
+        let Some(provider) = &self.credentials else {
+            return Ok(None);
+        };
+        let given = provider.credentials().await;
+        given
+            .map(Some)
+            .map_err(|error| FredError::new(ErrorKind::Auth, format!("{NO_CREDENTIALS}{error}")))
+    }
+
+    /// Sends a connection that lives the credentials that are good by then, again and again.
+    async fn keep_known(&self, server: &str, live: &Live, given: Option<Credentials>) {
+        let Some(mut given) = given else {
+            return std::future::pending().await;
+        };
+        let mut wait = given.ask_again();
+        loop {
+            tokio::time::sleep(wait).await;
+            match self.in_time(self.renewed(live, &given)).await {
+                Ok(newer) => {
+                    wait = newer.ask_again();
+                    given = newer;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        server,
+                        %error,
+                        "a connection goes on with the credentials that it has; others are asked for again"
+                    );
+                    wait = (given.ask_again() / 4).max(credentials::AT_LEAST);
+                }
+            }
+        }
+    }
+
+    async fn renewed(&self, live: &Live, before: &Credentials) -> Result<Credentials, FredError> {
+        let given = self.given().await?;
+        // There was a provider before, and it is the same.
+        let given = given.unwrap_or_else(|| before.clone());
+        if !given.are(before) {
+            let auth = multiplexed::auth(given.username(), given.password());
+            let answer = live.run(&[&auth]).await?.into_iter().next();
+            answer.unwrap_or_else(|| Err(lost("the connection was closed")))?;
+        }
+        Ok(given)
     }
 
     async fn in_time<T>(
@@ -181,9 +238,13 @@ pub(super) fn is_primary(reply: &Reply) -> bool {
 
 impl Connection {
     /// Waits until the connection ends, or is given up, and says why.
-    async fn wait_until_it_ends(mut self, silence: Duration) -> String {
+    async fn wait_until_it_ends(mut self, server: &str, dialer: &Dialer) -> String {
+        let silence = dialer.silence;
+        let live = Arc::clone(&self.live);
+        let mut known = pin!(dialer.keep_known(server, &live, self.given.take()));
         let reason = loop {
             tokio::select! {
+                () = &mut known => break "nobody knows its credentials".to_owned(),
                 ended = &mut self.router.0 => {
                     break match ended {
                         Ok(Err(error)) => error.details().to_owned(),
@@ -381,7 +442,7 @@ async fn keep(
         let since = Instant::now();
         state.set(Some(Arc::clone(&made.live)));
         changes.tell();
-        let reason = made.wait_until_it_ends(dialer.silence).await;
+        let reason = made.wait_until_it_ends(&name, &dialer).await;
         tracing::warn!(
             server = name,
             reason,

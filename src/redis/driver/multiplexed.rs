@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::Command;
 use super::flight::{Answers, lost};
 use super::frames::{Decoder, LARGE, encoded};
+use crate::redis::credentials::Credentials;
 use crate::redis::error::SPEAKS_TLS;
 
 /// How much room there is at least for what is read.
@@ -113,17 +114,19 @@ impl Multiplexed {
         Ok((Self { requests, owed }, task))
     }
 
-    /// Says who it is, and chooses the database. `name` is what the server calls the connection.
+    /// Says who it is, and chooses the database. `given` goes before what the config has; `name` is
+    /// what the server calls the connection.
     pub(super) async fn introduce(
         &self,
         config: &Config,
+        given: Option<&Credentials>,
         name: Option<&Bytes>,
     ) -> Result<(), FredError> {
         let mut commands = Vec::new();
-        if let Some(password) = &config.password {
-            let user = config.username.iter().cloned().map(Bytes::from);
-            let auth = Command::new("AUTH").args(user);
-            commands.push(auth.arg(password.clone()));
+        if let Some(given) = given {
+            commands.push(auth(given.username(), given.password()));
+        } else if let Some(password) = &config.password {
+            commands.push(auth(config.username.as_deref(), password));
         }
         if let Some(database) = config.database {
             commands.push(Command::new("SELECT").arg(super::number(database)));
@@ -180,6 +183,13 @@ impl Multiplexed {
         let since = queue.since.filter(|_| !queue.waiting.is_empty());
         since.map(|since| since.elapsed())
     }
+}
+
+/// The command that says who a connection is.
+pub(super) fn auth(username: Option<&str>, password: &str) -> Command {
+    let parts = username.into_iter().chain([password]);
+    let parts = parts.map(|part| Bytes::copy_from_slice(part.as_bytes()));
+    Command::new("AUTH").args(parts)
 }
 
 /// Whether a server does not serve a command that it knows.

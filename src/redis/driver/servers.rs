@@ -48,6 +48,8 @@ impl Servers {
         dialer.primary_only = !matches!(url.topology, Topology::Cluster);
         let sentinels = Dialer {
             primary_only: false,
+            // They are for the servers alone.
+            credentials: None,
             ..dialer.clone()
         };
         let nodes = Nodes {
