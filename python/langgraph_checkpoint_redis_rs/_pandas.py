@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import zoneinfo
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,7 @@ def _plain(value: Any) -> dict[str, Any]:
         return {"kind": "array", "data": _array(value)}
     if cls is pd.Timestamp:
         moment = value if value.tz is None else value.tz_convert("UTC").tz_localize(None)
-        return {"kind": "Timestamp", "moment": moment.to_datetime64(), "tz": value.tz}
+        return {"kind": "Timestamp", "moment": moment.to_datetime64(), "tz": _zone(value.tz)}
     if cls is pd.Timedelta:
         return {"kind": "Timedelta", "delta": value.to_timedelta64()}
     if cls is pd.Period:
@@ -68,10 +70,32 @@ def _array(array: Any) -> dict[str, Any]:
         }
     if isinstance(dtype, pd.DatetimeTZDtype):
         naive = pd.DatetimeIndex(array).tz_convert("UTC").tz_localize(None)
-        return {"utc": naive.to_numpy(), "tz": dtype.tz}
+        return {"utc": naive.to_numpy(), "tz": _zone(dtype.tz)}
     if isinstance(dtype, np.dtype):
         return {"numpy": np.asarray(array)}
     return {"dtype": str(dtype), "values": [None if _is_missing(x) else x for x in array]}
+
+
+def _zone(zone: Any) -> Any:
+    """A zone, or the name or offset in minutes of one of pytz's, which pandas 2 uses."""
+    if type(zone).__module__.partition(".")[0] != "pytz":
+        return zone
+    if zone.zone is not None:
+        return {"pytz": zone.zone}
+    return {"pytz": zone.utcoffset(None) // datetime.timedelta(minutes=1)}
+
+
+def _zone_of(form: Any) -> Any:
+    if not isinstance(form, dict):
+        return form
+    place = form["pytz"]
+    try:
+        import pytz  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        if isinstance(place, str):
+            return zoneinfo.ZoneInfo(place)
+        return datetime.timezone(datetime.timedelta(minutes=place))
+    return pytz.timezone(place) if isinstance(place, str) else pytz.FixedOffset(place)
 
 
 def _is_missing(value: Any) -> bool:
@@ -120,7 +144,8 @@ def rebuild(form: Any) -> Any:
         return pd.array(array) if isinstance(array, np.ndarray) else array
     if kind == "Timestamp":
         moment = pd.Timestamp(form["moment"])
-        return moment if form["tz"] is None else moment.tz_localize("UTC").tz_convert(form["tz"])
+        zone = _zone_of(form["tz"])
+        return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
     if kind == "Timedelta":
         return pd.Timedelta(form["delta"])
     if kind == "Period":
@@ -137,7 +162,8 @@ def _array_of(form: dict[str, Any]) -> Any:
         dtype = pd.CategoricalDtype(_index_of(form["categories"]), form["ordered"])
         return pd.Categorical.from_codes(form["codes"], dtype=dtype)
     if "utc" in form:
-        return pd.DatetimeIndex(form["utc"]).tz_localize("UTC").tz_convert(form["tz"]).array
+        utc = pd.DatetimeIndex(form["utc"]).tz_localize("UTC")
+        return utc.tz_convert(_zone_of(form["tz"])).array
     return pd.array(form["values"], dtype=form["dtype"])
 
 
