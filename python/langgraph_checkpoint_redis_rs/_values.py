@@ -103,11 +103,15 @@ class _Typed:
     def _dumps(self, channel: str, value: Any) -> tuple[str, bytes]:
         try:
             kind, blob = self._serde.dumps_typed(value)
-        except Exception as error:
+        except TypeError as error:
             raise UnstorableValueError(
                 f"channel {channel!r}: a value of type {type(value).__qualname__} cannot be "
                 f"stored by {type(self._serde).__name__}: {error}"
             ) from error
+        except Exception as error:
+            if hasattr(error, "add_note"):
+                error.add_note(f"in the value of channel {channel!r}")
+            raise
         return kind, bytes(blob)
 
 
@@ -140,6 +144,12 @@ def _loads(serde: SerializerProtocol, channel: str, kind: str, blob: bytes) -> A
         return serde.loads_typed((kind, blob))
     except NotImplementedError as error:
         raise _unknown(channel, kind) from error
+    except ValueError as error:
+        # A cipher that is given another key says so, too.
+        raise CorruptError(
+            f"the value of channel {channel!r} cannot be read by {type(serde).__name__}: {error}; "
+            "give the saver the serializer, and the key, that wrote it"
+        ) from error
 
 
 def _unstorable(channel: str, error: UnstorableValueError) -> UnstorableValueError:

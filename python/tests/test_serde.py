@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -15,7 +16,12 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from value_types import Color
 
-from langgraph_checkpoint_redis_rs import RedisSaver, RedisSerializer, errors
+from langgraph_checkpoint_redis_rs import (
+    RedisSaver,
+    RedisSerializer,
+    UnstorableValueError,
+    errors,
+)
 
 KEY = b"0123456789abcdef"
 SECRET = "the-secret-word"
@@ -129,14 +135,46 @@ def test_the_wrong_serializer_or_key_says_so(redis_url, config):
         config = secret.put(config, checkpoint({"text": SECRET}), {}, {})
         with pytest.raises(errors.CorruptError, match="serde"):
             plain.get_tuple(config)
-        with pytest.raises(ValueError):
+        with pytest.raises(errors.CorruptError, match="text.*EncryptedSerializer.*key"):
+            wrong.get_tuple(config)
+        secret.put_writes(config, [("text", SECRET)], "task")
+        secret.put(config, {**checkpoint({}), "id": config["configurable"]["checkpoint_id"]}, {}, {})
+        with pytest.raises(errors.CorruptError, match="text.*EncryptedSerializer.*key"):
             wrong.get_tuple(config)
 
 
 def test_a_serializer_that_fails_stores_nothing(redis_url, config, raw, thread):
     saver = RedisSaver(redis_url, serde=Pickles())
-    with pytest.raises(TypeError, match="bad.*function"):
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda") as error:
         saver.put(config, checkpoint({"good": 1, "bad": lambda: None}), {}, {})
+    assert not hasattr(error.value, "add_note") or "'bad'" in error.value.__notes__[0]
+    assert list(raw.scan_iter(f"*{thread}*")) == []
+
+
+class Refuses(JsonPlusSerializer):
+    """A serializer with a mind of its own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("too secret"), KeyError("x"), OSError("no key")])
+def test_what_a_serializer_raises_is_what_is_raised(redis_url, config, raw, thread, error):
+    with RedisSaver(redis_url, serde=Refuses(error)) as saver:
+        with pytest.raises(type(error)) as raised:
+            saver.put(config, checkpoint({"a": 1}), {}, {})
+        assert raised.value is error
+        named = {"configurable": {**config["configurable"], "checkpoint_id": "1"}}
+        with pytest.raises(type(error)) as raised:
+            saver.put_writes(named, [("a", 1)], "task")
+        assert raised.value is error
+    with RedisSaver(redis_url, serde=Refuses(TypeError("never"))) as saver:
+        with pytest.raises(UnstorableValueError, match="channel 'a'.*never"):
+            saver.put(config, checkpoint({"a": 1}), {}, {})
     assert list(raw.scan_iter(f"*{thread}*")) == []
 
 
