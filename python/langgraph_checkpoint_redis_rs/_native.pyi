@@ -54,6 +54,8 @@ class Saver:
         ttl: dt.timedelta | None,
         refresh_on_read: bool,
         shallow: bool,
+        credentials: Callable[[], tuple[str | None, str]] | None,
+        credential_refresh: float,
     ) -> None: ...
     def open(self) -> None: ...
     def list(
@@ -82,6 +84,7 @@ class Saver:
         value_types: bytes | None,
         metadata: bytes,
         metadata_types: bytes | None,
+        expects_none: bool,
     ) -> Any: ...
     @overload
     def put(
@@ -93,6 +96,7 @@ class Saver:
         value_types: bytes | None,
         metadata: bytes,
         metadata_types: bytes | None,
+        expects_none: bool,
     ) -> asyncio.Future[Any]: ...
     @overload
     def put_writes(

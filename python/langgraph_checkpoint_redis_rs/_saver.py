@@ -7,7 +7,7 @@ import os
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, NoReturn, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,9 +20,11 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from typing_extensions import Self
 
 from ._bridge import waiting
 from ._native import Listing, Saver
+from ._redis_py import pass_over
 from ._settings import Ttl, connection, file, read_ttl, read_ttl_scope, seconds
 from ._values import Values, values_of
 from .errors import ConfigError, InvalidInputError
@@ -70,12 +72,15 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         redis_client: A client of redis-py to take the address, credentials, database and TLS
             from. The saver makes its own connections, and the client stays as it is.
         connection_args: More of the connection, by redis-py's names: ``username``,
-            ``password``, ``db``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
-            ``socket_timeout``, ``socket_connect_timeout``.
-            Those that have no meaning here are passed over, unknown ones refused.
+            ``password``, ``credential_provider``, ``db``, ``ssl``, ``ssl_ca_certs``,
+            ``ssl_certfile``, ``ssl_keyfile``, ``socket_timeout``, ``socket_connect_timeout``,
+            ``max_connections``, ``client_name``. Those that have no meaning here are passed over with a warning,
+            unknown ones refused. All but the provider may stand in the URL as well, which goes
+            first.
         ttl: How long things are kept: ``{"default_ttl": minutes, "refresh_on_read": bool}``, in
             which ``default_ttl`` may be a ``timedelta``, or only a ``timedelta``. Default: for
-            ever. With ``"scope": "thread"`` a thread is kept whole: nothing of it expires before
+            ever. Other keys are passed over with a warning: Redis itself removes what has
+            expired. With ``"scope": "thread"`` a thread is kept whole: nothing of it expires before
             the TTL has passed since the last write (or read, if that refreshes).
         checkpoint_prefix: The prefix of checkpoints' keys and the name of their index.
         checkpoint_write_prefix: The prefix of writes' keys and the name of their index.
@@ -97,6 +102,11 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         tls_cert_file: The file of the client's own certificate (PEM), for servers that ask for
             one. Default: none.
         tls_key_file: The file of that certificate's key (PEM, not encrypted). Default: none.
+        credential_refresh: How soon a ``credential_provider`` is asked again for connections that
+            live, in seconds; it is asked for each new connection as well. Default: 60.
+        key_cache_max_size: Of langgraph-checkpoint-redis' shallow savers; there is no such cache,
+            and it is passed over with a warning.
+        channel_cache_max_size: The same.
 
     Nothing connects before the first call. A saver may be used by many threads and event loops,
     one after the other or at once, and in the children of a fork.
@@ -129,9 +139,17 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         tls_ca_file: str | os.PathLike[str] | None = None,
         tls_cert_file: str | os.PathLike[str] | None = None,
         tls_key_file: str | os.PathLike[str] | None = None,
+        credential_refresh: float | dt.timedelta | None = None,
+        key_cache_max_size: int | None = None,
+        channel_cache_max_size: int | None = None,
     ) -> None:
         super().__init__(serde=serde or RedisSerializer())
-        settings = dict(connection(redis_url, redis_client, connection_args))
+        settings, credentials = connection(redis_url, redis_client, connection_args)
+        caches = {
+            "key_cache_max_size": key_cache_max_size,
+            "channel_cache_max_size": channel_cache_max_size,
+        }
+        pass_over("an argument", (name for name, size in caches.items() if size is not None), 3)
         for name, prefix in (
             ("checkpoint_prefix", checkpoint_prefix),
             ("checkpoint_write_prefix", checkpoint_write_prefix),
@@ -171,9 +189,29 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 settings[name] = file(name, path)
         time, refresh_on_read = read_ttl(ttl)
         settings["ttl_scope"] = read_ttl_scope(ttl)
-        self._native = Saver(list(settings.items()), time, refresh_on_read, self._shallow)
+        refresh = 60.0 if credential_refresh is None else credential_refresh
+        self._native = Saver(
+            list(settings.items()),
+            time,
+            refresh_on_read,
+            self._shallow,
+            credentials,
+            float(seconds("credential_refresh", refresh)),
+        )
         self._used_serde: SerializerProtocol = self.serde
         self._used_values: Values = values_of(self.serde)
+
+    def __copy__(self) -> Self:
+        # Of LangGraph's, to give a graph's classes to the serializer.
+        clone = type(self).__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        return clone
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} holds connections and cannot be pickled: pass on the URL, "
+            "and make a saver of it there"
+        )
 
     @property
     def _values(self) -> Values:
@@ -216,7 +254,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         """List checkpoints with their pending writes, newest first, without a cap.
 
         A config without ``checkpoint_ns`` means every namespace of the thread, ``""`` the root
-        alone; no config means every thread. ``filter`` takes any key of the metadata.
+        alone; no config means every thread. ``filter`` takes any key of the metadata, with Python's
+        equality; its ``thread_id`` means the checkpoint's thread.
         """
         listing = self._listing(config, filter, before, limit)
         return self._iterate(listing, _PAGE if limit is None else min(limit, _PAGE))
@@ -274,7 +313,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Store a checkpoint: its document, TTL and the pointer to it together or not at all."""
         arguments = self._put_arguments(config, checkpoint, metadata)
-        self._native.put(None, *arguments)
+        self._native.put(None, *arguments, self._shallow and _has_read_nothing(config))
         return _config(arguments[0], checkpoint["id"])
 
     async def aput(
@@ -290,7 +329,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         at all.
         """
         arguments = self._put_arguments(config, checkpoint, metadata)
-        await self._native.put(waiting(), *arguments)
+        expects_none = self._shallow and _has_read_nothing(config)
+        await self._native.put(waiting(), *arguments, expects_none)
         return _config(arguments[0], checkpoint["id"])
 
     def put_writes(
@@ -460,7 +500,10 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         if type(rest.get("id")) is not str:
             raise InvalidInputError("the checkpoint has no id, which must be a str")
         json, types = self._values.dump_channels(values)
-        joined = get_checkpoint_metadata(config, metadata)
+        joined = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
+        run = joined.get("run_id") or config["configurable"].get("run_id")
+        if isinstance(run, uuid.UUID):
+            joined["run_id"] = str(run)
         metadata_json, metadata_types = _PLAIN.dumps_metadata(joined)
         return (
             place,
@@ -517,7 +560,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         if filter is not None:
             if not isinstance(filter, dict):
                 raise TypeError(f"filter must be a dict, not {type(filter).__name__}")
-            packed = _PLAIN.dumps_metadata(filter)[0] if filter else None
+            wanted = {key: _wanted(key, value) for key, value in filter.items()}
+            packed = _PLAIN.dumps_metadata(wanted)[0] if wanted else None
         if limit is not None:
             if isinstance(limit, bool) or not isinstance(limit, int):
                 raise TypeError(f"limit must be an int, not {type(limit).__name__}")
@@ -607,6 +651,22 @@ def _place(config: RunnableConfig, missing: str | None = "") -> _Place:
         checkpoint = _text("checkpoint_id", checkpoint)
     # An empty id is no id, as for LangGraph's other savers.
     return thread, space, checkpoint or None
+
+
+def _has_read_nothing(config: RunnableConfig) -> bool:
+    """Whether a run of LangGraph's puts the first checkpoint that it knows of.
+
+    Its configs name the parent, unless it found none. Other callers may leave it out.
+    """
+    configurable = config["configurable"]
+    return "__pregel_runtime" in configurable and not configurable.get("checkpoint_id")
+
+
+def _wanted(key: Any, value: Any) -> Any:
+    """What a filter looks for; ids are stored as text."""
+    if key in ("thread_id", "run_id") and isinstance(value, (uuid.UUID, int)):
+        return value if isinstance(value, bool) else str(value)
+    return value
 
 
 def _no_thread(config: Any) -> Exception:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ._credentials import Ask, asking
+from ._redis_py import ALWAYS_CHECKED, FILES, WITH_MEANING, WITHOUT_MEANING, from_url, pass_over
 from .errors import ConfigError
 
-__all__ = ["Ttl", "connection", "file", "read_ttl", "seconds"]
+__all__ = ["Ttl", "connection", "file", "read_ttl", "read_ttl_scope", "seconds"]
 
 Ttl = Mapping[str, Any] | dt.timedelta | None
 """``{"default_ttl": minutes, "refresh_on_read": bool}``, or a time, or none."""
@@ -28,69 +30,18 @@ _SCHEMES = (
     "redis+sentinel",
 )
 
-# What redis-py can be told that has no meaning for the native client, which keeps a few
-# connections that all calls share, always speaks bytes and always reconnects.
-_WITHOUT_MEANING = frozenset(
-    {
-        "auto_close_connection_pool",
-        "cache",
-        "cache_config",
-        "client_name",
-        "decode_responses",
-        "driver_info",
-        "encoding",
-        "encoding_errors",
-        "event_dispatcher",
-        "health_check_interval",
-        "legacy_responses",
-        "lib_name",
-        "lib_version",
-        "maint_notifications_config",
-        "max_connections",
-        "oss_cluster_maint_notifications_handler",
-        "parser_class",
-        "protocol",
-        "redis_connect_func",
-        "retry",
-        "retry_on_error",
-        "retry_on_timeout",
-        "single_connection_client",
-        "socket_keepalive",
-        "socket_keepalive_options",
-        "socket_read_size",
-        "socket_type",
-    }
-)
+_POOL_SIZE = 2
+"""How many connections are kept, if nobody says."""
 
-_WITH_MEANING = (
-    "username",
-    "password",
-    "db",
-    "ssl",
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "socket_timeout",
-    "socket_connect_timeout",
-)
-
-# Files, by redis-py's names and by ours.
-_FILES = (
-    ("ssl_ca_certs", "tls_ca_file"),
-    ("ssl_certfile", "tls_cert_file"),
-    ("ssl_keyfile", "tls_key_file"),
-)
-
-# What redis-py can be told about checking the server, and what is done in any case.
-_ALWAYS_CHECKED = {"ssl_cert_reqs": ("required", 2), "ssl_check_hostname": (True,)}
+_TTL_KEYS = frozenset({"default_ttl", "refresh_on_read", "scope"})
 
 
 def connection(
     redis_url: str | None,
     redis_client: Any,
     connection_args: Mapping[str, Any] | None,
-) -> list[tuple[str, str]]:
-    """Say where Redis is, as settings.
+) -> tuple[dict[str, str], Ask | None]:
+    """Say where Redis is, as settings, and who gives the credentials, if that is not the URL.
 
     Raises:
         ValueError: If neither a URL nor a client is given, or one that cannot be used.
@@ -102,23 +53,27 @@ def connection(
     elif redis_url is not None:
         if not isinstance(redis_url, str):
             raise TypeError(f"redis_url must be a str, not {type(redis_url).__name__}")
-        url, args = redis_url, dict(connection_args or {})
+        # As in redis-py, the URL goes before the arguments.
+        url, in_url = from_url(redis_url)
+        args = dict(connection_args or {}) | in_url
     else:
         raise ConfigError("Either redis_url or redis_client must be provided")
-    for name, checked in _ALWAYS_CHECKED.items():
-        if args.pop(name, None) not in (None, *checked):
+    args = {name: value for name, value in args.items() if value is not None}
+    for name, checked in ALWAYS_CHECKED.items():
+        if args.pop(name, checked[0]) not in checked:
             raise ConfigError(
                 f"connection_args[{name!r}] would let anybody pass for the server: name the "
                 "certificates to trust in tls_ca_file"
             )
     for name in sorted(args):
-        if name not in _WITH_MEANING and name not in _WITHOUT_MEANING and args[name] is not None:
+        if name not in WITH_MEANING and name not in WITHOUT_MEANING:
             hint = (
                 "; TLS is set by tls_ca_file, tls_cert_file and tls_key_file"
                 if name.startswith("ssl_")
                 else ""
             )
             raise ConfigError(f"connection_args[{name!r}] is not known to this saver{hint}")
+    pass_over("an argument of redis-py's", WITHOUT_MEANING & args.keys())
     _check(url)
     settings["url"] = _completed(url, args)
     for name, key in (
@@ -127,10 +82,31 @@ def connection(
     ):
         if args.get(name) is not None:
             settings[key] = seconds(name, args[name])
-    for name, key in _FILES:
+    for name, key in FILES:
         if args.get(name) is not None:
             settings[key] = file(name, args[name])
-    return list(settings.items())
+    if args.get("client_name") is not None:
+        settings["client_name"] = str(args["client_name"])
+    most = args.get("max_connections")
+    if most is not None:
+        if isinstance(most, bool) or not isinstance(most, int):
+            raise TypeError(f"max_connections must be an int, not {type(most).__name__}")
+        if most < 1:
+            raise ConfigError(f"max_connections must be at least 1, not {most}")
+        # All calls share the connections, so more than these are not needed.
+        settings["pool_size"] = str(min(most, _POOL_SIZE))
+    return settings, _provider(args)
+
+
+def _provider(args: Mapping[str, Any]) -> Ask | None:
+    provider = args.get("credential_provider")
+    if provider is None:
+        return None
+    if args.get("username") is not None or args.get("password") is not None:
+        raise ConfigError(
+            "connection_args has a credential_provider and a username or password: leave one out"
+        )
+    return asking(provider)
 
 
 def file(name: str, path: Any) -> str:
@@ -174,10 +150,8 @@ def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
         return _positive(ttl), False
     if not isinstance(ttl, Mapping):
         raise TypeError(f"ttl must be a dict or a timedelta, not {type(ttl).__name__}")
-    unknown = set(ttl) - {"default_ttl", "refresh_on_read", "scope"}
-    if unknown:
-        names = ", ".join(sorted(map(repr, unknown)))
-        raise ConfigError(f"ttl has no {names}; it takes default_ttl, refresh_on_read and scope")
+    # LangGraph's `sweep_interval_minutes` among them: Redis itself removes what has expired.
+    pass_over("a key of ttl", (repr(name) for name in set(ttl) - _TTL_KEYS))
     refresh = ttl.get("refresh_on_read", False)
     if refresh is not None and not isinstance(refresh, bool):
         raise TypeError(f"ttl['refresh_on_read'] must be a bool, not {type(refresh).__name__}")
@@ -288,12 +262,10 @@ def _of_client(client: Any) -> tuple[str, dict[str, Any]]:
     classes = (getattr(pool, "connection_class", None), args.get("connection_class"))
     if any("SSL" in getattr(found, "__name__", "") for found in classes):
         args["ssl"] = True
-    if args.get("credential_provider") is not None:
-        raise ConfigError("redis_client has a credential provider, which cannot be taken over")
-    known = {name: args[name] for name in _WITH_MEANING if args.get(name) is not None}
-    # A client's time limit may be none at all, or meant for other calls than ours.
-    known.pop("socket_timeout", None)
-    known.pop("socket_connect_timeout", None)
+    known = {name: args[name] for name in WITH_MEANING if args.get(name) is not None}
+    # A client's limits may be none at all, or meant for other calls than ours.
+    for name in ("socket_timeout", "socket_connect_timeout", "max_connections"):
+        known.pop(name, None)
     return url, known
 
 

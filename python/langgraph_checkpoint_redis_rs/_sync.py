@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any
 
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
+from ._arguments import Arguments
+from ._described import described
 from ._saver import BaseRedisSaver
 
 __all__ = ["RedisSaver"]
 
 
 class RedisSaver(BaseRedisSaver):
-    __doc__ = (BaseRedisSaver.__doc__ or "").replace(
+    __doc__ = described(
+        BaseRedisSaver,
         """every method blocking and awaitable.
 
     Use :class:`~langgraph_checkpoint_redis_rs.RedisSaver` or
@@ -32,17 +34,21 @@ class RedisSaver(BaseRedisSaver):
     )
 
     @classmethod
-    @contextmanager
-    def from_conn_string(cls, redis_url: str | None = None, **arguments: Any) -> Iterator[Self]:
+    def from_conn_string(
+        cls, redis_url: str | None = None, **arguments: Unpack[Arguments]
+    ) -> AbstractContextManager[Self]:
         """Make a saver, and close it at the end of the ``with`` block.
 
         The arguments are those of the class.
         """
-        saver = cls(redis_url, **arguments)
+        return cls(redis_url, **arguments)._closing()
+
+    @contextmanager
+    def _closing(self) -> Iterator[Self]:
         try:
-            yield saver
+            yield self
         finally:
-            saver.close()
+            self.close()
 
     def __enter__(self) -> Self:
         self.setup()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -15,16 +15,19 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
+from ._arguments import Arguments
 from ._bridge import refuse_in_loop
+from ._described import described
 from ._saver import BaseRedisSaver, ThreadSummary
 
 __all__ = ["AsyncRedisSaver"]
 
 
 class AsyncRedisSaver(BaseRedisSaver):
-    __doc__ = (BaseRedisSaver.__doc__ or "").replace(
+    __doc__ = described(
+        BaseRedisSaver,
         """every method blocking and awaitable.
 
     Use :class:`~langgraph_checkpoint_redis_rs.RedisSaver` or
@@ -43,16 +46,19 @@ class AsyncRedisSaver(BaseRedisSaver):
     )
 
     @classmethod
-    @asynccontextmanager
-    async def from_conn_string(
-        cls, redis_url: str | None = None, **arguments: Any
-    ) -> AsyncIterator[Self]:
+    def from_conn_string(
+        cls, redis_url: str | None = None, **arguments: Unpack[Arguments]
+    ) -> AbstractAsyncContextManager[Self]:
         """Make a saver, set it up, and close it at the end of the ``async with`` block.
 
         The arguments are those of the class.
         """
-        async with cls(redis_url, **arguments) as saver:
-            yield saver
+        return cls(redis_url, **arguments)._opened()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Self]:
+        async with self:
+            yield self
 
     async def __aenter__(self) -> Self:
         await self.asetup()

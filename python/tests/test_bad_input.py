@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
+import pickle
 import socket
 import threading
 
@@ -10,7 +12,7 @@ import pytest
 import redis
 from langgraph.checkpoint.base import empty_checkpoint
 
-from langgraph_checkpoint_redis_rs import AsyncRedisSaver, RedisSaver, errors
+from langgraph_checkpoint_redis_rs import AsyncRedisSaver, RedisSaver, ShallowRedisSaver, errors
 
 
 class Unstorable:
@@ -43,7 +45,6 @@ def one_sentence(error):
         ({"tls_ca_file": ""}, ValueError, "tls_ca_file"),
         ({"tls_key_file": 1}, TypeError, "tls_key_file"),
         ({"ttl": 60}, TypeError, "ttl"),
-        ({"ttl": {"minutes": 1}}, ValueError, "minutes"),
         ({"ttl": {"default_ttl": "1"}}, TypeError, "default_ttl"),
         ({"ttl": {"default_ttl": 1, "scope": "all"}}, ValueError, "scope"),
         ({"ttl": {"default_ttl": -5}}, ValueError, "ttl"),
@@ -236,6 +237,23 @@ def test_missing_modules(config):
         one_sentence(error)
     finally:
         listener.close()
+
+
+@pytest.mark.parametrize("cls", [RedisSaver, AsyncRedisSaver, ShallowRedisSaver])
+def test_an_argument_that_there_is_not_is_named_at_once(cls):
+    for make in (cls, cls.from_conn_string):
+        with pytest.raises(TypeError, match="'nonsense'"):
+            make("redis://localhost", nonsense=1)
+
+
+@pytest.mark.parametrize("cls", [RedisSaver, AsyncRedisSaver, ShallowRedisSaver])
+def test_a_saver_cannot_be_pickled_and_says_what_to_do(cls):
+    saver = cls("redis://localhost")
+    for call in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match=f"{cls.__name__}.*pass on the URL") as error:
+            call(saver)
+        one_sentence(error)
+    assert copy.copy(saver)._native is saver._native
 
 
 def test_a_client_lends_its_settings(redis_url, config):

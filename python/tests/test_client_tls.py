@@ -15,7 +15,7 @@ from langgraph_checkpoint_redis_rs._settings import connection
 
 def url_of(client: Any) -> str:
     """The URL that the saver connects to."""
-    return dict(connection(None, client, None))["url"]
+    return connection(None, client, None)[0]["url"]
 
 
 @pytest.mark.parametrize("library", [redis, redis.asyncio])

@@ -23,6 +23,7 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
+import langgraph_checkpoint_redis_rs.ashallow
 from langgraph_checkpoint_redis_rs import (
     AsyncRedisSaver,
     AsyncShallowRedisSaver,
@@ -76,6 +77,9 @@ class Side:
 
     async def listed(self, config: Any) -> list[Any]:
         return [one async for one in self.calls.alist(config)]
+
+    async def threads(self) -> list[str]:
+        return [one.thread_id async for one in self.saver.athreads()]
 
 
 @asynccontextmanager
@@ -218,7 +222,7 @@ async def test_only_the_newest_is_kept_until_the_thread_is_deleted(redis_url, ra
         assert newest.pending_writes == [("task", "a", 3), ("task", "b", {1})]
         assert newest == await saver.calls.aget_tuple(stored[-1])
         for past in stored[:-1]:
-            assert await saver.calls.aget_tuple(past) is None
+            assert await saver.calls.aget_tuple(past) == newest
         assert await saver.listed(root) == [newest]
         assert len(await saver.listed(place(thread))) == 2
         documents = [key for key in raw.scan_iter(f"*{thread}*") if raw.type(key) == b"ReJSON-RL"]
@@ -281,6 +285,91 @@ async def test_one_reads_resumes_and_deletes_what_the_other_wrote(
             assert list(raw.scan_iter(f"*{thread}*")) == []
 
 
+class Notes(TypedDict, total=False):
+    notes: Annotated[list[str], operator.add]
+
+
+def noting_graph(saver: Any, work: Any = lambda _: {"notes": ["worked"]}) -> Any:
+    builder = StateGraph(Notes)
+    builder.add_node("work", work)
+    builder.add_node("end", lambda _: {"notes": ["ended"]})
+    builder.add_edge(START, "work")
+    builder.add_edge("work", "end")
+    return builder.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("ours", OURS)
+async def test_a_run_from_an_older_checkpoint_goes_on_from_the_newest(
+    redis_url, thread, ours, durability
+):
+    config = place(thread)
+    async with side(ours, redis_url) as saver:
+        graph = saver.graph(noting_graph)
+        await graph.ainvoke({"notes": ["first"]}, config, durability=durability)
+        old = (await graph.aget_state(config)).config
+        await graph.ainvoke({"notes": ["second"]}, config, durability=durability)
+        told = ["first", "worked", "ended", "second", "worked", "ended"]
+        newest = await graph.aget_state(old)
+        assert newest.values["notes"] == told and newest.config != old
+
+        await graph.aupdate_state(old, {"notes": ["edited"]})
+        told.append("edited")
+        assert (await graph.aget_state(config)).values["notes"] == told
+        result = await graph.ainvoke({"notes": ["third"]}, old, durability=durability)
+        told += ["third", "worked", "ended"]
+        assert result["notes"] == told
+        assert (await graph.aget_state(config)).values["notes"] == told
+        # Nothing is left to do, whichever checkpoint is asked for.
+        result = await graph.ainvoke(None, old, durability=durability)
+        assert result["notes"] == told
+        assert (await graph.aget_state(config)).values["notes"] == told
+
+
+@pytest.mark.parametrize("ours", OURS)
+async def test_an_answer_to_an_older_checkpoint_reaches_the_open_question(redis_url, thread, ours):
+    config = place(thread)
+    async with side(ours, redis_url) as saver:
+        graph = saver.graph(human_graph)
+        await graph.ainvoke(START_VALUE, config)
+        old = (await graph.aget_state(config)).config
+        await graph.ainvoke(Command(resume="yes"), config)
+        old["configurable"]["checkpoint_id"] = str(uuid6(clock_seq=0))
+        result = await graph.ainvoke(Command(resume="no"), old)
+        assert "yes no" in result["notes"]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("ours", OURS)
+async def test_a_run_never_replaces_what_another_stored_meanwhile(
+    redis_url, thread, ours, known, durability
+):
+    config = place(thread)
+    async with side(ours, redis_url) as saver:
+        graph = saver.graph(noting_graph)
+        if known:
+            await graph.ainvoke({"notes": ["before"]}, config)
+
+        def work(_: Any) -> Any:
+            # A second run of the same thread begins and ends in the middle of the first.
+            with ShallowRedisSaver(redis_url) as other:
+                noting_graph(other).invoke({"notes": ["other"]}, config)
+            return {"notes": ["mine"]}
+
+        slow = saver.graph(lambda inner: noting_graph(inner, work))
+        # Where every step is stored, both go on from the first run's input.
+        with pytest.raises(ConflictError, match="parent is not the newest"):
+            await slow.ainvoke({"notes": ["mine"]}, config, durability=durability)
+        state = await graph.aget_state(config)
+        assert state.values["notes"][-3:] == ["other", "worked", "ended"]
+        assert state.next == ()
+
+
+def test_shallow_savers_are_where_the_other_package_has_them(redis_url):
+    assert langgraph_checkpoint_redis_rs.ashallow.AsyncShallowRedisSaver is AsyncShallowRedisSaver
+
+
 # The blocking shallow saver of langgraph-checkpoint-redis keeps its registry of writes, and the
 # namespace in a document, under other names than its async twin does, whose data is ours.
 @pytest.mark.parametrize("writer", [*OURS, "theirs, async"])
@@ -297,20 +386,42 @@ async def test_their_blocking_saver_reads_checkpoints_but_no_writes(redis_url, r
         assert await wrote.calls.aget_tuple(config) is None
 
 
+@pytest.mark.parametrize("own_prefixes", [False, True])
 @pytest.mark.parametrize("ours", OURS)
-async def test_a_thread_of_their_blocking_saver_is_refused_and_stays_whole(
-    redis_url, raw, thread, ours
+async def test_a_thread_of_their_blocking_saver_is_taken_over(
+    redis_url, raw, thread, prefixes, ours, own_prefixes
 ):
-    config = place(thread)
-    async with side("theirs, blocking", redis_url) as theirs, side(ours, redis_url) as saver:
-        await theirs.graph(human_graph).ainvoke(START_VALUE, config)
-        written = await theirs.calls.aget_tuple(config)
-        assert await saver.calls.aget_tuple(config) is None
-        with pytest.raises(ConflictError, match="another thread or namespace"):
-            await saver.graph(human_graph).ainvoke(START_VALUE, config)
-        assert (await theirs.calls.aget_tuple(config)).config == written.config
-        await theirs.calls.adelete_thread(thread)
-        assert await theirs.calls.aget_tuple(config) is None
+    config, more = place(thread), prefixes if own_prefixes else {}
+    async with (
+        side("theirs, blocking", redis_url, **more) as theirs,
+        side(ours, redis_url, **more) as saver,
+    ):
+        for make in (human_graph, nested_graph):
+            # That saver wants a namespace in the config.
+            first = await theirs.graph(make).ainvoke(START_VALUE, place(thread, checkpoint_ns=""))
+            written = await theirs.graph(make).aget_state(place(thread, checkpoint_ns=""))
+            assert asked(first)[0] and written.next
+            graph = saver.graph(make)
+            state = await graph.aget_state(config)
+            assert seen(state) == seen(written) and state.config == written.config
+            assert len(await saver.listed(place(thread, checkpoint_ns=""))) == 1
+            assert thread in await saver.threads()
+            answers = ["yes", "no"] if make is human_graph else ["yes"]
+            for answer in answers:
+                result = await graph.ainvoke(Command(resume=answer), config)
+            assert result["messages"][-1] == AIMessage("Bye.", id="a2")
+            state = await graph.aget_state(config)
+            assert state.values == result and state.next == ()
+            found = await theirs.calls.aget_tuple(place(thread, checkpoint_ns=""))
+            assert found.config == state.config
+            await saver.calls.adelete_thread(thread)
+            assert list(raw.scan_iter(f"*{thread}*")) == []
+
+        # And as it was left, with open questions.
+        await theirs.graph(nested_graph).ainvoke(START_VALUE, place(thread, checkpoint_ns=""))
+        assert len(list(raw.scan_iter(f"*{thread}*"))) > 4
+        await saver.calls.adelete_thread(thread)
+        assert list(raw.scan_iter(f"*{thread}*")) == []
 
 
 @pytest.mark.parametrize("ours", OURS)
@@ -379,7 +490,7 @@ def test_they_are_described_and_take_the_arguments_of_the_full_savers(cls):
     for wrong in (
         {},
         {"redis_url": "http://localhost"},
-        {"redis_url": "redis://h", "ttl": {"x": 1}},
+        {"redis_url": "redis://h", "ttl": {"scope": "x"}},
     ):
         with pytest.raises(ValueError):
             cls(**wrong)

@@ -10,6 +10,7 @@ use langgraph_checkpoint_redis::{
 use pyo3::prelude::*;
 use tokio::sync::OnceCell;
 
+use super::credentials::Provider;
 use super::runtime;
 
 /// What a saver is made with.
@@ -20,6 +21,8 @@ pub(super) struct Settings {
     pub(super) refresh_on_read: bool,
     /// Whether only the newest checkpoint of each thread and namespace is kept.
     pub(super) shallow: bool,
+    /// Who gives the credentials, if they are not in the URL.
+    pub(super) credentials: Option<Arc<Provider>>,
 }
 
 impl Settings {
@@ -27,10 +30,13 @@ impl Settings {
         let mut policy = TtlPolicy::default();
         policy.default = self.ttl;
         policy.refresh_on_read = self.refresh_on_read;
-        let builder = self.settings.iter().fold(
+        let mut builder = self.settings.iter().fold(
             RedisSaver::builder().ttl(policy),
             |builder, (key, value)| builder.set(*key, value),
         );
+        if let Some(provider) = &self.credentials {
+            builder = builder.credentials(Arc::clone(provider));
+        }
         Ok(if self.shallow {
             Kind::Shallow(builder.build_shallow().await?)
         } else {

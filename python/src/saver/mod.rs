@@ -7,20 +7,24 @@
 mod bridge;
 mod call;
 mod connection;
+mod credentials;
 mod error;
 mod listing;
 mod outcome;
 mod runtime;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use langgraph_checkpoint_redis::redis::ConfigKey;
 use langgraph_checkpoint_redis::{
     ChannelWrite, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointNamespace,
-    CopyOptions, DeleteOptions, Error, ExistingTarget, ListOptions, MetadataFilter, PruneOptions,
-    PruneStrategy, PutOptions, PutWritesOptions, RawJson, RunId, TaskId, ThreadId, TypedValue,
+    CopyOptions, DeleteOptions, Error, ExistingTarget, ExpectedParent, ListOptions, MetadataFilter,
+    PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, RawJson, RunId, TaskId, ThreadId,
+    TypedValue,
 };
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -29,6 +33,7 @@ pub use listing::Listing;
 
 use call::{Into, run};
 use connection::{Settings, Slot};
+use credentials::Provider;
 use error::exception;
 use outcome::Outcome;
 
@@ -48,7 +53,8 @@ pub struct Saver {
 #[pymethods]
 impl Saver {
     /// `settings` are texts by the names of the core's `ConfigKey`s; a shallow saver keeps only
-    /// the newest checkpoint of each thread and namespace.
+    /// the newest checkpoint of each thread and namespace. Credentials that a callable gives are
+    /// asked for again after `credential_refresh` seconds.
     #[new]
     fn new(
         py: Python<'_>,
@@ -56,7 +62,11 @@ impl Saver {
         ttl: Option<Duration>,
         refresh_on_read: bool,
         shallow: bool,
+        credentials: Option<Py<PyAny>>,
+        credential_refresh: f64,
     ) -> PyResult<Self> {
+        let refresh = Duration::try_from_secs_f64(credential_refresh)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let settings = settings
             .into_iter()
             .map(|(key, value)| Ok((key.parse::<ConfigKey>()?, value)))
@@ -68,6 +78,7 @@ impl Saver {
                 ttl,
                 refresh_on_read,
                 shallow,
+                credentials: credentials.map(|ask| Arc::new(Provider::new(ask, refresh))),
             }),
         })
     }
@@ -95,7 +106,8 @@ impl Saver {
         })
     }
 
-    /// Stores a checkpoint: its members but the values, the values, and the types of both.
+    /// Stores a checkpoint: its members but the values, the values, and the types of both; where
+    /// none is expected, only as the first of its namespace.
     #[expect(
         clippy::too_many_arguments,
         reason = "called from one place, in Python"
@@ -110,6 +122,7 @@ impl Saver {
         value_types: Option<&[u8]>,
         metadata: &[u8],
         metadata_types: Option<&[u8]>,
+        expects_none: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.slot.get(py);
         let [rest, values, metadata] = [rest, values, metadata].map(Bytes::copy_from_slice);
@@ -119,11 +132,12 @@ impl Saver {
             let config = config(place)?;
             let checkpoint = outcome::checkpoint(rest, values, value_types, metadata_types)?;
             let metadata = CheckpointMetadata::from_json(metadata)?;
-            connection
-                .saver()
-                .await?
-                .put(&config, &checkpoint, &metadata, &PutOptions::default())
-                .await?;
+            let mut options = PutOptions::default();
+            if expects_none {
+                options = options.with_expected_parent(ExpectedParent::None);
+            }
+            let saver = connection.saver().await?;
+            saver.put(&config, &checkpoint, &metadata, &options).await?;
             Ok(Outcome::Done)
         })
     }
@@ -184,7 +198,9 @@ impl Saver {
         let prepared = (|| {
             let mut options = ListOptions::default();
             if let Some(filter) = filter {
-                options = options.with_filter(MetadataFilter::from_json(filter.to_vec())?);
+                options = options.with_filter(
+                    MetadataFilter::from_json(filter.to_vec())?.with_booleans_as_numbers(),
+                );
             }
             options.before = before.map(CheckpointId::new).transpose()?;
             options.limit = limit;
