@@ -152,9 +152,8 @@ pub enum Error {
         /// What the server said.
         reason: String,
     },
-    /// A server has no memory left for writes. Of a thread whose keys share a slot (on one server
-    /// and behind Sentinel all threads, in a Cluster those with a hash tag) nothing was written;
-    /// of another one, which may be on several servers, a part may have been.
+    /// A server has no memory left for writes. Nothing of a `put` or `put_writes` was written; a call
+    /// of many steps, such as a copy, may have done a part.
     #[error(
         "Redis has no memory left for writes: raise `maxmemory`, delete or prune threads, or let them expire with a TTL, and make the call again"
     )]

@@ -29,9 +29,7 @@ pub type SaverStream<T> = BoxStream<'static, Result<T>>;
 /// - **Exact ids.** Threads, namespaces and checkpoints are compared byte for byte. What is read
 ///   is what was asked for, or nothing.
 /// - **Atomic writes.** A write is seen whole or not at all. A call that is dropped midway has
-///   either happened or not. (In a Redis Cluster that holds of threads with a hash tag, or of all
-///   with `hash_tag_threads`; the keys of others are on several servers, and a part of a call may be
-///   seen, or be left by one that failed.)
+///   either happened or not.
 /// - **Idempotent writes.** Every write may run twice; the second run changes nothing.
 /// - **Absence is no error.** Reading or deleting what is not there succeeds.
 ///

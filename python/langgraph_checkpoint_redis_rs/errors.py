@@ -137,8 +137,8 @@ class NotReplicatedError(RedisSaverError, RuntimeError):
 class OutOfMemoryError(RedisSaverError, RuntimeError):
     """Redis has no memory left for writes.
 
-    Nothing was written, unless the keys of the thread are in several slots: in a Cluster, without
-    a hash tag, a part may have been.
+    Nothing of a ``put`` or ``put_writes`` was written; a call of many steps, such as
+    ``copy_thread``, may have done a part.
     """
 
     retryable = True
