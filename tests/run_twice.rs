@@ -143,3 +143,70 @@ async fn what_comes_back_while_it_is_removed_expires() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_ends_within_the_millisecond_makes_nothing_permanent() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let mut permanent = Vec::new();
+    for turn in 0..400 {
+        let config = thread(&format!("t-{turn}"));
+        let older = put(&saver, &config, &checkpoint(), None).await.unwrap();
+        let newer = put(&saver, &config, &checkpoint(), None).await.unwrap();
+        let document = |config: &CheckpointConfig| {
+            let id = config.checkpoint_id.clone().unwrap();
+            nodes.key(&format!("checkpoint:t-{turn}:__empty__:{id}"))
+        };
+        let (older, newer) = (document(&older), document(&newer));
+        let pointer = nodes.key(&format!("checkpoint_latest:t-{turn}:__empty__"));
+        nodes.run::<i64>(&["UNLINK", &newer]).await;
+        let left = (2 + turn % 4).to_string();
+        nodes.run::<i64>(&["PEXPIRE", &older, &left]).await;
+        // It lets the pointer name the older one, for as long as that one is there.
+        let fresh = saver.get_tuple(&config).await.unwrap();
+        let left: i64 = nodes.run(&["PTTL", &pointer]).await;
+        if left == -1 {
+            permanent.push((turn, fresh.is_some()));
+        }
+        let options = DeleteOptions::default();
+        let deleted = saver.delete_thread(&config.thread_id, &options);
+        deleted.await.unwrap();
+    }
+    assert!(
+        permanent.is_empty(),
+        "pointers without a TTL: {permanent:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_thread_is_not_deleted_with_another_whose_keys_have_its_names() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let saver = nodes.saver().await;
+    for [(one, of_one), (other, of_other)] in
+        [[("a", "b:x"), ("a:b", "x")], [("a:b", "x"), ("a", "b:x")]]
+    {
+        let given = checkpoint();
+        let config = thread(one).with_namespace(of_one).unwrap();
+        let first = put(&saver, &config, &given, None).await.unwrap();
+        // As if it had expired; it is registered still.
+        let key = nodes.key(&format!("checkpoint:a:b:x:{}", given.id()));
+        nodes.run::<i64>(&["UNLINK", &key]).await;
+        let theirs = thread(other).with_namespace(of_other).unwrap();
+        let theirs = put(&saver, &theirs, &given, None).await.unwrap();
+        put_writes(&saver, &theirs, 3).await;
+        let options = DeleteOptions::default();
+        let deleted = saver.delete_thread(&first.thread_id, &options);
+        deleted.await.unwrap();
+        for newest in [
+            theirs.clone(),
+            thread(other).with_namespace(of_other).unwrap(),
+        ] {
+            let found = saver.get_tuple(&newest).await.unwrap();
+            let writes = found.map(|tuple| tuple.pending_writes.len());
+            assert_eq!(writes, Some(3), "{one} was deleted, {other} was not");
+        }
+        let deleted = saver.delete_thread(&theirs.thread_id, &options);
+        deleted.await.unwrap();
+        assert_eq!(nodes.keys().await, Vec::<String>::new());
+    }
+}

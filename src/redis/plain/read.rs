@@ -7,7 +7,7 @@ use super::super::document::says_it_has_writes;
 use super::super::driver::Reply;
 use super::flight::{Answers, Part};
 use super::pointer::Pointer;
-use super::thread::{Thread, pexpire};
+use super::thread::{Thread, pexpire, ttl_left};
 use super::{Plain, after, flag, integer, join, until_whole};
 use crate::error::{Error, Result};
 
@@ -239,7 +239,7 @@ impl Read<'_> {
             .collect();
         parts.extend(heads.and_then(|heads| self.mended(heads, &found, &document)));
         // A document without a TTL is pinned, or kept for ever; reading it does not give it one.
-        if self.ttl > 0 && self.whole == 0 && found.left > 0 {
+        if self.ttl > 0 && self.whole == 0 && found.left >= 0 {
             parts.extend(self.expire(&found, &document));
         }
         let lacks_all = found.writes.is_empty() && says_it_has_writes(&found.document);
@@ -293,7 +293,7 @@ impl Read<'_> {
             // What is greater than what was found is gone.
             is_stale: named.as_ref().is_some_and(|named| *named > found.id),
         };
-        Some(pointer.advance(&found.id, found.left.max(0)))
+        Some(pointer.advance(&found.id, ttl_left(found.left)))
     }
 }
 

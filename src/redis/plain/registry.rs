@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::super::driver::{Reply, number};
 use super::flight::{Group, Part};
+use super::thread::ttl_left;
 use super::{Plain, after, count, integer, join};
 use crate::error::{Error, Result};
 
@@ -169,7 +170,7 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
             parts.push(registered.part());
         }
     } else {
-        let ttl = longest.max(0);
+        let ttl = ttl_left(longest);
         let named = Group::on(namespaces).run("SADD", [namespace.clone()]);
         parts.push(registered.shared_ttl(ttl).part());
         parts.push(named.shared_ttl(ttl).part());

@@ -5,12 +5,14 @@
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply};
-use super::flight::Part;
+use super::flight::{Answers, Part};
 use super::pointer::Pointer;
+use super::read::document_of;
 use super::registry::range;
-use super::thread::{awaited, forget_namespace};
-use super::{PINNED, Plain, after, begun, count, join};
+use super::thread::{awaited, forget_namespace, ttl_left};
+use super::{Names, PINNED, Plain, after, begun, count, join};
 use crate::error::Result;
+use crate::id::ThreadId;
 
 /// How many ids are read beyond those that are removed.
 const MORE: usize = 100;
@@ -25,11 +27,28 @@ struct Remove<'a> {
     writes: &'a Bytes,
     namespace: &'a Bytes,
     ids: &'a [Bytes],
+    /// The thread, if others may have keys of the same names: a colon tells.
+    sharing: Option<ThreadId>,
+}
+
+/// What one registry of writes names.
+struct Written {
+    registry: Bytes,
+    keys: Vec<Bytes>,
+    /// Whether all of the registry goes.
+    goes: bool,
 }
 
 pub(super) async fn remove(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
     let [registry, pointer, namespaces] = plain.first::<3>(keys)?;
     let [prefix, own, writes, more, namespace] = plain.first::<5>(args)?;
+    let ids = &args[5..];
+    let thread = plain.store.keyspace.of_namespaces(namespaces);
+    let has_colon = |name: &[u8]| name.contains(&b':');
+    let is_shared = |thread: &ThreadId| {
+        let names = ids.iter().chain([namespace]);
+        has_colon(thread.as_str().as_bytes()) || names.into_iter().any(|name| has_colon(name))
+    };
     let call = Remove {
         registry,
         pointer,
@@ -41,7 +60,8 @@ pub(super) async fn remove(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
             .collect(),
         writes,
         namespace,
-        ids: &args[5..],
+        ids,
+        sharing: thread.filter(is_shared),
     };
     call.run(plain).await.map_err(begun)
 }
@@ -58,30 +78,86 @@ impl Remove<'_> {
                 parts.push(Part::of("ZRANGE", &registry, [&b"0"[..], b"-1"]));
             }
         }
+        if self.sharing.is_some() {
+            let documents = self.ids.iter().map(|id| join(&[self.prefix, id]));
+            parts.extend(documents.map(|key| Names::of(&key)));
+        }
         let mut answers = plain.flight(parts).await?;
         let target = answers.bytes()?;
         let mut left = answers.list()?;
         left.retain(|id| !self.ids.contains(id));
-        // Of each registry of writes those that are to go, and whether it goes with them.
         let mut writes = Vec::new();
         for id in self.ids {
             let prefix = join(&[self.writes, id, b":"]);
             for (position, registry) in self.registries.iter().enumerate() {
                 let keys = answers.list()?.into_iter();
-                let keys: Vec<_> = keys.filter(|key| after(key, &prefix).is_some()).collect();
-                writes.push((join(&[registry, id]), keys, position == 0));
+                writes.push(Written {
+                    registry: join(&[registry, id]),
+                    keys: keys.filter(|key| after(key, &prefix).is_some()).collect(),
+                    goes: position == 0,
+                });
             }
         }
-        self.unname(plain, target, &left).await?;
-        let removed = self.unlink(plain, &writes).await?;
+        let mut ids = Vec::with_capacity(self.ids.len());
+        for id in self.ids {
+            if self.sharing.is_none() || self.is_own(&mut answers)? {
+                ids.push(id.clone());
+            }
+        }
+        self.leave_others(plain, &mut writes).await?;
+        self.unname(plain, target, &left, &ids).await?;
+        let removed = self.unlink(plain, &writes, &ids).await?;
         if left.is_empty() {
             self.forget_namespace(plain).await?;
         }
         Ok(removed)
     }
 
-    /// Takes what is to go out of the registry, and lets the pointer name the newest that is left.
-    async fn unname(&self, plain: &Plain<'_>, target: Option<Bytes>, left: &[Bytes]) -> Result<()> {
+    /// Whether the next document that was asked for its names is of this thread and namespace, is
+    /// gone, or does not say.
+    fn is_own(&self, answers: &mut Answers) -> Result<bool> {
+        let names = Names::read(document_of(answers.bytes())?).unwrap_or_default();
+        let namespace = match names.namespace() {
+            Some("") => Some("__empty__"),
+            other => other,
+        };
+        let thread = self.sharing.as_ref().map(ThreadId::as_str);
+        let is_own =
+            names.thread() == thread && namespace.map(str::as_bytes) == Some(&self.namespace[..]);
+        Ok(names.is_empty() || is_own)
+    }
+
+    /// Leaves the writes of other threads, and registries that name some.
+    async fn leave_others(&self, plain: &Plain<'_>, writes: &mut [Written]) -> Result<()> {
+        let parts = writes.iter().flat_map(|written| &written.keys);
+        let parts: Vec<_> = parts.map(Names::of).collect();
+        if self.sharing.is_none() || parts.is_empty() {
+            return Ok(());
+        }
+        let mut answers = plain.flight(parts).await?;
+        for written in writes {
+            let before = written.keys.len();
+            let mut own = Vec::with_capacity(before);
+            for key in written.keys.drain(..) {
+                if self.is_own(&mut answers)? {
+                    own.push(key);
+                }
+            }
+            written.goes &= own.len() == before;
+            written.keys = own;
+        }
+        Ok(())
+    }
+
+    /// Takes what is to go out of the registry, and lets the pointer name the newest that is left,
+    /// if it names one of those whose documents go.
+    async fn unname(
+        &self,
+        plain: &Plain<'_>,
+        target: Option<Bytes>,
+        left: &[Bytes],
+        ids: &[Bytes],
+    ) -> Result<()> {
         let mut parts = Vec::new();
         if !self.ids.is_empty() {
             let ids = self.ids.iter().map(|id| &id[..]);
@@ -89,7 +165,7 @@ impl Remove<'_> {
         }
         if let Some(target) = target {
             let named = after(&target, self.prefix).map(Bytes::copy_from_slice);
-            let goes = named.as_ref().is_some_and(|id| self.ids.contains(id));
+            let goes = named.as_ref().is_some_and(|id| ids.contains(id));
             if goes || !plain.are_there([target]).await?[0] {
                 parts.push(self.repoint(plain, named.as_ref(), left).await?);
             }
@@ -125,7 +201,7 @@ impl Remove<'_> {
                         names: named,
                         is_stale: true,
                     };
-                    return Ok(pointer.advance(id, time_left.max(0)));
+                    return Ok(pointer.advance(id, ttl_left(time_left)));
                 }
             }
             let last = left.last().map(|id| join(&[b"(", id])).unwrap_or_default();
@@ -135,30 +211,26 @@ impl Remove<'_> {
     }
 
     /// Removes the documents and the writes, and tells how many of each.
-    async fn unlink(
-        &self,
-        plain: &Plain<'_>,
-        writes: &[(Bytes, Vec<Bytes>, bool)],
-    ) -> Result<Reply> {
+    async fn unlink(&self, plain: &Plain<'_>, writes: &[Written], ids: &[Bytes]) -> Result<Reply> {
         let unlink = |key: &Bytes| Part::of("UNLINK", key, []);
-        let documents = self.ids.iter().map(|id| join(&[self.prefix, id]));
+        let documents = ids.iter().map(|id| join(&[self.prefix, id]));
         let documents: Vec<_> = documents.map(|key| unlink(&key)).collect();
         let mut removed = 0;
         if !documents.is_empty() {
             let mut answers = plain.flight(documents).await?;
-            for _ in self.ids {
+            for _ in ids {
                 removed += answers.int()?;
             }
         }
-        let keys = writes.iter().flat_map(|(_, keys, _)| keys);
+        let keys = writes.iter().flat_map(|written| &written.keys);
         let mut parts: Vec<_> = keys.map(unlink).collect();
         let removed_writes = parts.len();
-        for (registry, keys, goes) in writes {
-            if *goes {
-                parts.push(unlink(registry));
-            } else if !keys.is_empty() {
-                let keys = keys.iter().map(|key| &key[..]);
-                parts.push(Part::of("ZREM", registry, keys));
+        for written in writes {
+            if written.goes {
+                parts.push(unlink(&written.registry));
+            } else if !written.keys.is_empty() {
+                let keys = written.keys.iter().map(|key| &key[..]);
+                parts.push(Part::of("ZREM", &written.registry, keys));
             }
         }
         if !self.ids.is_empty() {

@@ -69,6 +69,12 @@ impl Thread {
     }
 }
 
+/// The TTL of a key that has some time left, as the scripts take one: 0 for none. In a key's last
+/// millisecond there are 0 left, which is not the same.
+pub(super) fn ttl_left(left: i64) -> i64 {
+    if left == -1 { 0 } else { left.max(1) }
+}
+
 /// The member that says that a checkpoint has writes and may have no document.
 pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
     super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
@@ -92,7 +98,7 @@ pub(super) async fn forget_namespace(
     }
     let ttl = match left.iter().max() {
         _ if left.contains(&-1) => 0,
-        Some(left @ 1..) => *left,
+        Some(left @ 0..) => ttl_left(*left),
         _ => return Ok(true),
     };
     let group = Group::on(namespaces).run("SADD", [namespace.clone()]);
