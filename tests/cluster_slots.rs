@@ -558,6 +558,8 @@ async fn the_doctor_walks_all_nodes_where_threads_have_hash_tags() {
     let mut nodes = Nodes::of_the_cluster().await;
     let saver = nodes.builder().hash_tag_threads(true).build().await;
     let saver = saver.unwrap();
+    // Where the nodes search together an index is missing without it.
+    saver.setup().await.unwrap();
     let mut broken = Vec::new();
     for turn in 0..12 {
         let config = thread(&format!("t-{turn}"));
@@ -590,6 +592,34 @@ async fn the_doctor_walks_all_nodes_where_threads_have_hash_tags() {
         refused.to_string().contains("hash_tag_threads"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn the_doctor_names_threads_that_are_stored_without_the_hash_tags_of_its_saver() {
+    let mut nodes = Nodes::of_the_cluster().await;
+    let apart = nodes.saver().await;
+    let mut stored = Vec::new();
+    for turn in 0..6 {
+        let config = thread(&format!("apart:{turn}"));
+        let newest = put(&apart, &config).await;
+        put_writes(&apart, &newest, "a", 2).await;
+        stored.push(config);
+    }
+    let tagged = nodes.builder().hash_tag_threads(true).build().await;
+    let tagged = tagged.unwrap();
+    tagged.setup().await.unwrap();
+    put(&tagged, &thread("tagged")).await;
+    let before = nodes.keys().await;
+    for options in [DoctorOptions::default(), DoctorOptions::default().fixing()] {
+        let report = tagged.doctor(&options).await.unwrap();
+        let kinds: Vec<_> = report.counts().iter().collect();
+        assert_eq!(kinds, [(&FindingKind::NotTagged, &6)], "{report}");
+    }
+    assert_eq!(nodes.keys().await, before);
+    for config in &stored {
+        delete(&apart, config).await;
+    }
+    delete(&tagged, &thread("tagged")).await;
 }
 
 #[tokio::test]

@@ -948,3 +948,55 @@ async fn a_registry_of_writes_that_is_lost_is_made_again() {
     let found = ward.saver.get_tuple(&named).await.unwrap().unwrap();
     assert_eq!(found.pending_writes.len(), 2);
 }
+
+#[tokio::test]
+async fn an_index_that_forgot_what_is_stored_is_found_and_made_again() {
+    for family in ["checkpoint", "checkpoint_write"] {
+        let mut ward = Ward::without_ttl().await;
+        // It is said to be there, and does not know what was stored before it.
+        ward.run(&["FT.DROPINDEX", family]).await;
+        let schema =
+            "SKIPINITIALSCAN SCHEMA $.thread_id AS thread_id TAG SEPARATOR \u{1} CASESENSITIVE";
+        let mut create = redis::cmd("FT.CREATE");
+        create.arg(&[family, "ON", "JSON", "PREFIX", "1", &format!("{family}:")]);
+        let _: redis::Value = create
+            .arg(schema.split(' ').collect::<Vec<_>>())
+            .query_async(&mut ward.server.client)
+            .await
+            .unwrap();
+        let report = ward.saver.doctor(&Ward::options()).await.unwrap();
+        let found = of_key(&report, family);
+        assert!(
+            found.contains(&(FindingKind::IndexIncomplete, false)),
+            "{report}"
+        );
+        assert!(
+            report.to_string().contains("it lacks 12 of 12 documents"),
+            "{report}"
+        );
+        let fixed = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+        let found = of_key(&fixed, family);
+        assert!(
+            found.contains(&(FindingKind::IndexIncomplete, true)),
+            "{fixed}"
+        );
+        let after = ward.saver.doctor(&Ward::options()).await.unwrap();
+        assert!(after.is_healthy(), "{after}");
+    }
+    // As after a search on another database.
+    let ward = Ward::without_ttl().await;
+    let url = format!("{}/9", ward.server.redis.url());
+    let mut elsewhere = redis::Client::open(url)
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    let _: redis::Value = redis::cmd("FT.SEARCH")
+        .arg(&["checkpoint", "*"])
+        .query_async(&mut elsewhere)
+        .await
+        .unwrap();
+    ward.cures(FindingKind::IndexIncomplete, "checkpoint").await;
+    let all = ward.saver.list_all(None, ListOptions::default()).await;
+    assert_eq!(all.unwrap().len(), 12);
+}

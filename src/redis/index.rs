@@ -4,6 +4,8 @@
 //! the exact ids. An index that the Python saver made folds case, trims blanks and splits at
 //! commas, so a thread is looked up by the longest piece that such an index would keep of it.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::driver::{Command, Node, Reply, number};
@@ -306,44 +308,47 @@ impl Store {
         Rows::new(index, with_cursor(command))
     }
 
-    /// How many threads the index knows.
-    pub(crate) async fn count_threads(&self) -> Result<u64> {
-        let command = aggregate(self.keyspace.checkpoint_prefix(), "*", &["@thread_id"])
-            // Not COUNT_DISTINCT, which takes equal ids for different ones at times.
-            .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from))
-            .args(["GROUPBY", "0", "REDUCE", "COUNT", "0"].map(Bytes::from))
-            .args(["AS", "threads"].map(Bytes::from))
-            .args(NO_TIME_LIMIT.map(Bytes::from));
-        let rows = self.rows_of(command).await?;
-        let threads = rows.first().and_then(|row| field(row, "threads"));
-        Ok(threads.and_then(|count| count.parse().ok()).unwrap_or(0))
+    /// The thread of every checkpoint that the index knows, page by page.
+    pub(crate) fn indexed_thread_of_each(&self) -> Rows {
+        let index = self.keyspace.checkpoint_prefix();
+        let command = aggregate(index, "*", &["@thread_id"]);
+        Rows::new(index, with_cursor(command))
     }
 
-    /// Rows of an index from a position on, in the order in which it came to know them.
-    pub(crate) async fn rows_from(
+    /// The keys among some whose documents an index knows and reads; `None` if it does not tell. An
+    /// index that was searched on another database still names documents and reads nothing of them.
+    pub(crate) async fn known_to(
         &self,
         index: &str,
-        start: u64,
-        most: u64,
-    ) -> Result<Vec<Vec<Reply>>> {
-        // The limit comes first, so that only what it leaves is loaded.
-        let command = Command::new("FT.AGGREGATE")
+        keys: &[Bytes],
+    ) -> Result<Option<HashSet<Bytes>>> {
+        if keys.is_empty() {
+            return Ok(Some(HashSet::new()));
+        }
+        let command = Command::new("FT.SEARCH")
             .arg(text(index))
-            .args(["*", "LIMIT"].map(Bytes::from))
-            .arg(number(start))
-            .arg(number(most));
-        let command = load(command, WRITE_LOAD).args(NO_TIME_LIMIT.map(Bytes::from));
-        self.rows_of(command).await
-    }
-
-    async fn rows_of(&self, command: Command) -> Result<Vec<Vec<Reply>>> {
+            .args(["*", "INKEYS"].map(Bytes::from))
+            .arg(number(keys.len()))
+            .args(keys.iter().cloned())
+            .args(["RETURN", "1", "$.thread_id", "LIMIT", "0"].map(Bytes::from))
+            .arg(number(keys.len()))
+            .args(NO_TIME_LIMIT.map(Bytes::from));
         let reply = match self.driver.call("search", command).await {
-            Err(error) if is_unknown_index(&error) => return Ok(Vec::new()),
+            Err(Error::Server { reason, .. }) => {
+                tracing::warn!(index, reason, "the index does not tell what it knows");
+                return Ok(None);
+            }
             reply => reply?,
         };
-        // The first element counts the rows.
-        let rows = reply.into_array().into_iter().skip(1);
-        Ok(rows.map(Reply::into_array).collect())
+        // The first element counts the pairs that follow: a key and what was read.
+        let mut found = reply.into_array().into_iter().skip(1);
+        let mut known = HashSet::new();
+        while let (Some(key), Some(read)) = (found.next(), found.next()) {
+            if !read.into_array().is_empty() {
+                known.extend(key.into_bytes());
+            }
+        }
+        Ok(Some(known))
     }
 
     /// What an index holds; `None` if there is none.
@@ -530,14 +535,6 @@ pub(crate) fn indexed(row: &[Reply]) -> Option<Indexed> {
         namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
         checkpoint_id: CheckpointId::new(field(row, "checkpoint_id")?).ok()?,
     })
-}
-
-/// The key of the document that a row is of.
-pub(crate) fn key_of(row: &[Reply]) -> Option<Bytes> {
-    let pair = row
-        .chunks_exact(2)
-        .find(|pair| pair[0].as_str() == Some("__key"))?;
-    pair[1].clone().into_bytes()
 }
 
 /// The thread that a row names.

@@ -77,13 +77,7 @@ impl Keyspace {
                 return refuse("braces and NUL cannot stand in a prefix");
             }
             for other in &families[position + 1..] {
-                let inside = |one: &str, other: &str| {
-                    one == other
-                        || one
-                            .strip_prefix(other)
-                            .is_some_and(|rest| rest.starts_with(':'))
-                };
-                if inside(family, other) || inside(other, family) {
+                if is_inside(family, other) || is_inside(other, family) {
                     return refuse(&format!(
                         "its keys `{family}` and `{other}` would be mixed up"
                     ));
@@ -93,9 +87,10 @@ impl Keyspace {
         Ok(keyspace)
     }
 
-    fn families(&self) -> [String; 8] {
+    /// How the keys of every family start, that of checkpoints first and that of writes second.
+    fn families(&self) -> Vec<String> {
         let checkpoint = &self.checkpoint;
-        [
+        let mut families = vec![
             checkpoint.clone(),
             self.write.clone(),
             self.write_registry.clone(),
@@ -104,7 +99,14 @@ impl Keyspace {
             format!("{checkpoint}_ns_set"),
             format!("{checkpoint}_blob"),
             format!("{checkpoint}_blob_keys_zset"),
-        ]
+            format!("{checkpoint}_staged"),
+            format!("{checkpoint}_wait"),
+        ];
+        // The Python saver keeps it under every prefix.
+        if self.write_registry != WRITE_REGISTRY {
+            families.push(WRITE_REGISTRY.to_owned());
+        }
+        families
     }
 
     /// The prefix of checkpoints, which is also the name of their index.
@@ -339,6 +341,21 @@ impl Keyspace {
                 .then(|| format!("{WRITE_REGISTRY}:{segment}:")),
             blocking_shallow_registries: format!("{BLOCKING_SHALLOW_REGISTRY}:{segment}:"),
         }
+    }
+}
+
+/// Whether the keys of one family may be taken for those of another: they start alike, up to what
+/// ends the other's name, which is a colon or the length of a thread.
+fn is_inside(one: &str, other: &str) -> bool {
+    let Some(rest) = one.strip_prefix(other) else {
+        return false;
+    };
+    match rest.strip_prefix('@') {
+        Some(length) => {
+            let rest = length.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            rest.is_empty() || rest.starts_with(':')
+        }
+        None => rest.is_empty() || rest.starts_with(':'),
     }
 }
 
@@ -818,6 +835,12 @@ mod tests {
             ("a:b", "a"),
             ("", "b"),
             ("a", "a_latest"),
+            ("a", "a_staged"),
+            ("a", "a_wait"),
+            ("a", "a_blob:b"),
+            ("a", "a_keys_zset@3"),
+            ("a", "write_keys_zset"),
+            ("write_keys_zset", "a"),
             ("write", "checkpoint_write"),
             ("a{b}", "c"),
         ] {
@@ -827,6 +850,46 @@ mod tests {
             );
         }
         assert!(Keyspace::new("app:checkpoint", "app:checkpoint_write", false).is_ok());
+    }
+
+    #[test]
+    fn every_key_is_of_one_family_that_prefixes_are_compared_with() {
+        for (checkpoint, write) in [(CHECKPOINT_PREFIX, WRITE_PREFIX), ("app:c", "w")] {
+            let keyspace = Keyspace::new(checkpoint, write, false).unwrap();
+            let (id, task) = (CheckpointId::new("1").unwrap(), TaskId::new("a").unwrap());
+            for thread in ["t", "a:b"] {
+                let thread = ThreadId::new(thread).unwrap();
+                let namespace = CheckpointNamespace::new("n").unwrap();
+                let keys = keyspace.thread(&thread).namespace(&namespace);
+                let blobs = keyspace.blobs(&thread, &namespace);
+                let shallow = keyspace.thread(&thread).shallow(&namespace);
+                let mut all = keys.write_registries_of(&id);
+                all.extend(shallow.shared_registry);
+                all.extend([
+                    keys.document(&id),
+                    keys.write(&id, &task, 0),
+                    keys.pointer,
+                    keys.registry,
+                    keys.namespaces,
+                    blobs.blob("c", "1"),
+                    blobs.registry,
+                    shallow.document,
+                    shallow.registry,
+                    keyspace.staged(&Identity {
+                        thread_id: thread,
+                        namespace,
+                        checkpoint_id: id.clone(),
+                    }),
+                    replication_mark(checkpoint, None),
+                ]);
+                for key in all {
+                    let key = std::str::from_utf8(&key).unwrap();
+                    let families = keyspace.families();
+                    let of = families.iter().filter(|family| is_inside(key, family));
+                    assert_eq!(of.count(), 1, "{key}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,23 +1,26 @@
 //! `stats`: how much is stored, how large it is, how long it stays.
 //!
-//! Numbers come from the indexes. Sizes and TTLs are those of a sample, taken in slices from the
-//! oldest to the newest that the index knows, so that the cost does not grow with what is stored.
+//! Numbers come from the indexes. Sizes and TTLs are those of a sample: the first keys that SCAN
+//! gives, which knows no order, so that the cost does not grow with what is stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::RedisSaver;
-use super::driver::{Command, Reply};
-use super::index::{Indexed, indexed, key_of};
+use super::document::Identity;
+use super::driver::{Command, Reply, number};
+use super::index::thread;
+use super::keys::{glob_escaped, namespace_from_stored};
 use super::store::{Step, Store};
 use super::transfer::time_left;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 
-/// How many slices a sample is taken in.
-const SLICES: u64 = 10;
+/// How many keys are walked over in one step.
+const STEP: usize = 500;
 /// How many keys are asked for their size in one flight.
 const FLIGHT: usize = 100;
 
@@ -28,9 +31,8 @@ pub struct StatsOptions {
     /// How many checkpoints, and how many writes, are asked for their size and TTL. Default:
     /// 1,000.
     pub sample: usize,
-    /// Threads are counted only if there are at most so many checkpoints: the server reads the
-    /// thread of each, about a second for a million, and serves nobody else meanwhile. Default:
-    /// 500,000.
+    /// Threads are counted only if there are at most so many checkpoints, as the thread of each is
+    /// read, page by page. Default: 500,000.
     pub most_counted: u64,
     /// How many of the largest checkpoints of the sample are named. Default: 5.
     pub largest: usize,
@@ -177,8 +179,9 @@ impl RedisSaver {
     /// Tells how much is stored under the saver's prefixes, how large it is, and how long it
     /// stays.
     ///
-    /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is read or changed,
-    /// and no keyspace is scanned, except that where search does not work the pointers are.
+    /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is changed. The
+    /// keyspace is scanned until there are keys enough for the sample; where search does not work,
+    /// all of it.
     ///
     /// # Errors
     /// What the store may say.
@@ -208,12 +211,6 @@ impl RedisSaver {
     }
 }
 
-/// A document of a sample.
-struct Sampled {
-    key: Bytes,
-    named: Option<Indexed>,
-}
-
 impl Store {
     async fn indexed_stats(&self, options: &StatsOptions) -> Result<Stats> {
         let mut stats = Stats::default();
@@ -231,33 +228,59 @@ impl Store {
         stats.checkpoints = documents(checkpoints).unwrap_or(0);
         stats.writes = documents(writes);
         if stats.checkpoints <= options.most_counted {
-            stats.threads = Some(self.count_threads().await?);
+            stats.threads = Some(self.indexed_threads_count().await?);
         }
-        let sample = self
-            .sample(checkpoints, stats.checkpoints, options.sample)
-            .await?;
+        let sample = self.sample(checkpoints, options.sample).await?;
         self.measure_checkpoints(&mut stats, sample, options)
             .await?;
         let count = stats.writes.unwrap_or(0);
-        let sample = self.sample(writes, count, options.sample).await?;
+        let sample = self.sample(writes, options.sample).await?;
         let measured = self.measure(&sample).await?;
         stats.write_sizes = Sizes::of(measured.iter().filter_map(|one| one.bytes), count);
         Ok(stats)
     }
 
-    /// Documents of an index, in slices from the first to the last that it knows.
-    async fn sample(&self, index: &str, documents: u64, most: usize) -> Result<Vec<Sampled>> {
-        let mut sample = Vec::new();
-        for (start, length) in slices(documents, most as u64) {
-            let rows = self.rows_from(index, start, length).await?;
-            sample.extend(rows.iter().filter_map(|row| {
-                Some(Sampled {
-                    key: key_of(row)?,
-                    named: indexed(row),
-                })
-            }));
+    /// How many threads the index knows. No command looks at more than a page of checkpoints.
+    async fn indexed_threads_count(&self) -> Result<u64> {
+        let hasher = RandomState::new();
+        let mut threads = HashSet::new();
+        let mut rows = self.indexed_thread_of_each();
+        while let Some(page) = rows.next(self).await? {
+            let found = page.iter().filter_map(|row| thread(row));
+            threads.extend(found.map(|thread| hasher.hash_one(thread.as_str())));
         }
-        Ok(sample)
+        Ok(threads.len() as u64)
+    }
+
+    /// So many of the keys that start with a prefix, in no order, from every primary.
+    async fn sample(&self, prefix: &str, most: usize) -> Result<Vec<Bytes>> {
+        let pattern = format!("{}:*", glob_escaped(prefix));
+        let nodes = self.driver.primaries()?;
+        let each = most.div_ceil(nodes.len().max(1));
+        let mut sample = HashSet::new();
+        for (position, node) in nodes.into_iter().enumerate() {
+            let enough = (each * (position + 1)).min(most);
+            let mut cursor = Bytes::from_static(b"0");
+            while sample.len() < enough {
+                // A cursor means nothing to another server, nor to the same one started again.
+                let command = Command::new("SCAN")
+                    .once()
+                    .arg(cursor)
+                    .arg("MATCH")
+                    .arg(pattern.clone())
+                    .arg("COUNT")
+                    .arg(number(STEP));
+                let reply = self.driver.call_at("stats", &node, command).await?;
+                let mut reply = reply.into_array().into_iter();
+                cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+                let page = reply.next().unwrap_or(Reply::Nil).into_array();
+                sample.extend(page.into_iter().filter_map(Reply::into_bytes));
+                if cursor.is_empty() || cursor == "0" {
+                    break;
+                }
+            }
+        }
+        Ok(sample.into_iter().take(most).collect())
     }
 
     /// Where search does not work: every namespace, and of each the newest checkpoint as a sample.
@@ -274,14 +297,7 @@ impl Store {
                 .unwrap_or(0);
             if sample.len() < options.sample {
                 let (_, ids) = self.page(&keys, None, 1).await?;
-                sample.extend(ids.into_iter().map(|checkpoint_id| Sampled {
-                    key: keys.document(&checkpoint_id),
-                    named: Some(Indexed {
-                        thread_id: thread_id.clone(),
-                        namespace: namespace.clone(),
-                        checkpoint_id,
-                    }),
-                }));
+                sample.extend(ids.iter().map(|id| keys.document(id)));
             }
             threads.insert(thread_id);
         }
@@ -294,7 +310,7 @@ impl Store {
     async fn measure_checkpoints(
         &self,
         stats: &mut Stats,
-        sample: Vec<Sampled>,
+        sample: Vec<Bytes>,
         options: &StatsOptions,
     ) -> Result<()> {
         let measured = self.measure(&sample).await?;
@@ -302,38 +318,54 @@ impl Store {
             measured.iter().filter_map(|one| one.bytes),
             stats.checkpoints,
         );
-        let mut largest: Vec<LargeCheckpoint> = Vec::new();
-        for (one, measured) in sample.into_iter().zip(measured) {
+        let mut largest: Vec<(u64, Bytes)> = Vec::new();
+        for (key, measured) in sample.into_iter().zip(measured) {
             if measured.there {
                 stats.ttl.add(measured.left);
             }
-            if let (Some(named), Some(bytes)) = (one.named, measured.bytes) {
-                largest.push(LargeCheckpoint {
-                    thread_id: named.thread_id,
-                    namespace: named.namespace,
-                    checkpoint_id: named.checkpoint_id,
-                    bytes,
-                });
-            }
+            largest.extend(measured.bytes.map(|bytes| (bytes, key)));
         }
-        largest.sort_by_key(|large| std::cmp::Reverse(large.bytes));
+        largest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         largest.truncate(options.largest);
-        stats.largest = largest;
+        for (bytes, key) in largest {
+            let named = self.named_by(key).await?;
+            stats.largest.extend(named.map(|named| LargeCheckpoint {
+                thread_id: named.thread_id,
+                namespace: named.namespace,
+                checkpoint_id: named.checkpoint_id,
+                bytes,
+            }));
+        }
         Ok(())
     }
 
+    /// Which checkpoint a document is of; `None` if it does not say.
+    async fn named_by(&self, key: Bytes) -> Result<Option<Identity>> {
+        let command =
+            Command::on("JSON.GET", key).arg("$['thread_id','checkpoint_ns','checkpoint_id']");
+        let names = self.driver.call("stats", command).await?.into_bytes();
+        let names = names.and_then(|names| serde_json::from_slice::<[String; 3]>(&names).ok());
+        Ok(names.and_then(|[thread, namespace, checkpoint]| {
+            Some(Identity {
+                thread_id: ThreadId::new(thread).ok()?,
+                namespace: namespace_from_stored(&namespace).ok()?,
+                checkpoint_id: CheckpointId::new(checkpoint).ok()?,
+            })
+        }))
+    }
+
     /// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.
-    async fn measure(&self, sample: &[Sampled]) -> Result<Vec<Measured>> {
+    async fn measure(&self, sample: &[Bytes]) -> Result<Vec<Measured>> {
         let mut measured = Vec::with_capacity(sample.len());
         for slice in sample.chunks(FLIGHT) {
             let steps: Vec<Step> = slice
                 .iter()
                 .flat_map(|one| {
                     let usage = Command {
-                        args: vec![Bytes::from_static(b"USAGE"), one.key.clone()],
-                        ..Command::on("MEMORY", one.key.clone())
+                        args: vec![Bytes::from_static(b"USAGE"), one.clone()],
+                        ..Command::on("MEMORY", one.clone())
                     };
-                    [usage, Command::on("PTTL", one.key.clone())]
+                    [usage, Command::on("PTTL", one.clone())]
                 })
                 .map(Step::from)
                 .collect();
@@ -368,21 +400,6 @@ impl Store {
         stats.server_memory_limit = value("maxmemory").filter(|limit| *limit > 0);
         Ok(())
     }
-}
-
-/// The starts and lengths of slices that are spread evenly over so many documents.
-fn slices(documents: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
-    let most = most.min(documents);
-    let count = most.min(SLICES);
-    // The share of a number that lies before a slice.
-    let before = move |number: u64, position: u64| {
-        let share = u128::from(number) * u128::from(position) / u128::from(count.max(1));
-        u64::try_from(share).unwrap_or(u64::MAX)
-    };
-    (0..count).map(move |position| {
-        let length = before(most, position + 1) - before(most, position);
-        (before(documents, position), length)
-    })
 }
 
 fn memory_value(info: &Reply, name: &str) -> Option<u64> {
@@ -448,28 +465,6 @@ mod tests {
         assert_eq!((sizes.median, sizes.max, sizes.mean), (20, 30, 20));
         assert_eq!(sizes.estimated_total, 6_000);
         assert_eq!(Sizes::of([].into_iter(), 5), Sizes::default());
-    }
-
-    #[test]
-    fn a_sample_is_spread_over_all_and_takes_nothing_twice() {
-        for (documents, most) in [
-            (0, 5),
-            (1, 5),
-            (97, 1_000),
-            (97, 97),
-            (1_000, 7),
-            (1_000_000, 1_000),
-        ] {
-            let slices: Vec<_> = slices(documents, most).collect();
-            let taken: u64 = slices.iter().map(|(_, length)| length).sum();
-            assert_eq!(taken, most.min(documents));
-            let mut end = 0;
-            for (start, length) in slices {
-                assert!(start >= end, "{documents} {most}");
-                end = start + length;
-            }
-            assert!(end <= documents);
-        }
     }
 
     #[test]

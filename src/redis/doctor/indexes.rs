@@ -1,8 +1,21 @@
-//! The indexes: they are there, and of our schema.
+//! The indexes: they are there, of our schema, and know what is stored.
 
-use super::{Doctor, FindingKind};
+use bytes::Bytes;
+
+use super::named::Holds;
+use super::{Doctor, FindingKind, MEMBERS};
 use crate::error::Result;
+use crate::redis::driver::Command;
 use crate::redis::index::IndexProblem;
+
+/// What an index knows of the documents that were looked at.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    /// Whether it answers for all of them.
+    is_asked: bool,
+    looked_at: u64,
+    unknown: u64,
+}
 
 impl Doctor<'_> {
     pub(super) async fn indexes(&mut self) -> Result<()> {
@@ -10,8 +23,13 @@ impl Doctor<'_> {
         if !self.store.searches_all().await? {
             return Ok(());
         }
-        for index in [keyspace.checkpoint_prefix(), keyspace.write_prefix()] {
-            let (kind, detail) = match self.store.index_problem(index).await? {
+        let indexes = [keyspace.checkpoint_prefix(), keyspace.write_prefix()];
+        for (position, index) in indexes.into_iter().enumerate() {
+            let problem = self.store.index_problem(index).await?;
+            // The nodes of a cluster do not take a list of keys.
+            self.coverage[position].is_asked = !self.store.driver.is_cluster()
+                && !matches!(problem, Some(IndexProblem::Missing | IndexProblem::Busy));
+            let (kind, detail) = match problem {
                 None => continue,
                 Some(IndexProblem::Missing) => (FindingKind::IndexMissing, String::new()),
                 Some(IndexProblem::Busy) => (FindingKind::IndexBusy, String::new()),
@@ -23,9 +41,86 @@ impl Doctor<'_> {
                 _ => false,
             };
             if fix {
+                self.coverage[position].is_asked = false;
                 self.store.rebuild_index(index).await?;
             }
             self.found(kind, index.as_bytes(), detail, fix);
+        }
+        Ok(())
+    }
+
+    /// Asks an index whether it knows some documents.
+    pub(super) async fn compare(&mut self, keys: &[Bytes], holds: Holds) -> Result<()> {
+        let position = usize::from(holds == Holds::Writes);
+        for slice in keys.chunks(MEMBERS) {
+            if !self.coverage[position].is_asked {
+                return Ok(());
+            }
+            let unknown = self.unknown_to(position, slice).await?;
+            // What was put or removed since is not held against it.
+            let there = self.are_there(unknown).await?;
+            let unknown = if there.is_empty() {
+                there
+            } else {
+                self.unknown_to(position, &there).await?
+            };
+            let coverage = &mut self.coverage[position];
+            coverage.looked_at += slice.len() as u64;
+            coverage.unknown += unknown.len() as u64;
+        }
+        Ok(())
+    }
+
+    async fn unknown_to(&mut self, position: usize, keys: &[Bytes]) -> Result<Vec<Bytes>> {
+        let known = self.store.known_to(self.index_at(position), keys).await?;
+        let Some(known) = known else {
+            self.coverage[position].is_asked = false;
+            return Ok(Vec::new());
+        };
+        let unknown = keys.iter().filter(|key| !known.contains(*key));
+        Ok(unknown.cloned().collect())
+    }
+
+    fn index_at(&self, position: usize) -> &str {
+        let keyspace = &self.store.keyspace;
+        [keyspace.checkpoint_prefix(), keyspace.write_prefix()][position]
+    }
+
+    async fn are_there(&self, keys: Vec<Bytes>) -> Result<Vec<Bytes>> {
+        let steps = keys
+            .iter()
+            .map(|key| Command::on("EXISTS", key.clone()).into());
+        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let mut there = Vec::new();
+        for (key, reply) in keys.into_iter().zip(replies) {
+            if reply?.as_int() == Some(1) {
+                there.push(key);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Tells of indexes that do not know what is stored, and makes them again if asked.
+    pub(super) async fn compared(&mut self) -> Result<()> {
+        for position in 0..self.coverage.len() {
+            let Coverage {
+                looked_at, unknown, ..
+            } = self.coverage[position];
+            if unknown == 0 {
+                continue;
+            }
+            let index = self.index_at(position).to_owned();
+            let stats = self.store.index_stats(&index).await?;
+            // What it could not take is told as such, and would not be taken the next time.
+            if stats.is_some_and(|stats| stats.failures >= unknown) {
+                continue;
+            }
+            if self.options.fix {
+                self.store.rebuild_index(&index).await?;
+            }
+            let detail = format!("it lacks {unknown} of {looked_at} documents");
+            let kind = FindingKind::IndexIncomplete;
+            self.found(kind, index.as_bytes(), detail, self.options.fix);
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use indexes::Coverage;
 pub use report::{DoctorOptions, DoctorReport, Finding, FindingKind};
 use rest::Rested;
 
@@ -91,11 +92,13 @@ impl RedisSaver {
             report: DoctorReport::of(options),
             rested,
             told: HashSet::new(),
+            coverage: Default::default(),
         };
         doctor.indexes().await?;
         doctor.write_registries().await?;
         doctor.writes().await?;
         doctor.documents().await?;
+        doctor.compared().await?;
         doctor.registries().await?;
         doctor.blobs().await?;
         doctor.namespaces().await?;
@@ -114,6 +117,8 @@ struct Doctor<'a> {
     rested: &'a mut Rested,
     /// What several keys would tell of.
     told: HashSet<(FindingKind, Bytes)>,
+    /// What the indexes of checkpoints and of writes know.
+    coverage: [Coverage; 2],
 }
 
 impl Doctor<'_> {

@@ -154,8 +154,8 @@ pub enum FindingKind {
     IndexDiffers,
     /// An index is still reading what was stored before it. It only takes time.
     IndexBusy,
-    /// An index knows fewer or more documents than there are, so that lists over all threads are
-    /// wrong. Fix: it is dropped and made again; the documents stay.
+    /// An index does not know all documents that there are, so that lists over all threads lack
+    /// some; not looked at on a cluster. Fix: it is dropped and made again; the documents stay.
     IndexIncomplete,
 }
 

@@ -271,7 +271,11 @@ impl Doctor<'_> {
             self.report.looked_at(page.len());
             let mut steps: Vec<Step> = Vec::new();
             let mut written = Vec::new();
-            for looked in self.look_at(page, Holds::Writes).await? {
+            let looked = self.look_at(page, Holds::Writes).await?;
+            let named = looked.iter().filter(|looked| looked.ids.is_ok());
+            let keys: Vec<_> = named.map(|looked| looked.key.clone()).collect();
+            self.compare(&keys, Holds::Writes).await?;
+            for looked in looked {
                 let named = match &looked.ids {
                     Ok(named) => named,
                     Err(lacks) => {
