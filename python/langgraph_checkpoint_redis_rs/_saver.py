@@ -74,9 +74,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         connection_args: More of the connection, by redis-py's names: ``username``,
             ``password``, ``credential_provider``, ``db``, ``ssl``, ``ssl_ca_certs``,
             ``ssl_certfile``, ``ssl_keyfile``, ``socket_timeout``, ``socket_connect_timeout``,
-            ``max_connections``, ``client_name``. Those that have no meaning here are passed over with a warning,
-            unknown ones refused. All but the provider may stand in the URL as well, which goes
-            first.
+            ``max_connections``, ``client_name``. Those that have no meaning here are passed over
+            with a warning, unknown ones refused. All but the provider may stand in the URL as
+            well, which goes first.
         ttl: How long things are kept: ``{"default_ttl": minutes, "refresh_on_read": bool}``, in
             which ``default_ttl`` may be a ``timedelta``, or only a ``timedelta``. Default: for
             ever. Other keys are passed over with a warning: Redis itself removes what has

@@ -68,7 +68,9 @@ class Awaited(CredentialProvider):
 
 
 @pytest.mark.parametrize("kind", [Blocking, Awaited])
-def test_a_password_that_was_changed_is_asked_for_on_the_next_connect(redis_url, config, user, kind):
+def test_a_password_that_was_changed_is_asked_for_on_the_next_connect(
+    redis_url, config, user, kind
+):
     provider = kind(user)
     with RedisSaver(redis_url, connection_args={"credential_provider": provider}) as saver:
         assert saver.get_tuple(config) is None
@@ -106,9 +108,7 @@ async def test_connections_that_live_are_given_what_is_good_by_then(redis_url, c
 def test_the_provider_of_a_client_is_taken_over(redis_url, config, raw, user, library):
     provider = Blocking(user)
     where = raw.connection_pool.connection_kwargs
-    client = library.Redis(
-        host=where["host"], port=where["port"], credential_provider=provider
-    )
+    client = library.Redis(host=where["host"], port=where["port"], credential_provider=provider)
     with RedisSaver(redis_client=client) as saver:
         assert saver.get_tuple(config) is None
         assert provider.asked > 0 and user.connections() > 0

@@ -57,11 +57,17 @@ def test_parameters_of_redis_py_in_the_url_work_as_arguments(redis_url, config):
             {"url": "rediss://h:1/2", "tls_cert_file": "/c", "tls_key_file": "/k"},
         ),
         ("redis://h?username=me&password=p%20w", {"url": "redis://me:p%20w@h"}),
-        ("unix:///s?db=2&socket_timeout=1", {"url": "redis+unix:///s?db=2", "command_timeout": "1.000"}),
+        (
+            "unix:///s?db=2&socket_timeout=1",
+            {"url": "redis+unix:///s?db=2", "command_timeout": "1.000"},
+        ),
         ("redis://h?max_connections=50", {"url": "redis://h", "pool_size": "2"}),
         (
             "redis-sentinel://h/0?sentinelServiceName=m&node=i:1&socket_timeout=2",
-            {"url": "redis-sentinel://h/0?sentinelServiceName=m&node=i%3A1", "command_timeout": "2.000"},
+            {
+                "url": "redis-sentinel://h/0?sentinelServiceName=m&node=i%3A1",
+                "command_timeout": "2.000",
+            },
         ),
         ("redis://h", {"url": "redis://h"}),
     ],
@@ -121,7 +127,9 @@ def found(saver: Any, config: Any, **filter: Any) -> list[Any]:
     return [one.metadata.get("step") for one in saver.list(config, filter=filter)]
 
 
-def test_a_filter_finds_threads_and_runs_as_the_other_package_does(redis_url, saver, thread, config):
+def test_a_filter_finds_threads_and_runs_as_the_other_package_does(
+    redis_url, saver, thread, config
+):
     run = uuid.uuid4()
     other = {"configurable": {"thread_id": f"{thread}-2", "checkpoint_ns": ""}}
     stored(saver, config, source="loop", step=1, run_id=str(run))

@@ -29,7 +29,13 @@ def zone_of(value: Any) -> Any:
 def test_zones_of_pytz_come_back(zone):
     serde = RedisSerializer()
     index = days(zone)
-    for value in (index, index[0], index.array, pd.Series(index), pd.Series(["a", "b", "c"], index)):
+    for value in (
+        index,
+        index[0],
+        index.array,
+        pd.Series(index),
+        pd.Series(["a", "b", "c"], index),
+    ):
         found = serde.loads_typed(serde.dumps_typed(value))
         assert type(found) is type(value)
         same = found == value

@@ -138,7 +138,9 @@ def test_the_wrong_serializer_or_key_says_so(redis_url, config):
         with pytest.raises(errors.CorruptError, match="text.*EncryptedSerializer.*key"):
             wrong.get_tuple(config)
         secret.put_writes(config, [("text", SECRET)], "task")
-        secret.put(config, {**checkpoint({}), "id": config["configurable"]["checkpoint_id"]}, {}, {})
+        secret.put(
+            config, {**checkpoint({}), "id": config["configurable"]["checkpoint_id"]}, {}, {}
+        )
         with pytest.raises(errors.CorruptError, match="text.*EncryptedSerializer.*key"):
             wrong.get_tuple(config)
 
@@ -172,9 +174,11 @@ def test_what_a_serializer_raises_is_what_is_raised(redis_url, config, raw, thre
         with pytest.raises(type(error)) as raised:
             saver.put_writes(named, [("a", 1)], "task")
         assert raised.value is error
-    with RedisSaver(redis_url, serde=Refuses(TypeError("never"))) as saver:
-        with pytest.raises(UnstorableValueError, match="channel 'a'.*never"):
-            saver.put(config, checkpoint({"a": 1}), {}, {})
+    with (
+        RedisSaver(redis_url, serde=Refuses(TypeError("never"))) as saver,
+        pytest.raises(UnstorableValueError, match="channel 'a'.*never"),
+    ):
+        saver.put(config, checkpoint({"a": 1}), {}, {})
     assert list(raw.scan_iter(f"*{thread}*")) == []
 
 
