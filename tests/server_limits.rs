@@ -13,8 +13,8 @@ use std::time::Duration;
 use langgraph_checkpoint_redis::redis::HealthProblem;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, CopyOptions, Error, ListOptions, PutOptions, PutWritesOptions, RedisSaver,
-    Result, TaskId, ThreadId, TtlPolicy, TypedValue,
+    CheckpointSaverExt, CopyOptions, DeleteOptions, Error, ListOptions, PutOptions,
+    PutWritesOptions, RedisSaver, Result, TaskId, ThreadId, TtlPolicy, TypedValue,
 };
 use redis_modules::Standalone;
 use server::Server;
@@ -188,7 +188,7 @@ async fn a_checkpoint_that_lost_its_writes_can_be_deleted_and_put_in_order() {
             assert!(is_lost(&put_writes(&saver, &at, 10).await.unwrap_err()));
         }
         saver
-            .delete_thread(&at.thread_id, &Default::default())
+            .delete_thread(&at.thread_id, &DeleteOptions::default())
             .await
             .unwrap();
         assert!(saver.get_tuple(&at).await.unwrap().is_none());

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, CopyOptions, ListOptions, PruneOptions, PruneStrategy, PutOptions,
-    PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TypedValue,
+    CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy,
+    PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TypedValue,
 };
 use nodes::Nodes;
 use rand::random_range;
@@ -75,7 +75,11 @@ async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
         }
         20 => drop(saver.touch(&thread_id).await?),
         21 => saver.delete_for_runs(&[RunId::new("run").unwrap()]).await?,
-        22 => saver.delete_thread(&thread_id, &Default::default()).await?,
+        22 => {
+            saver
+                .delete_thread(&thread_id, &DeleteOptions::default())
+                .await?;
+        }
         _ => {
             let pinned = ThreadId::new(PINNED).unwrap();
             saver.pin(&pinned).await?;
@@ -122,7 +126,7 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
 
 fn policies() -> Vec<TtlPolicy> {
     let ttl = TtlPolicy::of(Duration::from_millis(4));
-    vec![ttl.clone(), ttl.refreshed_on_read()]
+    vec![ttl, ttl.refreshed_on_read()]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
