@@ -34,7 +34,8 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
-    /// A stored document cannot be read.
+    /// A stored document cannot be read, or a write of a checkpoint that is there is gone: it was
+    /// evicted, or removed by somebody else.
     #[error(
         "the document at {key} cannot be read: {reason} (run `doctor` to see what else is damaged)"
     )]

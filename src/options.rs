@@ -179,7 +179,8 @@ pub enum ExpectedParent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutWritesOptions {
-    /// How long the writes are kept. Default: as the saver is set.
+    /// How long the writes are kept; in Redis at least as long as their checkpoint. Default: as the
+    /// saver is set.
     pub ttl: TtlChoice,
     /// The path of the task in the graph. Default: `""`.
     pub task_path: String,

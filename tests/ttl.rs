@@ -6,6 +6,7 @@
 #[path = "support/server.rs"]
 mod server;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use langgraph_checkpoint_redis::{
@@ -305,7 +306,7 @@ async fn a_long_lived_checkpoint_keeps_what_it_needs() {
 }
 
 #[tokio::test]
-async fn writes_live_as_long_as_their_call_says() {
+async fn writes_live_as_long_as_their_call_says_and_no_shorter_than_their_checkpoint() {
     let setting = Setting::new(TtlPolicy::of(SHORT)).await;
     let stored = setting
         .put(&config("t", ""), "1", TtlChoice::For(HOUR))
@@ -319,14 +320,24 @@ async fn writes_live_as_long_as_their_call_says() {
         .put_writes(&stored, &writes, &task, &options)
         .await
         .unwrap();
+    // Those that come first wait for their checkpoint, and then live as long as it.
+    let early = named(&config("t", ""), "2");
+    setting.put_writes(&early, &["a"], TtlChoice::Saver).await;
+    setting
+        .put(&config("t", ""), "2", TtlChoice::For(HOUR))
+        .await;
     tokio::time::sleep(SHORT + Duration::from_millis(200)).await;
     let found = setting.saver.get_tuple(&stored).await.unwrap().unwrap();
-    let channels: Vec<_> = found
+    let channels: BTreeSet<_> = found
         .pending_writes
         .iter()
-        .map(|write| &*write.channel)
+        .map(|write| write.channel.clone())
         .collect();
-    assert_eq!(channels, ["b"]);
+    assert_eq!(channels, ["a", "b"].map(str::to_owned).into());
+    for long in [stored, early] {
+        let found = setting.saver.get_tuple(&long).await.unwrap().unwrap();
+        assert!(!found.pending_writes.is_empty(), "{long:?}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@
 -- Returns an empty list if the checkpoint is registered now, else newer ids, the newest first.
 -- Twice: it is registered already.
 local registry, id, expected = KEYS[1], ARGV[1], ARGV[2]
-local was_there = redis.call('EXISTS', registry) == 1
 if not redis.call('ZSCORE', registry, id) then
   local gone = {}
   for i = 4, #ARGV do
@@ -25,6 +24,8 @@ if not redis.call('ZSCORE', registry, id) then
     redis.call('ZREM', registry, other)
   end
 end
+-- A registry that has lost its last member is made again, and has no TTL.
+local was_there = redis.call('EXISTS', registry) == 1
 redis.call('ZADD', registry, 0, id)
 expire_shared(registry, tonumber(ARGV[3]), not was_there)
 return {}

@@ -20,12 +20,12 @@ end
 local function list_in(namespaces, left, ...)
   local had_namespaces = redis.call('EXISTS', namespaces) == 1
   redis.call('SADD', namespaces, ...)
-  expire_shared(namespaces, math.max(left, 0), not had_namespaces)
+  expire_shared(namespaces, as_long_as(left), not had_namespaces)
 end
 
 -- Adds a member to a registry, for something that has so much time left.
 local function register_in(registry, left, score, member)
   local had_registry = redis.call('EXISTS', registry) == 1
   redis.call('ZADD', registry, score, member)
-  expire_shared(registry, math.max(left, 0), not had_registry)
+  expire_shared(registry, as_long_as(left), not had_registry)
 end

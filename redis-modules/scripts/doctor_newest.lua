@@ -51,7 +51,7 @@ elseif not id or (less(id, newest) and is_own(target)) then
 end
 if found[1] and fix then
   redis.call('SET', pointer, prefix .. newest)
-  expire(pointer, math.max(redis.call('PTTL', prefix .. newest), 0))
+  expire(pointer, as_long_as(redis.call('PTTL', prefix .. newest)))
 end
 if redis.call('SISMEMBER', namespaces, ARGV[3]) == 0 then
   if ttl > 0 and is_unsure(namespaces, registry)

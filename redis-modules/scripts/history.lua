@@ -5,22 +5,31 @@
 --       3 prefix of the registries of its writes  4 prefix of the keys of its writes
 --       5 how many checkpoints at most  6 '1' to start with the parent of the id
 --       7 names of the channels (JSON array)
--- Returns { next id or '', { id, document or '', write documents… }… }: documents are given only
--- where a channel has a value.
+-- Returns { next id or '', { id, document or '', 1 if there are so many writes that the caller must read
+-- them, else 0, write documents… }… }: documents are given only where a channel has a value.
+-- Errors  LGWRONGTYPE key, LGFURTHER, LGLOST key.
 local pointer, registry = unpack(KEYS)
 local id, prefix = ARGV[1], ARGV[2]
 local channels = cjson.decode(ARGV[7])
 
 if id == '' then
-  id = after(redis.call('GET', pointer), prefix)
+  id = after(ask('GET', pointer), prefix)
   if not id or redis.call('EXISTS', prefix .. id) == 0 then
-    id = newest_of(registry, prefix)
+    local is_further
+    id, is_further = newest_of(registry, prefix)
+    if is_further then
+      return FURTHER
+    end
+  end
+  if wrong then
+    return wrong
   end
 end
 
 local function parent_of(one)
-  local parent = redis.call('JSON.GET', prefix .. one, '.parent_checkpoint_id')
-  if parent then
+  local found = redis.call('JSON.GET', prefix .. one, '$.parent_checkpoint_id')
+  local parent = found and string.sub(found, 2, -2)
+  if parent and parent ~= '' then
     parent = cjson.decode(parent)
     if type(parent) == 'string' and parent ~= '' then
       return parent
@@ -42,6 +51,7 @@ for _, channel in ipairs(channels) do
 end
 
 local result = { '' }
+local left = some_writes()
 local steps, seen = 0, {}
 while id and next(remaining) and steps < tonumber(ARGV[5]) do
   if seen[id] then
@@ -56,17 +66,42 @@ while id and next(remaining) and steps < tonumber(ARGV[5]) do
     id = nil
     break
   end
-  local entry = { id, '' }
-  local names = redis.call('JSON.OBJKEYS', document, '.checkpoint.channel_values') or {}
-  for _, name in ipairs(names) do
+  local entry = { id, '', 0 }
+  local writes = ARGV[3] .. id
+  local keys, gone = append_writes(entry, writes, ARGV[4] .. id .. ':', left)
+  if not keys and #result > 1 then
+    -- Its writes are more than is left of this step.
+    break
+  end
+  if keys and #keys == 0 and is_registered(document) then
+    gone = writes
+  end
+  local damaged = gone and lost(document, gone)
+  if wrong or damaged then
+    return wrong or damaged
+  end
+  if not keys then
+    entry = { id, '', 1 }
+    left.writes = 0
+  end
+  local names = ask('JSON.OBJKEYS', document, '.checkpoint.channel_values')
+  if wrong then
+    return wrong
+  end
+  for _, name in ipairs(names or {}) do
     if remaining[name] then
       remaining[name] = nil
-      entry[2] = entry[2] ~= '' and entry[2] or redis.call('JSON.GET', document)
+      if entry[2] == '' then
+        entry[2] = redis.call('JSON.GET', document)
+        left.bytes = left.bytes - #entry[2]
+      end
     end
   end
-  append_writes(entry, ARGV[3] .. id, ARGV[4] .. id .. ':')
   result[#result + 1] = entry
   id = parent_of(id)
+  if left.writes <= 0 or left.bytes <= 0 then
+    break
+  end
 end
 if id and next(remaining) then
   result[1] = id

@@ -5,13 +5,17 @@
 --       3 prefix of the namespace's documents
 -- Returns { state, id… }: state 'complete', or 'incomplete' if another saver wrote checkpoints
 -- that the registry does not name.
+-- Errors  LGWRONGTYPE key.
 local registry, pointer = unpack(KEYS)
-local target = redis.call('GET', pointer)
+local target = ask('GET', pointer)
 local newest = after(target, ARGV[3])
 local state = 'complete'
-if redis.call('ZSCORE', registry, '') or (newest and not redis.call('ZSCORE', registry, newest)) then
+if ask('ZSCORE', registry, '') or (newest and not ask('ZSCORE', registry, newest)) then
   state = 'incomplete'
 end
-local page = redis.call('ZREVRANGEBYLEX', registry, ARGV[1], '(', 'LIMIT', 0, ARGV[2])
+local page = ask('ZREVRANGEBYLEX', registry, ARGV[1], '(', 'LIMIT', 0, ARGV[2])
+if wrong then
+  return wrong
+end
 table.insert(page, 1, state)
 return page

@@ -26,7 +26,7 @@ end
 local function ask(command, key, ...)
   local found = redis.pcall(command, key, ...)
   if type(found) == 'table' and found.err then
-    if string.find(found.err, 'WRONGTYPE', 1, true) then
+    if string.find(found.err, 'WRONGTYPE', 1, true) or string.find(found.err, 'wrong Redis type', 1, true) then
       found = redis.error_reply('LGWRONGTYPE ' .. key)
     end
     wrong = wrong or found
@@ -60,19 +60,33 @@ local function after(text, prefix)
   end
 end
 
--- The newest id of a registry whose document is there; of many that are gone not all are tried.
+-- What a script says that has met too many ids whose documents are gone to go on in one step: when
+-- the caller has taken them out of the registry it calls again.
+local FURTHER = redis.error_reply('LGFURTHER than one step goes')
+
+-- The newest id of a registry whose document is there. The second answer says whether there were too
+-- many that are gone, so that there may be one further on.
 local function newest_of(registry, prefix)
-  for offset = 0, 9900, 100 do
-    local page = redis.call('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', offset, 100)
-    for _, id in ipairs(page) do
-      if redis.call('EXISTS', prefix .. id) == 1 then
-        return id
+  local upper = '+'
+  for _ = 1, 40 do
+    local page = ask('ZREVRANGEBYLEX', registry, upper, '(', 'LIMIT', 0, 100)
+    local keys = {}
+    for i, id in ipairs(page) do
+      keys[i] = prefix .. id
+    end
+    if #page > 0 and redis.call('EXISTS', unpack(keys)) > 0 then
+      for i, id in ipairs(page) do
+        if redis.call('EXISTS', keys[i]) == 1 then
+          return id, false
+        end
       end
     end
     if #page < 100 then
-      return nil
+      return nil, false
     end
+    upper = '(' .. page[#page]
   end
+  return nil, true
 end
 
 -- The member of a thread's set of namespaces that says that the thread is pinned.
@@ -88,6 +102,12 @@ local function check_expected(expected, newest)
   if expected ~= '' and newest ~= wanted then
     return redis.error_reply('LGCONFLICT ' .. (newest or ''))
   end
+end
+
+-- The TTL of a key that lasts as long as another, of which PTTL says how long it is left: -1 alone
+-- means without a TTL. In a key's last millisecond PTTL says 0.
+local function as_long_as(left)
+  return left == -1 and 0 or math.max(left, 1)
 end
 
 -- Gives a key that holds one thing its TTL in milliseconds; 0 is none. `is_new` says that the key
@@ -283,18 +303,54 @@ local function store_writes(registry, keys, documents, replace, ttl, are_new)
   return stored
 end
 
--- Appends the documents of a checkpoint's writes to `documents`.
-local function append_writes(documents, registry, prefix)
-  local keys = {}
-  for _, key in ipairs(redis.call('ZRANGE', registry, 0, -1)) do
+-- How many writes, and about how many bytes of them, one script reads: so it holds the server for
+-- some milliseconds at most.
+local function some_writes()
+  return { writes = 1000, bytes = 1048576 }
+end
+
+-- Appends the documents of a checkpoint's writes to `documents`, as far as `left` allows. Returns
+-- their keys, and the first key that the registry names and that is gone; no keys if there are more
+-- writes than are left.
+local function append_writes(documents, registry, prefix, left)
+  local page = ask('ZRANGE', registry, 0, left.writes)
+  if #page > left.writes then
+    return nil
+  end
+  local keys, gone = {}, nil
+  for _, key in ipairs(page) do
     if after(key, prefix) then
       keys[#keys + 1] = key
     end
   end
-  for _, document in ipairs(read_all(keys, '.')) do
-    if document then
-      documents[#documents + 1] = document
+  for first = 1, #keys, 50 do
+    if left.bytes <= 0 then
+      return nil
+    end
+    local slice = { unpack(keys, first, math.min(first + 49, #keys)) }
+    for i, document in ipairs(read_all(slice, '.')) do
+      if document then
+        documents[#documents + 1] = document
+        left.bytes = left.bytes - #document
+      elseif not is_there(slice[i], 'ReJSON-RL') then
+        gone = gone or slice[i]
+      end
     end
   end
-  return keys
+  left.writes = left.writes - #page
+  return keys, gone
+end
+
+-- Whether a document says that its writes were registered: by one of our savers, which see to it that
+-- they and their registry live as long as it.
+local function is_registered(document)
+  return redis.call('JSON.GET', document, '$.registered') == '[true]'
+end
+
+-- What is said of a checkpoint whose document is there while one of its writes is gone. Something else
+-- than time has removed it, unless it is another saver's: that may have expired before the document.
+local function lost(document, key)
+  if redis.call('PTTL', document) == -1 or is_registered(document) then
+    return redis.error_reply('LGLOST ' .. key)
+  end
 end

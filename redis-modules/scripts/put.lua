@@ -6,8 +6,10 @@
 --       5 prefix of the namespace's documents  6 expected newest: '' anything, '-' none, '=ID'
 --       7, 8 what an existing document must say at $.thread_id and $.checkpoint_ns
 --       9 TTL that all of the thread must have (see expire_namespaces)
--- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0 }.
--- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged.
+--       10 prefix of the keys of the namespace's writes
+-- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0; 1 if it has so
+-- many writes that the caller must give them its TTL, else 0; that TTL }.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER.
 -- Twice: the document, the pointer and the registry are the same after the second run, which
 -- finds nothing staged any more.
 local document, pointer, registry, namespaces, writes, staged = unpack(KEYS)
@@ -51,13 +53,19 @@ if had_document then
     and (thread ~= ARGV[7] or redis.call('JSON.GET', document, '$.checkpoint_ns') ~= ARGV[8]) then
     return refuse(redis.error_reply('LGFOREIGN ' .. document))
   end
+  -- If the registry of its writes was lost, that can still be seen after it is put again.
+  has_writes = has_writes or is_again and is_registered(document)
 end
 
 -- Where the pointer names nothing, the newest document that is there counts. A greater id than the
 -- pointer's and all registered ones is the newest in any case, so then nobody need look.
 local is_ahead = newest and newest == greatest and expected == '' and less(newest, id)
 if not newest or (newest ~= id and not is_ahead and redis.call('EXISTS', prefix .. newest) == 0) then
-  newest = newest_of(registry, prefix)
+  local is_further
+  newest, is_further = newest_of(registry, prefix)
+  if is_further then
+    return refuse(FURTHER)
+  end
   is_known = newest
 end
 -- A checkpoint that is there already is put again after a lost reply; the expectation held then.
@@ -74,13 +82,20 @@ else
   redis.call('JSON.SET', document, '$', json)
 end
 expire(document, ttl, not had_document and not staged)
+local has_more = 0
 if has_writes then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
+  redis.call('JSON.SET', document, '$.registered', 'true')
+  -- Nothing of them goes before the document does.
+  expire_shared(writes, ttl, false)
+  local page = redis.call('ZRANGE', writes, 0, 999)
+  for _, key in ipairs(page) do
+    if after(key, ARGV[10] .. id .. ':') then
+      expire_shared(key, ttl, false)
+    end
+  end
+  has_more = #page == 1000 and 1 or 0
 end
-if is_awaited == 1 then
-  redis.call('SREM', namespaces, awaited)
-end
-
 -- Another saver moved the pointer without telling the registry: from now on the registry is
 -- known to be incomplete (the empty member), until a reader has mended it from the index.
 if newest and newest ~= id and not is_known then
@@ -88,8 +103,12 @@ if newest and newest ~= id and not is_known then
 end
 redis.call('ZADD', registry, 0, id)
 expire_shared(registry, ttl, not had_registry)
+-- First in, then out: a set that is empty for a moment loses its TTL.
 if is_named ~= 1 then
   redis.call('SADD', namespaces, namespace)
+end
+if is_awaited == 1 then
+  redis.call('SREM', namespaces, awaited)
 end
 local due = expire_namespaces(namespaces, ttl, whole, not had_namespaces)
 
@@ -105,4 +124,4 @@ if ttl > 0 and had_registry then
   local registries = string.sub(registry, 1, #registry - #namespace)
   sweep(registry, prefix, namespaces, registries, string.sub(writes, 1, #writes - #namespace - #id - 1))
 end
-return { is_newest and 1 or 0, due }
+return { is_newest and 1 or 0, due, has_more, ttl }

@@ -7,7 +7,7 @@
 --       5 TTL that all of the thread must have (see expire_namespaces)
 --       6 thread  7… documents of the writes (JSON)
 -- Returns { how many were stored; 1 if the thread is due for its TTL, else 0 }.
--- Errors  LGWRONGTYPE key, LGFOREIGN key.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGLOST registry if it was there and is gone.
 -- Twice: what is there is kept, or replaced by the same.
 local registry, document, namespaces = KEYS[1], KEYS[2], KEYS[3]
 local replace, ttl, whole = ARGV[1] == 'replace', tonumber(ARGV[2]), tonumber(ARGV[5])
@@ -46,7 +46,16 @@ for i, names in ipairs(names_of(shared)) do
   end
 end
 
+if had_document and not had_registry and is_registered(document) then
+  return redis.error_reply('LGLOST ' .. registry)
+end
+
 ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces, pinned == 1)
+if had_document and ttl > 0 then
+  -- A write lives at least as long as its checkpoint.
+  local left = redis.call('PTTL', document)
+  ttl = left == -1 and 0 or math.max(ttl, left)
+end
 local stored = store_writes(registry, keys, documents, replace, ttl, are_new)
 expire_shared(registry, ttl, not had_registry)
 
@@ -60,5 +69,6 @@ if not had_document then
   end
 elseif not had_registry then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
+  redis.call('JSON.SET', document, '$.registered', 'true')
 end
 return { stored, expire_namespaces(namespaces, ttl, whole, not had_namespaces) }

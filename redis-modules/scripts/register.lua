@@ -25,7 +25,7 @@ if ARGV[3] == 'complete' then
 end
 if longest ~= -2 then
   redis.call('SADD', namespaces, ARGV[1])
-  expire_shared(registry, math.max(longest, 0), not had_registry)
-  expire_shared(namespaces, math.max(longest, 0), not had_namespaces)
+  expire_shared(registry, as_long_as(longest), not had_registry)
+  expire_shared(namespaces, as_long_as(longest), not had_namespaces)
 end
 return added

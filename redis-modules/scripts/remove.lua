@@ -40,7 +40,7 @@ if target and redis.call('EXISTS', target) == 0 then
   local newest = newest_of(registry, prefix)
   if newest then
     redis.call('SET', pointer, prefix .. newest)
-    expire(pointer, math.max(redis.call('PTTL', prefix .. newest), 0))
+    expire(pointer, as_long_as(redis.call('PTTL', prefix .. newest)))
   else
     redis.call('UNLINK', pointer)
   end

@@ -29,17 +29,22 @@ if not all then
   prefix = prefix .. found[3] .. ':'
 end
 local keys = {}
+local all_of_them = { writes = 2 ^ 31, bytes = math.huge }
 for _, writes in ipairs(registries) do
-  for _, key in ipairs(append_writes(result, writes, prefix)) do
+  for _, key in ipairs(append_writes(result, writes, prefix, all_of_them) or {}) do
     keys[#keys + 1] = key
   end
 end
 
+if wrong then
+  return wrong
+end
+
 -- A document without a TTL is pinned, or kept for ever; reading it does not give it one.
-if ttl > 0 and redis.call('PTTL', document) > 0 then
+if ttl > 0 and redis.call('PTTL', document) ~= -1 then
   redis.call('PEXPIRE', document, ttl)
   for _, key in ipairs(keys) do
-    redis.call('PEXPIRE', key, ttl)
+    redis.call('PEXPIRE', key, ttl, 'XX')
   end
   for _, writes in ipairs(registries) do
     redis.call('PEXPIRE', writes, ttl, 'GT')

@@ -48,7 +48,7 @@ end
 for _, key in ipairs(keys) do
   if verb == 'pin' then
     redis.call('PERSIST', key)
-  elseif ttl > 0 and (verb == 'unpin' or redis.call('PTTL', key) > 0) then
+  elseif ttl > 0 and (verb == 'unpin' or redis.call('PTTL', key) ~= -1) then
     -- What is kept for ever stays so when it is touched.
     redis.call('PEXPIRE', key, ttl)
   end

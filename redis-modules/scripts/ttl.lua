@@ -3,26 +3,36 @@
 -- KEYS  1 registry of checkpoints  2 pointer to the newest  3 set of namespaces
 -- ARGV  1 prefix of the namespace's documents  2 prefix of the registries of its writes
 --       3 prefix of the keys of its writes  4 TTL in ms, 0 for none
---       5 'pin', 'unpin', 'touch', or for a thread that is kept whole 'keep' all but the set of
---       namespaces and, when that is done, 'kept' the set  6… ids
--- Returns how many documents there were.
+--       5 'pin', 'unpin', 'touch', 'read' for what was read, or for a thread that is kept whole 'keep' all
+--       but the set of namespaces and, when that is done, 'kept' the set
+--       6 how many writes of the first id to leave out  7… ids
+-- Returns { how many of the ids were done; how many writes of the next to leave out }: after some
+-- hundreds of keys the caller goes on in another step.
+-- Errors  LGWRONGTYPE key.
 -- Twice: the TTL is the same, counted from the second run.
 local registry, pointer, namespaces = unpack(KEYS)
 local ttl, verb = tonumber(ARGV[4]), ARGV[5]
 
+local is_pinned = ask('SISMEMBER', namespaces, PINNED) == 1
+if wrong then
+  return wrong
+end
 if verb == 'pin' then
-  redis.call('SADD', namespaces, PINNED)
+  -- A thread that has expired since it was looked at is not pinned: nothing would remove the mark.
+  if redis.call('EXISTS', namespaces) == 1 then
+    redis.call('SADD', namespaces, PINNED)
+  end
 elseif verb == 'unpin' then
   redis.call('SREM', namespaces, PINNED)
-elseif redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+elseif is_pinned then
   ttl = 0
 end
 
--- What is kept for ever stays so when it is touched, and what has no TTL to get back keeps its own.
+-- What has no TTL stays so when it is touched or read, and what has none to get back keeps its own.
 local function change(key)
-  if verb == 'touch' then
-    if ttl > 0 and redis.call('PTTL', key) > 0 then
-      redis.call('PEXPIRE', key, ttl)
+  if verb == 'touch' or verb == 'read' then
+    if ttl > 0 then
+      redis.call('PEXPIRE', key, ttl, 'XX')
     end
   elseif verb == 'keep' then
     expire_shared(key, ttl, false)
@@ -30,28 +40,49 @@ local function change(key)
     expire(key, ttl)
   end
 end
+local function change_shared(key)
+  if verb ~= 'read' then
+    change(key)
+  elseif ttl > 0 then
+    redis.call('PEXPIRE', key, ttl, 'GT')
+  end
+end
 
 if verb == 'kept' then
   expire_shared(namespaces, ttl, false)
-  return 0
+  return { 0, 0 }
 end
 
-local found = 0
-for i = 6, #ARGV do
+local left, done, leave_out = 1000, 0, tonumber(ARGV[6])
+for i = 7, #ARGV do
   local id = ARGV[i]
   local writes = ARGV[2] .. id
-  found = found + redis.call('EXISTS', ARGV[1] .. id)
-  change(ARGV[1] .. id)
-  for _, key in ipairs(redis.call('ZRANGE', writes, 0, -1)) do
+  if verb == 'unpin' and leave_out == 0 then
+    -- First the document: a write that comes from now on lives as long as it says now.
+    change(ARGV[1] .. id)
+  end
+  local page = left > 0 and ask('ZRANGE', writes, leave_out, leave_out + left - 1) or {}
+  if wrong then
+    return wrong
+  end
+  for _, key in ipairs(page) do
     if after(key, ARGV[3] .. id .. ':') then
       change(key)
     end
   end
+  if left <= #page then
+    leave_out = leave_out + #page
+    break
+  end
+  -- The document last: its writes live as long as it.
+  left = left - #page - 1
   change(writes)
+  change(ARGV[1] .. id)
+  done, leave_out = done + 1, 0
 end
-change(registry)
-change(pointer)
+change_shared(registry)
+change_shared(pointer)
 if verb ~= 'keep' then
-  change(namespaces)
+  change_shared(namespaces)
 end
-return found
+return { done, leave_out }

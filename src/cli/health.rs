@@ -28,6 +28,15 @@ pub(crate) fn problems(health: &Health) -> Vec<String> {
     stopping.map(ToString::to_string).collect()
 }
 
+/// What is to be mended though calls are served, each in a sentence.
+pub(crate) fn warnings(health: &Health) -> Vec<String> {
+    let problems = health.problems.iter();
+    problems
+        .filter(|problem| !problem.stops_calls())
+        .map(ToString::to_string)
+        .collect()
+}
+
 /// A server as a line of text.
 pub(crate) fn server_line(server: &ServerHealth) -> String {
     let mut line = format!("server {}", shown(&server.server));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::health::{problems, server_line, servers_json};
+use super::health::{problems, server_line, servers_json, warnings};
 use super::text::{count, shown};
 use crate::redis::StatsOptions;
 use crate::saver::CheckpointSaver;
@@ -28,6 +28,7 @@ impl Setup {
                 "indexes": indexes,
                 "servers": servers_json(&health),
                 "problems": problems,
+                "warnings": warnings(&health),
             }))?;
         } else {
             if problems.is_empty() {
@@ -44,6 +45,9 @@ impl Setup {
             }
             for server in &health.servers {
                 context.output.line(server_line(server))?;
+            }
+            for warning in warnings(&health) {
+                context.output.line(format!("warning: {warning}"))?;
             }
         }
         if problems.is_empty() {

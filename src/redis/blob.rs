@@ -535,7 +535,7 @@ fn ttl_command(key: Bytes, ttl: Option<Duration>, verb: TtlVerb) -> Option<Comma
         TtlVerb::Keep => Some(keep_longer(key, &milliseconds)),
         TtlVerb::Unpin if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds)),
         TtlVerb::Touch if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds).arg("XX")),
-        TtlVerb::Unpin | TtlVerb::Touch | TtlVerb::Kept => None,
+        TtlVerb::Unpin | TtlVerb::Touch | TtlVerb::Kept | TtlVerb::Read => None,
     }
 }
 

@@ -244,6 +244,7 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
             key: rest.to_owned(),
         },
         "LGFOREIGN" => foreign(rest),
+        "LGLOST" => lost(rest),
         "LGCONFLICT" => unexpected(rest),
         _ if reply.contains("unknown command") => missing_module(context),
         _ if reply.contains("invalid username-password") => Error::Authentication {
@@ -272,6 +273,43 @@ fn refuses_scripts(reply: &str, command: &str) -> bool {
     command.starts_with("EVAL")
         && named.to_lowercase().starts_with("eval")
         && refusals.iter().any(|refusal| reply.contains(refusal))
+}
+
+/// Whether a flag cannot be set in a document because that is gone.
+pub(crate) fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Server { reason, .. } if reason.contains("created at the root"))
+}
+
+/// Names the key of which a server says only that it is of a wrong type.
+pub(crate) fn of_key(key: &[u8], error: Error) -> Error {
+    match error {
+        Error::Server { reason, .. }
+            if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
+        {
+            Error::WrongType {
+                key: String::from_utf8_lossy(key).into_owned(),
+            }
+        }
+        error => error,
+    }
+}
+
+/// A write, or the registry of all of them, that is gone while its checkpoint is there.
+pub(crate) fn lost(key: &str) -> Error {
+    Error::corrupt(key, LOST_WRITE)
+}
+
+/// Whether an error says so.
+pub(crate) fn is_lost_write(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { reason, .. } if reason == LOST_WRITE)
+}
+
+const LOST_WRITE: &str = "it is gone, while its checkpoint is there: a `maxmemory-policy` that evicts has removed it, or somebody else; delete the thread, or let `doctor --fix` forget the write";
+
+/// Whether a script has stopped because more ids whose documents are gone are registered than it may
+/// look at in one step.
+pub(crate) fn is_further(error: &Error) -> bool {
+    matches!(error, Error::Server { reason, .. } if reason.starts_with("LGFURTHER"))
 }
 
 /// A key that holds something of another thread or namespace.

@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::document::{Identity, ReadCheckpoint};
 use super::driver::{Command, Reply, number};
+use super::error::{is_lost_write, of_key};
 use super::index::{Indexed, Rows, indexed};
 use super::keys::{Member, NamespaceKeys};
 use super::read::{identity, parse_writes};
@@ -273,44 +274,103 @@ impl Lister {
         }
         replies.extend(store.flight("list", steps).await?);
         let mut documents = replies.into_iter();
-        let registered = documents.next().unwrap_or(Err(Error::Closed))?.into_array();
-        let mut registered = registered.into_iter().map(Reply::into_array);
-        let writes = page.iter().zip(&keys).map(|(one, keys)| {
-            let registries = keys.write_registries_of(&one.checkpoint_id).len();
-            registered.by_ref().take(registries).flatten().collect()
-        });
-        let writes: Vec<Vec<Reply>> = writes.collect();
+        let first = documents.next().unwrap_or(Err(Error::Closed))?;
+        let writes = self.writes(&page, &keys, first).await?;
         let mut tuples = VecDeque::with_capacity(page.len());
-        let mut doubtful = Vec::new();
         for (((one, keys), document), writes) in page.iter().zip(&keys).zip(documents).zip(writes) {
-            let Some(document) = document?.into_bytes() else {
-                store.forget_gone(keys, &one.checkpoint_id).await;
-                continue;
-            };
             let key = keys.document(&one.checkpoint_id);
-            let Some(read) = ReadCheckpoint::parse(&key, &document)? else {
-                continue;
+            let read = document
+                .map_err(|error| of_key(&key, error))
+                .and_then(|document| {
+                    let document = document.into_bytes();
+                    let read = document.map(|document| ReadCheckpoint::parse(&key, &document));
+                    read.transpose()
+                });
+            let read = match self.if_readable(read)? {
+                Some(Some(Some(read))) => read,
+                Some(Some(None)) | None => continue,
+                Some(None) => {
+                    store.forget_gone(keys, &one.checkpoint_id).await;
+                    continue;
+                }
             };
             let passes = |metadata| self.options.filter.matches_in(&one.thread_id, metadata);
-            if read.identity == *one && passes(&read.metadata) {
-                if read.has_writes && writes.is_empty() {
-                    doubtful.push((tuples.len(), key));
-                }
-                let writes = writes.into_iter().filter_map(Reply::into_bytes);
-                tuples.push_back(read.with_writes(parse_writes(one, writes)?));
+            if read.identity != *one || !passes(&read.metadata) {
+                continue;
             }
-        }
-        // Where the script was sent again, documents were read before it.
-        let look = doubtful
-            .iter()
-            .map(|(_, key)| Command::on("EXISTS", key.clone()).into());
-        let there = store.flight("list", look.collect()).await?;
-        for ((position, _), there) in doubtful.into_iter().zip(there).rev() {
-            if there?.as_int() == Some(0) {
-                tuples.remove(position);
+            match writes {
+                Some(writes) if !(writes.is_empty() && read.has_writes) => {
+                    tuples.push_back(read.with_writes(parse_writes(one, writes)?));
+                }
+                // They are many, or something seems to be lost, which one script can tell.
+                _ => {
+                    let (thread, namespace) = (&one.thread_id, &one.namespace);
+                    let id = &one.checkpoint_id;
+                    let alone = store.read_known(thread, namespace, keys, id).await;
+                    tuples.extend(self.if_readable(alone)?.flatten());
+                }
             }
         }
         Ok(tuples)
+    }
+
+    /// What was read; where the list is over all threads, one key of another type or a document that
+    /// cannot be read does not end it for all: it is left out and named in a warning.
+    fn if_readable<T>(&self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. }))
+                if self.config.is_none() && !is_lost_write(&error) =>
+            {
+                tracing::warn!(%error, "a checkpoint is left out of a list over all threads");
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+
+    /// The writes of each checkpoint of a page, in as many steps as they need; `None` where the
+    /// checkpoint must be read by itself.
+    async fn writes(
+        &self,
+        page: &[Identity],
+        keys: &[NamespaceKeys],
+        mut reply: Reply,
+    ) -> Result<Vec<Option<Vec<Bytes>>>> {
+        let mut found = Vec::with_capacity(page.len());
+        loop {
+            let before = found.len();
+            let mut registries = reply.into_array().into_iter().map(Reply::into_array);
+            for (one, keys) in page.iter().zip(keys).skip(before) {
+                let mut writes = Some(Vec::new());
+                let mut is_done = true;
+                for _ in keys.write_registries_of(&one.checkpoint_id) {
+                    let mut documents = registries.next().unwrap_or_default().into_iter();
+                    match documents.next().and_then(|state| state.as_int()) {
+                        Some(0) => {
+                            let documents = documents.filter_map(Reply::into_bytes);
+                            if let Some(writes) = &mut writes {
+                                writes.extend(documents);
+                            }
+                        }
+                        Some(2) => writes = None,
+                        _ => is_done = false,
+                    }
+                }
+                if !is_done {
+                    break;
+                }
+                found.push(writes);
+            }
+            if found.len() == before && before < page.len() {
+                found.push(None);
+            }
+            if found.len() == page.len() {
+                return Ok(found);
+            }
+            let step = writes_call(&page[found.len()..], &keys[found.len()..]).into();
+            let mut replies = self.store.flight("list", vec![step]).await?.into_iter();
+            reply = replies.next().unwrap_or(Err(Error::Closed))?;
+        }
     }
 
     /// The ids of a page whose metadata passes the filter.

@@ -11,12 +11,13 @@ use super::blob;
 use super::delete::Counter;
 use super::document::{ReadCheckpoint, checkpoint_document, pending_document};
 use super::driver::number;
+use super::error::is_further;
 use super::keys::{Member, NamespaceKeys};
 use super::list::list;
 use super::read::{identity, parse_writes};
 use super::scripts;
 use super::store::{Store, milliseconds};
-use super::write::text;
+use super::write::{numbers, text};
 use crate::checkpoint::{CheckpointTuple, DeltaChannelHistory, PendingWrite};
 use crate::codec::RawJson;
 use crate::config::CheckpointConfig;
@@ -42,6 +43,8 @@ pub(crate) enum TtlVerb {
     Keep,
     /// The set of namespaces, when the rest is done.
     Kept,
+    /// One checkpoint that was read, and what it shares.
+    Read,
 }
 
 /// A thread that is being given its TTL.
@@ -273,12 +276,7 @@ impl Store {
         id: &CheckpointId,
     ) -> Result<Vec<PendingWrite>> {
         let keys = self.keys(thread, namespace);
-        let call = scripts::WRITES.call(vec![keys.write_registry(id)], vec![keys.writes_of(id)]);
-        let documents = self.script("copy_thread", call).await?.into_array();
-        let documents = documents
-            .into_iter()
-            .flat_map(super::driver::Reply::into_array)
-            .filter_map(super::driver::Reply::into_bytes);
+        let (_, documents) = self.all_writes("copy_thread", &keys, id).await?;
         parse_writes(&identity(thread, namespace, id), documents)
     }
 
@@ -328,6 +326,14 @@ impl Store {
         if self.members(thread).await?.is_empty() {
             return Ok(false);
         }
+        if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
+            // The mark first: what is stored from now on follows it, and what was stored before
+            // is visited.
+            let root = self.keys(thread, &CheckpointNamespace::root());
+            self.change_ttl_of(&root, &[], ttl, verb).await?;
+        }
+        // Writes that wait for their checkpoint now may have it when the walk is over.
+        let mut waiting = self.members(thread).await?;
         for namespace in &namespaces {
             let keys = self.keys(thread, namespace);
             let mut before = None;
@@ -341,7 +347,9 @@ impl Store {
             }
         }
         // Read after the thread was pinned, so that what was added meanwhile is visited as well.
-        for member in self.members(thread).await? {
+        let members = self.members(thread).await?;
+        waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
+        for member in members.into_iter().chain(waiting) {
             match member {
                 Member::Writes(namespace, id) => {
                     let keys = self.keys(thread, &namespace);
@@ -357,7 +365,8 @@ impl Store {
         Ok(true)
     }
 
-    async fn change_ttl_of(
+    /// Gives checkpoints with their writes another TTL, in as many steps as they need.
+    pub(super) async fn change_ttl_of(
         &self,
         keys: &NamespaceKeys,
         ids: &[CheckpointId],
@@ -370,25 +379,36 @@ impl Store {
             TtlVerb::Unpin => b"unpin",
             TtlVerb::Keep => b"keep",
             TtlVerb::Kept => b"kept",
+            TtlVerb::Read => b"read",
         };
-        let mut args = vec![
-            keys.documents.clone(),
-            keys.write_registries.clone(),
-            keys.writes.clone(),
-            milliseconds(ttl),
-            Bytes::from_static(name),
-        ];
-        args.extend(ids.iter().map(|id| text(id.as_str())));
-        let call = scripts::TTL.call(
-            vec![
-                keys.registry.clone(),
-                keys.pointer.clone(),
-                keys.namespaces.clone(),
-            ],
-            args,
-        );
-        self.script("ttl", call).await?;
-        Ok(())
+        let (mut left, mut leave_out) = (ids, 0);
+        loop {
+            let mut args = vec![
+                keys.documents.clone(),
+                keys.write_registries.clone(),
+                keys.writes.clone(),
+                milliseconds(ttl),
+                Bytes::from_static(name),
+                number(leave_out),
+            ];
+            args.extend(left.iter().map(|id| text(id.as_str())));
+            let call = scripts::TTL.call(
+                vec![
+                    keys.registry.clone(),
+                    keys.pointer.clone(),
+                    keys.namespaces.clone(),
+                ],
+                args,
+            );
+            let [done, next] = numbers(self.script("ttl", call).await?);
+            let done = usize::try_from(done).unwrap_or(usize::MAX).min(left.len());
+            left = &left[done..];
+            // Every step but the last gets on.
+            if left.is_empty() || (done == 0 && next <= leave_out) {
+                return Ok(());
+            }
+            leave_out = next;
+        }
     }
 
     /// The history of delta channels along the ancestors of a checkpoint.
@@ -424,7 +444,7 @@ impl Store {
             let call = scripts::HISTORY.call(
                 vec![keys.pointer.clone(), keys.registry.clone()],
                 vec![
-                    next,
+                    next.clone(),
                     keys.documents.clone(),
                     keys.write_registries.clone(),
                     keys.writes.clone(),
@@ -433,28 +453,37 @@ impl Store {
                     RawJson::encode(&missing)?.bytes().clone(),
                 ],
             );
-            let mut reply = self
-                .script("delta_channel_history", call)
-                .await?
-                .into_array()
-                .into_iter();
+            let reply = match self.confirmed("delta_channel_history", call).await {
+                Err(error) if is_further(&error) => {
+                    self.forget_gone_heads(&keys).await?;
+                    continue;
+                }
+                reply => reply?,
+            };
+            let mut reply = reply.into_array().into_iter();
             next = reply
                 .next()
                 .and_then(super::driver::Reply::into_bytes)
                 .unwrap_or_default();
             from_parent = false;
             for ancestor in reply {
-                let mut parts = ancestor
-                    .into_array()
-                    .into_iter()
-                    .filter_map(super::driver::Reply::into_bytes);
-                let id = CheckpointId::from_bytes(&parts.next().unwrap_or_default())?;
+                let mut parts = ancestor.into_array().into_iter();
+                let mut bytes = || parts.next().and_then(super::driver::Reply::into_bytes);
+                let id = CheckpointId::from_bytes(&bytes().unwrap_or_default())?;
                 if !seen.insert(id.clone()) {
                     break 'walk;
                 }
-                let document = parts.next().unwrap_or_default();
+                let document = bytes().unwrap_or_default();
+                let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
+                let documents: Vec<_> = if has_more {
+                    self.all_writes("delta_channel_history", &keys, &id)
+                        .await?
+                        .1
+                } else {
+                    parts.filter_map(super::driver::Reply::into_bytes).collect()
+                };
                 let identity = identity(&config.thread_id, &namespace, &id);
-                let mut writes = parse_writes(&identity, parts)?;
+                let mut writes = parse_writes(&identity, documents)?;
                 writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
                 collect(&mut histories, &writes);
                 if !document.is_empty()

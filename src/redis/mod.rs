@@ -162,8 +162,12 @@ impl RedisSaver {
         Ok(())
     }
 
-    /// How the servers are doing, asked now: whether they answer, as primaries, and what is wrong
-    /// with those that do not. It takes no longer than a command may.
+    /// How the servers are doing, asked now: whether they answer, as primaries that take writes, and
+    /// what is wrong with those that do not. Whether they take writes is tried, with a script that
+    /// stores nothing. It takes no longer than a command may.
+    ///
+    /// Problems that stop no calls are warnings: a `maxmemory-policy` that evicts, and a server that
+    /// keeps nothing on disk, as far as the user may run INFO and CONFIG GET.
     ///
     /// ```no_run
     /// # async fn run(saver: langgraph_checkpoint_redis::RedisSaver) {
@@ -175,7 +179,8 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn health(&self) -> Health {
-        self.0.driver.health().await
+        let has_ttl = self.0.settings.ttl.default.is_some();
+        self.0.driver.health(has_ttl).await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
@@ -190,7 +195,10 @@ impl RedisSaver {
 impl CheckpointSaver for RedisSaver {
     async fn setup(&self) -> Result<()> {
         self.0.check_commands().await?;
-        self.0.create_indexes().await
+        self.0.create_indexes().await?;
+        let has_ttl = self.0.settings.ttl.default.is_some();
+        self.0.driver.warn_of_loss(has_ttl).await;
+        Ok(())
     }
 
     async fn put(

@@ -6,11 +6,15 @@
 //! which the script then checks. If another is the newest by now, the script gives that one.
 //! Where a thread's keys are apart, plain commands find and read everything.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::document::{Identity, ReadCheckpoint, parse_write};
-use super::driver::{Command, Reply};
+use super::driver::{Command, Reply, number};
+use super::error::{is_further, is_lost_write, of_key};
 use super::keys::NamespaceKeys;
+use super::maintain::TtlVerb;
 use super::scripts::{self, ScriptCall};
 use super::store::{Step, Store, milliseconds};
 use super::write::text;
@@ -18,14 +22,29 @@ use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::options::TtlScope;
 
 /// A document of fewer bytes comes out of the script.
 const SMALL: usize = 4 * 1024;
 
+/// How often the writes of a checkpoint are read while others come in between.
+const PASSES: usize = 8;
+
+/// How many ids whose documents are gone are taken out of a registry at once.
+const GONE: usize = 1_000;
+
+/// How long what seems lost is waited for.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(40),
+    Duration::from_millis(160),
+];
+
 /// What a script found.
 enum Found {
-    /// A checkpoint: its id, its document unless that is read apart, its writes.
-    Checkpoint(CheckpointId, Option<Bytes>, Vec<Bytes>),
+    /// A checkpoint: its id, its document unless that is read apart, its writes; `None` if they are
+    /// so many that they are read by themselves.
+    Checkpoint(CheckpointId, Option<Bytes>, Option<Vec<Bytes>>),
     /// There is none.
     Absent,
     /// There is none that the registry knows, but another saver may have written some.
@@ -79,12 +98,11 @@ impl Store {
                     }
                 };
                 let identity = identity(&config.thread_id, &namespace, &id);
-                match assemble(&keys, &identity, &document, writes)? {
-                    Some((_, true)) if is_apart => {
-                        self.forget(&keys);
-                        Box::pin(self.get_tuple(config)).await
-                    }
-                    Some((tuple, _)) => {
+                let read = self
+                    .assemble(&keys, &identity, &document, writes, is_apart)
+                    .await?;
+                match read {
+                    Some(tuple) => {
                         self.remember(&keys, id, document.len());
                         Ok(Some(tuple))
                     }
@@ -98,7 +116,7 @@ impl Store {
     }
 
     /// Reads a checkpoint whose id is known.
-    async fn read_known(
+    pub(super) async fn read_known(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
@@ -118,17 +136,136 @@ impl Store {
             return Ok(None);
         };
         let identity = identity(thread, namespace, id);
-        match assemble(keys, &identity, &document, writes)? {
-            Some((_, true)) if is_apart => {
-                let found = self.read_script(thread, keys, Some(id)).await?;
-                let Found::Checkpoint(_, Some(document), writes) = found else {
+        self.assemble(keys, &identity, &document, writes, is_apart)
+            .await
+    }
+
+    /// Makes a tuple of a document and writes, or `None` if they are another checkpoint's. A document
+    /// that was read apart from them may have been removed in between.
+    async fn assemble(
+        &self,
+        keys: &NamespaceKeys,
+        identity: &Identity,
+        document: &Bytes,
+        writes: Option<Vec<Bytes>>,
+        is_apart: bool,
+    ) -> Result<Option<CheckpointTuple>> {
+        let id = &identity.checkpoint_id;
+        let Some(read) = ReadCheckpoint::parse(&keys.document(id), document)? else {
+            return Ok(None);
+        };
+        if read.identity != *identity {
+            return Ok(None);
+        }
+        let writes = match writes {
+            Some(writes) if writes.is_empty() && read.has_writes && is_apart => {
+                let found = self
+                    .read_script(&identity.thread_id, keys, Some(id))
+                    .await?;
+                let Found::Checkpoint(_, _, writes) = found else {
                     return Ok(None);
                 };
-                let whole = assemble(keys, &identity, &document, writes)?;
-                Ok(whole.map(|(tuple, _)| tuple))
+                writes
             }
-            found => Ok(found.map(|(tuple, _)| tuple)),
+            writes => writes,
+        };
+        let writes = if let Some(writes) = writes {
+            writes
+        } else {
+            let (is_there, writes) = self.all_writes("get_tuple", keys, id).await?;
+            if !is_there {
+                return Ok(None);
+            }
+            if let Some(ttl) = self.refreshed() {
+                self.change_ttl_of(keys, std::slice::from_ref(id), Some(ttl), TtlVerb::Read)
+                    .await?;
+            }
+            writes
+        };
+        Ok(Some(read.with_writes(parse_writes(identity, writes)?)))
+    }
+
+    /// The writes of a checkpoint, in as many steps as they need, and whether its document is there.
+    pub(super) async fn all_writes(
+        &self,
+        operation: &'static str,
+        keys: &NamespaceKeys,
+        id: &CheckpointId,
+    ) -> Result<(bool, Vec<Bytes>)> {
+        let document = keys.document(id);
+        let registries = keys.write_registries_of(id);
+        for _ in 0..PASSES {
+            let (mut is_there, mut is_same, mut found) = (true, true, Vec::new());
+            for registry in &registries {
+                let (mut leave_out, mut first) = (0, None);
+                loop {
+                    let call = scripts::WRITES_PAGE.call(
+                        vec![registry.clone(), document.clone()],
+                        vec![keys.writes_of(id), number(leave_out)],
+                    );
+                    let mut parts = self
+                        .confirmed(operation, call)
+                        .await?
+                        .into_array()
+                        .into_iter();
+                    let mut int = || parts.next().and_then(|part| part.as_int()).unwrap_or(0);
+                    let (there, registered, next) = (int(), int(), int());
+                    is_there &= there == 1;
+                    is_same &= *first.get_or_insert(registered) == registered;
+                    found.extend(parts.filter_map(Reply::into_bytes));
+                    if next <= leave_out {
+                        break;
+                    }
+                    leave_out = next;
+                }
+            }
+            // Writes that come in between move the others from one page to another.
+            if is_same {
+                return Ok((is_there, found));
+            }
         }
+        Err(Error::Unavailable {
+            reason: format!("the writes of checkpoint {id} change all the time"),
+        })
+    }
+
+    /// Runs a script that reads; what it says is lost is looked at again, because what is being
+    /// deleted goes key by key where a thread's keys are apart or another saver deletes it.
+    pub(super) async fn confirmed(
+        &self,
+        operation: &'static str,
+        call: ScriptCall,
+    ) -> Result<Reply> {
+        for pause in PAUSES {
+            match self.script(operation, call.clone()).await {
+                Err(error) if is_lost_write(&error) => tokio::time::sleep(pause).await,
+                reply => return reply,
+            }
+        }
+        self.script(operation, call).await
+    }
+
+    /// Takes the newest ids of a registry whose documents are gone out of it, up to the first whose
+    /// document is there.
+    pub(super) async fn forget_gone_heads(&self, keys: &NamespaceKeys) -> Result<()> {
+        loop {
+            let (_, ids) = self.page(keys, None, GONE).await?;
+            let mut args = vec![keys.documents.clone()];
+            args.extend(ids.iter().map(|id| text(id.as_str())));
+            let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+            let forgotten = self.script("list", call).await?.as_int().unwrap_or(0);
+            if ids.is_empty() || usize::try_from(forgotten).unwrap_or(0) < ids.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The TTL that reading gives to what is read, if any.
+    fn refreshed(&self) -> Option<Duration> {
+        let ttl = &self.settings.ttl;
+        let refresh = ttl.default.filter(|_| ttl.refresh_on_read);
+        // A thread that is kept whole is visited as a whole.
+        self.key_ttl(refresh.filter(|_| ttl.scope == TtlScope::Checkpoint))
     }
 
     /// Reads the newest checkpoint when the pointer and the registry do not tell: from what the
@@ -174,8 +311,14 @@ impl Store {
         keys: &NamespaceKeys,
         id: Option<&CheckpointId>,
     ) -> Result<Found> {
-        let call = self.read_call(keys, id, None);
-        let (found, due) = found(keys, self.script("get_tuple", call).await?)?;
+        let reply = loop {
+            let call = self.read_call(keys, id, None);
+            match self.confirmed("get_tuple", call).await {
+                Err(error) if is_further(&error) => self.forget_gone_heads(keys).await?,
+                reply => break reply?,
+            }
+        };
+        let (found, due) = found(keys, reply)?;
         self.keep_whole(thread, self.settings.ttl.default, due)
             .await;
         Ok(found)
@@ -196,18 +339,15 @@ impl Store {
             Command::on("JSON.GET", key.clone()).into(),
         ];
         let mut replies = self.flight("get_tuple", steps).await?.into_iter();
-        let rest = replies.next().unwrap_or(Err(Error::Closed))?;
-        let document = replies.next().unwrap_or(Err(Error::Closed));
-        let document = match document {
-            Err(Error::Server { reason, .. })
-                if reason.contains("wrong") || reason.contains("WRONGTYPE") =>
-            {
-                return Err(Error::WrongType {
-                    key: String::from_utf8_lossy(&key).into_owned(),
-                });
+        let rest = match replies.next().unwrap_or(Err(Error::Closed)) {
+            // The script alone finds out more.
+            Err(error) if is_further(&error) || is_lost_write(&error) => {
+                return Ok((self.read_script(thread, keys, id).await?, None));
             }
-            other => other?.into_bytes(),
+            rest => rest?,
         };
+        let document = replies.next().unwrap_or(Err(Error::Closed));
+        let document = document.map_err(|error| of_key(&key, error))?.into_bytes();
         let (found, due) = found(keys, rest)?;
         self.keep_whole(thread, self.settings.ttl.default, due)
             .await;
@@ -243,27 +383,6 @@ impl Store {
             ],
         )
     }
-}
-
-/// Makes a tuple of a document and writes, or `None` if they are another checkpoint's. Says as well
-/// whether the document tells of writes and there are none: one that was read apart from them, because
-/// a script had to be sent again, may have been removed in between.
-fn assemble(
-    keys: &NamespaceKeys,
-    identity: &Identity,
-    document: &Bytes,
-    writes: Vec<Bytes>,
-) -> Result<Option<(CheckpointTuple, bool)>> {
-    let key = keys.document(&identity.checkpoint_id);
-    let Some(read) = ReadCheckpoint::parse(&key, document)? else {
-        return Ok(None);
-    };
-    if read.identity != *identity {
-        return Ok(None);
-    }
-    let lacks_all = read.has_writes && writes.is_empty();
-    let tuple = read.with_writes(parse_writes(identity, writes)?);
-    Ok(Some((tuple, lacks_all)))
 }
 
 /// Reads the documents of a checkpoint's writes, leaving out those of others.
@@ -310,6 +429,8 @@ fn found(keys: &NamespaceKeys, reply: Reply) -> Result<(Found, bool)> {
     })?;
     let due = parts.next().and_then(|due| due.as_int()) == Some(1);
     let document = (!second.is_empty()).then_some(second);
+    let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
     let writes = parts.filter_map(Reply::into_bytes).collect();
+    let writes = (!has_more).then_some(writes);
     Ok((Found::Checkpoint(id, document, writes), due))
 }

@@ -43,6 +43,8 @@ scripts! {
     reads PAGE = "page";
     /// Reads the writes of several checkpoints.
     reads WRITES = "writes";
+    /// Reads a page of the writes of one checkpoint.
+    reads WRITES_PAGE = "writes_page";
     /// Tells a thread's namespaces.
     reads NAMESPACES = "namespaces";
     /// Removes checkpoints with their writes.

@@ -13,7 +13,7 @@ use super::index::{Indexed, Rows};
 use super::keys::NamespaceKeys;
 use super::shallow::list as shallow;
 use super::store::Store;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
 
@@ -78,12 +78,17 @@ impl Walk {
                 continue;
             }
             let summary = if self.shallow {
-                shallow::summary(&self.store, thread).await?
+                shallow::summary(&self.store, thread.clone()).await
             } else {
-                self.store.summary(thread).await?
+                self.store.summary(thread.clone()).await
             };
-            if summary.is_some() {
-                return Ok(summary);
+            match summary {
+                Ok(None) => {}
+                // A key of another type, or one that cannot be read, hides its own thread alone.
+                Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
+                    tracing::warn!(%thread, %error, "a thread is left out of the list of threads");
+                }
+                summary => return summary,
             }
         }
     }

@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 
 use super::document::{Identity, checkpoint_document, write_document};
 use super::driver::Reply;
+use super::error::is_further;
 use super::keys::stored_namespace;
+use super::maintain::TtlVerb;
 use super::scripts;
 use super::staged::LARGE;
 use super::store::{Store, milliseconds};
@@ -78,26 +80,40 @@ impl Store {
                     thread_json.clone(),
                     namespace_json.clone(),
                     self.whole_ttl(ttl),
+                    keys.writes.clone(),
                 ],
             )
         };
-        let mut reply = None;
-        if bytes >= LARGE {
-            let staged = self.keyspace.staged(identity);
-            let script = call(Bytes::new(), Some(staged.clone()));
-            if !self.runs_plainly(script.keys()) {
-                reply = self.staged("put", staged, document.clone(), script).await?;
+        let attempt = async || {
+            if bytes >= LARGE {
+                let staged = self.keyspace.staged(identity);
+                let script = call(Bytes::new(), Some(staged.clone()));
+                if !self.runs_plainly(script.keys())
+                    && let Some(reply) =
+                        self.staged("put", staged, document.clone(), script).await?
+                {
+                    return Ok(reply);
+                }
             }
-        }
-        let reply = match reply {
-            Some(reply) => reply,
-            None => self.script("put", call(document, None)).await?,
+            self.script("put", call(document.clone(), None)).await
         };
-        let [newest, due] = flags(reply);
-        if newest {
+        let reply = loop {
+            match attempt().await {
+                Err(error) if is_further(&error) => self.forget_gone_heads(&keys).await?,
+                reply => break reply?,
+            }
+        };
+        let [newest, due, has_more, given] = numbers(reply);
+        if newest == 1 {
             self.remember(&keys, id.clone(), bytes);
         }
-        self.keep_whole(&identity.thread_id, ttl, due).await;
+        if has_more == 1 {
+            let given = u64::try_from(given).ok().filter(|given| *given > 0);
+            let ids = std::slice::from_ref(id);
+            self.change_ttl_of(&keys, ids, given.map(Duration::from_millis), TtlVerb::Keep)
+                .await?;
+        }
+        self.keep_whole(&identity.thread_id, ttl, due == 1).await;
         Ok(())
     }
 
@@ -184,8 +200,8 @@ impl Store {
             args.push(document);
         }
         let call = scripts::PUT_WRITES.call(script_keys, args);
-        let [_, due] = flags(self.script("put_writes", call).await?);
-        self.keep_whole(&identity.thread_id, ttl, due).await;
+        let [_, due] = numbers(self.confirmed("put_writes", call).await?);
+        self.keep_whole(&identity.thread_id, ttl, due == 1).await;
         Ok(())
     }
 }
@@ -204,13 +220,10 @@ fn json_list(string: &str) -> Result<Bytes> {
     RawJson::encode(&[string]).map(|list| list.bytes().clone())
 }
 
-/// The two numbers that a script that writes returns, as truths.
-fn flags(reply: Reply) -> [bool; 2] {
-    let mut numbers = reply
-        .into_array()
-        .into_iter()
-        .map(|part| part.as_int() == Some(1));
-    [(); 2].map(|()| numbers.next().unwrap_or(false))
+/// The numbers that a script returns, 0 for those that it leaves out.
+pub(super) fn numbers<const COUNT: usize>(reply: Reply) -> [i64; COUNT] {
+    let mut numbers = reply.into_array().into_iter();
+    [(); COUNT].map(|()| numbers.next().and_then(|part| part.as_int()).unwrap_or(0))
 }
 
 /// Text as an argument.

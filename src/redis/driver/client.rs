@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub(crate) struct Driver {
     pub(super) replicas: Option<Replicas>,
     cluster: bool,
     asking: Command,
+    /// Whether the user may not know how the servers are set.
+    pub(super) is_secretive: AtomicBool,
 }
 
 /// What replicas must acknowledge.
@@ -193,6 +196,7 @@ impl Driver {
             changes,
             calls: Semaphore::new(capacity),
             capacity,
+            is_secretive: AtomicBool::new(false),
             server,
             limit: settings.command_timeout,
             replicas,

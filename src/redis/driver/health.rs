@@ -1,8 +1,10 @@
 //! How the servers are doing.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fred::error::Error as FredError;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -75,13 +77,34 @@ pub enum HealthProblem {
         /// How many are in step.
         connected: usize,
     },
+    /// A server takes no writes: its memory is full, too few replicas are connected, or it cannot
+    /// save to disk. Reading goes on.
+    RefusesWrites {
+        /// Its address, without credentials.
+        server: String,
+        /// What it says.
+        reason: String,
+    },
+    /// A server removes keys when its memory is full: checkpoints go in part, which reading them
+    /// reports as [`Error::Corrupt`](crate::Error::Corrupt). Calls are served.
+    Evicts {
+        /// Its address, without credentials.
+        server: String,
+        /// Its `maxmemory-policy`.
+        policy: String,
+    },
+    /// A server keeps nothing on disk: all is lost when it restarts. Calls are served.
+    NotPersistent {
+        /// Its address, without credentials.
+        server: String,
+    },
     /// As many calls are in flight as may be; others wait for their turn.
     Saturated,
 }
 
 impl Health {
-    /// Whether every call can be served: all servers answer, as primaries, and every slot of a
-    /// cluster has one.
+    /// Whether every call can be served: all servers answer, as primaries that take writes, and
+    /// every slot of a cluster has one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.problems.iter().any(HealthProblem::stops_calls)
@@ -92,7 +115,10 @@ impl HealthProblem {
     /// Whether calls fail of it, or some of them.
     #[must_use]
     pub fn stops_calls(&self) -> bool {
-        !matches!(self, Self::Saturated)
+        !matches!(
+            self,
+            Self::Saturated | Self::Evicts { .. } | Self::NotPersistent { .. }
+        )
     }
 }
 
@@ -113,6 +139,17 @@ impl fmt::Display for HealthProblem {
                 formatter,
                 "{server} has {connected} replicas in step where {wanted} must acknowledge"
             ),
+            Self::RefusesWrites { server, reason } => {
+                write!(formatter, "{server} takes no writes: {reason}")
+            }
+            Self::Evicts { server, policy } => write!(
+                formatter,
+                "{server} removes keys when its memory is full, so checkpoints go in part: set `maxmemory-policy` to noeviction instead of {policy}"
+            ),
+            Self::NotPersistent { server } => write!(
+                formatter,
+                "{server} keeps nothing on disk, so all is lost when it restarts: set `appendonly yes` or `save`"
+            ),
             Self::Saturated => formatter.write_str("as many calls are in flight as may be"),
         }
     }
@@ -128,13 +165,17 @@ impl Driver {
     }
 
     /// Asks every server how it is doing, all at once. It takes no longer than a command may.
-    pub(crate) async fn health(&self) -> Health {
+    /// `has_ttl` says whether keys are given a TTL, so that a policy that evicts only those matters.
+    pub(crate) async fn health(&self, has_ttl: bool) -> Health {
         let nodes = self.servers.all();
         let asked = join_all(nodes.iter().map(|node| self.health_of(node))).await;
         let mut problems = Vec::new();
         let mut servers = Vec::with_capacity(asked.len());
-        for (server, problem) in asked {
-            problems.extend(problem);
+        for (server, found) in asked {
+            problems.extend(found.into_iter().filter(|problem| match problem {
+                HealthProblem::Evicts { policy, .. } => has_ttl || policy.starts_with("allkeys"),
+                _ => true,
+            }));
             if server.is_primary == Some(false) {
                 problems.push(HealthProblem::NotPrimary {
                     server: server.server.clone(),
@@ -175,7 +216,19 @@ impl Driver {
         }
     }
 
-    async fn health_of(&self, node: &Node) -> (ServerHealth, Option<HealthProblem>) {
+    /// Warns of servers that may lose what is stored.
+    pub(crate) async fn warn_of_loss(&self, has_ttl: bool) {
+        for problem in self.health(has_ttl).await.problems {
+            if matches!(
+                problem,
+                HealthProblem::Evicts { .. } | HealthProblem::NotPersistent { .. }
+            ) {
+                tracing::warn!(%problem, "the server may lose what is stored");
+            }
+        }
+    }
+
+    async fn health_of(&self, node: &Node) -> (ServerHealth, Vec<HealthProblem>) {
         let mut health = ServerHealth {
             server: node.name().to_owned(),
             answered_in: None,
@@ -189,11 +242,12 @@ impl Driver {
         };
         let Some(live) = node.live() else {
             let reason = node.problem().details().to_owned();
-            return (health, Some(unreachable(reason)));
+            return (health, vec![unreachable(reason)]);
         };
-        let (ping, role) = (Command::new("PING"), Command::new("ROLE"));
+        let commands = self.questions();
+        let asked: Vec<&Command> = commands.iter().collect();
         let started = Instant::now();
-        let asked = [&ping, &role];
+        let mut problems = Vec::new();
         let problem = match tokio::time::timeout(self.limit, Box::pin(live.run(&asked))).await {
             Ok(Ok(replies)) => {
                 let mut replies = replies.into_iter();
@@ -203,6 +257,7 @@ impl Driver {
                         if let Some(Ok(role)) = replies.next() {
                             read_role(&mut health, role);
                         }
+                        self.appraise(&health, replies.collect(), &mut problems);
                         None
                     }
                     Some(Err(error)) => Some(error.details().to_owned()),
@@ -212,8 +267,97 @@ impl Driver {
             Ok(Err(error)) => Some(error.details().to_owned()),
             Err(_) => Some(format!("no answer within {:?}", self.limit)),
         };
-        (health, problem.map(unreachable))
+        problems.extend(problem.map(unreachable));
+        (health, problems)
     }
+
+    /// What a server is asked. The script stores nothing, but is taken for one that writes, so a
+    /// server that takes no writes refuses it, whatever slots it has. What a user may not know is
+    /// asked once.
+    fn questions(&self) -> Vec<Command> {
+        let mut questions = vec![
+            Command::new("PING"),
+            Command::new("ROLE"),
+            Command::new("EVAL").arg(WRITES_NOTHING).arg("0"),
+        ];
+        if !self.is_secretive.load(Ordering::Relaxed) {
+            questions.push(Command::new("INFO").arg("memory"));
+            questions.push(
+                Command::new("CONFIG")
+                    .arg("GET")
+                    .arg("save")
+                    .arg("appendonly"),
+            );
+        }
+        questions
+    }
+
+    /// What the answers to the questions after the second say.
+    fn appraise(
+        &self,
+        health: &ServerHealth,
+        answers: Vec<Result<Reply, FredError>>,
+        problems: &mut Vec<HealthProblem>,
+    ) {
+        let server = || health.server.clone();
+        let mut answers = answers.into_iter();
+        if let Some(Err(error)) = answers.next()
+            && health.is_primary != Some(false)
+            && let Some(reason) = refusal(error.details())
+        {
+            problems.push(HealthProblem::RefusesWrites {
+                server: server(),
+                reason,
+            });
+        }
+        let (memory, config) = (answers.next(), answers.next());
+        if matches!((&memory, &config), (Some(Err(_)), Some(Err(_)))) {
+            self.is_secretive.store(true, Ordering::Relaxed);
+        }
+        let memory = memory.and_then(Result::ok);
+        let memory = memory.as_ref().and_then(Reply::as_str).unwrap_or_default();
+        let says = |name: &str| {
+            let mut lines = memory.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        };
+        if let (Some(limit), Some(policy)) = (says("maxmemory"), says("maxmemory_policy"))
+            && limit != "0"
+            && policy != "noeviction"
+        {
+            problems.push(HealthProblem::Evicts {
+                server: server(),
+                policy: policy.to_owned(),
+            });
+        }
+        if let Some(Ok(config)) = config {
+            let found = config.into_array();
+            let is = |name: &str, value: &str| {
+                let mut pairs = found.chunks(2);
+                pairs.any(|pair| {
+                    let [found, set] = pair else { return false };
+                    found.as_str() == Some(name) && set.as_str() == Some(value)
+                })
+            };
+            if is("appendonly", "no") && is("save", "") {
+                problems.push(HealthProblem::NotPersistent { server: server() });
+            }
+        }
+    }
+}
+
+/// A script that does nothing, and might write for all that a server knows.
+const WRITES_NOTHING: &str = "#!lua\nreturn 1";
+
+/// Why a server takes no writes, if that is what it says.
+fn refusal(reply: &str) -> Option<String> {
+    let reason = match reply.split(' ').next()? {
+        "OOM" => "it has reached `maxmemory`: raise it, or delete what is not needed",
+        "NOREPLICAS" => "fewer replicas are connected than its `min-replicas-to-write` asks for",
+        "MISCONF" => "it cannot save to disk: see its log",
+        "READONLY" => "it is read-only",
+        _ => return None,
+    };
+    Some(reason.to_owned())
 }
 
 /// Reads an answer to ROLE: of a primary `master, offset, [replicas]`.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::super::driver::Reply;
 use super::flight::{Answers, Part};
-use super::read::document_of;
+use super::read::{check_lost, document_of};
 use super::registry::range;
-use super::{Plain, after, integer, join, until_whole};
+use super::{Plain, after, count, integer, join, until_whole};
 use crate::error::Result;
 
 /// How many of the newest ids are read with the pointer.
@@ -102,9 +102,13 @@ impl History<'_> {
             let mut answers = plain.flight(parts).await?;
             if let Some((ancestor, is_whole)) = waiting.take() {
                 let document = join(&[self.prefix, &ancestor.id]);
-                let (entry, lacks_some) = rest(ancestor, is_whole, &mut answers)?;
-                if lacks_some && !plain.is_there(document).await? {
-                    return Ok(None);
+                let registry = join(&[self.registries, &ancestor.id]);
+                let (entry, missing) = rest(ancestor, is_whole, &mut answers)?;
+                if let Some(missing) = missing {
+                    if !plain.is_there(document.clone()).await? {
+                        return Ok(None);
+                    }
+                    check_lost(plain, &document, &registry, &missing).await?;
                 }
                 entries.push(entry);
             }
@@ -199,8 +203,13 @@ impl History<'_> {
     }
 }
 
-/// What a script gives of an ancestor, and whether writes are missing.
-fn rest(ancestor: Ancestor, is_whole: bool, answers: &mut Answers) -> Result<(Reply, bool)> {
+/// What a script gives of an ancestor, and whether something is missing: the key of a write, or an
+/// empty one for its document or all of its writes.
+fn rest(
+    ancestor: Ancestor,
+    is_whole: bool,
+    answers: &mut Answers,
+) -> Result<(Reply, Option<Bytes>)> {
     let document = if is_whole {
         document_of(answers.bytes())?.unwrap_or_default()
     } else {
@@ -208,11 +217,13 @@ fn rest(ancestor: Ancestor, is_whole: bool, answers: &mut Answers) -> Result<(Re
     };
     let lacks_document = is_whole && document.is_empty();
     let lacks_all = ancestor.has_writes && ancestor.writes.is_empty();
-    let mut entry = vec![Reply::Bytes(ancestor.id), Reply::Bytes(document)];
-    let whole = entry.len() + ancestor.writes.len();
-    for _ in &ancestor.writes {
-        entry.extend(document_of(answers.bytes())?.map(Reply::Bytes));
+    let mut missing = (lacks_document || lacks_all).then(Bytes::new);
+    let mut entry = vec![Reply::Bytes(ancestor.id), Reply::Bytes(document), count(0)];
+    for key in ancestor.writes {
+        match answers.bytes()? {
+            Some(write) => entry.push(Reply::Bytes(write)),
+            None => missing = Some(key),
+        }
     }
-    let lacks_some = lacks_document || lacks_all || entry.len() < whole;
-    Ok((Reply::Array(entry), lacks_some))
+    Ok((Reply::Array(entry), missing))
 }

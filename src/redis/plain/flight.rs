@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply, number};
+use super::super::error::of_key;
 use super::super::scripts::{self, ScriptCall};
 use super::super::store::{Store, is_unknown_script};
 use crate::error::{Error, Result};
@@ -221,20 +222,6 @@ impl Answers {
             self.all()?;
         }
         Ok(())
-    }
-}
-
-/// Names the key of which a server says only that it is of a wrong type.
-fn of_key(key: &Bytes, error: Error) -> Error {
-    match error {
-        Error::Server { reason, .. }
-            if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
-        {
-            Error::WrongType {
-                key: String::from_utf8_lossy(key).into_owned(),
-            }
-        }
-        error => error,
     }
 }
 

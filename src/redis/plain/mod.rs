@@ -75,6 +75,7 @@ impl Plain<'_> {
             "put_writes" => Box::pin(put_writes::put_writes(self, keys, args)).await,
             "read" => Box::pin(read::read(self, keys, args)).await,
             "writes" => Box::pin(read::writes(self, keys, args)).await,
+            "writes_page" => Box::pin(read::writes_page(self, keys, args)).await,
             "history" => Box::pin(ancestors::history(self, keys, args)).await,
             "page" => Box::pin(registry::page(self, keys, args)).await,
             "namespaces" => Box::pin(registry::namespaces(self, keys, args)).await,
@@ -213,6 +214,8 @@ struct Names {
     checkpoint: Vec<Value>,
     #[serde(rename = "$.call")]
     call: Vec<Value>,
+    #[serde(rename = "$.registered")]
+    registered: Vec<Value>,
 }
 
 impl Names {
@@ -225,6 +228,7 @@ impl Names {
                     "$.checkpoint_ns",
                     "$.checkpoint_id",
                     "$.call",
+                    "$.registered",
                 ]
                 .map(Bytes::from),
             ),
@@ -250,6 +254,11 @@ impl Names {
 
     fn call(&self) -> Option<&str> {
         self.call.first()?.as_str()
+    }
+
+    /// Whether its writes were registered, and live as long as it.
+    fn is_registered(&self) -> bool {
+        self.registered == [true]
     }
 
     /// Whether it says nothing, as the flag that the Python saver leaves when writes come first.

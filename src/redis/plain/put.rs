@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use super::super::driver::{Reply, number};
-use super::super::error::{foreign, unexpected};
+use super::super::error::{foreign, is_gone, unexpected};
 use super::super::scripts;
-use super::flight::{Answers, Group, Part, expire};
+use super::flight::{Answers, Group, Part, expire, expire_shared};
 use super::pointer::Pointer;
 use super::registry::names;
 use super::sweep::{Sweep, Swept, Trace};
@@ -32,6 +32,8 @@ struct Put<'a> {
     expected: Expected<'a>,
     names: [&'a Bytes; 2],
     whole: i64,
+    /// How the keys of the namespace's writes start.
+    own_writes: &'a Bytes,
 }
 
 /// What must be the newest.
@@ -69,7 +71,8 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
         thread,
         stored,
         whole,
-    ] = plain.first::<9>(args)?;
+        own_writes,
+    ] = plain.first::<10>(args)?;
     let call = Put {
         document,
         pointer,
@@ -88,6 +91,7 @@ pub(super) async fn put(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Re
         },
         names: [thread, stored],
         whole: integer(whole),
+        own_writes,
     };
     call.store(plain).await
 }
@@ -330,13 +334,18 @@ impl Put<'_> {
 
         let mut answers = plain.flight(parts).await?;
         for _ in 0..first {
-            answers.all()?;
+            match answers.all() {
+                // The document has expired, or somebody has deleted it.
+                Err(error) if is_gone(&error) => {}
+                answer => drop(answer?),
+            }
         }
         let is_there = answers.int()? == 1;
         let mut last = Vec::new();
-        if answers.int()? > 0 && !before.has_writes {
+        let last_has_writes = answers.int()? > 0 && !before.has_writes;
+        if last_has_writes {
             // They came while the document was made.
-            last.push(self.has_writes());
+            last.extend(self.has_writes());
         }
         if answers.int()? == 1 && ttl > 0 {
             // The thread was pinned meanwhile.
@@ -352,10 +361,19 @@ impl Put<'_> {
             && !names(plain, self.registry, id).await?
         {
             // From now on the registry is known to lack some.
-            last.push(Part::of("ZADD", self.registry, [&b"0"[..], b""]));
+            let lacks_some = ["0", ""].map(Bytes::from);
+            let marked = Group::on(self.registry).run("ZADD", lacks_some);
+            last.push(marked.shared_ttl(ttl).part());
         }
+        let has_writes = before.has_writes || last_has_writes;
         if is_there && !last.is_empty() {
-            plain.flight(last).await?.finish()?;
+            match plain.flight(last).await?.finish() {
+                Err(error) if is_gone(&error) => {}
+                done => done?,
+            }
+        }
+        if is_there && has_writes {
+            self.keep_writes(plain, ttl).await?;
         }
         Ok((is_there, Reply::Array(vec![flag(is_newest), flag(due)])))
     }
@@ -371,6 +389,7 @@ impl Put<'_> {
         if before.has_writes {
             is_needed = true;
             group = group.run("JSON.SET", ["$.has_writes", "true"].map(Bytes::from));
+            group = group.run("JSON.SET", ["$.registered", "true"].map(Bytes::from));
         }
         if !before.is_new {
             group = group.ttl(ttl, true);
@@ -391,7 +410,21 @@ impl Put<'_> {
         }
     }
 
-    fn has_writes(&self) -> Part {
-        Part::of("JSON.SET", self.document, [&b"$.has_writes"[..], b"true"])
+    fn has_writes(&self) -> [Part; 2] {
+        [&b"$.has_writes"[..], b"$.registered"]
+            .map(|flag| Part::of("JSON.SET", self.document, [flag, b"true"]))
+    }
+
+    /// Sees to it that nothing of the checkpoint's writes goes before the document does.
+    async fn keep_writes(&self, plain: &Plain<'_>, ttl: i64) -> Result<()> {
+        let range = Part::of("ZRANGE", self.writes, [&b"0"[..], b"-1"]);
+        let mut keys = plain.flight(vec![range]).await?.list()?;
+        let own = join(&[self.own_writes, self.id, b":"]);
+        keys.retain(|key| after(key, &own).is_some());
+        keys.push(self.writes.clone());
+        let parts = keys
+            .iter()
+            .map(|key| Part::command(expire_shared(key, ttl)));
+        plain.flight(parts.collect()).await?.finish()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply, number};
-use super::super::error::foreign;
+use super::super::error::{foreign, lost};
 use super::flight::{Answers, Group, Part, expire};
 use super::thread::{Thread, awaited};
 use super::{Names, Plain, begun, count, flag, integer, until_kept};
@@ -45,6 +45,8 @@ struct Before {
     is_registered: Vec<bool>,
     has_registry: bool,
     has_document: bool,
+    /// The time that the document has left in milliseconds; -1 without a TTL, `None` if it is not there.
+    document_left: Option<i64>,
     thread: Thread,
 }
 
@@ -161,6 +163,7 @@ impl PutWrites<'_> {
         parts.push(self.registered());
         parts.push(Part::of("ZCARD", self.registry, []));
         parts.push(Names::of(self.document));
+        parts.push(Part::of("PTTL", self.document, []));
         parts.extend(Thread::of(self.namespaces));
         parts
     }
@@ -184,14 +187,19 @@ impl PutWrites<'_> {
         let is_registered = registered(answers.one()?);
         let has_registry = answers.int()? > 0;
         let document = Names::read(answers.bytes()?);
+        let document_left = answers.int()?;
         if let Some(names) = &document {
             self.check_own(self.document, names)?;
+            if names.is_registered() && !has_registry {
+                return Err(lost(&String::from_utf8_lossy(self.registry)));
+            }
         }
         Ok(Before {
             made,
             calls,
             is_registered,
             has_registry,
+            document_left: document.as_ref().map(|_| document_left),
             has_document: document.is_some(),
             thread: Thread::read(&mut answers)?,
         })
@@ -258,7 +266,11 @@ impl PutWrites<'_> {
 
     /// Names all writes at once, and says whether all are there.
     async fn register(&self, plain: &Plain<'_>, before: &Before) -> Result<(bool, Reply)> {
-        let (ttl, whole) = before.thread.allowed(self.ttl, self.whole);
+        let (mut ttl, whole) = before.thread.allowed(self.ttl, self.whole);
+        if let (Some(left), 1..) = (before.document_left, ttl) {
+            // A write lives at least as long as its checkpoint.
+            ttl = if left == -1 { 0 } else { ttl.max(left) };
+        }
         let members: Vec<Bytes> = self
             .keys
             .iter()
@@ -301,11 +313,12 @@ impl PutWrites<'_> {
         parts.extend(kept);
         parts.push(Thread::pinned(self.namespaces));
         if !before.has_registry || !before.has_document {
-            parts.push(Part::of(
-                "JSON.SET",
-                self.document,
-                [&b"$.has_writes"[..], b"true"],
-            ));
+            // That they are registered is said once they are, which the next call or put knows.
+            let flag = [&b"$.has_writes"[..], b"true"];
+            parts.push(Part::of("JSON.SET", self.document, flag));
+        } else {
+            let flag = [&b"$.registered"[..], b"true"];
+            parts.push(Part::of("JSON.SET", self.document, flag));
         }
         let mut answers = plain.flight(parts).await?;
         for _ in 0..first {

@@ -5,17 +5,17 @@ use bytes::Bytes;
 
 use super::super::document::says_it_has_writes;
 use super::super::driver::Reply;
+use super::super::error::lost;
 use super::flight::{Answers, Part};
 use super::pointer::Pointer;
 use super::thread::{Thread, pexpire, ttl_left};
-use super::{Plain, after, flag, integer, join, until_whole};
+use super::{Names, Plain, after, count, flag, integer, join, until_whole};
 use crate::error::{Error, Result};
 
 /// How many of the newest ids are read with the pointer.
 const NEWEST: usize = 8;
-/// How many are read at once when all of those are gone, and how often.
-const PAGE: usize = 100;
-const PAGES: usize = 100;
+/// How many are read at once when all of those are gone.
+const PAGE: usize = 500;
 
 /// The keys and arguments of the script `read`.
 struct Read<'a> {
@@ -152,7 +152,7 @@ impl Read<'_> {
             }
         }
         let mut last = heads.ids.last().cloned();
-        for _ in 0..PAGES {
+        loop {
             let there = plain.are_there(ids.iter().map(|id| join(&[self.prefix, id])));
             let there = there.await?;
             for (id, _) in ids.iter().zip(there).filter(|(_, there)| *there) {
@@ -239,7 +239,7 @@ impl Read<'_> {
             .collect();
         parts.extend(heads.and_then(|heads| self.mended(heads, &found, &document)));
         // A document without a TTL is pinned, or kept for ever; reading it does not give it one.
-        if self.ttl > 0 && self.whole == 0 && found.left >= 0 {
+        if self.ttl > 0 && self.whole == 0 && found.left != -1 {
             parts.extend(self.expire(&found, &document));
         }
         let lacks_all = found.writes.is_empty() && says_it_has_writes(&found.document);
@@ -247,18 +247,27 @@ impl Read<'_> {
             Reply::Bytes(found.id.clone()),
             Reply::Bytes(found.document),
             flag(due),
+            flag(false),
         ];
-        let whole = result.len() + found.writes.len();
+        let mut missing = lacks_all.then(Bytes::new);
         if !parts.is_empty() {
             let mut answers = plain.flight(parts).await?;
-            for _ in &found.writes {
-                result.extend(document_of(answers.bytes())?.map(Reply::Bytes));
+            for key in &found.writes {
+                match answers.bytes()? {
+                    Some(write) => result.push(Reply::Bytes(write)),
+                    None => missing = Some(key.clone()),
+                }
             }
             answers.finish()?;
         }
-        let lacks_some = lacks_all || result.len() < whole;
-        if lacks_some && !plain.is_there(document).await? {
-            return Ok(None);
+        if let Some(missing) = missing {
+            if !plain.is_there(document.clone()).await? {
+                return Ok(None);
+            }
+            if let Some(registry) = self.registries.first() {
+                let registry = join(&[registry, &found.id]);
+                check_lost(plain, &document, &registry, &missing).await?;
+            }
         }
         Ok(Some(Reply::Array(result)))
     }
@@ -305,6 +314,65 @@ pub(super) fn document_of(answer: Result<Option<Bytes>>) -> Result<Option<Bytes>
     }
 }
 
+/// Fails if a write is gone while its document is there, and it is not another saver's, whose time may
+/// have come. An empty key stands for all writes: that is, their registry.
+pub(super) async fn check_lost(
+    plain: &Plain<'_>,
+    document: &Bytes,
+    registry: &Bytes,
+    write: &Bytes,
+) -> Result<()> {
+    let key = if write.is_empty() { registry } else { write };
+    let mut answers = plain
+        .flight(vec![
+            Part::of("EXISTS", key, []),
+            Part::of("PTTL", document, []),
+            Names::of(document),
+        ])
+        .await?;
+    let (is_there, left) = (answers.int()? == 1, answers.int()?);
+    let Some(names) = Names::read(answers.bytes()?) else {
+        return Ok(());
+    };
+    if !is_there && (names.is_registered() || (left == -1 && !write.is_empty())) {
+        return Err(lost(&String::from_utf8_lossy(key)));
+    }
+    Ok(())
+}
+
+/// Reads all writes of a checkpoint that may have no document.
+pub(super) async fn writes_page(
+    plain: &Plain<'_>,
+    keys: &[Bytes],
+    args: &[Bytes],
+) -> Result<Reply> {
+    let [registry, document] = plain.first::<2>(keys)?;
+    let [prefix] = plain.first::<1>(args)?;
+    let parts = vec![
+        Part::of("EXISTS", document, []),
+        Part::of("ZRANGE", registry, [&b"0"[..], b"-1"]),
+    ];
+    let mut answers = plain.flight(parts).await?;
+    let is_there = answers.int()? == 1;
+    let mut keys = answers.list()?;
+    keys.retain(|key| after(key, prefix).is_some());
+    let mut result = vec![flag(is_there), count(keys.len()), count(0)];
+    let parts: Vec<_> = keys
+        .iter()
+        .map(|key| Part::of("JSON.GET", key, []))
+        .collect();
+    if !parts.is_empty() {
+        let mut answers = plain.flight(parts).await?;
+        for key in &keys {
+            match answers.bytes()? {
+                Some(write) => result.push(Reply::Bytes(write)),
+                None => check_lost(plain, document, registry, key).await?,
+            }
+        }
+    }
+    Ok(Reply::Array(result))
+}
+
 /// Reads the writes of several checkpoints.
 pub(super) async fn writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
     let registered: Vec<_> = keys
@@ -312,26 +380,43 @@ pub(super) async fn writes(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
         .map(|registry| Part::of("ZRANGE", registry, [&b"0"[..], b"-1"]))
         .collect();
     let mut answers = plain.flight(registered).await?;
-    let mut found: Vec<Vec<Bytes>> = Vec::with_capacity(keys.len());
+    let mut found: Vec<Option<Vec<Bytes>>> = Vec::with_capacity(keys.len());
     for prefix in args.iter().take(keys.len()) {
-        let keys = answers.list()?.into_iter();
-        found.push(keys.filter(|key| after(key, prefix).is_some()).collect());
+        found.push(match answers.list() {
+            Err(Error::WrongType { .. }) => None,
+            keys => Some(
+                keys?
+                    .into_iter()
+                    .filter(|key| after(key, prefix).is_some())
+                    .collect(),
+            ),
+        });
     }
     let parts: Vec<_> = found
         .iter()
         .flatten()
+        .flatten()
         .map(|key| Part::of("JSON.GET", key, []))
         .collect();
-    if parts.is_empty() {
-        let nothing = found.iter().map(|_| Reply::Array(Vec::new()));
-        return Ok(Reply::Array(nothing.collect()));
-    }
-    let mut answers = plain.flight(parts).await?;
+    let mut answers = if parts.is_empty() {
+        None
+    } else {
+        Some(plain.flight(parts).await?)
+    };
     let mut result = Vec::with_capacity(found.len());
     for keys in &found {
-        let mut documents = Vec::with_capacity(keys.len());
-        for _ in keys {
-            documents.extend(document_of(answers.bytes())?.map(Reply::Bytes));
+        let mut documents = vec![count(0)];
+        let mut is_whole = keys.is_some();
+        for _ in keys.iter().flatten() {
+            let Some(answers) = &mut answers else { break };
+            match document_of(answers.bytes())? {
+                Some(document) => documents.push(Reply::Bytes(document)),
+                None => is_whole = false,
+            }
+        }
+        if !is_whole {
+            // The checkpoint must be read by itself.
+            documents = vec![count(2)];
         }
         result.push(Reply::Array(documents));
     }

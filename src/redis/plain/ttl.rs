@@ -3,17 +3,23 @@
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply};
-use super::flight::{Part, expire_shared};
+use super::flight::{Group, Part, expire_shared};
 use super::thread::pexpire;
-use super::{PINNED, Plain, after, integer, join};
+use super::{PINNED, Plain, after, count, integer, join};
 use crate::error::Result;
 
 pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
     let [registry, pointer, namespaces] = plain.first::<3>(keys)?;
-    let [prefix, registries, writes, ttl, verb] = plain.first::<5>(args)?;
-    let (mut ttl, verb, ids) = (integer(ttl), &verb[..], &args[5..]);
+    let [prefix, registries, writes, ttl, verb, _] = plain.first::<6>(args)?;
+    let (mut ttl, verb, ids) = (integer(ttl), &verb[..], &args[6..]);
     let mut parts = vec![match verb {
-        b"pin" => Part::of("SADD", namespaces, [PINNED]),
+        // A thread that has expired since it was looked at is not pinned: nothing would remove the
+        // mark.
+        b"pin" => Group::on(namespaces)
+            .run("EXISTS", [])
+            .if_done()
+            .run("SADD", [Bytes::from_static(PINNED)])
+            .part(),
         b"unpin" => Part::of("SREM", namespaces, [PINNED]),
         _ => Part::of("SISMEMBER", namespaces, [PINNED]),
     }];
@@ -29,40 +35,36 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
     if verb == b"kept" {
         let kept = Part::command(expire_shared(namespaces, ttl));
         plain.flight(vec![kept]).await?.finish()?;
-        return Ok(Reply::Int(0));
+        return Ok(Reply::Array(Vec::new()));
     }
-    let mut parts: Vec<_> = ids
-        .iter()
-        .map(|id| Part::of("EXISTS", &join(&[prefix, id]), []))
-        .collect();
+    let mut parts = Vec::new();
     for id in ids {
         let own = join(&[writes, id, b":"]);
-        parts.extend(change(&join(&[prefix, id])));
         let keys = answers.list()?;
         let keys = keys.iter().filter(|key| after(key, &own).is_some());
         parts.extend(keys.filter_map(change));
         parts.extend(change(&join(&[registries, id])));
+        parts.extend(change(&join(&[prefix, id])));
     }
-    parts.extend([registry, pointer].into_iter().filter_map(change));
+    let shared = |key: &Bytes| match verb {
+        b"read" => (ttl > 0).then(|| pexpire(key, ttl, Some("GT"))),
+        _ => change(key),
+    };
+    parts.extend([registry, pointer].into_iter().filter_map(shared));
     if verb != b"keep" {
-        parts.extend(change(namespaces));
+        parts.extend(shared(namespaces));
     }
-    let mut found = 0;
     if !parts.is_empty() {
-        let mut answers = plain.flight(parts).await?;
-        for _ in ids {
-            found += answers.int()?;
-        }
-        answers.finish()?;
+        plain.flight(parts).await?.finish()?;
     }
-    Ok(Reply::Int(found))
+    Ok(Reply::Array(vec![count(ids.len()), Reply::Int(0)]))
 }
 
 /// What a verb does to a key. What is kept for ever stays so when it is touched, and what has no TTL
 /// to get back keeps its own.
 fn change_of(key: &Bytes, ttl: i64, verb: &[u8]) -> Option<Part> {
     match verb {
-        b"touch" => (ttl > 0).then(|| pexpire(key, ttl, Some("XX"))),
+        b"touch" | b"read" => (ttl > 0).then(|| pexpire(key, ttl, Some("XX"))),
         b"keep" => Some(Part::command(expire_shared(key, ttl))),
         b"pin" => Some(Part::command(Command::on("PERSIST", key.clone()))),
         _ => (ttl > 0).then(|| pexpire(key, ttl, None)),

@@ -1,7 +1,6 @@
 //! Which checkpoints there are in shallow mode, and pages of them.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,6 +8,7 @@ use super::super::document::Identity;
 use super::super::driver::Command;
 use super::super::keys::{Member, namespace_from_stored};
 use super::super::store::{Step, Store};
+use super::super::transfer::time_left;
 use super::place::Place;
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
@@ -119,12 +119,11 @@ pub(crate) async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option
         .driver
         .call("threads", Command::on("PTTL", key))
         .await?;
-    let ttl = left.as_int().and_then(|left| u64::try_from(left).ok());
     Ok(Some(ThreadSummary::new(
         thread_id,
         found.len() as u64,
         Some(newest.checkpoint_id.clone()),
-        ttl.map(Duration::from_millis),
+        time_left(&left),
     )))
 }
 

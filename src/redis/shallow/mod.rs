@@ -80,7 +80,8 @@ impl ShallowRedisSaver {
 
     /// How the servers are doing; as [`RedisSaver::health`].
     pub async fn health(&self) -> Health {
-        self.0.driver.health().await
+        let has_ttl = self.0.settings.ttl.default.is_some();
+        self.0.driver.health(has_ttl).await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
@@ -95,7 +96,10 @@ impl ShallowRedisSaver {
 impl CheckpointSaver for ShallowRedisSaver {
     async fn setup(&self) -> Result<()> {
         self.0.check_commands().await?;
-        self.0.create_indexes().await
+        self.0.create_indexes().await?;
+        let has_ttl = self.0.settings.ttl.default.is_some();
+        self.0.driver.warn_of_loss(has_ttl).await;
+        Ok(())
     }
 
     async fn put(
