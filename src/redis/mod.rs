@@ -47,9 +47,9 @@ pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
 pub(crate) use carry::{PutBlob, TimedBlob, newly_named};
-pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;
+pub use config::{ConfigKey, SearchMode};
 pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
 pub(crate) use doctor::rest::Rested;
@@ -162,6 +162,14 @@ impl RedisSaver {
         Ok(())
     }
 
+    /// Whether the index of checkpoints lacks some.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn search_lacks(&self) -> Result<Option<index::Lacking>> {
+        self.0
+            .index_lacks(self.0.keyspace.checkpoint_prefix())
+            .await
+    }
+
     /// How the servers are doing, asked now: whether they answer, as primaries, and what is wrong
     /// with those that do not. It takes no longer than a command may.
     ///
@@ -175,7 +183,7 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn health(&self) -> Health {
-        self.0.driver.health().await
+        self.0.health().await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the

@@ -24,6 +24,9 @@ pub struct Health {
     pub calls_in_flight: usize,
     /// How many may be; more wait for their turn.
     pub calls_limit: usize,
+    /// Why calls are served without search; `None` if it serves. All calls work without; those over
+    /// all threads take longer, as they walk over the keys.
+    pub without_search: Option<String>,
 }
 
 /// How one server is doing.
@@ -75,6 +78,12 @@ pub enum HealthProblem {
         /// How many are in step.
         connected: usize,
     },
+    /// Search served and does not any more: an index was lost and is being made again, or the
+    /// servers do not answer it in time. Calls are served without.
+    SearchLost {
+        /// Why.
+        reason: String,
+    },
     /// As many calls are in flight as may be; others wait for their turn.
     Saturated,
 }
@@ -92,7 +101,7 @@ impl HealthProblem {
     /// Whether calls fail of it, or some of them.
     #[must_use]
     pub fn stops_calls(&self) -> bool {
-        !matches!(self, Self::Saturated)
+        !matches!(self, Self::Saturated | Self::SearchLost { .. })
     }
 }
 
@@ -113,6 +122,9 @@ impl fmt::Display for HealthProblem {
                 formatter,
                 "{server} has {connected} replicas in step where {wanted} must acknowledge"
             ),
+            Self::SearchLost { reason } => {
+                write!(formatter, "calls are served without search: {reason}")
+            }
             Self::Saturated => formatter.write_str("as many calls are in flight as may be"),
         }
     }
@@ -172,6 +184,7 @@ impl Driver {
             problems,
             calls_in_flight,
             calls_limit: self.capacity,
+            without_search: None,
         }
     }
 

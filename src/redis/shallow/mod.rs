@@ -80,7 +80,7 @@ impl ShallowRedisSaver {
 
     /// How the servers are doing; as [`RedisSaver::health`].
     pub async fn health(&self) -> Health {
-        self.0.driver.health().await
+        self.0.health().await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
