@@ -29,6 +29,14 @@ impl RoundTrips {
     }
 }
 
+/// A future whose round trips are those of this call, whatever task it runs on.
+#[cfg(feature = "redis")]
+pub(crate) fn carried<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Read now, on the task of the call.
+    let counter = COUNTER.try_with(Arc::clone).unwrap_or_default();
+    COUNTER.scope(counter, future)
+}
+
 /// Says that a round trip is made.
 #[cfg(any(feature = "redis", feature = "http"))]
 pub(crate) fn made() {

@@ -96,6 +96,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         max_document_bytes: The largest document that is stored. Default: 64 MiB.
         hash_tag_threads: Whether all keys of a thread go to one slot of a cluster. The Python
             saver does not find such keys. Default: no.
+        search: Whether RediSearch is used: ``auto`` where the server has it, ``required`` so that
+            ``setup`` fails where it has not, or ``off``. Every call works without; those over all
+            threads then walk over the keys. Default: ``auto``.
         tls_ca_file: A file of certificates (PEM) of authorities that are trusted beside the
             system's, for a URL with TLS. The server must show a certificate for its name that
             one of them signed; there is no way around that. Default: the system's alone.
@@ -136,6 +139,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         hash_tag_threads: bool = False,
         wait_replicas: int = 0,
         wait_replicas_timeout: float | dt.timedelta | None = None,
+        search: str = "auto",
         tls_ca_file: str | os.PathLike[str] | None = None,
         tls_cert_file: str | os.PathLike[str] | None = None,
         tls_key_file: str | os.PathLike[str] | None = None,
@@ -180,6 +184,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         settings["wait_replicas"] = str(wait_replicas)
         if hash_tag_threads:
             settings["hash_tag_threads"] = "true"
+        if search not in ("auto", "required", "off"):
+            raise ConfigError(f"search must be 'auto', 'required' or 'off', not {search!r}")
+        settings["search"] = search
         for name, path in (
             ("tls_ca_file", tls_ca_file),
             ("tls_cert_file", tls_cert_file),

@@ -215,6 +215,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// As [`StandaloneBuilder::without_search`], for each node. Default: they have search.
+    #[must_use]
+    pub fn without_search(mut self, without_search: bool) -> Self {
+        self.node = self.node.without_search(without_search);
+        self
+    }
+
     /// The server to run. Default: [`Installation::find_or_install`].
     #[must_use]
     pub fn installation(mut self, installation: Installation) -> Self {

@@ -12,7 +12,9 @@ use crate::install;
 use crate::standalone::Standalone;
 
 /// The modules in the order in which they are loaded.
-const MODULES: [&str; 2] = ["redisearch.so", "rejson.so"];
+const MODULES: [&str; 2] = [SEARCH_MODULE, "rejson.so"];
+/// The file of the module that brings search.
+pub(crate) const SEARCH_MODULE: &str = "redisearch.so";
 
 /// The first major version of Redis that comes with JSON and search.
 const FIRST_WITH_MODULES: u32 = 8;

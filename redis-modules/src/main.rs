@@ -64,6 +64,9 @@ struct Settings {
     /// Keep data on disk while the servers run, so that they survive a restart.
     #[arg(long)]
     persistence: bool,
+    /// Load JSON alone, as a server has it that brings no search.
+    #[arg(long)]
+    without_search: bool,
 }
 
 impl Settings {
@@ -77,7 +80,9 @@ impl Settings {
 macro_rules! with_settings {
     ($builder:expr, $settings:expr) => {{
         let (mut builder, settings) = ($builder, $settings);
-        builder = builder.persistence(settings.persistence);
+        builder = builder
+            .persistence(settings.persistence)
+            .without_search(settings.without_search);
         if let Some(tls) = settings.tls() {
             builder = builder.tls(tls);
         }

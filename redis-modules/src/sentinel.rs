@@ -323,6 +323,13 @@ impl SentinelBuilder {
         self
     }
 
+    /// As [`StandaloneBuilder::without_search`], for each server. Default: they have search.
+    #[must_use]
+    pub fn without_search(mut self, without_search: bool) -> Self {
+        self.server = self.server.without_search(without_search);
+        self
+    }
+
     /// The server to run. Default: [`Installation::find_or_install`].
     #[must_use]
     pub fn installation(mut self, installation: Installation) -> Self {

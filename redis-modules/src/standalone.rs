@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::directives::{Directives, Secret};
 use crate::error::{Context, Error};
-use crate::installation::Installation;
+use crate::installation::{Installation, SEARCH_MODULE};
 use crate::ports;
 use crate::resp::{Connection, Reply};
 use crate::supervisor::Supervisor;
@@ -65,6 +65,16 @@ pub(crate) enum Role {
     Sentinel,
 }
 
+/// The modules that a server loads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Modules {
+    #[default]
+    All,
+    /// JSON, without search.
+    Json,
+    None,
+}
+
 /// Settings of a [`Standalone`] server. The defaults are a server with both modules, without a
 /// password, that keeps nothing on disk.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +85,7 @@ pub struct StandaloneBuilder {
     directives: Directives,
     persistence: bool,
     unix_socket: bool,
-    without_modules: bool,
+    modules: Modules,
     acl_file: Option<PathBuf>,
     tls: Option<Tls>,
     /// The certificates that all servers of a deployment have; made when they start.
@@ -367,12 +377,18 @@ impl Standalone {
         if !matches!(pong.error_code(), None | Some("MASTERDOWN")) {
             return Ok(Some(format!("it answers PING with {pong}")));
         }
-        if self.plan.without_modules || self.plan.role == Role::Sentinel {
+        if self.plan.modules == Modules::None || self.plan.role == Role::Sentinel {
             return Ok(None);
         }
-        for command in ["JSON.SET", "FT._LIST"] {
+        let commands = ["JSON.SET", "FT._LIST"];
+        let expected = if self.plan.modules == Modules::Json {
+            1
+        } else {
+            2
+        };
+        for command in &commands[..expected] {
             // JSON.SET lacks its arguments; only a server without the module does not know it.
-            let reply = connection.call(&[command])?;
+            let reply = connection.call(&[*command])?;
             if matches!(&reply, Reply::Error(text) if text.starts_with("ERR unknown command")) {
                 return Ok(Some(format!("it does not know {command}")));
             }
@@ -423,7 +439,18 @@ impl StandaloneBuilder {
     /// Starts a server that has neither JSON nor search, unless they are built in.
     #[must_use]
     pub fn without_modules(mut self) -> Self {
-        self.without_modules = true;
+        self.modules = Modules::None;
+        self
+    }
+
+    /// Starts a server that has JSON and no search, unless search is built in. Default: it has both.
+    #[must_use]
+    pub fn without_search(mut self, without_search: bool) -> Self {
+        self.modules = if without_search {
+            Modules::Json
+        } else {
+            Modules::All
+        };
         self
     }
 
@@ -646,8 +673,10 @@ impl StandaloneBuilder {
             } else if let Some(password) = &self.password {
                 lines.quoted("masterauth", &password.0);
             }
-            if !self.without_modules {
-                for module in installation.modules() {
+            if self.modules != Modules::None {
+                let modules = installation.modules().iter();
+                let json_alone = self.modules == Modules::Json;
+                for module in modules.filter(|module| !(json_alone && is_search(module))) {
                     lines.quoted("loadmodule", &text_of(module)?);
                 }
             }
@@ -663,6 +692,10 @@ impl StandaloneBuilder {
             .and_then(|mut file| io::Write::write_all(&mut file, lines.render().as_bytes()))
             .on("write", &path)
     }
+}
+
+fn is_search(module: &Path) -> bool {
+    module.ends_with(SEARCH_MODULE)
 }
 
 fn is_port_taken(log: &str) -> bool {

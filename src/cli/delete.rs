@@ -9,7 +9,7 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::progress::Meter;
-use super::select::Selection;
+use super::select::{Selection, complete};
 use super::text::{count, shown};
 use crate::id::{RunId, ThreadId};
 use crate::options::DeleteOptions;
@@ -71,6 +71,7 @@ impl Delete {
         let runs: BTreeSet<RunId> = runs.collect::<Outcome<_>>()?;
         let runs = Vec::from_iter(runs);
         let mut found: BTreeMap<ThreadId, u64> = BTreeMap::new();
+        complete(context).await?;
         for run in &runs {
             for thread in context.saver.checkpoints_of_run(run, prefix).await? {
                 *found.entry(thread).or_default() += 1;

@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::text::{shown, shown_namespace};
+use super::text::{count, shown, shown_namespace};
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
@@ -49,6 +49,7 @@ impl Selection {
     /// is done to the others.
     pub(crate) async fn resolve(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
         let mut found: Vec<ThreadSummary> = if self.threads.is_empty() {
+            complete(context).await?;
             context.saver.threads(self.prefix()).try_collect().await?
         } else {
             let mut found = Vec::with_capacity(self.threads.len());
@@ -61,6 +62,21 @@ impl Selection {
         found.dedup_by(|one, other| one.thread_id == other.thread_id);
         Ok(found)
     }
+}
+
+/// Fails if the index does not know all checkpoints, so that some threads would be missing from what
+/// is done to all.
+pub(crate) async fn complete(context: &Context) -> Outcome {
+    let Some(lacking) = context.saver.search_lacks().await? else {
+        return Ok(());
+    };
+    let (index, _) = context.saver.prefixes();
+    Err(Failure::Unhealthy(format!(
+        "the index {} knows {} of {}, so threads would be missing: run `langgraph-redis doctor --fix --rebuild-indexes`, or give --search off",
+        shown(index),
+        lacking.indexed,
+        count(lacking.stored, "checkpoint")
+    )))
 }
 
 /// A thread that must be there, if only with writes that wait for a checkpoint.

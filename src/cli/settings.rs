@@ -76,6 +76,11 @@ const HELP: &[(&str, &str, &str)] = &[
         "How many checkpoints are read at once [default: 32]",
     ),
     (
+        "search",
+        "MODE",
+        "Whether search is used: auto, required or off [default: auto]",
+    ),
+    (
         "wait_replicas",
         "NUMBER",
         "How many replicas must have a write before it counts [default: 0]",

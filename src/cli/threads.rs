@@ -11,6 +11,7 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::output::Output;
 use super::progress::Meter;
+use super::select::complete;
 use super::text::{shown, time, ttl};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
@@ -35,6 +36,7 @@ pub(crate) struct Threads {
 
 impl Threads {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
+        complete(context).await?;
         let mut threads = context.saver.threads(&self.starting_with);
         let output = &mut context.output;
         if !output.is_json() {

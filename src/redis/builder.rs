@@ -8,7 +8,7 @@ use std::time::Duration;
 use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config::{ConfigKey, Settings};
+use super::config::{ConfigKey, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
 use super::keys::Keyspace;
@@ -130,6 +130,12 @@ impl RedisSaverBuilder {
     /// Default: no.
     pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
         self.settings.hash_tag_threads = hash_tag;
+        self
+    }
+
+    /// Whether search is used. Default: where the server has it.
+    pub fn search(mut self, search: SearchMode) -> Self {
+        self.settings.search = search;
         self
     }
 

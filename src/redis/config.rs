@@ -50,6 +50,10 @@ pub enum ConfigKey {
     WaitReplicas,
     /// How long a write waits for them, less than `command_timeout`. Default: `1s`.
     WaitReplicasTimeout,
+    /// Whether search is used: `auto` where the server has it, `required` so that `setup` fails where
+    /// it has not, or `off`. Every call works without; those over all threads then walk over the
+    /// keys. Default: `auto`.
+    Search,
     /// A file of certificates (PEM) of authorities that are trusted beside the system's, for a
     /// URL with TLS. Default: the system's alone.
     TlsCaFile,
@@ -65,7 +69,7 @@ pub enum ConfigKey {
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
@@ -80,6 +84,7 @@ impl ConfigKey {
         Self::PageSize,
         Self::WaitReplicas,
         Self::WaitReplicasTimeout,
+        Self::Search,
         Self::TlsCaFile,
         Self::TlsCertFile,
         Self::TlsKeyFile,
@@ -104,6 +109,7 @@ impl ConfigKey {
             Self::PageSize => "page_size",
             Self::WaitReplicas => "wait_replicas",
             Self::WaitReplicasTimeout => "wait_replicas_timeout",
+            Self::Search => "search",
             Self::TlsCaFile => "tls_ca_file",
             Self::TlsCertFile => "tls_cert_file",
             Self::TlsKeyFile => "tls_key_file",
@@ -152,9 +158,24 @@ pub(crate) struct Settings {
     pub(crate) page_size: usize,
     pub(crate) wait_replicas: usize,
     pub(crate) wait_replicas_timeout: Duration,
+    pub(crate) search: SearchMode,
     pub(crate) tls: TlsFiles,
     pub(crate) client_name: Option<Bytes>,
     pub(crate) credentials: Option<Arc<dyn CredentialsProvider>>,
+}
+
+/// Whether search is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SearchMode {
+    /// Where the server has it. What is missing is said once in the log, and by
+    /// [`Health::without_search`](super::Health::without_search).
+    #[default]
+    Auto,
+    /// As `Auto`, and [`setup`](crate::CheckpointSaver::setup) fails where the server has none.
+    Required,
+    /// Never: no index is made, and calls over all threads walk over the keys.
+    Off,
 }
 
 /// The files that TLS needs.
@@ -210,6 +231,7 @@ impl Default for Settings {
             page_size: 32,
             wait_replicas: 0,
             wait_replicas_timeout: Duration::from_secs(1),
+            search: SearchMode::default(),
             tls: TlsFiles::default(),
             client_name: client_name(env!("CARGO_PKG_NAME")),
             credentials: None,
@@ -267,6 +289,17 @@ impl Settings {
             }
             ConfigKey::WaitReplicasTimeout => {
                 self.wait_replicas_timeout = limit(value).map_err(refuse)?;
+            }
+            ConfigKey::Search => {
+                self.search = match value {
+                    "auto" => SearchMode::Auto,
+                    "required" => SearchMode::Required,
+                    "off" => SearchMode::Off,
+                    other => {
+                        let reason = format!("`{other}` is none of `auto`, `required`, `off`");
+                        return Err(refuse(reason));
+                    }
+                };
             }
             ConfigKey::TlsCaFile => self.tls.ca = Some(file(value).map_err(refuse)?),
             ConfigKey::TlsCertFile => self.tls.cert = Some(file(value).map_err(refuse)?),
@@ -372,6 +405,7 @@ mod tests {
             (ConfigKey::WaitReplicas, "some"),
             (ConfigKey::WaitReplicasTimeout, "0"),
             (ConfigKey::TlsCaFile, ""),
+            (ConfigKey::Search, "maybe"),
         ] {
             let error = settings.set(key, value).unwrap_err().to_string();
             assert!(error.contains(key.as_str()), "{error}");

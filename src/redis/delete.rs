@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::blob;
 use super::driver::{Command, Reply};
+use super::index::IndexedWrite;
 use super::keys::{Member, NamespaceKeys, namespace_from_stored};
 use super::scripts;
 use super::store::{Step, Store};
@@ -73,10 +74,8 @@ impl Store {
         let mut counter = Counter::new(options.progress.clone());
         loop {
             let before = counter.done();
-            let search = self.search().await?;
-            if search.is_some() {
-                self.reconcile(thread).await?;
-            }
+            // What other savers wrote, as far as search tells.
+            let mut searched = self.delete_indexed(thread, &mut counter).await?;
             let mut namespaces = vec![CheckpointNamespace::root()];
             let mut blobs = Vec::new();
             for member in self.members(thread).await? {
@@ -98,11 +97,12 @@ impl Store {
             for namespace in &blobs {
                 self.delete_blobs(thread, namespace, &mut counter).await?;
             }
-            self.delete_unregistered_writes(thread, &mut counter)
+            searched &= self
+                .delete_unregistered_writes(thread, &mut counter)
                 .await?;
             let rest = Command::on("UNLINK", self.keyspace.thread(thread).namespaces());
             self.driver.call("delete_thread", rest).await?;
-            if counter.done() == before && search.is_none() {
+            if counter.done() == before && !searched {
                 self.delete_leftovers(thread, &mut counter).await?;
             }
             // What another writer added meanwhile is found by the next round.
@@ -171,17 +171,53 @@ impl Store {
         Ok(())
     }
 
+    /// Deletes the checkpoints that the index knows, page by page; `false` where search does not
+    /// serve.
+    async fn delete_indexed(&self, thread: &ThreadId, counter: &mut Counter) -> Result<bool> {
+        loop {
+            let before = counter.done();
+            let Some((mut found, more)) = self.some_indexed_checkpoints(thread).await? else {
+                return Ok(false);
+            };
+            found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
+            for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
+                let Some(first) = group.first() else { continue };
+                let ids: Vec<_> = group.iter().map(|one| one.checkpoint_id.clone()).collect();
+                let keys = self.keys(thread, &first.namespace);
+                self.remove(&keys, &ids, counter).await?;
+            }
+            // The index names nothing else, or something that cannot be removed.
+            if !more || counter.done() == before {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Deletes the writes that only the index knows: those that the Python saver stored for
-    /// checkpoints that never came, with the flags that it left in their place.
+    /// checkpoints that never came, with the flags that it left in their place. `false` where search
+    /// does not serve.
     async fn delete_unregistered_writes(
         &self,
         thread: &ThreadId,
         counter: &mut Counter,
+    ) -> Result<bool> {
+        loop {
+            let Some((writes, more)) = self.some_indexed_writes(thread).await? else {
+                return Ok(false);
+            };
+            self.delete_writes(thread, &writes, counter).await?;
+            if !more || writes.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    async fn delete_writes(
+        &self,
+        thread: &ThreadId,
+        writes: &[IndexedWrite],
+        counter: &mut Counter,
     ) -> Result<()> {
-        let Some(search) = self.search().await? else {
-            return Ok(());
-        };
-        let writes = self.indexed_writes(search, thread).await?;
         for slice in writes.chunks(SLICE) {
             let mut steps: Vec<Step> = Vec::new();
             for write in slice {
@@ -252,8 +288,8 @@ impl Store {
         run: &RunId,
         prefix: &str,
     ) -> Result<Vec<(ThreadId, CheckpointNamespace, CheckpointId)>> {
-        let mut candidates = match self.search().await? {
-            Some(_) => self.indexed_run(run.as_str()).await?,
+        let mut candidates = match self.indexed_run(run.as_str()).await? {
+            Some(found) => found,
             None => self.every_checkpoint(prefix).await?,
         };
         candidates.retain(|one| one.thread_id.as_str().starts_with(prefix));

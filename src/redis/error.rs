@@ -247,6 +247,10 @@ fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
         "LGLOST" => lost(rest),
         "LGCONFLICT" => unexpected(rest),
         _ if reply.contains("unknown command") => missing_module(context),
+        // What scripts use of what some servers lack is JSON.
+        _ if rest.starts_with("Unknown Redis command called from script") => {
+            missing_module(context)
+        }
         _ if reply.contains("invalid username-password") => Error::Authentication {
             server: server(),
             reason: rest.to_owned(),
@@ -443,6 +447,12 @@ mod tests {
             (
                 Unknown,
                 "ERR unknown command 'JSON.SET', with args",
+                "MissingModule",
+                false,
+            ),
+            (
+                Unknown,
+                "ERR Unknown Redis command called from script script: 1f, on @user_script:9.",
                 "MissingModule",
                 false,
             ),

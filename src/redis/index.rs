@@ -4,25 +4,37 @@
 //! the exact ids. An index that the Python saver made folds case, trims blanks and splits at
 //! commas, so a thread is looked up by the longest piece that such an index would keep of it.
 
+mod compare;
+mod rows;
+mod schema;
+mod state;
+
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::driver::{Command, Node, Reply, number};
-use super::keys::namespace_from_stored;
+use super::driver::{Command, Reply, number};
+use super::keys::{glob_escaped, namespace_from_stored};
 use super::stats::IndexStats;
 use super::store::Store;
 use super::write::text;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 
-/// The separator of tags in our own indexes: a character that an id hardly holds.
-const SEPARATOR: char = '\u{1}';
+#[cfg(feature = "cli")]
+pub(crate) use compare::Lacking;
+pub(crate) use rows::{Page, Rows};
+use rows::{ROWS, Row, rows_of};
+pub(crate) use schema::IndexProblem;
+use schema::{CHECKPOINT_FIELDS, WRITE_FIELDS, difference, value_of};
+pub(crate) use state::Searching;
+
 /// Past its own time limit a search gives what it has so far and does not say so; ours is that of
 /// the command.
 const NO_TIME_LIMIT: [&str; 2] = ["TIMEOUT", "0"];
-/// How many rows a cursor gives at once.
-const ROWS: usize = 500;
+/// How often a search whose rows were lost in the middle is made again.
+const ATTEMPTS: usize = 3;
 
 /// What is known of the indexes.
 #[derive(Debug, Clone, Copy)]
@@ -47,50 +59,6 @@ pub(crate) struct IndexedWrite {
 }
 
 impl Store {
-    /// Makes the indexes unless they are there, and waits until they know what is stored.
-    pub(crate) async fn create_indexes(&self) -> Result<()> {
-        if !self.searches_all().await? {
-            return Ok(());
-        }
-        for command in [
-            create(self.keyspace.checkpoint_prefix(), CHECKPOINT_FIELDS),
-            create(self.keyspace.write_prefix(), WRITE_FIELDS),
-        ] {
-            match self.driver.call("setup", command).await {
-                Err(Error::Server { reason, .. }) if reason.contains("already exists") => {}
-                reply => {
-                    reply?;
-                }
-            }
-        }
-        for index in [
-            self.keyspace.checkpoint_prefix(),
-            self.keyspace.write_prefix(),
-        ] {
-            self.wait_until_indexed(index).await?;
-        }
-        Ok(())
-    }
-
-    async fn wait_until_indexed(&self, index: &str) -> Result<()> {
-        let started = tokio::time::Instant::now();
-        loop {
-            let info = self.info(index).await?.unwrap_or(Reply::Nil);
-            let indexing = value_of(info, "indexing").and_then(|value| value.as_int());
-            if indexing.unwrap_or(0) == 0 {
-                return Ok(());
-            }
-            if started.elapsed() > self.settings.command_timeout * 6 {
-                tracing::warn!(
-                    index,
-                    "the index still reads what was stored before it; until it is done, what other savers wrote may be missing from lists"
-                );
-                return Ok(());
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
     /// What is wrong with an index, in words; nothing if all is well.
     pub(crate) async fn index_problem(&self, index: &str) -> Result<Option<IndexProblem>> {
         let fields = if index == self.keyspace.write_prefix() {
@@ -98,6 +66,9 @@ impl Store {
         } else {
             CHECKPOINT_FIELDS
         };
+        if self.search_is_barred().is_some() {
+            return Ok(None);
+        }
         let Some(info) = self.info(index).await? else {
             return Ok(Some(IndexProblem::Missing));
         };
@@ -119,11 +90,15 @@ impl Store {
     /// Makes an index anew; the documents stay.
     pub(crate) async fn rebuild_index(&self, index: &str) -> Result<()> {
         self.drop_index(index).await?;
+        self.searching.forget();
         self.create_indexes().await
     }
 
     /// Drops an index; the documents stay.
     pub(crate) async fn drop_index(&self, index: &str) -> Result<()> {
+        if self.search_is_barred().is_some() {
+            return Ok(());
+        }
         let drop = Command::new("FT.DROPINDEX").arg(text(index));
         match self.driver.call("doctor", drop).await {
             Err(error) if is_unknown_index(&error) => Ok(()),
@@ -131,33 +106,12 @@ impl Store {
         }
     }
 
-    /// What can be searched, found out once; `None` where search cannot answer.
-    pub(crate) async fn search(&self) -> Result<Option<Search>> {
-        if let Some(search) = self.search.get() {
-            return Ok(*search);
-        }
-        let search = if self.searches_all().await? {
-            let Some(info) = self.info(self.keyspace.checkpoint_prefix()).await? else {
-                // Not for good: the index may be made yet.
-                tracing::warn!(
-                    index = self.keyspace.checkpoint_prefix(),
-                    "there is no index, so what other savers wrote is not found: call setup()"
-                );
-                return Ok(None);
-            };
-            let separator = separator_of(info, "thread_id").unwrap_or(SEPARATOR);
-            Some(Search { separator })
-        } else {
-            None
-        };
-        // Two calls that find out at once find out the same.
-        let _ = self.search.set(search);
-        Ok(search)
-    }
-
     /// Whether a search sees all documents. In a cluster that is so where the nodes search together,
     /// as in Redis 8; in a Redis Stack cluster each node has an index of its own documents.
     pub(crate) async fn searches_all(&self) -> Result<bool> {
+        if self.search_is_barred().is_some() {
+            return Ok(false);
+        }
         if !self.driver.is_cluster() {
             return Ok(true);
         }
@@ -179,6 +133,9 @@ impl Store {
 
     /// What the server says of an index; `None` if there is none.
     async fn info(&self, index: &str) -> Result<Option<Reply>> {
+        if self.search_is_barred().is_some() {
+            return Ok(None);
+        }
         let command = Command::new("FT.INFO").arg(text(index));
         match self.driver.call("search", command).await {
             Ok(info) => Ok(Some(info)),
@@ -203,66 +160,193 @@ impl Store {
         )
     }
 
-    /// Reads the answer to [`Store::count_command`]; 0 where there is no index.
-    pub(crate) fn count_of(reply: Result<Reply>) -> Result<u64> {
+    /// Reads the answer to [`Store::count_command`]; `None` where the index turns out to be gone.
+    pub(crate) async fn count_of(&self, reply: Result<Reply>) -> Result<Option<u64>> {
         match reply {
             Ok(reply) => {
-                let count = reply
-                    .into_array()
-                    .first()
-                    .and_then(Reply::as_int)
-                    .unwrap_or(0);
-                Ok(u64::try_from(count).unwrap_or(0))
+                let count = reply.into_array().first().and_then(Reply::as_int);
+                Ok(Some(u64::try_from(count.unwrap_or(0)).unwrap_or(0)))
             }
-            Err(error) if is_unknown_index(&error) => Ok(0),
+            Err(error) if is_unknown_index(&error) => {
+                let index = self.keyspace.checkpoint_prefix();
+                self.index_is_lost(index, &error).await;
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// The checkpoints of a thread that the index knows, exactly its own.
-    pub(crate) async fn indexed_checkpoints(
-        &self,
-        search: Search,
-        thread: &ThreadId,
-    ) -> Result<Vec<Indexed>> {
-        let mut found = Vec::new();
-        let mut rows = rows_of_thread(
-            search,
-            thread,
-            self.keyspace.checkpoint_prefix(),
-            CHECKPOINT_LOAD,
-        );
-        while let Some(page) = rows.next(self).await? {
-            found.extend(
-                page.iter()
-                    .filter_map(|row| indexed(row))
-                    .filter(|one| one.thread_id == *thread),
-            );
-        }
-        Ok(found)
-    }
-
-    /// The writes of a thread that the index knows, exactly its own.
-    pub(crate) async fn indexed_writes(
-        &self,
-        search: Search,
-        thread: &ThreadId,
-    ) -> Result<Vec<IndexedWrite>> {
-        let mut found = Vec::new();
-        let mut rows = rows_of_thread(search, thread, self.keyspace.write_prefix(), WRITE_LOAD);
-        while let Some(page) = rows.next(self).await? {
-            for row in &page {
-                let field = |name: &str| field(row, name).unwrap_or_default();
-                if field("thread_id") == thread.as_str() {
-                    found.push(IndexedWrite {
-                        key: text(&field("__key")),
-                        namespace: field("checkpoint_ns"),
-                        checkpoint_id: field("checkpoint_id"),
-                    });
-                }
+    /// Counts a thread's checkpoints where all nodes of a cluster search together, and waits no longer
+    /// than a call about one thread may; `None` where search does not serve.
+    pub(crate) async fn count_in_time(&self, count: Command) -> Result<Option<u64>> {
+        let counted = async { self.count_of(self.driver.call("search", count).await).await };
+        match self.in_time(counted).await {
+            Some(Ok(count)) => Ok(count),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a search of the cluster failed");
+                self.search_is_slow();
+                Ok(None)
+            }
+            None => {
+                self.search_is_slow();
+                Ok(None)
             }
         }
-        Ok(found)
+    }
+
+    /// Asks for rows that are about one thread, and waits no longer than such a call may; `None`
+    /// where search does not serve. Only one page, so without a cursor.
+    async fn rows_in_time(&self, index: &str, command: Command) -> Result<Option<Vec<Row>>> {
+        let mut rows = Rows::one_page(index, command);
+        match self.in_time(rows.next(self)).await {
+            Some(Ok(Page::Rows(rows))) => Ok(Some(rows)),
+            Some(Ok(Page::End)) => Ok(Some(Vec::new())),
+            Some(Ok(Page::Lost)) => Ok(None),
+            Some(Err(error)) if self.driver.is_cluster() => {
+                tracing::warn!(index, %error, "a search of the cluster failed");
+                self.search_is_slow();
+                Ok(None)
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                self.search_is_slow();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The first rows of a thread that are exactly its own, and whether there may be more. Where
+    /// all of a page are others', the page grows. `None` where search does not serve.
+    async fn first_of_thread<T>(
+        &self,
+        index: &str,
+        thread: &ThreadId,
+        fields: &[&'static str],
+        own: impl Fn(&Row) -> Option<T>,
+    ) -> Result<Option<(Vec<T>, bool)>> {
+        let Some(search) = self.search().await? else {
+            return Ok(None);
+        };
+        let Some(piece) = search.piece(thread) else {
+            return Ok(None);
+        };
+        let mut size = ROWS;
+        loop {
+            // The limit comes first, so that only what it leaves is loaded.
+            let command = Command::new("FT.AGGREGATE")
+                .arg(text(index))
+                .args(["@thread_id:{$thread}", "LIMIT", "0"].map(Bytes::from))
+                .arg(number(size));
+            let command = of_thread(load(command, fields), piece);
+            let Some(rows) = self.rows_in_time(index, command).await? else {
+                return Ok(None);
+            };
+            let more = rows.len() >= size;
+            let found: Vec<_> = rows.iter().filter_map(&own).collect();
+            if !found.is_empty() || !more {
+                return Ok(Some((found, more)));
+            }
+            size *= 4;
+        }
+    }
+
+    /// Some of the checkpoints of a thread that the index knows, exactly its own, and whether there
+    /// may be more: for a caller that removes them and asks again. It takes no cursor. `None` where
+    /// search does not serve.
+    pub(crate) async fn some_indexed_checkpoints(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<(Vec<Indexed>, bool)>> {
+        let index = self.keyspace.checkpoint_prefix();
+        self.first_of_thread(index, thread, CHECKPOINT_LOAD, |row| {
+            indexed(row).filter(|one| one.thread_id == *thread)
+        })
+        .await
+    }
+
+    /// Some of the writes of a thread that the index knows, in the same way.
+    pub(crate) async fn some_indexed_writes(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<(Vec<IndexedWrite>, bool)>> {
+        let index = self.keyspace.write_prefix();
+        self.first_of_thread(index, thread, WRITE_LOAD, |row| write_of(row, thread))
+            .await
+    }
+
+    /// The checkpoints of a thread that the index knows, exactly its own; `None` where search does
+    /// not serve.
+    pub(crate) async fn indexed_checkpoints(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<Vec<Indexed>>> {
+        match self.some_indexed_checkpoints(thread).await? {
+            Some((found, false)) => return Ok(Some(found)),
+            None => return Ok(None),
+            Some((_, true)) => {}
+        }
+        let index = self.keyspace.checkpoint_prefix();
+        self.all_of_thread(index, thread, CHECKPOINT_LOAD, |row| {
+            indexed(row).filter(|one| one.thread_id == *thread)
+        })
+        .await
+    }
+
+    /// The writes of a thread that the index knows, exactly its own; `None` where search does not
+    /// serve.
+    pub(crate) async fn indexed_writes(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<Vec<IndexedWrite>>> {
+        match self.some_indexed_writes(thread).await? {
+            Some((found, false)) => return Ok(Some(found)),
+            None => return Ok(None),
+            Some((_, true)) => {}
+        }
+        let index = self.keyspace.write_prefix();
+        self.all_of_thread(index, thread, WRITE_LOAD, |row| write_of(row, thread))
+            .await
+    }
+
+    async fn all_of_thread<T>(
+        &self,
+        index: &str,
+        thread: &ThreadId,
+        fields: &[&'static str],
+        own: impl Fn(&Row) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        let Some(search) = self.search().await? else {
+            return Ok(None);
+        };
+        let Some(piece) = search.piece(thread) else {
+            return Ok(None);
+        };
+        let command = of_thread(aggregate(index, "@thread_id:{$thread}", fields), piece);
+        self.all_rows(index, command, own).await
+    }
+
+    /// What all rows of a search say; `None` where search does not serve.
+    async fn all_rows<T>(
+        &self,
+        index: &str,
+        command: Command,
+        read: impl Fn(&Row) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        for _ in 0..ATTEMPTS {
+            let mut rows = Rows::paged(index, command.clone());
+            let mut found = Vec::new();
+            loop {
+                match rows.next(self).await? {
+                    Page::Rows(page) => found.extend(page.iter().filter_map(&read)),
+                    Page::End => return Ok(Some(found)),
+                    Page::Lost => break,
+                }
+            }
+            if self.search().await?.is_none() {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// All checkpoints that the index knows, newest first, and no more than `most`.
@@ -278,25 +362,80 @@ impl Store {
             .args(["LIMIT", "0"].map(Bytes::from))
             .arg(number(most));
         let command = load(command, CHECKPOINT_LOAD);
-        Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command))
+        let index = self.keyspace.checkpoint_prefix();
+        if most <= ROWS {
+            Rows::one_page(index, command)
+        } else {
+            Rows::paged(index, command)
+        }
     }
 
-    /// The checkpoints of a run that the index knows.
-    pub(crate) async fn indexed_run(&self, run: &str) -> Result<Vec<Indexed>> {
-        let command = aggregate(
-            self.keyspace.checkpoint_prefix(),
-            "@run_id:{$run}",
-            CHECKPOINT_LOAD,
-        )
-        .args(["PARAMS", "2", "run"].map(Bytes::from))
-        .arg(text(run))
-        .args(["DIALECT", "2"].map(Bytes::from));
-        let mut rows = Rows::new(self.keyspace.checkpoint_prefix(), with_cursor(command));
+    /// The keys of the documents that the index knows and cannot open: those with a NUL, which
+    /// RediSearch takes for the end of a key. It walks over all keys, so only where a row says
+    /// nothing, as that of such a document does.
+    pub(crate) async fn unopened_documents(&self) -> Result<Vec<Bytes>> {
+        let family = glob_escaped(&self.keyspace.document_family());
+        self.scan_pattern(&format!("{family}*\0*")).await
+    }
+
+    /// The checkpoints that these documents are.
+    pub(crate) async fn checkpoints_at(&self, documents: &[Bytes]) -> Result<Vec<Indexed>> {
         let mut found = Vec::new();
-        while let Some(page) = rows.next(self).await? {
-            found.extend(page.iter().filter_map(|row| indexed(row)));
+        for chunk in documents.chunks(ROWS / 2) {
+            let commands = chunk.iter().map(|key| {
+                let command = Command::on("JSON.GET", key.clone());
+                command.arg("$['thread_id','checkpoint_ns','checkpoint_id']")
+            });
+            let replies = self.driver.batch("search", commands.collect()).await?;
+            for (key, reply) in chunk.iter().zip(replies) {
+                let names = match reply {
+                    // Something else than a document has the name of one.
+                    Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
+                    reply => reply?.into_bytes().unwrap_or_default(),
+                };
+                let names = serde_json::from_slice::<[String; 3]>(&names);
+                let one = names.ok().and_then(|[thread, namespace, id]| {
+                    Some(Indexed {
+                        thread_id: ThreadId::new(thread).ok()?,
+                        namespace: namespace_from_stored(&namespace).ok()?,
+                        checkpoint_id: CheckpointId::new(id).ok()?,
+                    })
+                });
+                found.extend(one.filter(|one| {
+                    let keys = self.keys(&one.thread_id, &one.namespace);
+                    keys.document(&one.checkpoint_id) == *key
+                }));
+            }
         }
         Ok(found)
+    }
+
+    /// The checkpoints that may be a run's, as far as the index knows; `None` where search does not
+    /// serve.
+    pub(crate) async fn indexed_run(&self, run: &str) -> Result<Option<Vec<Indexed>>> {
+        if self.search().await?.is_none() {
+            return Ok(None);
+        }
+        let index = self.keyspace.checkpoint_prefix();
+        let command = aggregate(index, "@run_id:{$run}", CHECKPOINT_LOAD)
+            .args(["PARAMS", "2", "run"].map(Bytes::from))
+            .arg(text(run))
+            .args(["DIALECT", "2"].map(Bytes::from));
+        let unopened = AtomicBool::new(false);
+        let read = |row: &Row| {
+            let found = indexed(row);
+            unopened.fetch_or(found.is_none(), Ordering::Relaxed);
+            found
+        };
+        let Some(mut found) = self.all_rows(index, command, read).await? else {
+            return Ok(None);
+        };
+        if unopened.into_inner() {
+            // Of any run; whose they are is looked up with the others.
+            let documents = self.unopened_documents().await?;
+            found.extend(self.checkpoints_at(&documents).await?);
+        }
+        Ok(Some(found))
     }
 
     /// The threads that the index knows, each once. Not by their prefix: a search for one gives up
@@ -305,14 +444,14 @@ impl Store {
         let index = self.keyspace.checkpoint_prefix();
         let command = aggregate(index, "*", &["@thread_id"])
             .args(["GROUPBY", "1", "@thread_id"].map(Bytes::from));
-        Rows::new(index, with_cursor(command))
+        Rows::paged(index, command)
     }
 
     /// The thread of every checkpoint that the index knows, page by page.
     pub(crate) fn indexed_thread_of_each(&self) -> Rows {
         let index = self.keyspace.checkpoint_prefix();
         let command = aggregate(index, "*", &["@thread_id"]);
-        Rows::new(index, with_cursor(command))
+        Rows::paged(index, command)
     }
 
     /// The keys among some whose documents an index knows and reads; `None` if it does not tell. An
@@ -351,6 +490,34 @@ impl Store {
         Ok(Some(known))
     }
 
+    /// Rows of an index from a position on, in the order in which it came to know them; `None`
+    /// where it turns out to be gone.
+    pub(crate) async fn rows_from(
+        &self,
+        index: &str,
+        start: u64,
+        most: u64,
+    ) -> Result<Option<Vec<Row>>> {
+        // The limit comes first, so that only what it leaves is loaded.
+        let command = Command::new("FT.AGGREGATE")
+            .arg(text(index))
+            .args(["*", "LIMIT"].map(Bytes::from))
+            .arg(number(start))
+            .arg(number(most));
+        let command = load(command, WRITE_LOAD).args(NO_TIME_LIMIT.map(Bytes::from));
+        self.rows_at(index, command).await
+    }
+
+    async fn rows_at(&self, index: &str, command: Command) -> Result<Option<Vec<Row>>> {
+        match self.driver.call("search", command).await {
+            Err(error) if is_unknown_index(&error) => {
+                self.index_is_lost(index, &error).await;
+                Ok(None)
+            }
+            reply => Ok(Some(rows_of(reply?))),
+        }
+    }
+
     /// What an index holds; `None` if there is none.
     pub(crate) async fn index_stats(&self, index: &str) -> Result<Option<IndexStats>> {
         let Some(info) = self.info(index).await? else {
@@ -385,49 +552,13 @@ fn takes_no_keys(info: Reply) -> bool {
     first_key.and_then(|first_key| first_key.as_int()) == Some(0)
 }
 
-/// What is wrong with an index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum IndexProblem {
-    Missing,
-    Busy,
-    Differs(String),
-}
-
-/// How a field of an index differs from ours.
-fn difference(info: &Reply, field: &str, kind: &Field) -> Option<String> {
-    let attributes = value_of(info.clone(), "attributes")?.into_array();
-    let Some(attribute) = attributes
-        .into_iter()
-        .map(Reply::into_array)
-        .find(|attribute| {
-            let name = value_of(Reply::Array(attribute.clone()), "attribute");
-            name.is_some_and(|name| name.as_str() == Some(field))
-        })
-    else {
-        return Some(format!("it has no field `{field}`"));
-    };
-    let has = |flag: &str| attribute.iter().any(|part| part.as_str() == Some(flag));
-    match kind {
-        Field::Numeric => (!has("NUMERIC")).then(|| format!("`{field}` is no number")),
-        Field::Tag | Field::SortedTag if !has("TAG") => Some(format!("`{field}` is no tag")),
-        Field::Tag | Field::SortedTag => {
-            let separator = value_of(Reply::Array(attribute.clone()), "SEPARATOR");
-            let separator = separator.as_ref().and_then(Reply::as_str).unwrap_or(",");
-            if separator != SEPARATOR.to_string() {
-                Some(format!("`{field}` is split at {separator:?}"))
-            } else if has("CASESENSITIVE") {
-                let sorted = matches!(kind, Field::SortedTag);
-                (sorted && !has("SORTABLE")).then(|| format!("`{field}` is not sortable"))
-            } else {
-                Some(format!("`{field}` folds case"))
-            }
-        }
-    }
-}
-
 impl Search {
-    /// What an index keeps of a thread's id as one tag; `None` if it keeps nothing.
-    fn piece(self, thread: &ThreadId) -> Option<&str> {
+    /// What an index keeps of a thread's id as one tag; `None` if it keeps nothing, or cannot open
+    /// its documents.
+    pub(crate) fn piece(self, thread: &ThreadId) -> Option<&str> {
+        if thread.as_str().contains('\0') {
+            return None;
+        }
         thread
             .as_str()
             .split(self.separator)
@@ -437,95 +568,23 @@ impl Search {
     }
 }
 
-/// The rows of an index that may be a thread's.
-fn rows_of_thread(search: Search, thread: &ThreadId, index: &str, load: &[&'static str]) -> Rows {
-    let Some(piece) = search.piece(thread) else {
-        return Rows::none();
-    };
-    let command = aggregate(index, "@thread_id:{$thread}", load)
+/// The same about one thread.
+fn of_thread(command: Command, piece: &str) -> Command {
+    command
         .args(["PARAMS", "2", "thread"].map(Bytes::from))
         .arg(text(piece))
-        .args(["DIALECT", "2"].map(Bytes::from));
-    Rows::new(index, with_cursor(command))
+        .args(["DIALECT", "2"].map(Bytes::from))
 }
 
-/// The rows of a search, page by page.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    index: String,
-    /// The node that has the cursor.
-    node: Option<Node>,
-    state: RowsState,
-}
-
-#[derive(Debug)]
-enum RowsState {
-    Start(Command),
-    Cursor(i64),
-    End,
-}
-
-impl Rows {
-    fn new(index: &str, command: Command) -> Self {
-        Self {
-            index: index.to_owned(),
-            node: None,
-            state: RowsState::Start(command),
-        }
-    }
-
-    fn none() -> Self {
-        Self {
-            index: String::new(),
-            node: None,
-            state: RowsState::End,
-        }
-    }
-
-    /// The next page of rows; each is a list of names and values.
-    pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Vec<Reply>>>> {
-        let state = std::mem::replace(&mut self.state, RowsState::End);
-        let has_started = matches!(state, RowsState::Cursor(_));
-        let command = match state {
-            RowsState::End => return Ok(None),
-            RowsState::Start(command) => command,
-            // A second answer would be the next page, and the first one lost.
-            RowsState::Cursor(cursor) => Command::new("FT.CURSOR")
-                .once()
-                .arg("READ")
-                .arg(text(&self.index))
-                .arg(number(cursor))
-                .arg("COUNT")
-                .arg(number(ROWS)),
-        };
-        let node = match self.node.take() {
-            Some(node) => node,
-            None => store.driver.any_primary()?,
-        };
-        let reply = store.driver.call_at("search", &node, command).await;
-        self.node = Some(node);
-        let reply = match reply {
-            // What was given so far is not all: the index or the cursor is gone, or the server is
-            // another.
-            Err(Error::Server { reason, .. }) if has_started => {
-                return Err(Error::Unavailable {
-                    reason: format!("a search was cut short, so list again ({reason})"),
-                });
-            }
-            Err(error) if is_unknown_index(&error) => return Ok(None),
-            reply => reply?,
-        };
-        let mut reply = reply.into_array().into_iter();
-        let rows = reply.next().unwrap_or(Reply::Nil).into_array();
-        match reply.next().and_then(|cursor| cursor.as_int()) {
-            Some(cursor) if cursor != 0 => self.state = RowsState::Cursor(cursor),
-            _ => {}
-        }
-        // The first element counts the rows.
-        Ok(Some(
-            rows.into_iter().skip(1).map(Reply::into_array).collect(),
-        ))
-    }
+/// The write of a thread that a row names.
+fn write_of(row: &[Reply], thread: &ThreadId) -> Option<IndexedWrite> {
+    let own = field(row, "thread_id")? == thread.as_str();
+    own.then(|| IndexedWrite {
+        key: key_of(row).unwrap_or_default(),
+        namespace: field(row, "checkpoint_ns").unwrap_or_default(),
+        checkpoint_id: field(row, "checkpoint_id").unwrap_or_default(),
+    })
+    .filter(|write| !write.key.is_empty())
 }
 
 /// The checkpoint that a row names; `None` for one whose ids are no ids.
@@ -535,6 +594,14 @@ pub(crate) fn indexed(row: &[Reply]) -> Option<Indexed> {
         namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
         checkpoint_id: CheckpointId::new(field(row, "checkpoint_id")?).ok()?,
     })
+}
+
+/// The key of the document that a row is of.
+fn key_of(row: &[Reply]) -> Option<Bytes> {
+    let pair = row
+        .chunks_exact(2)
+        .find(|pair| pair[0].as_str() == Some("__key"))?;
+    pair[1].clone().into_bytes()
 }
 
 /// The thread that a row names.
@@ -547,25 +614,6 @@ fn field(row: &[Reply], name: &str) -> Option<String> {
         .find(|pair| pair[0].as_str() == Some(name))
         .and_then(|pair| pair[1].as_str())
         .map(str::to_owned)
-}
-
-fn value_of(info: Reply, name: &str) -> Option<Reply> {
-    let info = info.into_array();
-    let position = info.iter().position(|part| part.as_str() == Some(name))?;
-    info.into_iter().nth(position + 1)
-}
-
-/// The separator that an index has for a field.
-fn separator_of(info: Reply, field: &str) -> Option<char> {
-    let attributes = value_of(info, "attributes")?.into_array();
-    let attribute = attributes
-        .into_iter()
-        .map(Reply::into_array)
-        .find(|attribute| attribute.iter().any(|part| part.as_str() == Some(field)))?;
-    value_of(Reply::Array(attribute), "SEPARATOR")?
-        .as_str()?
-        .chars()
-        .next()
 }
 
 fn is_unknown_index(error: &Error) -> bool {
@@ -591,70 +639,6 @@ fn load(command: Command, fields: &[&'static str]) -> Command {
         .iter()
         .map(|name| Bytes::from_static(name.as_bytes()));
     command.arg("LOAD").arg(number(fields.len())).args(names)
-}
-
-fn with_cursor(command: Command) -> Command {
-    command
-        .arg("WITHCURSOR")
-        .arg("COUNT")
-        .arg(number(ROWS))
-        .args(NO_TIME_LIMIT.map(Bytes::from))
-}
-
-enum Field {
-    Tag,
-    /// A tag that is sorted by, kept as it is.
-    SortedTag,
-    Numeric,
-}
-
-/// The schema of the index of checkpoints; the names are those of the Python saver's.
-const CHECKPOINT_FIELDS: &[(&str, Field)] = &[
-    ("thread_id", Field::Tag),
-    ("run_id", Field::Tag),
-    ("checkpoint_ns", Field::Tag),
-    ("checkpoint_id", Field::SortedTag),
-    ("parent_checkpoint_id", Field::Tag),
-    ("checkpoint_ts", Field::Numeric),
-    ("source", Field::Tag),
-    ("step", Field::Numeric),
-    ("has_writes", Field::Tag),
-];
-
-/// The schema of the index of writes.
-const WRITE_FIELDS: &[(&str, Field)] = &[
-    ("thread_id", Field::Tag),
-    ("checkpoint_ns", Field::Tag),
-    ("checkpoint_id", Field::Tag),
-    ("task_id", Field::Tag),
-    ("idx", Field::Numeric),
-    ("channel", Field::Tag),
-    ("type", Field::Tag),
-];
-
-fn create(prefix: &str, fields: &[(&str, Field)]) -> Command {
-    let mut command = Command::new("FT.CREATE")
-        .arg(text(prefix))
-        .args(["ON", "JSON", "PREFIX", "1"].map(Bytes::from))
-        .arg(format!("{prefix}:"))
-        .arg("SCHEMA");
-    for (name, kind) in fields {
-        command = command
-            .arg(format!("$.{name}"))
-            .arg("AS")
-            .arg((*name).to_owned());
-        command = match kind {
-            Field::Numeric => command.arg("NUMERIC"),
-            Field::Tag | Field::SortedTag => command
-                .args(["TAG", "SEPARATOR"].map(Bytes::from))
-                .arg(SEPARATOR.to_string())
-                .arg("CASESENSITIVE"),
-        };
-        if matches!(kind, Field::SortedTag) {
-            command = command.arg("SORTABLE").arg("UNF");
-        }
-    }
-    command
 }
 
 #[cfg(test)]

@@ -25,7 +25,11 @@ impl Store {
         members: &[Member],
     ) -> Result<bool> {
         let root = CheckpointNamespace::root();
-        if members.contains(&Member::Namespace(root.clone())) || self.search().await?.is_some() {
+        if members.contains(&Member::Namespace(root.clone())) {
+            return Ok(false);
+        }
+        let search = self.search().await?;
+        if search.is_some_and(|search| search.piece(thread).is_some()) {
             return Ok(false);
         }
         let pointer = Command::on("EXISTS", self.keys(thread, &root).pointer);

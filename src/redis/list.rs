@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use super::document::{Identity, ReadCheckpoint};
 use super::driver::{Command, Reply, number};
 use super::error::{is_lost_write, of_key};
-use super::index::{Indexed, Rows, indexed};
+use super::index::{Indexed, Page, Rows, indexed};
 use super::keys::{Member, NamespaceKeys};
 use super::read::{identity, parse_writes};
 use super::scripts::{self, ScriptCall};
@@ -98,6 +98,8 @@ struct Lister {
     left: usize,
     source: Source,
     ready: VecDeque<CheckpointTuple>,
+    /// What was given before search was lost, where another source goes on.
+    given: Option<Given>,
 }
 
 /// Where ids come from.
@@ -137,6 +139,7 @@ impl Lister {
             options,
             source: Source::Start,
             ready: VecDeque::new(),
+            given: None,
         }
     }
 
@@ -186,10 +189,27 @@ impl Lister {
                 }
                 Source::Index(ids) => {
                     let before = self.options.before.as_ref();
-                    ids.next(&self.store, before, &self.within).await?
+                    match ids.next(&self.store, before, &self.within).await? {
+                        Next::Id(identity) => Some(identity),
+                        Next::End => None,
+                        Next::Unopened => {
+                            let unopened = self.unopened().await?;
+                            if let Source::Index(ids) = &mut self.source {
+                                ids.unopened = Some(unopened);
+                            }
+                            continue;
+                        }
+                        Next::Lost => {
+                            self.given = Some(std::mem::take(&mut ids.given));
+                            self.source = self.start_without_search().await?;
+                            continue;
+                        }
+                    }
                 }
             };
+            let given = self.given.as_ref();
             match next {
+                Some(identity) if given.is_some_and(|given| given.has(&identity)) => {}
                 Some(identity) => page.push(identity),
                 None => break,
             }
@@ -200,20 +220,15 @@ impl Lister {
     async fn start(&self) -> Result<Source> {
         let store = &self.store;
         let Some(config) = &self.config else {
-            return match store.search().await? {
-                Some(_) => {
-                    let exact = self.options.filter.is_empty()
-                        && self.options.before.is_none()
-                        && self.within.is_empty();
-                    let most = self.options.limit.filter(|_| exact);
-                    Ok(Source::Index(Box::new(IndexedIds::new(store, most))))
-                }
-                None if self.shallow => {
-                    let found = shallow::every_checkpoint(store).await?;
-                    Ok(Source::Named(shallow::newest_first(found, &self.options)))
-                }
-                None => Ok(Source::Registries(store.all_heads(&self.within).await?)),
-            };
+            if store.search().await?.is_none() {
+                return self.start_without_search().await;
+            }
+            let exact = self.options.filter.is_empty()
+                && self.options.before.is_none()
+                && self.within.is_empty();
+            let most = self.options.limit.filter(|_| exact);
+            let ids = IndexedIds::new(store, most);
+            return Ok(Source::Index(Box::new(ids)));
         };
         if self.shallow {
             let found = shallow::checkpoints(store, config).await?;
@@ -243,6 +258,32 @@ impl Lister {
             .map(|namespace| Head::new(store, thread, namespace))
             .collect();
         Ok(Source::Registries(heads))
+    }
+
+    /// All threads' checkpoints without search.
+    async fn start_without_search(&self) -> Result<Source> {
+        if self.shallow {
+            let found = shallow::every_checkpoint(&self.store).await?;
+            return Ok(Source::Named(shallow::newest_first(found, &self.options)));
+        }
+        let heads = self.store.all_heads(&self.within).await?;
+        Ok(Source::Registries(heads))
+    }
+
+    /// The checkpoints that the index cannot open, newest first.
+    async fn unopened(&self) -> Result<VecDeque<Identity>> {
+        let store = &self.store;
+        let keys = store.unopened_documents().await?;
+        let mut found: Vec<_> = if self.shallow {
+            shallow::named(store, keys).await?
+        } else {
+            let found = store.checkpoints_at(&keys).await?.into_iter();
+            found
+                .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                .collect()
+        };
+        found.retain(|one| one.thread_id.as_str().starts_with(&self.within));
+        Ok(shallow::newest_first(found, &self.options))
     }
 
     /// Reads the documents of a page and the writes made since, in one flight; where there is a
@@ -518,10 +559,50 @@ async fn fill(
 struct IndexedIds {
     rows: Rows,
     ids: VecDeque<Identity>,
-    /// How many the index was asked for, and those that it gave: if some of them turn out to be
-    /// gone, it is asked for all, and these are left out.
+    /// Those that the index knows and cannot open, from where the first of them stands.
+    unopened: Option<VecDeque<Identity>>,
+    /// Whether a row says nothing, as that of such a one does.
+    is_silent: bool,
+    /// How many the index was asked for: if some of them turn out to be gone, it is asked for all.
     most: Option<usize>,
-    given: HashSet<Identity>,
+    given: Given,
+    /// Whether the index is asked again, so that what was given must be left out.
+    again: bool,
+    /// Whether something was given since it was asked last.
+    progress: bool,
+}
+
+/// What comes next of them.
+enum Next {
+    Id(Identity),
+    End,
+    /// Those are needed that the index cannot open.
+    Unopened,
+    /// Search does not serve any more.
+    Lost,
+}
+
+/// How far a list over all has come: everything newer than the last id, and of those with that id
+/// the ones named.
+#[derive(Default)]
+struct Given {
+    last: Option<CheckpointId>,
+    at_last: HashSet<Identity>,
+}
+
+impl Given {
+    fn add(&mut self, one: &Identity) {
+        if self.last.as_ref() != Some(&one.checkpoint_id) {
+            self.last = Some(one.checkpoint_id.clone());
+            self.at_last.clear();
+        }
+        self.at_last.insert(one.clone());
+    }
+
+    fn has(&self, one: &Identity) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|last| one.checkpoint_id > *last) || self.at_last.contains(one)
+    }
 }
 
 impl IndexedIds {
@@ -529,8 +610,12 @@ impl IndexedIds {
         Self {
             rows: store.newest_checkpoints(most),
             ids: VecDeque::new(),
+            unopened: None,
+            is_silent: false,
             most,
-            given: HashSet::new(),
+            given: Given::default(),
+            again: false,
+            progress: false,
         }
     }
 
@@ -539,27 +624,55 @@ impl IndexedIds {
         store: &Store,
         before: Option<&CheckpointId>,
         within: &str,
-    ) -> Result<Option<Identity>> {
-        loop {
-            if let Some(identity) = self.ids.pop_front() {
-                if self.most.is_some() {
-                    self.given.insert(identity.clone());
-                }
-                return Ok(Some(identity));
-            }
+    ) -> Result<Next> {
+        while self.ids.is_empty() {
             match self.rows.next(store).await? {
-                Some(page) => self.ids.extend(
-                    page.iter()
-                        .filter_map(|row| indexed(row))
-                        .filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
-                        .filter(|one| one.thread_id.as_str().starts_with(within))
-                        .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
-                        .filter(|one| !self.given.contains(one)),
-                ),
-                None if self.most.take().is_some() => self.rows = store.newest_checkpoints(None),
-                None => return Ok(None),
+                Page::Rows(page) => {
+                    let rows: Vec<_> = page.iter().map(|row| indexed(row)).collect();
+                    self.is_silent |= rows.contains(&None);
+                    let rows = rows.into_iter().flatten();
+                    self.ids.extend(
+                        rows.filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
+                            .filter(|one| one.thread_id.as_str().starts_with(within))
+                            .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                            .filter(|one| !(self.again && self.given.has(one))),
+                    );
+                    if self.is_silent && self.unopened.is_none() {
+                        return Ok(Next::Unopened);
+                    }
+                }
+                Page::End if self.most.take().is_some() => self.ask_again(store),
+                Page::End => break,
+                Page::Lost if self.progress && store.search().await?.is_some() => {
+                    self.ask_again(store);
+                }
+                Page::Lost => return Ok(Next::Lost),
             }
         }
+        let mut none = VecDeque::new();
+        let unopened = self.unopened.as_mut().unwrap_or(&mut none);
+        let is_newer = match (self.ids.front(), unopened.front()) {
+            (Some(one), Some(other)) => one.checkpoint_id < other.checkpoint_id,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let next = if is_newer {
+            unopened.pop_front()
+        } else {
+            self.ids.pop_front()
+        };
+        let Some(next) = next else {
+            return Ok(Next::End);
+        };
+        self.given.add(&next);
+        self.progress = true;
+        Ok(Next::Id(next))
+    }
+
+    fn ask_again(&mut self, store: &Store) {
+        self.rows = store.newest_checkpoints(None);
+        self.again = true;
+        self.progress = false;
     }
 }
 
@@ -634,15 +747,29 @@ impl Store {
             .collect())
     }
 
-    /// Reads a thread's registry and, if asked, whether the index knows another number, in one flight.
+    /// Reads a thread's registry and, if asked, whether the index knows another number: in one round
+    /// trip, or at the same time where all nodes of a cluster search together.
     async fn registered(&self, thread: &ThreadId, compare: bool) -> Result<(bool, Vec<Member>)> {
         let keys = self.keyspace.thread(thread);
         let call = scripts::NAMESPACES.call(vec![keys.namespaces()], vec![keys.registries()]);
         let mut steps: Vec<Step> = vec![call.into()];
-        if compare && let Some(search) = self.search().await? {
-            steps.extend(self.count_command(search, thread).map(Step::from));
-        }
-        let mut replies = self.flight("list", steps).await?.into_iter();
+        let search = if compare { self.search().await? } else { None };
+        let count = search.and_then(|search| self.count_command(search, thread));
+        let (mut replies, indexed) = match count {
+            Some(count) if self.driver.is_cluster() => {
+                let registered = self.flight("list", steps);
+                let (replies, indexed) = tokio::join!(registered, self.count_in_time(count));
+                (replies?.into_iter(), indexed?)
+            }
+            Some(count) => {
+                steps.push(count.into());
+                let mut replies = self.flight("list", steps).await?.into_iter();
+                let indexed = self.count_of(replies.next_back().unwrap_or(Err(Error::Closed)));
+                let indexed = indexed.await?;
+                (replies, indexed)
+            }
+            None => (self.flight("list", steps).await?.into_iter(), None),
+        };
         let mut parts = replies
             .next()
             .unwrap_or(Err(Error::Closed))?
@@ -652,11 +779,11 @@ impl Store {
         let members = parts
             .filter_map(|member| Member::parse(member.as_str()?))
             .collect();
-        let Some(indexed) = replies.next() else {
+        let Some(indexed) = indexed else {
             return Ok((false, members));
         };
         // As many here as there may still be others: what has expired is registered for a while.
-        let indexed = i64::try_from(Self::count_of(indexed)?).unwrap_or(i64::MAX);
+        let indexed = i64::try_from(indexed).unwrap_or(i64::MAX);
         Ok((
             indexed != registered && (indexed > 0 || registered > 0),
             members,
@@ -687,10 +814,9 @@ impl Store {
     /// Tells the registries of a thread what only the index knows; where search cannot answer, what
     /// the pointers lead to.
     pub(crate) async fn reconcile(&self, thread: &ThreadId) -> Result<()> {
-        let Some(search) = self.search().await? else {
+        let Some(mut found) = self.indexed_checkpoints(thread).await? else {
             return self.follow_pointers(thread).await;
         };
-        let mut found = self.indexed_checkpoints(search, thread).await?;
         found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
         for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
             self.register(thread, group).await?;

@@ -47,9 +47,9 @@ pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
 pub(crate) use carry::{PutBlob, TimedBlob, newly_named};
-pub use config::ConfigKey;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;
+pub use config::{ConfigKey, SearchMode};
 pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
 pub(crate) use doctor::rest::Rested;
@@ -162,6 +162,14 @@ impl RedisSaver {
         Ok(())
     }
 
+    /// Whether the index of checkpoints lacks some.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn search_lacks(&self) -> Result<Option<index::Lacking>> {
+        self.0
+            .index_lacks(self.0.keyspace.checkpoint_prefix())
+            .await
+    }
+
     /// How the servers are doing, asked now: whether they answer, as primaries that take writes, and
     /// what is wrong with those that do not. Whether they take writes is tried, with a script that
     /// stores nothing. It takes no longer than a command may.
@@ -179,8 +187,7 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn health(&self) -> Health {
-        let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver.health(has_ttl).await
+        self.0.health().await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::document::ReadCheckpoint;
 use super::driver::{Command, Node, Reply, number};
 use super::keys::{Member, glob_escaped};
+use super::slots::slot;
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
@@ -75,12 +76,20 @@ impl Store {
             }
         }
         for chunk in sets.chunks(FLIGHT) {
-            let commands = chunk
-                .iter()
-                .map(|(_, key)| Command::on("SMEMBERS", key.clone()));
+            let commands = chunk.iter().map(|(_, key)| members_from(key, "0".into()));
             let replies = self.driver.batch("scan", commands.collect()).await?;
-            for ((thread, _), reply) in chunk.iter().zip(replies) {
-                let members = reply?.into_array();
+            for ((thread, key), reply) in chunk.iter().zip(replies) {
+                let (cursor, mut members) = match reply {
+                    Err(Error::WrongType { .. } | Error::Server { .. }) => {
+                        let key = String::from_utf8_lossy(key);
+                        tracing::warn!(%key, "it is no set of namespaces, and is passed over");
+                        continue;
+                    }
+                    reply => page_of(reply?),
+                };
+                if cursor != "0" {
+                    members = self.all_members(key).await?;
+                }
                 let members = members.iter().filter_map(Reply::as_str);
                 found.extend(members.filter_map(|member| match Member::parse(member) {
                     Some(Member::Namespace(namespace)) => Some((thread.clone(), namespace)),
@@ -100,16 +109,23 @@ impl Store {
         Ok(found)
     }
 
-    /// The namespaces whose newest documents pointers name.
-    pub(crate) async fn namespaces_of_pointers(
-        &self,
-        pointers: Vec<Bytes>,
-    ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
-        let mut found = BTreeSet::new();
-        for chunk in pointers.chunks(FLIGHT) {
-            found.extend(self.pointed_to(chunk).await?);
+    /// The members of a large set, in pages from one server.
+    async fn all_members(&self, key: &Bytes) -> Result<Vec<Reply>> {
+        let node = match self.driver.owner(slot(key)) {
+            Some(node) => node,
+            None => self.driver.any_primary()?,
+        };
+        let (mut cursor, mut all) = (Bytes::from_static(b"0"), Vec::new());
+        loop {
+            // A cursor means nothing to another server, nor to the same one started again.
+            let command = members_from(key, cursor).once();
+            let (next, page) = page_of(self.driver.call_at("scan", &node, command).await?);
+            all.extend(page);
+            if next.is_empty() || next == "0" {
+                return Ok(all);
+            }
+            cursor = next;
         }
-        Ok(found)
     }
 
     /// The namespaces of the documents that pointers name.
@@ -138,4 +154,17 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Reads a page of a set.
+fn members_from(key: &Bytes, cursor: Bytes) -> Command {
+    let command = Command::on("SSCAN", key.clone()).arg(cursor);
+    command.arg("COUNT").arg(number(STEP))
+}
+
+/// The cursor and the elements of a page.
+fn page_of(reply: Reply) -> (Bytes, Vec<Reply>) {
+    let mut reply = reply.into_array().into_iter();
+    let cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+    (cursor, reply.next().unwrap_or(Reply::Nil).into_array())
 }

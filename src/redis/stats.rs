@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::RedisSaver;
 use super::document::Identity;
 use super::driver::{Command, Reply, number};
-use super::index::thread;
+use super::index::{Page, thread};
 use super::keys::{glob_escaped, namespace_from_stored};
 use super::store::{Step, Store};
 use super::transfer::time_left;
@@ -199,10 +199,13 @@ impl RedisSaver {
     /// ```
     pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         let store = &*self.0;
-        let mut stats = if store.search().await?.is_some() {
-            store.indexed_stats(options).await?
-        } else {
-            store.scanned_stats(options).await?
+        let indexed = match store.search().await? {
+            Some(_) => store.indexed_stats(options).await?,
+            None => None,
+        };
+        let mut stats = match indexed {
+            Some(stats) => stats,
+            None => store.scanned_stats(options).await?,
         };
         if !store.driver.is_cluster() {
             store.server_memory(&mut stats).await?;
@@ -212,7 +215,8 @@ impl RedisSaver {
 }
 
 impl Store {
-    async fn indexed_stats(&self, options: &StatsOptions) -> Result<Stats> {
+    /// What the indexes tell; `None` if one turns out to be gone.
+    async fn indexed_stats(&self, options: &StatsOptions) -> Result<Option<Stats>> {
         let mut stats = Stats::default();
         let (checkpoints, writes) = (
             self.keyspace.checkpoint_prefix(),
@@ -228,7 +232,10 @@ impl Store {
         stats.checkpoints = documents(checkpoints).unwrap_or(0);
         stats.writes = documents(writes);
         if stats.checkpoints <= options.most_counted {
-            stats.threads = Some(self.indexed_threads_count().await?);
+            let Some(threads) = self.indexed_threads_count().await? else {
+                return Ok(None);
+            };
+            stats.threads = Some(threads);
         }
         let sample = self.sample(checkpoints, options.sample).await?;
         self.measure_checkpoints(&mut stats, sample, options)
@@ -237,19 +244,23 @@ impl Store {
         let sample = self.sample(writes, options.sample).await?;
         let measured = self.measure(&sample).await?;
         stats.write_sizes = Sizes::of(measured.iter().filter_map(|one| one.bytes), count);
-        Ok(stats)
+        Ok(Some(stats))
     }
 
-    /// How many threads the index knows. No command looks at more than a page of checkpoints.
-    async fn indexed_threads_count(&self) -> Result<u64> {
+    /// How many threads the index knows; `None` if it turns out to be gone. No command looks at more than a page of checkpoints.
+    async fn indexed_threads_count(&self) -> Result<Option<u64>> {
         let hasher = RandomState::new();
         let mut threads = HashSet::new();
         let mut rows = self.indexed_thread_of_each();
-        while let Some(page) = rows.next(self).await? {
+        loop {
+            let page = match rows.next(self).await? {
+                Page::Rows(page) => page,
+                Page::End => return Ok(Some(threads.len() as u64)),
+                Page::Lost => return Ok(None),
+            };
             let found = page.iter().filter_map(|row| thread(row));
             threads.extend(found.map(|thread| hasher.hash_one(thread.as_str())));
         }
-        Ok(threads.len() as u64)
     }
 
     /// So many of the keys that start with a prefix, in no order, from every primary.

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
 use super::error::SEVERAL_SLOTS;
-use super::index::Search;
+use super::index::Searching;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::plain::{self, Trace};
 use super::scripts::{self, ScriptCall};
@@ -29,11 +29,11 @@ const REMEMBERED: usize = 16_384;
 /// The state of a Redis saver.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pub(crate) driver: Driver,
+    pub(crate) driver: Arc<Driver>,
     pub(crate) keyspace: Keyspace,
     pub(crate) settings: Settings,
-    /// What can be searched, once that is known for good.
-    pub(super) search: OnceLock<Option<Search>>,
+    /// What is known of search.
+    pub(super) searching: Searching,
     /// Whether the nodes of a cluster search together.
     pub(super) searches_together: OnceLock<bool>,
     newest: Cache<Bytes, Newest>,
@@ -76,10 +76,10 @@ impl From<ScriptCall> for Step {
 impl Store {
     pub(crate) fn new(driver: Driver, keyspace: Keyspace, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
-            driver,
+            driver: Arc::new(driver),
             keyspace,
             settings,
-            search: OnceLock::new(),
+            searching: Searching::new(),
             searches_together: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
             staging: Staging::default(),
@@ -89,7 +89,7 @@ impl Store {
         })
     }
 
-    /// Says what the server lacks, by trying it: on some servers modules cannot be listed.
+    /// Says whether the server lacks JSON, by trying it: on some servers modules cannot be listed.
     pub(crate) async fn check_commands(&self) -> Result<()> {
         let probe = Bytes::from(format!("{}:", self.keyspace.checkpoint_prefix()));
         self.driver
@@ -102,9 +102,6 @@ impl Store {
             ..script.by_source()
         };
         self.driver.call("setup", script).await?;
-        if !self.driver.is_cluster() {
-            self.driver.call("setup", Command::new("FT._LIST")).await?;
-        }
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! `threads`: the threads there are, from the index, or from the pointers where search cannot
 //! answer.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::RedisSaver;
 use super::driver::Command;
-use super::index::{Indexed, Rows};
+use super::index::{Indexed, Page, Rows};
 use super::keys::NamespaceKeys;
 use super::shallow::list as shallow;
 use super::store::Store;
@@ -44,6 +45,8 @@ fn stream_of(store: Arc<Store>, prefix: &str, shallow: bool) -> SaverStream<Thre
         shallow,
         prefix: prefix.to_owned(),
         source: None,
+        given: HashSet::new(),
+        hasher: RandomState::new(),
     };
     stream::try_unfold(walk, |mut walk| async move {
         Ok(walk.next().await?.map(|summary| (summary, walk)))
@@ -56,13 +59,19 @@ struct Walk {
     shallow: bool,
     prefix: String,
     source: Option<Source>,
+    /// The threads that the index gave, each as a number, so that those which it gives again after a
+    /// search was lost are left out.
+    given: HashSet<u64>,
+    hasher: RandomState,
 }
 
 enum Source {
     Index {
         rows: Rows,
         threads: VecDeque<ThreadId>,
-        /// Whether the index knows documents that it cannot open: those with a NUL in their key.
+        /// Whether the index gave some since it was asked last.
+        progress: bool,
+        /// Whether it knows documents that it cannot open.
         unopened: bool,
     },
     Scanned(VecDeque<ThreadId>),
@@ -98,6 +107,7 @@ impl Walk {
             return Ok(Source::Index {
                 rows: self.store.indexed_threads(),
                 threads: VecDeque::new(),
+                progress: false,
                 unopened: false,
             });
         }
@@ -112,54 +122,90 @@ impl Walk {
     }
 
     async fn next_id(&mut self) -> Result<Option<ThreadId>> {
-        if self.source.is_none() {
-            self.source = Some(self.start().await?);
-        }
         loop {
-            match &mut self.source {
-                None => return Ok(None),
-                Some(Source::Scanned(threads)) => return Ok(threads.pop_front()),
-                Some(Source::Index {
-                    rows,
-                    threads,
-                    unopened,
-                }) => {
-                    if let Some(thread) = threads.pop_front() {
+            let page = match &mut self.source {
+                None => {
+                    self.source = Some(self.start().await?);
+                    continue;
+                }
+                Some(Source::Scanned(threads)) => {
+                    let Some(thread) = threads.pop_front() else {
+                        return Ok(None);
+                    };
+                    if self.is_first(&thread) {
                         return Ok(Some(thread));
                     }
-                    match rows.next(&self.store).await? {
-                        Some(page) => {
-                            let found = page.iter().map(|row| super::index::thread(row));
-                            let found: Vec<_> = found.collect();
-                            *unopened |= found.contains(&None);
-                            threads.extend(found.into_iter().flatten());
+                    continue;
+                }
+                Some(Source::Index { rows, threads, .. }) => match threads.pop_front() {
+                    Some(thread) => {
+                        if self.is_first(&thread) {
+                            return Ok(Some(thread));
                         }
-                        None if *unopened => {
-                            self.source = Some(Source::Scanned(self.with_nul().await?));
-                        }
-                        None => return Ok(None),
+                        continue;
+                    }
+                    None => rows.next(&self.store).await?,
+                },
+            };
+            match page {
+                Page::Rows(page) => {
+                    let found = page.iter().map(|row| super::index::thread(row));
+                    let found: Vec<_> = found.collect();
+                    if let Some(Source::Index {
+                        threads,
+                        progress,
+                        unopened,
+                        ..
+                    }) = &mut self.source
+                    {
+                        *unopened |= found.contains(&None);
+                        *progress = true;
+                        threads.extend(found.into_iter().flatten());
                     }
                 }
+                Page::End => {
+                    let unopened =
+                        matches!(self.source, Some(Source::Index { unopened: true, .. }));
+                    let rest = if unopened {
+                        self.unopened().await?
+                    } else {
+                        VecDeque::new()
+                    };
+                    self.source = Some(Source::Scanned(rest));
+                }
+                Page::Lost => self.go_on().await?,
             }
         }
     }
 
-    /// The threads whose ids hold a NUL, which RediSearch takes for the end of a key.
-    async fn with_nul(&self) -> Result<VecDeque<ThreadId>> {
+    /// Whether a thread was not given yet.
+    fn is_first(&mut self, thread: &ThreadId) -> bool {
+        self.given.insert(self.hasher.hash_one(thread))
+    }
+
+    /// Goes on after the rows of a search were lost.
+    async fn go_on(&mut self) -> Result<()> {
+        let progress = matches!(self.source, Some(Source::Index { progress: true, .. }));
+        if !progress {
+            // Not another time: what the index lost once it may lose again.
+            self.store.do_without_search();
+        }
+        self.source = Some(self.start().await?);
+        Ok(())
+    }
+
+    /// The threads of the documents that the index cannot open, because their keys hold a NUL.
+    async fn unopened(&self) -> Result<VecDeque<ThreadId>> {
         let store = &self.store;
+        let keys = store.unopened_documents().await?;
         let threads: BTreeSet<_> = if self.shallow {
-            let found = shallow::every_checkpoint(store).await?;
+            let found = shallow::named(store, keys).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         } else {
-            let mut pointers = store.scan(&store.keyspace.pointer_family()).await?;
-            pointers.retain(|pointer| pointer.contains(&0));
-            let found = store.namespaces_of_pointers(pointers).await?;
-            found.into_iter().map(|(thread, _)| thread).collect()
+            let found = store.checkpoints_at(&keys).await?;
+            found.into_iter().map(|one| one.thread_id).collect()
         };
-        let with_nul = threads
-            .into_iter()
-            .filter(|thread| thread.as_str().contains('\0'));
-        Ok(with_nul.collect())
+        Ok(threads.into_iter().collect())
     }
 }
 

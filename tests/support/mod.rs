@@ -32,6 +32,11 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     #[cfg(feature = "redis")]
     Kind {
+        name: "redis without search",
+        subject: || redis_at(without_search_url, false),
+    },
+    #[cfg(feature = "redis")]
+    Kind {
         name: "cluster (plain ids)",
         subject: || redis_at(cluster_url, false),
     },
@@ -113,6 +118,20 @@ pub(crate) fn cluster_url() -> String {
     static CLUSTER: std::sync::OnceLock<redis_modules::Cluster> = std::sync::OnceLock::new();
     CLUSTER
         .get_or_init(|| redis_modules::Cluster::start().expect("no cluster to test with"))
+        .url()
+}
+
+/// A server that a test process shares, with JSON and without search.
+#[cfg(feature = "redis")]
+pub(crate) fn without_search_url() -> String {
+    static SERVER: std::sync::OnceLock<redis_modules::Standalone> = std::sync::OnceLock::new();
+    SERVER
+        .get_or_init(|| {
+            redis_modules::Standalone::builder()
+                .without_search(true)
+                .start()
+                .expect("no Redis to test with")
+        })
         .url()
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Driver {
     pub(super) limit: Duration,
     pub(super) replicas: Option<Replicas>,
     cluster: bool,
+    database: u8,
     asking: Command,
     /// Whether the user may not know how the servers are set.
     pub(super) is_secretive: AtomicBool,
@@ -156,7 +157,9 @@ impl Driver {
         };
         let servers = servers.map_err(|error| classify(&error, &context))?;
         let cluster = matches!(url.topology, Topology::Cluster);
-        Ok(Self::over(servers, changes, server, cluster, settings))
+        let mut driver = Self::over(servers, changes, server, cluster, settings);
+        driver.database = url.database.unwrap_or(0);
+        Ok(driver)
     }
 
     /// Uses clients of the caller's own, connected already.
@@ -167,13 +170,11 @@ impl Driver {
             ..settings.clone()
         };
         let cluster = is_cluster(pool);
-        Self::over(
-            Servers::given(pool),
-            Changes::new(),
-            server,
-            cluster,
-            &settings,
-        )
+        let servers = Servers::given(pool);
+        let mut driver = Self::over(servers, Changes::new(), server, cluster, &settings);
+        let config = fred::prelude::ClientLike::client_config(pool);
+        driver.database = config.database.unwrap_or(0);
+        driver
     }
 
     fn over(
@@ -201,6 +202,7 @@ impl Driver {
             limit: settings.command_timeout,
             replicas,
             cluster,
+            database: 0,
             asking: Command::new("ASKING"),
         }
     }
@@ -208,6 +210,16 @@ impl Driver {
     /// Whether the server is a cluster, so that slots decide.
     pub(crate) fn is_cluster(&self) -> bool {
         self.cluster
+    }
+
+    /// The number of the database.
+    pub(crate) fn database(&self) -> u8 {
+        self.database
+    }
+
+    /// How often a connection was lost; a server may have been started again then, or be another.
+    pub(crate) fn losses(&self) -> u64 {
+        self.servers.losses()
     }
 
     // The work is boxed, so that callers' futures stay small.

@@ -26,6 +26,9 @@ pub struct Health {
     pub calls_in_flight: usize,
     /// How many may be; more wait for their turn.
     pub calls_limit: usize,
+    /// Why calls are served without search; `None` if it serves. All calls work without; those over
+    /// all threads take longer, as they walk over the keys.
+    pub without_search: Option<String>,
 }
 
 /// How one server is doing.
@@ -98,6 +101,12 @@ pub enum HealthProblem {
         /// Its address, without credentials.
         server: String,
     },
+    /// Search served and does not any more: an index was lost and is being made again, or the
+    /// servers do not answer it in time. Calls are served without.
+    SearchLost {
+        /// Why.
+        reason: String,
+    },
     /// As many calls are in flight as may be; others wait for their turn.
     Saturated,
 }
@@ -117,7 +126,10 @@ impl HealthProblem {
     pub fn stops_calls(&self) -> bool {
         !matches!(
             self,
-            Self::Saturated | Self::Evicts { .. } | Self::NotPersistent { .. }
+            Self::Saturated
+                | Self::Evicts { .. }
+                | Self::NotPersistent { .. }
+                | Self::SearchLost { .. }
         )
     }
 }
@@ -150,6 +162,9 @@ impl fmt::Display for HealthProblem {
                 formatter,
                 "{server} keeps nothing on disk, so all is lost when it restarts: set `appendonly yes` or `save`"
             ),
+            Self::SearchLost { reason } => {
+                write!(formatter, "calls are served without search: {reason}")
+            }
             Self::Saturated => formatter.write_str("as many calls are in flight as may be"),
         }
     }
@@ -213,6 +228,7 @@ impl Driver {
             problems,
             calls_in_flight,
             calls_limit: self.capacity,
+            without_search: None,
         }
     }
 

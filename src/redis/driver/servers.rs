@@ -175,6 +175,14 @@ impl Servers {
         }
     }
 
+    /// How often a connection was lost.
+    pub(super) fn losses(&self) -> u64 {
+        match self {
+            Self::One(node) | Self::Given(_, node) => node.losses(),
+            _ => self.all().iter().map(|node| node.losses()).sum(),
+        }
+    }
+
     /// The server that has a slot.
     pub(super) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         match self {

@@ -148,18 +148,17 @@ pub(super) async fn known_namespaces(
             namespaces.insert(namespace);
         }
     }
-    if let Some(search) = store.search().await? {
-        let found = store.indexed_checkpoints(search, thread).await?;
-        namespaces.extend(found.into_iter().map(|one| one.namespace));
-        for write in store.indexed_writes(search, thread).await? {
-            namespaces.extend(namespace_from_stored(&write.namespace).ok());
-        }
+    let found = store.indexed_checkpoints(thread).await?;
+    let found = found.into_iter().flatten();
+    namespaces.extend(found.map(|one| one.namespace));
+    for write in store.indexed_writes(thread).await?.into_iter().flatten() {
+        namespaces.extend(namespace_from_stored(&write.namespace).ok());
     }
     Ok(namespaces)
 }
 
 /// The checkpoints of shallow mode among documents: those whose names make up their key.
-async fn named(store: &Store, keys: Vec<Bytes>) -> Result<Vec<Identity>> {
+pub(crate) async fn named(store: &Store, keys: Vec<Bytes>) -> Result<Vec<Identity>> {
     let mut found = Vec::new();
     for chunk in keys.chunks(FLIGHT) {
         let steps = chunk.iter().map(|key| {

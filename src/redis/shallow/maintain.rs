@@ -43,13 +43,11 @@ pub(super) async fn delete_thread(
 /// Deletes the checkpoints that runs made.
 pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<()> {
     for run in run_ids {
-        let candidates = match store.search().await? {
-            Some(_) => {
-                let found = store.indexed_run(run.as_str()).await?.into_iter();
-                found
-                    .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
-                    .collect()
-            }
+        let candidates = match store.indexed_run(run.as_str()).await? {
+            Some(found) => found
+                .iter()
+                .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                .collect(),
             None => every_checkpoint(store).await?,
         };
         for one in candidates {

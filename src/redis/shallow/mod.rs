@@ -80,8 +80,7 @@ impl ShallowRedisSaver {
 
     /// How the servers are doing; as [`RedisSaver::health`].
     pub async fn health(&self) -> Health {
-        let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver.health(has_ttl).await
+        self.0.health().await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
