@@ -390,8 +390,8 @@ impl Store {
 
     /// How the servers are doing, and search.
     pub(crate) async fn health(&self) -> Health {
-        let (mut health, (reason, problem)) =
         let has_ttl = self.settings.ttl.default.is_some();
+        let (mut health, (reason, problem)) =
             tokio::join!(self.driver.health(has_ttl), self.search_health());
         health.without_search = reason;
         health.problems.extend(problem);
