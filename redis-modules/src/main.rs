@@ -45,6 +45,7 @@ enum Action {
 
 /// What servers of every topology have.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 struct Settings {
     /// Password of the user, or of the default user if none is named. Default: none.
     #[arg(long)]
