@@ -38,12 +38,26 @@ pub(crate) struct Indexed {
     pub(crate) checkpoint_id: CheckpointId,
 }
 
+/// What an index is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Checkpoints,
+    Writes,
+}
+
+/// What an index says of a checkpoint or a write, as it is stored.
+#[derive(Debug)]
+pub(crate) struct IndexedKey {
+    pub(crate) key: Bytes,
+    pub(crate) thread: String,
+    pub(crate) namespace: String,
+    pub(crate) checkpoint: String,
+}
+
 /// A write that the index knows, as it is named.
 #[derive(Debug, Clone)]
 pub(crate) struct IndexedWrite {
-    pub(crate) key: Bytes,
     pub(crate) namespace: String,
-    pub(crate) checkpoint_id: String,
 }
 
 impl Store {
@@ -190,17 +204,7 @@ impl Store {
 
     /// The command that counts a thread's checkpoints in the index, or `None` if it cannot.
     pub(crate) fn count_command(&self, search: Search, thread: &ThreadId) -> Option<Command> {
-        let piece = search.piece(thread)?;
-        Some(
-            Command::new("FT.SEARCH")
-                .arg(text(self.keyspace.checkpoint_prefix()))
-                .arg("@thread_id:{$thread}")
-                .args(["LIMIT", "0", "0"].map(Bytes::from))
-                .args(NO_TIME_LIMIT.map(Bytes::from))
-                .args(["PARAMS", "2", "thread"].map(Bytes::from))
-                .arg(text(piece))
-                .args(["DIALECT", "2"].map(Bytes::from)),
-        )
+        count_of_thread(search, thread, self.keyspace.checkpoint_prefix())
     }
 
     /// Reads the answer to [`Store::count_command`]; 0 where there is no index.
@@ -255,14 +259,76 @@ impl Store {
                 let field = |name: &str| field(row, name).unwrap_or_default();
                 if field("thread_id") == thread.as_str() {
                     found.push(IndexedWrite {
-                        key: text(&field("__key")),
                         namespace: field("checkpoint_ns"),
-                        checkpoint_id: field("checkpoint_id"),
                     });
                 }
             }
         }
         Ok(found)
+    }
+
+    /// How many checkpoints or writes the index knows that may be a thread's.
+    pub(crate) async fn count_indexed(
+        &self,
+        search: Search,
+        thread: &ThreadId,
+        kind: Kind,
+    ) -> Result<usize> {
+        let index = self.index_of(kind);
+        let Some(command) = count_of_thread(search, thread, index) else {
+            return Ok(0);
+        };
+        let count = Self::count_of(self.driver.call("search", command).await)?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// Some of the checkpoints or writes that the index knows and that may be a thread's, the first
+    /// that it came to know first: after so many, and no more than so many. It takes no cursor.
+    pub(crate) async fn rows_of_thread(
+        &self,
+        search: Search,
+        thread: &ThreadId,
+        kind: Kind,
+        (skip, most): (usize, usize),
+    ) -> Result<Vec<IndexedKey>> {
+        let Some(piece) = search.piece(thread) else {
+            return Ok(Vec::new());
+        };
+        // The limit comes first, so that only what it leaves is loaded.
+        let command = Command::new("FT.AGGREGATE")
+            .arg(text(self.index_of(kind)))
+            .args(["@thread_id:{$thread}", "LIMIT"].map(Bytes::from))
+            .arg(number(skip))
+            .arg(number(most));
+        let command = load(command, WRITE_LOAD)
+            .args(NO_TIME_LIMIT.map(Bytes::from))
+            .args(["PARAMS", "2", "thread"].map(Bytes::from))
+            .arg(text(piece))
+            .args(["DIALECT", "2"].map(Bytes::from));
+        let reply = match self.driver.call("search", command).await {
+            Err(error) if is_unknown_index(&error) => return Ok(Vec::new()),
+            reply => reply?,
+        };
+        // The first element counts the rows.
+        let rows = reply.into_array().into_iter().skip(1);
+        let rows: Vec<_> = rows.map(Reply::into_array).collect();
+        let rows = rows.iter().map(|row| {
+            let field = |name: &str| field(row, name).unwrap_or_default();
+            IndexedKey {
+                key: text(&field("__key")),
+                thread: field("thread_id"),
+                namespace: field("checkpoint_ns"),
+                checkpoint: field("checkpoint_id"),
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    fn index_of(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::Checkpoints => self.keyspace.checkpoint_prefix(),
+            Kind::Writes => self.keyspace.write_prefix(),
+        }
     }
 
     /// All checkpoints that the index knows, newest first, and no more than `most`.
@@ -435,6 +501,21 @@ impl Search {
             .max_by_key(|piece| piece.len())
             .filter(|piece| !piece.is_empty())
     }
+}
+
+/// The command that counts what an index knows and may be a thread's, or `None` if it cannot.
+fn count_of_thread(search: Search, thread: &ThreadId, index: &str) -> Option<Command> {
+    let piece = search.piece(thread)?;
+    Some(
+        Command::new("FT.SEARCH")
+            .arg(text(index))
+            .arg("@thread_id:{$thread}")
+            .args(["LIMIT", "0", "0"].map(Bytes::from))
+            .args(NO_TIME_LIMIT.map(Bytes::from))
+            .args(["PARAMS", "2", "thread"].map(Bytes::from))
+            .arg(text(piece))
+            .args(["DIALECT", "2"].map(Bytes::from)),
+    )
 }
 
 /// The rows of an index that may be a thread's.

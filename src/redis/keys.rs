@@ -331,6 +331,7 @@ impl Keyspace {
         let length = length_mark(thread);
         let checkpoint = &self.checkpoint;
         ThreadKeys {
+            id: id.to_owned(),
             documents: format!("{checkpoint}:{segment}:"),
             pointers: format!("{checkpoint}_latest:{segment}:"),
             registries: format!("{checkpoint}_keys_zset{length}:{segment}:"),
@@ -372,6 +373,7 @@ fn length_mark(thread: &ThreadId) -> String {
 /// The names of a thread's keys.
 #[derive(Debug, Clone)]
 pub(crate) struct ThreadKeys {
+    id: String,
     documents: String,
     pointers: String,
     registries: String,
@@ -412,7 +414,7 @@ impl ThreadKeys {
         {
             Some(Family::WriteRegistry)
         } else if starts(&self.pointers) {
-            Some(Family::Pointer)
+            rest(&self.pointers).map(Family::Pointer)
         } else {
             rest(&self.registries).map(Family::Registry)
         }
@@ -452,6 +454,7 @@ impl ThreadKeys {
                 .as_ref()
                 .map_or_else(Bytes::new, |start| join(start, stored, ":")),
             stored: Bytes::copy_from_slice(stored.as_bytes()),
+            thread: Bytes::copy_from_slice(self.id.as_bytes()),
         }
     }
 }
@@ -480,7 +483,8 @@ pub(crate) enum Family {
     Document,
     Write,
     WriteRegistry,
-    Pointer,
+    /// The pointer of a namespace.
+    Pointer(CheckpointNamespace),
     /// The registry of a namespace's checkpoints.
     Registry(CheckpointNamespace),
 }
@@ -504,6 +508,8 @@ pub(crate) struct NamespaceKeys {
     pub(crate) shared_write_registries: Bytes,
     /// The namespace as it is stored.
     pub(crate) stored: Bytes,
+    /// The thread.
+    pub(crate) thread: Bytes,
 }
 
 impl NamespaceKeys {
@@ -660,7 +666,15 @@ pub(crate) enum Member {
 /// How a member starts which says that a namespace has blobs.
 const BLOBS_MARK: &str = "\0blobs\0";
 
+/// The member that says that the thread is pinned.
+pub(crate) const PINNED: &str = "\0pinned";
+
 impl Member {
+    /// Reads a member as it is stored; `None` for one that no saver of ours has written.
+    pub(crate) fn of_bytes(member: &[u8]) -> Option<Self> {
+        Self::parse(std::str::from_utf8(member).ok()?)
+    }
+
     /// Reads a member; `None` for one that no saver of ours has written.
     pub(crate) fn parse(member: &str) -> Option<Self> {
         match member.strip_prefix('\0') {

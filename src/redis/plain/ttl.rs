@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply};
-use super::flight::{Part, expire_shared};
+use super::flight::{Group, Part, expire_shared};
 use super::thread::pexpire;
 use super::{PINNED, Plain, after, integer, join};
 use crate::error::Result;
@@ -13,7 +13,13 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
     let [prefix, registries, writes, ttl, verb] = plain.first::<5>(args)?;
     let (mut ttl, verb, ids) = (integer(ttl), &verb[..], &args[5..]);
     let mut parts = vec![match verb {
-        b"pin" => Part::of("SADD", namespaces, [PINNED]),
+        b"pin" => {
+            let pinned = [Bytes::from_static(PINNED)];
+            Group::on(namespaces)
+                .even_when_full()
+                .run("SADD", pinned)
+                .part()
+        }
         b"unpin" => Part::of("SREM", namespaces, [PINNED]),
         _ => Part::of("SISMEMBER", namespaces, [PINNED]),
     }];
