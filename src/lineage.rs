@@ -20,6 +20,11 @@
 //! for a state update, and those of callers who do not count. When a sign is wrong, a checkpoint
 //! too many is kept.
 //!
+//! A subgraph that is called has a namespace for each call (`node:task-id`), of which nobody reads
+//! any more once the root checkpoint that the call started from has been superseded and pruned:
+//! the metadata's `parents` name it under `""`. So the namespace goes with it. That of a subgraph
+//! compiled with `checkpointer=True` has no task's id, and goes on from call to call.
+//!
 //! Of the ancestors, those stay that lie on the way to the last one that adds something, that is
 //! a value or a write. So a delta channel's history is the same before and after.
 
@@ -31,7 +36,7 @@ use bytes::Bytes;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata};
 use crate::codec::{RawJson, RawObject};
 use crate::error::Result;
-use crate::id::CheckpointId;
+use crate::id::{CheckpointId, CheckpointNamespace};
 use crate::options::PruneStrategy;
 
 /// What is to be known of one checkpoint of a namespace to decide what it needs.
@@ -39,6 +44,8 @@ use crate::options::PruneStrategy;
 pub(crate) struct LineageNode {
     id: CheckpointId,
     parent: Option<CheckpointId>,
+    /// The checkpoint of the root namespace that a subgraph was called from.
+    root: Option<CheckpointId>,
     made_at: Option<SystemTime>,
     versions: BTreeMap<Box<str>, RawJson>,
     valued: BTreeSet<Box<str>>,
@@ -73,6 +80,7 @@ impl LineageNode {
         Ok(Self {
             id: checkpoint.id().clone(),
             parent,
+            root: root_of(metadata),
             made_at: made_at(checkpoint),
             versions: versions
                 .iter()
@@ -107,6 +115,43 @@ impl LineageNode {
 
 fn names(object: &RawObject) -> BTreeSet<Box<str>> {
     object.iter().map(|(name, _)| name.into()).collect()
+}
+
+fn root_of(metadata: &CheckpointMetadata) -> Option<CheckpointId> {
+    let parents = metadata.fields().get("parents")?;
+    let parents = RawObject::parse(parents.bytes().clone()).ok()?;
+    let root = parents.get("")?.decode::<String>().ok()?;
+    CheckpointId::new(root).ok()
+}
+
+/// What becomes of the root namespace's checkpoints, for the namespaces of the subgraphs that were
+/// called from them.
+#[derive(Debug, Default)]
+pub(crate) struct Roots {
+    saved: BTreeSet<CheckpointId>,
+    kept: BTreeSet<CheckpointId>,
+}
+
+impl Roots {
+    /// Of the checkpoints of the root namespace, and those that stay.
+    pub(crate) fn new(nodes: &[LineageNode], kept: BTreeSet<CheckpointId>) -> Self {
+        Self {
+            saved: nodes.iter().map(|node| node.id.clone()).collect(),
+            kept,
+        }
+    }
+
+    /// Whether a namespace with these checkpoints is a subgraph's call that is over: the root
+    /// checkpoint that it started from goes, or is gone. A call may be saved before its root
+    /// checkpoint is, which is newer than all others then.
+    pub(crate) fn have_left(&self, namespace: &CheckpointNamespace, nodes: &[LineageNode]) -> bool {
+        let newest = nodes.iter().max_by_key(|node| &node.id);
+        let Some(root) = newest.and_then(|node| node.root.as_ref()) else {
+            return false;
+        };
+        let is_superseded = self.saved.contains(root) || Some(root) < self.kept.last();
+        namespace.as_str().contains(':') && is_superseded && !self.kept.contains(root)
+    }
 }
 
 /// When a checkpoint was made: as its id says, else as its `ts` says.
@@ -373,6 +418,27 @@ mod tests {
         ];
         assert_eq!(keep_latest(&nodes), ["3"]);
         assert_eq!(keep_latest(&nodes[..2]), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_subgraphs_call_is_over_when_its_root_checkpoint_goes() {
+        let of_root = |id: &str| node(id, "", "{}", "{}", &[], &[]);
+        let roots = ["1", "2", "3"].map(of_root);
+        let kept = survivors(&roots, &PruneStrategy::KeepLatest, SystemTime::now());
+        let roots = Roots::new(&roots, kept);
+        let is_over = |namespace: &str, root: &str| {
+            let parents = BTreeMap::from([("", root)]);
+            let metadata = CheckpointMetadata::new().with("parents", &parents).unwrap();
+            let checkpoint = Checkpoint::from_json(r#"{"id":"c"}"#.to_owned()).unwrap();
+            let call = LineageNode::new(&checkpoint, &metadata, None, []).unwrap();
+            roots.have_left(&CheckpointNamespace::new(namespace).unwrap(), &[call])
+        };
+        assert!(is_over("a:task", "2"), "its root checkpoint goes");
+        assert!(is_over("a:task|b", "10"), "it is gone");
+        assert!(!is_over("a:task", "3"), "it stays");
+        assert!(!is_over("a:task", "4"), "it comes yet");
+        assert!(!is_over("a", "2"), "the subgraph goes on");
+        assert!(!Roots::default().have_left(&CheckpointNamespace::new("a:t").unwrap(), &[]));
     }
 
     #[test]

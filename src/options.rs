@@ -249,6 +249,11 @@ impl ListOptions {
 /// the channel, or its parent has a value of the same version and it has none. The pending writes
 /// of a kept checkpoint stay, open interrupts among them. A kept checkpoint goes on naming its
 /// parent, also if that is removed.
+///
+/// The namespace of a single call of a subgraph (`node:task-id`) goes as a whole, also its newest
+/// checkpoint, once the root checkpoint that the call started from is removed: its metadata's
+/// `parents` name that one. A subgraph compiled with `checkpointer=True` has one namespace for all
+/// calls (`node`), which keeps its newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PruneStrategy {

@@ -119,8 +119,10 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple>;
 
-    /// Deletes all of a thread: every namespace, checkpoint, write and index entry, whoever
-    /// wrote it. May be repeated after a failure.
+    /// Deletes all of a thread that is there when the call begins: every namespace, checkpoint,
+    /// write and index entry, whoever wrote it. What is put while it runs may go or stay as a
+    /// whole; what is put after it has returned stays. It takes time in proportion to what is
+    /// there, also while others write, stops where it is dropped, and may be repeated.
     ///
     /// # Errors
     /// What the store may say; part of the thread may be left then.
@@ -150,7 +152,8 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
     ) -> Result<()>;
 
     /// Removes old checkpoints of threads, never one that a kept checkpoint needs: the ancestors
-    /// back to the snapshot of every delta channel stay, with their writes.
+    /// back to the snapshot of every delta channel stay, with their writes. What a
+    /// [`PruneStrategy`](crate::PruneStrategy) keeps is said there.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::Error::InvalidInput) for a strategy that cannot be, and what the

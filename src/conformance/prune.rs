@@ -38,6 +38,11 @@ case_table! {
         a_delta_channel_keeps_its_chain,
         a_delta_channel_without_counters_keeps_its_chain,
         an_abandoned_branch_goes,
+        a_subgraphs_call_goes_with_its_root_checkpoint,
+        a_subgraphs_call_of_a_kept_root_checkpoint_stays,
+        a_subgraphs_call_without_its_root_checkpoint_goes_once_it_is_older,
+        a_subgraph_that_goes_on_keeps_its_newest,
+        writes_of_a_subgraphs_call_go_with_it,
     }
 }
 
@@ -393,4 +398,100 @@ async fn an_abandoned_branch_goes(subject: Subject) {
     let mut kept: Vec<CheckpointId> = newest_first(&stored[1..3]);
     kept.insert(0, fork.checkpoint_id.clone().unwrap());
     assert_eq!(ids(&list(&*saver, &thread).await), kept);
+}
+
+/// Puts two checkpoints of a subgraph, called from a checkpoint of the root; gives the newer.
+async fn put_call(
+    saver: &dyn CheckpointSaver,
+    thread: &CheckpointConfig,
+    namespace: &str,
+    root: &CheckpointConfig,
+) -> CheckpointConfig {
+    let root = root.checkpoint_id.as_ref().unwrap();
+    let metadata = metadata(&format!(r#"{{"step":0,"parents":{{"":"{root}"}}}}"#));
+    let within = within(thread, namespace);
+    let first = put(saver, &within, &empty(), &metadata).await;
+    put(saver, &first, &empty(), &metadata).await
+}
+
+async fn a_subgraphs_call_goes_with_its_root_checkpoint(subject: Subject) {
+    let saver = subject.saver().await;
+    let thread = thread();
+    let roots = put_chain(&*saver, &thread, 2).await;
+    let call = put_call(&*saver, &thread, "node:1", &roots[0]).await;
+    put_call(&*saver, &thread, "node:1|inner:2", &roots[0]).await;
+    let roots = put_chain(&*saver, &roots[1], 3).await;
+    prune(&*saver, &thread, PruneStrategy::KeepLatest).await;
+    assert_eq!(
+        ids(&list(&*saver, &thread).await),
+        newest_first(&roots[2..])
+    );
+    assert_eq!(get(&*saver, &call).await, None);
+    // A thread goes on where it was.
+    let next = put_call(&*saver, &thread, "node:1", &roots[2]).await;
+    assert_eq!(got(&*saver, &within(&thread, "node:1")).await.config, next);
+}
+
+async fn a_subgraphs_call_of_a_kept_root_checkpoint_stays(subject: Subject) {
+    let saver = subject.saver().await;
+    let thread = thread();
+    let roots = put_chain(&*saver, &thread, 3).await;
+    put_call(&*saver, &thread, "node:1", &roots[0]).await;
+    let calls = [
+        put_call(&*saver, &thread, "node:2", &roots[1]).await,
+        put_call(&*saver, &thread, "node:3", &roots[2]).await,
+    ];
+    prune(&*saver, &thread, PruneStrategy::KeepLast(2)).await;
+    for call in &calls {
+        assert!(get(&*saver, call).await.is_some());
+    }
+    let place = within(&thread, "node:1");
+    assert_eq!(list(&*saver, &place).await, []);
+    prune(&*saver, &thread, PruneStrategy::KeepLatest).await;
+    assert_eq!(get(&*saver, &calls[0]).await, None);
+    assert_eq!(list(&*saver, &within(&thread, "node:3")).await.len(), 1);
+}
+
+async fn a_subgraphs_call_without_its_root_checkpoint_goes_once_it_is_older(subject: Subject) {
+    let saver = subject.saver().await;
+    let thread = thread();
+    let gone = thread.clone().with_checkpoint(empty().id().clone());
+    put_call(&*saver, &thread, "node:1", &gone).await;
+    prune(&*saver, &thread, PruneStrategy::KeepLatest).await;
+    let place = within(&thread, "node:1");
+    assert_eq!(list(&*saver, &place).await.len(), 1, "it may be put yet");
+    put_empty(&*saver, &thread).await;
+    let early = thread.clone().with_checkpoint(empty().id().clone());
+    let early = put_call(&*saver, &thread, "node:2", &early).await;
+    prune(&*saver, &thread, PruneStrategy::KeepLatest).await;
+    assert_eq!(list(&*saver, &place).await, []);
+    assert!(
+        get(&*saver, &early).await.is_some(),
+        "its root may be put yet"
+    );
+}
+
+async fn a_subgraph_that_goes_on_keeps_its_newest(subject: Subject) {
+    let saver = subject.saver().await;
+    let thread = thread();
+    let roots = put_chain(&*saver, &thread, 3).await;
+    let newest = put_call(&*saver, &thread, "node", &roots[0]).await;
+    prune(&*saver, &thread, PruneStrategy::KeepLatest).await;
+    let found = list(&*saver, &within(&thread, "node")).await;
+    assert_eq!(ids(&found), newest_first(&[newest]));
+}
+
+async fn writes_of_a_subgraphs_call_go_with_it(subject: Subject) {
+    let saver = subject.saver().await;
+    let thread = thread();
+    let roots = put_chain(&*saver, &thread, 2).await;
+    let call = put_call(&*saver, &thread, "node:1", &roots[0]).await;
+    let given = [("a", json!(1))];
+    put_writes(&*saver, &call, &given, "task").await;
+    let awaited = empty();
+    let early = within(&thread, "node:1").with_checkpoint(awaited.id().clone());
+    put_writes(&*saver, &early, &given, "task").await;
+    prune(&*saver, &thread, PruneStrategy::KeepLatest).await;
+    put(&*saver, &within(&thread, "node:1"), &awaited, &step(0)).await;
+    assert_eq!(got(&*saver, &early).await.pending_writes, []);
 }

@@ -16,7 +16,7 @@ use crate::checkpoint::{
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, RunId, TaskId, ThreadId};
-use crate::lineage;
+use crate::lineage::{self, Roots};
 use crate::options::{
     CopyOptions, DeleteOptions, ExistingTarget, ExpectedParent, ListOptions, Progress,
     ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlPolicy,
@@ -306,9 +306,21 @@ impl CheckpointSaver for MemorySaver {
         for thread_id in thread_ids {
             let (mut store, _) = self.open();
             if let Some(thread) = store.threads.get_mut(thread_id) {
-                for namespace in thread.namespaces.values_mut() {
-                    let removed = prune(namespace, &options.strategy)?;
+                // The root is the first of them.
+                let mut roots = Roots::default();
+                for (id, namespace) in &mut thread.namespaces {
+                    let nodes = namespace.lineage()?;
+                    let over = roots.have_left(id, &nodes);
+                    let kept = match options.strategy {
+                        _ if over => BTreeSet::new(),
+                        ref strategy => lineage::survivors(&nodes, strategy, SystemTime::now()),
+                    };
+                    let is_final = over || options.strategy == PruneStrategy::Delete;
+                    let removed = prune(namespace, &kept, is_final);
                     count(&mut progress, &removed);
+                    if id.is_root() {
+                        roots = Roots::new(&nodes, kept);
+                    }
                 }
             }
             remove_empty(&mut store);
@@ -475,13 +487,12 @@ fn listed(
     keys
 }
 
-/// Removes what a strategy does not keep, and returns it.
+/// Removes what is not kept, and returns it.
 ///
 /// Writes whose checkpoint is not there go if they are older than the newest checkpoint. Younger
-/// ones are about to get theirs.
-fn prune(namespace: &mut Namespace, strategy: &PruneStrategy) -> Result<Namespace> {
-    let kept = lineage::survivors(&namespace.lineage()?, strategy, SystemTime::now());
-    let newest = kept.last().cloned();
+/// ones are about to get theirs, unless the removal is final.
+fn prune(namespace: &mut Namespace, kept: &BTreeSet<CheckpointId>, is_final: bool) -> Namespace {
+    let newest = kept.last();
     let old = std::mem::take(namespace);
     let mut removed = Namespace::default();
     for (id, stored) in old.checkpoints {
@@ -493,7 +504,7 @@ fn prune(namespace: &mut Namespace, strategy: &PruneStrategy) -> Result<Namespac
         into.checkpoints.insert(id, stored);
     }
     for (id, writes) in old.writes {
-        let awaits = *strategy != PruneStrategy::Delete && Some(&id) > newest.as_ref();
+        let awaits = !is_final && Some(&id) > newest;
         let into = if awaits || kept.contains(&id) {
             &mut *namespace
         } else {
@@ -501,7 +512,7 @@ fn prune(namespace: &mut Namespace, strategy: &PruneStrategy) -> Result<Namespac
         };
         into.writes.insert(id, writes);
     }
-    Ok(removed)
+    removed
 }
 
 fn remove_empty(store: &mut Store) {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delete::Counter;
 use super::driver::{Command, Reply, number};
-use super::keys::{BlobKeys, Member, stored_namespace};
+use super::keys::{BlobKeys, stored_namespace};
 use super::maintain::{TtlVerb, tuples};
 use super::scripts;
 use super::store::{Step, Store, milliseconds};
@@ -102,20 +102,6 @@ pub(super) fn channels_with_blobs(
         .filter(|(channel, version)| blobs.contains(&BlobKeys::member(channel, version, false)))
         .map(|(channel, _)| channel.into_boxed_str())
         .collect()
-}
-
-/// Removes the blobs of a namespace that no checkpoint names any more, if it has any.
-pub(super) async fn sweep_if_any(
-    store: &Arc<Store>,
-    thread: &ThreadId,
-    namespace: &CheckpointNamespace,
-    counter: &mut Counter,
-) -> Result<()> {
-    let members = store.members(thread).await?;
-    if members.contains(&Member::Blobs(namespace.clone())) {
-        sweep(store, thread, namespace, counter).await?;
-    }
-    Ok(())
 }
 
 /// Whether a blob that was registered at a time waits for its checkpoint still.
@@ -234,18 +220,26 @@ impl Store {
             return Ok(true);
         }
         let keys = self.keyspace.blobs(thread, namespace);
-        let mut settled = Command::on("ZADD", keys.registry.clone())
-            .arg("XX")
-            .arg("CH");
-        for member in members {
-            settled = settled.arg("0").arg(text(member));
-        }
+        let settle = members.chunks(FLIGHT).map(|slice| {
+            let settled = Command::on("ZADD", keys.registry.clone());
+            let settled = slice
+                .iter()
+                .fold(settled.arg("XX").arg("CH"), |settled, member| {
+                    settled.arg("0").arg(text(member))
+                });
+            Step::from(settled)
+        });
         // Also for a thread that was deleted in the meantime, and with it the mark.
-        let steps = vec![settled.into(), self.mark_call(&keys, ttl)];
-        let mut replies = self.flight("put", steps).await?.into_iter();
-        let settled = replies.next().unwrap_or(Err(Error::Closed))?.as_int();
-        let settled = settled.and_then(|count| usize::try_from(count).ok());
-        let allowed = replies.next().unwrap_or(Err(Error::Closed))?;
+        let steps = settle.chain([self.mark_call(&keys, ttl)]).collect();
+        let mut replies = self.flight("put", steps).await?;
+        let allowed = replies.pop().unwrap_or(Err(Error::Closed))?;
+        let mut settled = 0;
+        for reply in replies {
+            let count = reply?
+                .as_int()
+                .and_then(|count| usize::try_from(count).ok());
+            settled += count.unwrap_or(0);
+        }
         if ttl.is_some() && allowed.as_int() == Some(0) {
             // A pinned thread, or one that is kept for ever.
             let steps = members
@@ -261,7 +255,7 @@ impl Store {
             self.forget_expired(&keys).await?;
         }
         let distinct: HashSet<_> = members.iter().collect();
-        Ok(settled.is_some_and(|settled| settled >= distinct.len()))
+        Ok(settled >= distinct.len())
     }
 
     /// The registered blobs of a namespace that hold a value.

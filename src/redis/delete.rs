@@ -1,23 +1,28 @@
 //! `delete_thread` and what else removes checkpoints: in slices, so that the server is never
 //! held up and a repeated call goes on where a failed one stopped.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::blob;
-use super::driver::{Command, Reply};
-use super::index::IndexedWrite;
-use super::keys::{Member, NamespaceKeys, namespace_from_stored};
+use super::driver::{Command, Reply, number};
+use super::index::Kind;
+use super::keys::{Member, NamespaceKeys, PINNED, namespace_from_stored, stored_namespace};
 use super::scripts;
 use super::store::{Step, Store};
 use super::write::text;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{DeleteOptions, Progress, ProgressCallback};
 
 /// How many checkpoints are removed at once.
 const SLICE: usize = 32;
+/// How many of their writes are looked at in one step.
+const WRITES: usize = 400;
+/// How many members or rows are read at once.
+const PAGE: usize = 256;
 
 /// Counts what a long call has done, and tells who wants to know.
 #[derive(Debug)]
@@ -49,10 +54,6 @@ impl Counter {
         self.blobs += blobs;
     }
 
-    pub(crate) fn done(&self) -> u64 {
-        self.progress.checkpoints + self.progress.writes + self.blobs
-    }
-
     /// Tells of a call that goes on from here.
     pub(crate) fn onward(&self) -> Option<ProgressCallback> {
         let (callback, before) = (self.callback.clone()?, self.progress);
@@ -65,66 +66,170 @@ impl Counter {
 }
 
 impl Store {
-    /// Deletes all of a thread.
+    /// Deletes all of a thread that is there when the call begins, in one pass: what is put in the
+    /// meantime may go or stay, and what is put afterwards stays. Nothing is registered for it, so
+    /// that it works where there is no memory left.
     pub(crate) async fn delete_thread(
         &self,
         thread: &ThreadId,
         options: &DeleteOptions,
     ) -> Result<()> {
         let mut counter = Counter::new(options.progress.clone());
-        loop {
-            let before = counter.done();
-            // What other savers wrote, as far as search tells.
-            let mut searched = self.delete_indexed(thread, &mut counter).await?;
-            let mut namespaces = vec![CheckpointNamespace::root()];
-            let mut blobs = Vec::new();
-            for member in self.members(thread).await? {
-                match member {
-                    Member::Namespace(namespace) => namespaces.push(namespace),
-                    Member::Writes(namespace, id) => {
-                        let keys = self.keys(thread, &namespace);
-                        self.remove(&keys, &[id], &mut counter).await?;
-                    }
-                    Member::Blobs(namespace) => blobs.push(namespace),
-                    Member::Pinned => {}
+        // A pin ends with what was pinned.
+        let pin = Command::on("SREM", self.keyspace.thread(thread).namespaces()).arg(PINNED);
+        self.driver.call("delete_thread", pin).await?;
+        let members = self.scan_members(thread).await?;
+        let root = self.keys(thread, &CheckpointNamespace::root());
+        self.delete_namespace(&root, &mut counter).await?;
+        for member in &members {
+            match Member::of_bytes(member) {
+                Some(Member::Namespace(namespace)) if !namespace.is_root() => {
+                    let keys = self.keys(thread, &namespace);
+                    self.delete_namespace(&keys, &mut counter).await?;
                 }
+                Some(Member::Writes(namespace, id)) => {
+                    let keys = self.keys(thread, &namespace);
+                    self.remove(&keys, &[id], &mut counter).await?;
+                }
+                _ => {}
             }
-            for namespace in &namespaces {
-                self.delete_namespace(&self.keys(thread, namespace), &mut counter)
-                    .await?;
+        }
+        if !self.delete_indexed(thread, &mut counter).await? {
+            self.delete_leftovers(thread, &mut counter).await?;
+        }
+        // After the checkpoints that name them.
+        for member in &members {
+            if let Some(Member::Blobs(namespace)) = Member::of_bytes(member) {
+                self.delete_blobs(thread, &namespace, &mut counter).await?;
             }
-            // After the checkpoints that name them.
-            for namespace in &blobs {
-                self.delete_blobs(thread, namespace, &mut counter).await?;
-            }
-            searched &= self
-                .delete_unregistered_writes(thread, &mut counter)
-                .await?;
-            let rest = Command::on("UNLINK", self.keyspace.thread(thread).namespaces());
-            self.driver.call("delete_thread", rest).await?;
-            if counter.done() == before && !searched {
-                self.delete_leftovers(thread, &mut counter).await?;
-            }
-            // What another writer added meanwhile is found by the next round.
-            if counter.done() == before {
-                return Ok(());
+        }
+        self.unlist(thread, members).await
+    }
+
+    /// The members of a thread's set of namespaces, a page at a time.
+    pub(super) async fn scan_members(&self, thread: &ThreadId) -> Result<Vec<Bytes>> {
+        let namespaces = self.keyspace.thread(thread).namespaces();
+        let mut members = HashSet::new();
+        let mut cursor = Bytes::from_static(b"0");
+        loop {
+            let scan = Command::on("SSCAN", namespaces.clone())
+                .arg(cursor)
+                .arg("COUNT")
+                .arg(number(PAGE));
+            let mut reply = self.driver.call("namespaces", scan).await?.into_array();
+            let found = reply.pop().unwrap_or(Reply::Nil).into_array();
+            members.extend(found.into_iter().filter_map(Reply::into_bytes));
+            cursor = reply.pop().and_then(Reply::into_bytes).unwrap_or_default();
+            if cursor.is_empty() || cursor == "0" {
+                return Ok(members.into_iter().collect());
             }
         }
     }
 
+    /// Takes those of some members out of a thread's set of namespaces that stand for nothing more.
+    async fn unlist(&self, thread: &ThreadId, members: Vec<Bytes>) -> Result<()> {
+        let namespaces = self.keyspace.thread(thread).namespaces();
+        let is_large = members.len() > PAGE;
+        // Marks first, so that it is known which namespaces are there for writes alone.
+        let (marks, spaces): (Vec<_>, Vec<_>) = members
+            .into_iter()
+            .partition(|member| member.first() == Some(&0));
+        self.unlist_all(thread, &namespaces, marks).await?;
+        if !is_large {
+            return self.unlist_all(thread, &namespaces, spaces).await;
+        }
+        let mut awaited = HashSet::new();
+        for member in self.scan_members(thread).await? {
+            if let Some(Member::Writes(namespace, _)) = Member::of_bytes(&member) {
+                awaited.insert(text(stored_namespace(&namespace)));
+            }
+        }
+        let spaces = spaces
+            .into_iter()
+            .filter(|member| !awaited.contains(member));
+        self.unlist_all(thread, &namespaces, spaces.collect()).await
+    }
+
+    async fn unlist_all(
+        &self,
+        thread: &ThreadId,
+        namespaces: &Bytes,
+        members: Vec<Bytes>,
+    ) -> Result<()> {
+        for page in members.chunks(PAGE) {
+            let (mut keys, mut known) = (vec![namespaces.clone()], Vec::new());
+            let mut unknown = Vec::new();
+            for member in page {
+                let key = match Member::of_bytes(member) {
+                    Some(Member::Namespace(namespace)) => self.keys(thread, &namespace).registry,
+                    Some(Member::Writes(namespace, id)) => {
+                        self.keys(thread, &namespace).write_registry(&id)
+                    }
+                    Some(Member::Blobs(namespace)) => {
+                        self.keyspace.blobs(thread, &namespace).registry
+                    }
+                    Some(Member::Pinned) => continue,
+                    // Nothing of ours, so it stands for nothing.
+                    None => {
+                        unknown.push(member.clone());
+                        continue;
+                    }
+                };
+                keys.push(key);
+                known.push(member.clone());
+            }
+            if !unknown.is_empty() {
+                let srem = Command::on("SREM", namespaces.clone()).args(unknown);
+                self.driver.call("delete_thread", srem).await?;
+            }
+            if !known.is_empty() {
+                let call = scripts::UNLIST.call(keys, known);
+                self.script("delete_thread", call).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the checkpoints of a namespace, upwards to the one that is the greatest now.
     pub(super) async fn delete_namespace(
         &self,
         keys: &NamespaceKeys,
         counter: &mut Counter,
     ) -> Result<()> {
         self.forget(keys);
-        loop {
-            let (_, ids) = self.page(keys, None, SLICE).await?;
-            self.remove(keys, &ids, counter).await?;
-            if ids.len() < SLICE {
-                return Ok(());
+        let ends = |after: &[u8], last: Bytes| {
+            Command::on("ZRANGEBYLEX", keys.registry.clone())
+                .arg([b"(", after].concat())
+                .arg(last)
+                .args(["LIMIT", "0"].map(Bytes::from))
+                .arg(number(SLICE))
+        };
+        let greatest = Command::on("ZREVRANGEBYLEX", keys.registry.clone())
+            .args(["+", "(", "LIMIT", "0", "1"].map(Bytes::from));
+        let commands = vec![greatest, ends(b"", Bytes::from_static(b"+"))];
+        let mut replies = self
+            .driver
+            .batch("delete_thread", commands)
+            .await?
+            .into_iter();
+        let mut next = || Ok::<_, Error>(names(replies.next().unwrap_or(Err(Error::Closed))?));
+        let greatest = next()?.pop();
+        let mut ids = next()?;
+        let Some(greatest) = greatest else {
+            // The pointer and the set may still name something.
+            return self.remove_named(keys, &[], counter).await;
+        };
+        ids.retain(|id| *id <= greatest);
+        while let Some(last) = ids.last().cloned() {
+            let is_all = ids.len() < SLICE || last == greatest;
+            self.remove_named(keys, &ids, counter).await?;
+            if is_all {
+                break;
             }
+            let end = Bytes::from([b"[", &greatest[..]].concat());
+            ids = names(self.driver.call("delete_thread", ends(&last, end)).await?);
         }
+        Ok(())
     }
 
     /// Removes checkpoints of a namespace with their writes.
@@ -134,21 +239,32 @@ impl Store {
         ids: &[CheckpointId],
         counter: &mut Counter,
     ) -> Result<()> {
-        // With nothing to remove one call still puts the pointer and the registry right.
-        let slices: Vec<&[CheckpointId]> = if ids.is_empty() {
-            vec![&[]]
-        } else {
-            ids.chunks(SLICE).collect()
-        };
-        for slice in slices {
+        let ids: Vec<_> = ids.iter().map(|id| text(id.as_str())).collect();
+        self.remove_named(keys, &ids, counter).await
+    }
+
+    async fn remove_named(
+        &self,
+        keys: &NamespaceKeys,
+        ids: &[Bytes],
+        counter: &mut Counter,
+    ) -> Result<()> {
+        let mut left = ids;
+        // How many members of the first one's registries of writes are others'.
+        let mut stay = [0, 0];
+        loop {
+            let slice = &left[..left.len().min(SLICE)];
             let mut args = vec![
                 keys.documents.clone(),
                 keys.write_registries.clone(),
                 keys.writes.clone(),
                 keys.shared_write_registries.clone(),
                 keys.stored.clone(),
+                keys.thread.clone(),
+                number(WRITES),
             ];
-            args.extend(slice.iter().map(|id| text(id.as_str())));
+            args.extend(stay.map(number));
+            args.extend_from_slice(slice);
             let call = scripts::REMOVE.call(
                 vec![
                     keys.registry.clone(),
@@ -166,81 +282,95 @@ impl Store {
                     .unwrap_or(0)
             };
             counter.add(number(0), number(1));
+            stay = [number(3), number(4)];
+            let done = usize::try_from(number(2)).unwrap_or(0);
+            left = &left[done.min(slice.len())..];
+            // With nothing to remove one call still puts the pointer and the registry right.
+            if left.is_empty() {
+                break;
+            }
         }
         self.forget(keys);
         Ok(())
     }
 
-    /// Deletes the checkpoints that the index knows, page by page; `false` where search does not
-    /// serve.
+    /// Deletes what only the index knows of a thread: what other savers wrote, and the writes that
+    /// they stored for checkpoints that never came, with the flags that they left in their place.
+    /// `false` where search does not serve.
     async fn delete_indexed(&self, thread: &ThreadId, counter: &mut Counter) -> Result<bool> {
-        loop {
-            let before = counter.done();
-            let Some((mut found, more)) = self.some_indexed_checkpoints(thread).await? else {
+        for kind in [Kind::Checkpoints, Kind::Writes] {
+            let Some(mut left) = self.count_indexed(thread, kind).await? else {
                 return Ok(false);
             };
-            found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
-            for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
-                let Some(first) = group.first() else { continue };
-                let ids: Vec<_> = group.iter().map(|one| one.checkpoint_id.clone()).collect();
-                let keys = self.keys(thread, &first.namespace);
-                self.remove(&keys, &ids, counter).await?;
-            }
-            // The index names nothing else, or something that cannot be removed.
-            if !more || counter.done() == before {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Deletes the writes that only the index knows: those that the Python saver stored for
-    /// checkpoints that never came, with the flags that it left in their place. `false` where search
-    /// does not serve.
-    async fn delete_unregistered_writes(
-        &self,
-        thread: &ThreadId,
-        counter: &mut Counter,
-    ) -> Result<bool> {
-        loop {
-            let Some((writes, more)) = self.some_indexed_writes(thread).await? else {
-                return Ok(false);
-            };
-            self.delete_writes(thread, &writes, counter).await?;
-            if !more || writes.is_empty() {
-                return Ok(true);
-            }
-        }
-    }
-
-    async fn delete_writes(
-        &self,
-        thread: &ThreadId,
-        writes: &[IndexedWrite],
-        counter: &mut Counter,
-    ) -> Result<()> {
-        for slice in writes.chunks(SLICE) {
-            let mut steps: Vec<Step> = Vec::new();
-            for write in slice {
-                steps.push(Command::on("UNLINK", write.key.clone()).into());
-                let Some((keys, id)) =
-                    self.owner_of(thread, &write.namespace, &write.checkpoint_id)
-                else {
-                    continue;
+            let (mut skip, mut seen) = (0, HashSet::new());
+            while left > 0 {
+                let Some(rows) = self.rows_of_thread(thread, kind, (skip, PAGE)).await? else {
+                    return Ok(false);
                 };
-                steps.push(Command::on("UNLINK", keys.write_registry(&id)).into());
-                let document = keys.document(&id);
-                let found = Command::on("JSON.GET", document.clone()).arg("$.thread_id");
-                let found = self.driver.call("delete_thread", found).await?.into_bytes();
-                if found.as_deref() == Some(b"[]".as_slice()) {
-                    steps.push(Command::on("UNLINK", document).into());
+                if rows.is_empty() {
+                    break;
                 }
+                left = left.saturating_sub(rows.len());
+                let mut own: BTreeMap<_, Vec<_>> = BTreeMap::new();
+                let (mut rest, mut shown) = (Vec::new(), HashSet::new());
+                for row in rows {
+                    // What is another's, or is named still after it was removed, is passed over.
+                    if row.thread != thread.as_str() || seen.contains(&row.key) {
+                        skip += 1;
+                        continue;
+                    }
+                    let owner = self.owner_of(thread, &row.namespace, &row.checkpoint);
+                    // A write, or a document whose name is another than ours.
+                    let apart = owner
+                        .as_ref()
+                        .is_none_or(|(keys, id)| keys.document(id) != row.key);
+                    if apart {
+                        rest.push(row.key.clone());
+                    }
+                    if let Some((keys, id)) = owner {
+                        let of = own.entry(keys.stored.clone()).or_default();
+                        of.push((keys, id));
+                    }
+                    shown.insert(row.key);
+                }
+                for of in own.into_values() {
+                    let Some((keys, _)) = of.first().cloned() else {
+                        continue;
+                    };
+                    let mut ids: Vec<_> = of.into_iter().map(|(_, id)| id).collect();
+                    ids.sort();
+                    ids.dedup();
+                    self.remove(&keys, &ids, counter).await?;
+                }
+                let removed = self.remove_keys(thread, rest).await?;
+                match kind {
+                    Kind::Checkpoints => counter.add(removed, 0),
+                    Kind::Writes => counter.add(0, removed),
+                }
+                seen = shown;
             }
-            for reply in self.flight("delete_thread", steps).await? {
-                reply?;
-            }
-            counter.add(0, slice.len() as u64);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Removes keys that say that they are a thread's, and tells how many there were.
+    pub(super) async fn remove_keys(&self, thread: &ThreadId, keys: Vec<Bytes>) -> Result<u64> {
+        let mut removed = 0;
+        for page in keys.chunks(PAGE) {
+            let steps = page.iter().map(|key| {
+                let args = vec![
+                    text(thread.as_str()),
+                    Bytes::new(),
+                    Bytes::new(),
+                    Bytes::new(),
+                ];
+                Step::from(scripts::REMOVE_KEY.call(vec![key.clone()], args))
+            });
+            for reply in self.flight("delete_thread", steps.collect()).await? {
+                removed += u64::from(reply?.as_int() == Some(1));
+            }
+        }
+        Ok(removed)
     }
 
     /// The checkpoint that a write names.
@@ -265,17 +395,30 @@ impl Store {
         for run in run_ids {
             let mut found = store.checkpoints_of_run(run, prefix).await?;
             found.sort();
-            for group in found.chunk_by(|one, other| (&one.0, &one.1) == (&other.0, &other.1)) {
-                let Some((thread, namespace, _)) = group.first() else {
+            for of_thread in found.chunk_by(|one, other| one.0 == other.0) {
+                let Some((thread, ..)) = of_thread.first() else {
                     continue;
                 };
-                // The registry learns of other savers' checkpoints first, so that the newest
-                // of those that stay is found.
+                // The registry learns of other savers' checkpoints first, so that the newest of
+                // those that stay is found.
                 store.reconcile(thread).await?;
-                let ids: Vec<_> = group.iter().map(|(_, _, id)| id.clone()).collect();
-                let keys = store.keys(thread, namespace);
-                store.remove(&keys, &ids, &mut counter).await?;
-                blob::sweep_if_any(store, thread, namespace, &mut counter).await?;
+                let mut blobs = HashSet::new();
+                for member in store.scan_members(thread).await? {
+                    if let Some(Member::Blobs(namespace)) = Member::of_bytes(&member) {
+                        blobs.insert(namespace);
+                    }
+                }
+                for group in of_thread.chunk_by(|one, other| one.1 == other.1) {
+                    let Some((_, namespace, _)) = group.first() else {
+                        continue;
+                    };
+                    let ids: Vec<_> = group.iter().map(|(_, _, id)| id.clone()).collect();
+                    let keys = store.keys(thread, namespace);
+                    store.remove(&keys, &ids, &mut counter).await?;
+                    if blobs.contains(namespace) {
+                        blob::sweep(store, thread, namespace, &mut counter).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -316,4 +459,10 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// The names in a list.
+fn names(reply: Reply) -> Vec<Bytes> {
+    let parts = reply.into_array().into_iter();
+    parts.filter_map(Reply::into_bytes).collect()
 }

@@ -50,12 +50,27 @@ pub(crate) struct Indexed {
     pub(crate) checkpoint_id: CheckpointId,
 }
 
+/// What an index is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Checkpoints,
+    Writes,
+}
+
+/// What an index says of a checkpoint or a write, as it is stored.
+#[derive(Debug)]
+pub(crate) struct IndexedKey {
+    pub(crate) key: Bytes,
+    pub(crate) thread: String,
+    pub(crate) namespace: String,
+    pub(crate) checkpoint: String,
+}
+
 /// A write that the index knows, as it is named.
 #[derive(Debug, Clone)]
 pub(crate) struct IndexedWrite {
     pub(crate) key: Bytes,
     pub(crate) namespace: String,
-    pub(crate) checkpoint_id: String,
 }
 
 impl Store {
@@ -147,17 +162,7 @@ impl Store {
 
     /// The command that counts a thread's checkpoints in the index, or `None` if it cannot.
     pub(crate) fn count_command(&self, search: Search, thread: &ThreadId) -> Option<Command> {
-        let piece = search.piece(thread)?;
-        Some(
-            Command::new("FT.SEARCH")
-                .arg(text(self.keyspace.checkpoint_prefix()))
-                .arg("@thread_id:{$thread}")
-                .args(["LIMIT", "0", "0"].map(Bytes::from))
-                .args(NO_TIME_LIMIT.map(Bytes::from))
-                .args(["PARAMS", "2", "thread"].map(Bytes::from))
-                .arg(text(piece))
-                .args(["DIALECT", "2"].map(Bytes::from)),
-        )
+        count_of_thread(search, thread, self.keyspace.checkpoint_prefix())
     }
 
     /// Reads the answer to [`Store::count_command`]; `None` where the index turns out to be gone.
@@ -347,6 +352,68 @@ impl Store {
             }
         }
         Ok(None)
+    }
+
+    /// How many checkpoints or writes the index knows that may be a thread's; `None` where search
+    /// does not serve.
+    pub(crate) async fn count_indexed(
+        &self,
+        thread: &ThreadId,
+        kind: Kind,
+    ) -> Result<Option<usize>> {
+        let Some(search) = self.search().await? else {
+            return Ok(None);
+        };
+        let Some(command) = count_of_thread(search, thread, self.index_of(kind)) else {
+            return Ok(None);
+        };
+        let count = self.count_in_time(command).await?;
+        Ok(count.map(|count| usize::try_from(count).unwrap_or(usize::MAX)))
+    }
+
+    /// Some of the checkpoints or writes that the index knows and that may be a thread's, the first
+    /// that it came to know first: after `skip`, and no more than `most`. It takes no cursor. `None`
+    /// where search does not serve.
+    pub(crate) async fn rows_of_thread(
+        &self,
+        thread: &ThreadId,
+        kind: Kind,
+        (skip, most): (usize, usize),
+    ) -> Result<Option<Vec<IndexedKey>>> {
+        let Some(search) = self.search().await? else {
+            return Ok(None);
+        };
+        let Some(piece) = search.piece(thread) else {
+            return Ok(None);
+        };
+        let index = self.index_of(kind);
+        // The limit comes first, so that only what it leaves is loaded.
+        let command = Command::new("FT.AGGREGATE")
+            .arg(text(index))
+            .args(["@thread_id:{$thread}", "LIMIT"].map(Bytes::from))
+            .arg(number(skip))
+            .arg(number(most));
+        let command = of_thread(load(command, WRITE_LOAD), piece);
+        let rows = self.rows_in_time(index, command).await?;
+        Ok(rows.map(|rows| {
+            let rows = rows.iter().map(|row| {
+                let field = |name: &str| field(row, name).unwrap_or_default();
+                IndexedKey {
+                    key: text(&field("__key")),
+                    thread: field("thread_id"),
+                    namespace: field("checkpoint_ns"),
+                    checkpoint: field("checkpoint_id"),
+                }
+            });
+            rows.collect()
+        }))
+    }
+
+    fn index_of(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::Checkpoints => self.keyspace.checkpoint_prefix(),
+            Kind::Writes => self.keyspace.write_prefix(),
+        }
     }
 
     /// All checkpoints that the index knows, newest first, and no more than `most`.
@@ -568,6 +635,17 @@ impl Search {
     }
 }
 
+/// The command that counts what an index knows and may be a thread's, or `None` if it cannot.
+fn count_of_thread(search: Search, thread: &ThreadId, index: &str) -> Option<Command> {
+    let piece = search.piece(thread)?;
+    let command = Command::new("FT.SEARCH")
+        .arg(text(index))
+        .arg("@thread_id:{$thread}")
+        .args(["LIMIT", "0", "0"].map(Bytes::from))
+        .args(NO_TIME_LIMIT.map(Bytes::from));
+    Some(of_thread(command, piece))
+}
+
 /// The same about one thread.
 fn of_thread(command: Command, piece: &str) -> Command {
     command
@@ -582,7 +660,6 @@ fn write_of(row: &[Reply], thread: &ThreadId) -> Option<IndexedWrite> {
     own.then(|| IndexedWrite {
         key: key_of(row).unwrap_or_default(),
         namespace: field(row, "checkpoint_ns").unwrap_or_default(),
-        checkpoint_id: field(row, "checkpoint_id").unwrap_or_default(),
     })
     .filter(|write| !write.key.is_empty())
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 
 use super::delete::Counter;
-use super::driver::{Command, Reply};
+use super::driver::{Command, Reply, number};
 use super::keys::{Family, Member, glob_escaped};
 use super::slots::{share_a_tag, slot};
 use super::store::Store;
@@ -123,7 +123,7 @@ impl Store {
                 Some(Family::Document) => documents.push(key),
                 Some(Family::Write) => writes.push(key),
                 Some(Family::WriteRegistry) => registered.push(key),
-                Some(Family::Pointer) => pointers.push(key),
+                Some(Family::Pointer(namespace)) => pointers.push(namespace),
                 Some(Family::Registry(namespace)) => {
                     let keys = self.keys(thread, &namespace);
                     self.delete_namespace(&keys, counter).await?;
@@ -131,31 +131,25 @@ impl Store {
                 None => {}
             }
         }
-        // The Python saver leaves a flag in place of a checkpoint whose writes came first.
-        let mut awaited = HashSet::new();
-        let mut gone = Vec::new();
-        for (key, [namespace, id]) in self.of_thread(thread, &writes).await? {
-            let owner = self.owner_of(thread, &namespace, &id);
-            awaited.extend(owner.map(|(keys, id)| keys.document(&id)));
-            gone.push(key);
-        }
-        counter.add(0, self.unlink(gone).await?);
-        let own = self.of_thread(thread, &documents).await?;
-        let own = own.into_iter().map(|(key, _)| key).collect();
-        counter.add(self.unlink(own).await?, 0);
-        documents.retain(|key| awaited.contains(key));
-        self.unlink(documents).await?;
-        for registry in registered {
-            self.unlink_if_nothing_is_there(registry).await?;
-        }
-        for pointer in pointers {
-            let target = Command::on("GET", pointer.clone());
-            let target = self.driver.call("delete_thread", target).await?;
-            if let Some(target) = target.into_bytes()
-                && !self.are_any_there(&[target]).await?
-            {
-                self.unlink(vec![pointer]).await?;
+        // With their checkpoints, so that no registry names what is gone; and the flags that the
+        // Python saver leaves in place of a checkpoint whose writes came first.
+        for keys in [&writes, &documents] {
+            for page in keys.chunks(FLIGHT) {
+                for (_, [namespace, id]) in self.of_thread(thread, page).await? {
+                    if let Some((keys, id)) = self.owner_of(thread, &namespace, &id) {
+                        self.remove(&keys, &[id], counter).await?;
+                    }
+                }
             }
+        }
+        counter.add(0, self.remove_keys(thread, writes).await?);
+        counter.add(self.remove_keys(thread, documents).await?, 0);
+        for registry in registered {
+            self.forget_what_is_gone(&registry).await?;
+        }
+        for namespace in pointers {
+            self.remove(&self.keys(thread, &namespace), &[], counter)
+                .await?;
         }
         Ok(())
     }
@@ -193,43 +187,35 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes a registry of writes that names only what is gone.
-    async fn unlink_if_nothing_is_there(&self, registry: Bytes) -> Result<()> {
-        let range = Command::on("ZRANGE", registry.clone()).args(["0", "-1"].map(Bytes::from));
-        let members = match self.driver.call("delete_thread", range).await {
-            Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
-            members => members?.into_array().into_iter(),
-        };
-        let members: Vec<_> = members.filter_map(Reply::into_bytes).collect();
-        if !self.are_any_there(&members).await? {
-            self.unlink(vec![registry]).await?;
-        }
-        Ok(())
-    }
-
-    async fn are_any_there(&self, keys: &[Bytes]) -> Result<bool> {
-        for chunk in keys.chunks(FLIGHT) {
-            let exists = chunk.iter().map(|key| Command::on("EXISTS", key.clone()));
-            let replies = self.driver.batch("delete_thread", exists.collect()).await?;
-            for reply in replies {
-                if reply?.as_int() == Some(1) {
-                    return Ok(true);
+    /// Takes out of a registry of writes what is gone; with the last the registry goes.
+    async fn forget_what_is_gone(&self, registry: &Bytes) -> Result<()> {
+        let mut stay = 0;
+        loop {
+            let range = Command::on("ZRANGE", registry.clone())
+                .arg(number(stay))
+                .arg(number(stay + FLIGHT - 1));
+            let page = match self.driver.call("delete_thread", range).await {
+                Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
+                page => page?.into_array().into_iter(),
+            };
+            let page: Vec<_> = page.filter_map(Reply::into_bytes).collect();
+            if page.is_empty() {
+                return Ok(());
+            }
+            let exists = page.iter().map(|key| Command::on("EXISTS", key.clone()));
+            let there = self.driver.batch("delete_thread", exists.collect()).await?;
+            let mut gone = Vec::new();
+            for (key, there) in page.into_iter().zip(there) {
+                if there?.as_int() == Some(0) {
+                    gone.push(key);
+                } else {
+                    stay += 1;
                 }
             }
-        }
-        Ok(false)
-    }
-
-    /// Removes keys, and tells how many there were.
-    async fn unlink(&self, keys: Vec<Bytes>) -> Result<u64> {
-        let mut removed = 0;
-        for chunk in keys.chunks(FLIGHT) {
-            let unlink = chunk.iter().map(|key| Command::on("UNLINK", key.clone()));
-            let replies = self.driver.batch("delete_thread", unlink.collect()).await?;
-            for reply in replies {
-                removed += u64::from(reply?.as_int() == Some(1));
+            if !gone.is_empty() {
+                let forget = Command::on("ZREM", registry.clone()).args(gone);
+                self.driver.call("delete_thread", forget).await?;
             }
         }
-        Ok(removed)
     }
 }

@@ -23,7 +23,7 @@ use crate::codec::RawJson;
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
-use crate::lineage::{LineageNode, survivors};
+use crate::lineage::{LineageNode, Roots, survivors};
 use crate::options::{
     CopyOptions, ExistingTarget, ListOptions, Progress, PruneOptions, PruneStrategy,
 };
@@ -63,11 +63,11 @@ pub(crate) async fn prune(
     options: &PruneOptions,
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
-    let mut survivors_of = BTreeMap::new();
-    let members = store.members(thread).await?;
-    for namespace in store.namespaces(thread).await? {
-        let has_blobs = members.contains(&Member::Blobs(namespace.clone()));
-        let plan = plan(store, thread, &namespace, &options.strategy, has_blobs).await?;
+    let mut kept_of = BTreeMap::new();
+    let mut roots = Roots::default();
+    for (namespace, has_blobs) in prunable_namespaces(store, thread).await? {
+        let strategy = &options.strategy;
+        let plan = plan(store, thread, &namespace, strategy, has_blobs, &mut roots).await?;
         if !plan.removed.is_empty() {
             let keys = store.keys(thread, &namespace);
             store.remove(&keys, &plan.removed, &mut counter).await?;
@@ -75,15 +75,15 @@ pub(crate) async fn prune(
         if has_blobs {
             blob::sweep(store, thread, &namespace, &mut counter).await?;
         }
-        survivors_of.insert(namespace, plan.kept);
+        kept_of.insert(namespace, (plan.kept, plan.is_over));
     }
     // Writes that wait for a checkpoint stay only if it can still become the newest; what another
     // saver has put in the meantime is no longer waited for.
-    for member in store.members(thread).await? {
-        if let Member::Writes(namespace, id) = member
-            && survivors_of
-                .get(&namespace)
-                .is_some_and(|kept| Some(&id) <= kept.last() && !kept.contains(&id))
+    for member in store.scan_members(thread).await? {
+        if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member)
+            && kept_of.get(&namespace).is_some_and(|(kept, is_over)| {
+                *is_over || (Some(&id) <= kept.last() && !kept.contains(&id))
+            })
         {
             store
                 .remove(&store.keys(thread, &namespace), &[id], &mut counter)
@@ -91,6 +91,27 @@ pub(crate) async fn prune(
         }
     }
     Ok(())
+}
+
+/// The namespaces of a thread, and whether each has blobs. The root comes first: subgraphs' calls
+/// go with the root checkpoint that they started from.
+async fn prunable_namespaces(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+) -> Result<Vec<(CheckpointNamespace, bool)>> {
+    let mut blobs = BTreeSet::new();
+    for member in store.scan_members(thread).await? {
+        if let Some(Member::Blobs(namespace)) = Member::of_bytes(&member) {
+            blobs.insert(namespace);
+        }
+    }
+    let mut namespaces = store.namespaces(thread).await?;
+    namespaces.sort_by_key(|namespace| !namespace.is_root());
+    let namespaces = namespaces.into_iter().map(|namespace| {
+        let has_blobs = blobs.contains(&namespace);
+        (namespace, has_blobs)
+    });
+    Ok(namespaces.collect())
 }
 
 /// What [`prune`] would remove of a thread, with nothing removed.
@@ -101,10 +122,9 @@ pub(crate) async fn prunable(
 ) -> Result<Progress> {
     strategy.check()?;
     let mut prunable = Progress::default();
-    let members = store.members(thread).await?;
-    for namespace in store.namespaces(thread).await? {
-        let has_blobs = members.contains(&Member::Blobs(namespace.clone()));
-        let plan = plan(store, thread, &namespace, strategy, has_blobs).await?;
+    let mut roots = Roots::default();
+    for (namespace, has_blobs) in prunable_namespaces(store, thread).await? {
+        let plan = plan(store, thread, &namespace, strategy, has_blobs, &mut roots).await?;
         prunable.checkpoints += plan.removed.len() as u64;
         prunable.writes += plan.writes;
     }
@@ -117,6 +137,8 @@ struct Plan {
     /// How many writes go with them.
     writes: u64,
     kept: BTreeSet<CheckpointId>,
+    /// Whether nothing is kept, as it is a subgraph's call that is over.
+    is_over: bool,
 }
 
 async fn plan(
@@ -125,6 +147,7 @@ async fn plan(
     namespace: &CheckpointNamespace,
     strategy: &PruneStrategy,
     has_blobs: bool,
+    roots: &mut Roots,
 ) -> Result<Plan> {
     let blobs = if has_blobs {
         store.valued_blobs(thread, namespace).await?
@@ -146,12 +169,21 @@ async fn plan(
         let node = LineageNode::new(&tuple.checkpoint, &tuple.metadata, parent, written)?;
         nodes.push(node.with_values(apart));
     }
-    let kept = survivors(&nodes, strategy, SystemTime::now());
+    let is_over = roots.have_left(namespace, &nodes);
+    let kept = if is_over {
+        BTreeSet::new()
+    } else {
+        survivors(&nodes, strategy, SystemTime::now())
+    };
+    if namespace.is_root() {
+        *roots = Roots::new(&nodes, kept.clone());
+    }
     ids.retain(|(id, _)| !kept.contains(id));
     Ok(Plan {
         writes: ids.iter().map(|(_, writes)| writes).sum(),
         removed: ids.into_iter().map(|(id, _)| id).collect(),
         kept,
+        is_over,
     })
 }
 
@@ -177,9 +209,14 @@ pub(crate) async fn copy_thread(
     }
     let mut counter = Counter::new(options.progress.clone());
     let mut copied = Vec::new();
-    for member in store.members(source).await? {
+    let members = store.scan_members(source).await?;
+    let members: Vec<_> = members
+        .iter()
+        .filter_map(|member| Member::of_bytes(member))
+        .collect();
+    for member in &members {
         if let Member::Blobs(namespace) = member {
-            let blobs = store.copy_blobs(source, target, &namespace, ttl).await?;
+            let blobs = store.copy_blobs(source, target, namespace, ttl).await?;
             copied.push((namespace, blobs));
         }
     }
@@ -193,8 +230,8 @@ pub(crate) async fn copy_thread(
             counter.add(1, writes);
         }
     }
-    for member in store.members(source).await? {
-        if let Member::Writes(namespace, id) = member {
+    for member in store.scan_members(source).await? {
+        if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member) {
             let writes = store.writes_of(source, &namespace, &id).await?;
             counter.add(0, writes.len() as u64);
             store
@@ -203,7 +240,7 @@ pub(crate) async fn copy_thread(
         }
     }
     for (namespace, blobs) in copied {
-        store.settle_blobs(target, &namespace, &blobs, ttl).await?;
+        store.settle_blobs(target, namespace, &blobs, ttl).await?;
     }
     Ok(())
 }

@@ -25,8 +25,19 @@ macro_rules! scripts {
             });
         )*
     };
-    (reads) => { false };
-    (writes) => { true };
+    (reads) => { Does::Reads };
+    (writes) => { Does::Writes };
+    (frees) => { Does::Frees };
+}
+
+/// What a script does to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Reads,
+    Writes,
+    /// Removes or keeps what is there, also on a server that has no memory left: what little it
+    /// stores on the way is part of it.
+    Frees,
 }
 
 // A script that reads may mend a registry or give keys their TTL anew on its way: nothing that a
@@ -48,15 +59,19 @@ scripts! {
     /// Tells a thread's namespaces.
     reads NAMESPACES = "namespaces";
     /// Removes checkpoints with their writes.
-    writes REMOVE = "remove";
+    frees REMOVE = "remove";
+    /// Removes one key that says whose it is.
+    frees REMOVE_KEY = "remove_key";
+    /// Takes out of a thread's set of namespaces what stands for nothing more.
+    frees UNLIST = "unlist";
     /// Tells the registry what another saver wrote.
-    reads REGISTER = "register";
+    frees REGISTER = "register";
     /// Takes ids out of the registry whose documents are gone.
     reads FORGET = "forget";
     /// Walks the ancestors of a checkpoint.
     reads HISTORY = "history";
     /// Changes the TTL of checkpoints with their writes.
-    writes TTL = "ttl";
+    frees TTL = "ttl";
     /// Stores a blob.
     writes BLOB_PUT = "blob_put";
     /// Registers blobs.
@@ -64,7 +79,7 @@ scripts! {
     /// Notes that a namespace has blobs.
     writes BLOB_MARK = "blob_mark";
     /// Takes blobs that nothing names out of their registry.
-    writes BLOB_FORGET = "blob_forget";
+    frees BLOB_FORGET = "blob_forget";
     /// Looks at one blob.
     writes DOCTOR_BLOB = "doctor_blob";
     /// Looks at the members of a registry of blobs.
@@ -76,13 +91,15 @@ scripts! {
     /// Reads the checkpoint of a namespace in shallow mode.
     reads SHALLOW_READ = "shallow_read";
     /// Removes the checkpoint of a namespace in shallow mode.
-    writes SHALLOW_REMOVE = "shallow_remove";
+    frees SHALLOW_REMOVE = "shallow_remove";
     /// Changes the TTL of a namespace in shallow mode.
-    writes SHALLOW_TTL = "shallow_ttl";
+    frees SHALLOW_TTL = "shallow_ttl";
     /// Runs commands on one key.
     writes TOGETHER = "together";
+    /// The same also on a server that has no memory left.
+    frees TOGETHER_WHEN_FULL = "together";
     /// Lets a pointer name a newer checkpoint.
-    writes ADVANCE = "advance";
+    frees ADVANCE = "advance";
     /// Registers a checkpoint if no newer one is registered than is expected.
     writes CLAIM = "claim";
     /// Looks at one write.
@@ -108,19 +125,30 @@ scripts! {
 }
 
 impl Script {
-    fn new(name: &'static str, writes: bool, body: &str) -> Self {
+    fn new(name: &'static str, does: Does, body: &str) -> Self {
+        let flags = match does {
+            Does::Frees => {
+                "#!lua flags=allow-oom
+"
+            }
+            Does::Reads | Does::Writes => "",
+        };
         let doctor = if name.starts_with("doctor_") {
             include_str!("lua/doctor.lua")
         } else {
             ""
         };
-        let source = format!("{}\n{doctor}{body}", include_str!("lua/prelude.lua"));
+        let prelude = include_str!("lua/prelude.lua");
+        let source = format!(
+            "{flags}{prelude}
+{doctor}{body}"
+        );
         let sha = sha1_smol::Sha1::from(&source).digest().to_string();
         Self {
             name,
             source,
             sha,
-            writes,
+            writes: does != Does::Reads,
         }
     }
 

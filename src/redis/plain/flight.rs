@@ -84,6 +84,7 @@ impl Part {
 pub(super) struct Group {
     key: Bytes,
     steps: Vec<Step>,
+    when_full: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -100,7 +101,14 @@ impl Group {
         Self {
             key: key.clone(),
             steps: Vec::new(),
+            when_full: false,
         }
+    }
+
+    /// Does so also on a server that has no memory left: for what is part of freeing some.
+    pub(super) fn even_when_full(mut self) -> Self {
+        self.when_full = true;
+        self
     }
 
     /// Runs a command on the key.
@@ -137,7 +145,8 @@ impl Group {
             return None;
         };
         let needs_nothing = |step: &Step| matches!(step, Step::Done | Step::Ttl(0, false, false));
-        rest.iter().all(needs_nothing).then(|| {
+        let is_alone = !self.when_full && rest.iter().all(needs_nothing);
+        is_alone.then(|| {
             let command = Command::on(name, self.key.clone());
             command.args(args.iter().cloned())
         })
@@ -158,7 +167,12 @@ impl Group {
                 }
             }
         }
-        scripts::TOGETHER.call(vec![self.key.clone()], args)
+        let script = if self.when_full {
+            &scripts::TOGETHER_WHEN_FULL
+        } else {
+            &scripts::TOGETHER
+        };
+        script.call(vec![self.key.clone()], args)
     }
 }
 
@@ -228,6 +242,9 @@ impl Answers {
 impl Store {
     /// Runs parts in one pipeline; two when a server does not know a script yet.
     pub(super) async fn parts(&self, operation: &'static str, parts: Vec<Part>) -> Result<Answers> {
+        if parts.is_empty() {
+            return Ok(Answers(Vec::new().into_iter()));
+        }
         let keys: Vec<_> = parts.iter().map(Part::key).collect();
         let mut answers = self.send_parts(operation, &parts, Way::ByHash).await?;
         let again: Vec<usize> = (0..parts.len())

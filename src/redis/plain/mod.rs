@@ -82,6 +82,8 @@ impl Plain<'_> {
             "register" => Box::pin(registry::register(self, keys, args)).await,
             "forget" => Box::pin(registry::forget(self, keys, args)).await,
             "remove" => Box::pin(remove::remove(self, keys, args)).await,
+            "remove_key" => Box::pin(remove::remove_key(self, keys, args)).await,
+            "unlist" => Box::pin(remove::unlist(self, keys, args)).await,
             "ttl" => Box::pin(ttl::change(self, keys, args)).await,
             "blob_put" => Box::pin(blob::put(self, keys, args)).await,
             "blob_register" => Box::pin(blob::register(self, keys, args)).await,

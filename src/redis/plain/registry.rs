@@ -154,7 +154,7 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
         }
     }
 
-    let mut registered = Group::on(registry);
+    let mut registered = Group::on(registry).even_when_full();
     if !there.is_empty() {
         let members = there
             .iter()
@@ -171,7 +171,8 @@ pub(super) async fn register(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) 
         }
     } else {
         let ttl = ttl_left(longest);
-        let named = Group::on(namespaces).run("SADD", [namespace.clone()]);
+        let named = Group::on(namespaces).even_when_full();
+        let named = named.run("SADD", [namespace.clone()]);
         parts.push(registered.shared_ttl(ttl).part());
         parts.push(named.shared_ttl(ttl).part());
     }

@@ -101,7 +101,8 @@ pub(super) async fn forget_namespace(
         Some(left @ 0..) => ttl_left(*left),
         _ => return Ok(true),
     };
-    let group = Group::on(namespaces).run("SADD", [namespace.clone()]);
+    let group = Group::on(namespaces).even_when_full();
+    let group = group.run("SADD", [namespace.clone()]);
     plain
         .flight(vec![group.shared_ttl(ttl).part()])
         .await?

@@ -16,6 +16,7 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
         // A thread that has expired since it was looked at is not pinned: nothing would remove the
         // mark.
         b"pin" => Group::on(namespaces)
+            .even_when_full()
             .run("EXISTS", [])
             .if_done()
             .run("SADD", [Bytes::from_static(PINNED)])

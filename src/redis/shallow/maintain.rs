@@ -1,10 +1,12 @@
 //! What keeps threads of shallow mode in order: deleting, copying, TTLs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::delete::Counter;
+use super::super::keys::Member;
 use super::super::maintain::TtlVerb;
 use super::super::read::identity;
 use super::super::store::Store;
@@ -12,7 +14,7 @@ use super::list::{every_checkpoint, known_namespaces, places};
 use super::place::Place;
 use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
-use crate::id::{CheckpointId, RunId, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
 
 /// Deletes all of a thread, also what a full saver under the same prefix has of it.
@@ -22,22 +24,22 @@ pub(super) async fn delete_thread(
     options: &DeleteOptions,
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
-    loop {
-        let before = counter.done();
-        for place in places(store, thread).await? {
-            let (documents, writes) = place.remove(store, None).await?;
-            counter.add(documents, writes);
-        }
-        // The rest is what only the index knows, and the set of namespaces.
-        let rest = DeleteOptions {
-            progress: counter.onward(),
-        };
-        store.delete_thread(thread, &rest).await?;
-        // What another writer added meanwhile is found by the next round.
-        if counter.done() == before {
-            return Ok(());
+    let mut namespaces = BTreeSet::from([CheckpointNamespace::root()]);
+    for member in store.scan_members(thread).await? {
+        if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
+            namespaces.insert(namespace);
         }
     }
+    for namespace in namespaces {
+        let place = Place::new(store, thread, &namespace);
+        let (documents, writes) = place.remove(store, None).await?;
+        counter.add(documents, writes);
+    }
+    // The rest is what only the index knows, and the set of namespaces.
+    let rest = DeleteOptions {
+        progress: counter.onward(),
+    };
+    store.delete_thread(thread, &rest).await
 }
 
 /// Deletes the checkpoints that runs made.
