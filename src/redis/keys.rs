@@ -101,8 +101,9 @@ impl Keyspace {
             format!("{checkpoint}_blob_keys_zset"),
             format!("{checkpoint}_staged"),
             format!("{checkpoint}_wait"),
+            BLOCKING_SHALLOW_REGISTRY.to_owned(),
         ];
-        // The Python saver keeps it under every prefix.
+        // The Python saver keeps these two under every prefix.
         if self.write_registry != WRITE_REGISTRY {
             families.push(WRITE_REGISTRY.to_owned());
         }

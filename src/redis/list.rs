@@ -1,5 +1,7 @@
 //! `list`: pages of ids from the registries, merged newest first, then their documents.
 
+mod indexed;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use super::document::{Identity, ReadCheckpoint};
 use super::driver::{Command, Reply, number};
 use super::error::{is_lost_write, of_key};
-use super::index::{Indexed, Page, Rows, indexed};
+use super::index::Indexed;
 use super::keys::{Member, NamespaceKeys};
 use super::read::{identity, parse_writes};
 use super::scripts::{self, ScriptCall};
@@ -22,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
 use crate::saver::SaverStream;
+use indexed::{Given, IndexedIds, Next};
 
 /// How many registries are asked in one flight.
 const FLIGHT: usize = 256;
@@ -553,127 +556,6 @@ async fn fill(
         head.take("complete", ids, asked);
     }
     Ok(())
-}
-
-/// The ids of all threads, as the index has them, newest first.
-struct IndexedIds {
-    rows: Rows,
-    ids: VecDeque<Identity>,
-    /// Those that the index knows and cannot open, from where the first of them stands.
-    unopened: Option<VecDeque<Identity>>,
-    /// Whether a row says nothing, as that of such a one does.
-    is_silent: bool,
-    /// How many the index was asked for: if some of them turn out to be gone, it is asked for all.
-    most: Option<usize>,
-    given: Given,
-    /// Whether the index is asked again, so that what was given must be left out.
-    again: bool,
-    /// Whether something was given since it was asked last.
-    progress: bool,
-}
-
-/// What comes next of them.
-enum Next {
-    Id(Identity),
-    End,
-    /// Those are needed that the index cannot open.
-    Unopened,
-    /// Search does not serve any more.
-    Lost,
-}
-
-/// How far a list over all has come: everything newer than the last id, and of those with that id
-/// the ones named.
-#[derive(Default)]
-struct Given {
-    last: Option<CheckpointId>,
-    at_last: HashSet<Identity>,
-}
-
-impl Given {
-    fn add(&mut self, one: &Identity) {
-        if self.last.as_ref() != Some(&one.checkpoint_id) {
-            self.last = Some(one.checkpoint_id.clone());
-            self.at_last.clear();
-        }
-        self.at_last.insert(one.clone());
-    }
-
-    fn has(&self, one: &Identity) -> bool {
-        let last = self.last.as_ref();
-        last.is_some_and(|last| one.checkpoint_id > *last) || self.at_last.contains(one)
-    }
-}
-
-impl IndexedIds {
-    fn new(store: &Store, most: Option<usize>) -> Self {
-        Self {
-            rows: store.newest_checkpoints(most),
-            ids: VecDeque::new(),
-            unopened: None,
-            is_silent: false,
-            most,
-            given: Given::default(),
-            again: false,
-            progress: false,
-        }
-    }
-
-    async fn next(
-        &mut self,
-        store: &Store,
-        before: Option<&CheckpointId>,
-        within: &str,
-    ) -> Result<Next> {
-        while self.ids.is_empty() {
-            match self.rows.next(store).await? {
-                Page::Rows(page) => {
-                    let rows: Vec<_> = page.iter().map(|row| indexed(row)).collect();
-                    self.is_silent |= rows.contains(&None);
-                    let rows = rows.into_iter().flatten();
-                    self.ids.extend(
-                        rows.filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
-                            .filter(|one| one.thread_id.as_str().starts_with(within))
-                            .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
-                            .filter(|one| !(self.again && self.given.has(one))),
-                    );
-                    if self.is_silent && self.unopened.is_none() {
-                        return Ok(Next::Unopened);
-                    }
-                }
-                Page::End if self.most.take().is_some() => self.ask_again(store),
-                Page::End => break,
-                Page::Lost if self.progress && store.search().await?.is_some() => {
-                    self.ask_again(store);
-                }
-                Page::Lost => return Ok(Next::Lost),
-            }
-        }
-        let mut none = VecDeque::new();
-        let unopened = self.unopened.as_mut().unwrap_or(&mut none);
-        let is_newer = match (self.ids.front(), unopened.front()) {
-            (Some(one), Some(other)) => one.checkpoint_id < other.checkpoint_id,
-            (None, _) => true,
-            (Some(_), None) => false,
-        };
-        let next = if is_newer {
-            unopened.pop_front()
-        } else {
-            self.ids.pop_front()
-        };
-        let Some(next) = next else {
-            return Ok(Next::End);
-        };
-        self.given.add(&next);
-        self.progress = true;
-        Ok(Next::Id(next))
-    }
-
-    fn ask_again(&mut self, store: &Store) {
-        self.rows = store.newest_checkpoints(None);
-        self.again = true;
-        self.progress = false;
-    }
 }
 
 fn page_call(
