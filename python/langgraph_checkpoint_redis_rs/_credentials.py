@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 __all__ = ["Ask", "asking"]
@@ -27,12 +29,33 @@ def asking(provider: Any) -> Ask:
             f"which {type(provider).__name__} has not"
         )
 
-    def ask() -> tuple[str | None, str]:
-        # In a thread of the native module's, which has no event loop.
-        given = blocking() if blocking is not None else asyncio.run(_awaited(awaited))
-        return _read(given)
+    if blocking is not None:
+        return lambda: _read(blocking())
+    loop = _Loop()
+    return lambda: _read(loop.run(_awaited(awaited)))
 
-    return ask
+
+class _Loop:
+    """One event loop for all questions to a provider, which may keep a session that belongs to it.
+
+    It runs in a daemon thread from the first question on.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+
+    def run(self, question: Coroutine[Any, Any, Any]) -> Any:
+        with self._lock:
+            # A thread does not live on in a process that was forked.
+            if self._loop is None or self._process != os.getpid():
+                self._loop, self._process = asyncio.new_event_loop(), os.getpid()
+                threading.Thread(
+                    target=self._loop.run_forever, name="redis-credentials", daemon=True
+                ).start()
+            loop = self._loop
+        return asyncio.run_coroutine_threadsafe(question, loop).result()
 
 
 def _own(provider: Any, name: str) -> Any:

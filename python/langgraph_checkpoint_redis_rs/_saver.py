@@ -671,8 +671,10 @@ def _has_read_nothing(config: RunnableConfig) -> bool:
 
 def _wanted(key: Any, value: Any) -> Any:
     """What a filter looks for; ids are stored as text."""
-    if key in ("thread_id", "run_id") and isinstance(value, (uuid.UUID, int)):
-        return value if isinstance(value, bool) else str(value)
+    if key in ("thread_id", "run_id") and isinstance(value, uuid.UUID):
+        return str(value)
+    if key == "thread_id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value
 
 

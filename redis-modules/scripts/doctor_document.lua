@@ -52,4 +52,14 @@ if flag ~= right and (has_writes or flag ~= '[]') then
     redis.call('JSON.SET', document, '$.has_writes', has_writes and 'true' or 'false')
   end
 end
+-- A document that says that its writes are registered lacks them all: what is gone is forgotten, so
+-- that the rest can be read.
+if not has_writes and is_registered(document) then
+  if found[#found] ~= 'flag' then
+    found[#found + 1] = 'flag'
+  end
+  if fix then
+    redis.call('JSON.SET', document, '$.registered', 'false')
+  end
+end
 return found

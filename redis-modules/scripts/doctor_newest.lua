@@ -34,7 +34,8 @@ end
 
 local target = has_pointer and redis.call('GET', pointer)
 local id = target and after(target, prefix)
-local is_gone = target and redis.call('EXISTS', target) == 0
+-- A name that is not of this namespace may be in another slot, where it cannot be looked at.
+local is_gone = target and (not id or redis.call('EXISTS', target) == 0)
 if newest == '' then
   if is_gone then
     found[1] = id and 'nothing' or 'foreign'

@@ -32,7 +32,8 @@ if left == -1 and ttl > 0 then
   elseif redis.call('SISMEMBER', namespaces, PINNED) == 0 then
     found[#found + 1] = 'ttl'
     if fix then
-      redis.call('PEXPIRE', write, ttl)
+      -- Its document, which is looked at later, must not outlive it.
+      redis.call('PEXPIRE', write, 2 * ttl)
       left = ttl
     end
   end

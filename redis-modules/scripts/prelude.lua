@@ -348,9 +348,9 @@ local function is_registered(document)
 end
 
 -- What is said of a checkpoint whose document is there while one of its writes is gone. Something else
--- than time has removed it, unless it is another saver's: that may have expired before the document.
+-- than time has removed it, unless another saver wrote them: those may expire before the document.
 local function lost(document, key)
-  if redis.call('PTTL', document) == -1 or is_registered(document) then
+  if is_registered(document) then
     return redis.error_reply('LGLOST ' .. key)
   end
 end

@@ -85,7 +85,7 @@ for i = 10, #ARGV do
 end
 
 local target = redis.call('GET', pointer)
-if target and redis.call('EXISTS', target) == 0 then
+if target and (not after(target, prefix) or redis.call('EXISTS', target) == 0) then
   local newest = newest_of(registry, prefix)
   if newest then
     redis.call('SET', pointer, prefix .. newest)

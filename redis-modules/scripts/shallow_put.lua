@@ -54,9 +54,13 @@ expire_shared(namespaces, ttl, not had_namespaces)
 local function is_older(other)
   return type(other) == 'string' and less(other, id)
 end
+-- Where there are more, the next calls go on.
+local left = 1000
 for _, writes in ipairs(registries) do
-  -- Where the Python saver left more, the next calls go on.
-  local own, gone = own_writes(writes, prefix, thread, namespace, 10000, is_older)
-  remove_writes(writes, own, gone)
+  if left > 0 then
+    local own, gone = own_writes(writes, prefix, thread, namespace, left, is_older)
+    remove_writes(writes, own, gone)
+    left = left - #own - #gone
+  end
 end
 return 1

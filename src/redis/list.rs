@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::document::{Identity, ReadCheckpoint};
 use super::driver::{Command, Reply, number};
-use super::error::{is_lost_write, of_key};
+use super::error::of_key;
 use super::index::Indexed;
 use super::keys::{Member, NamespaceKeys};
 use super::read::{identity, parse_writes};
@@ -363,7 +363,7 @@ impl Lister {
     fn if_readable<T>(&self, read: Result<T>) -> Result<Option<T>> {
         match read {
             Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. }))
-                if self.config.is_none() && !is_lost_write(&error) =>
+                if self.config.is_none() && !matches!(self.source, Source::Named(_)) =>
             {
                 tracing::warn!(%error, "a checkpoint is left out of a list over all threads");
                 Ok(None)

@@ -324,17 +324,13 @@ pub(super) async fn check_lost(
 ) -> Result<()> {
     let key = if write.is_empty() { registry } else { write };
     let mut answers = plain
-        .flight(vec![
-            Part::of("EXISTS", key, []),
-            Part::of("PTTL", document, []),
-            Names::of(document),
-        ])
+        .flight(vec![Part::of("EXISTS", key, []), Names::of(document)])
         .await?;
-    let (is_there, left) = (answers.int()? == 1, answers.int()?);
+    let is_there = answers.int()? == 1;
     let Some(names) = Names::read(answers.bytes()?) else {
         return Ok(());
     };
-    if !is_there && (names.is_registered() || (left == -1 && !write.is_empty())) {
+    if !is_there && names.is_registered() {
         return Err(lost(&String::from_utf8_lossy(key)));
     }
     Ok(())
