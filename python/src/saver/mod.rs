@@ -31,7 +31,7 @@ use pyo3::pybacked::PyBackedBytes;
 pub use bridge::Bridge;
 pub use listing::Listing;
 
-use call::{Into, run};
+use call::{Into, run, run_in_pages};
 use connection::{Settings, Slot};
 use credentials::Provider;
 use error::exception;
@@ -223,7 +223,7 @@ impl Saver {
         thread_id: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.slot.get(py);
-        run(py, into, async move {
+        run_in_pages(py, into, async move {
             let thread = ThreadId::new(thread_id)?;
             connection
                 .saver()
@@ -242,7 +242,7 @@ impl Saver {
         run_ids: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.slot.get(py);
-        run(py, into, async move {
+        run_in_pages(py, into, async move {
             let runs = run_ids
                 .into_iter()
                 .map(RunId::new)
@@ -261,7 +261,7 @@ impl Saver {
         target: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.slot.get(py);
-        run(py, into, async move {
+        run_in_pages(py, into, async move {
             let (source, target) = (ThreadId::new(source)?, ThreadId::new(target)?);
             let options = CopyOptions::default().with_existing(ExistingTarget::Merge);
             connection
@@ -282,7 +282,7 @@ impl Saver {
         keep_last: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.slot.get(py);
-        run(py, into, async move {
+        run_in_pages(py, into, async move {
             let threads = thread_ids
                 .into_iter()
                 .map(ThreadId::new)
