@@ -237,7 +237,10 @@ async fn a_shallow_delete_under_writers_ends_and_leaves_what_is_put_afterwards()
         .map(|one| one.config.namespace())
         .collect();
     there.sort();
-    let there: Vec<_> = there.iter().map(|namespace| namespace.as_str()).collect();
+    let there: Vec<_> = there
+        .iter()
+        .map(langgraph_checkpoint_redis::CheckpointNamespace::as_str)
+        .collect();
     assert_eq!(there, ["", "after", "x:1"]);
     within("the last delete", delete_thread(&*saver)).await;
     assert_eq!(server.keys().await, Vec::<String>::new());

@@ -220,8 +220,8 @@ impl Store {
         }
     }
 
-    /// The first rows of a thread that are exactly its own, and whether there may be more. Where
-    /// all of a page are others', the page grows. `None` where search does not serve.
+    /// What is exactly a thread's own of the first rows, and whether there may be more. `None` where
+    /// search does not serve.
     async fn first_of_thread<T>(
         &self,
         index: &str,
@@ -235,24 +235,14 @@ impl Store {
         let Some(piece) = search.piece(thread) else {
             return Ok(None);
         };
-        let mut size = ROWS;
-        loop {
-            // The limit comes first, so that only what it leaves is loaded.
-            let command = Command::new("FT.AGGREGATE")
-                .arg(text(index))
-                .args(["@thread_id:{$thread}", "LIMIT", "0"].map(Bytes::from))
-                .arg(number(size));
-            let command = of_thread(load(command, fields), piece);
-            let Some(rows) = self.rows_in_time(index, command).await? else {
-                return Ok(None);
-            };
-            let more = rows.len() >= size;
-            let found: Vec<_> = rows.iter().filter_map(&own).collect();
-            if !found.is_empty() || !more {
-                return Ok(Some((found, more)));
-            }
-            size *= 4;
-        }
+        // The limit comes first, so that only what it leaves is loaded.
+        let command = Command::new("FT.AGGREGATE")
+            .arg(text(index))
+            .args(["@thread_id:{$thread}", "LIMIT", "0"].map(Bytes::from))
+            .arg(number(ROWS));
+        let command = of_thread(load(command, fields), piece);
+        let rows = self.rows_in_time(index, command).await?;
+        Ok(rows.map(|rows| (rows.iter().filter_map(own).collect(), rows.len() >= ROWS)))
     }
 
     /// Some of the checkpoints of a thread that the index knows, exactly its own, and whether there

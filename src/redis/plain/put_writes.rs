@@ -130,34 +130,53 @@ impl PutWrites<'_> {
         done.await.map_err(begun)
     }
 
-    /// Removes the writes that this call made, but for those that another call has registered.
+    /// Removes the writes that this call made, but for those that another call has registered. One
+    /// that is registered while it is removed is stored again: the other call has found it there.
     async fn take_back(&self, plain: &Plain<'_>, made: &[bool]) -> Result<()> {
         if !made.contains(&true) {
             return Ok(());
         }
-        let asked = plain.flight(vec![self.registered()]).await?.one();
-        let registered = asked.map(registered).unwrap_or_default();
-        let is_free = |place: usize| made[place] && registered.get(place) != Some(&true);
-        let keys = self.keys.iter().enumerate();
-        let unlink = keys.filter(|(place, _)| is_free(*place));
-        let unlink = unlink.map(|(_, key)| Part::of("UNLINK", key, []));
-        plain.flight(unlink.collect()).await?.finish()
+        let known = self.are_registered(plain).await?;
+        let free = (0..made.len()).filter(|place| made[*place] && known.get(*place) != Some(&true));
+        let free: Vec<_> = free.collect();
+        let unlink = free
+            .iter()
+            .map(|place| Part::of("UNLINK", &self.keys[*place], []));
+        plain.flight(unlink.collect()).await?.finish()?;
+        let known = self.are_registered(plain).await?;
+        let again = free
+            .into_iter()
+            .filter(|place| known.get(*place) == Some(&true));
+        let again = again.map(|place| self.stored(&self.keys[place], &self.documents[place]));
+        plain.flight(again.collect()).await?.finish()
+    }
+
+    /// Which of the writes are registered.
+    async fn are_registered(&self, plain: &Plain<'_>) -> Result<Vec<bool>> {
+        match plain.flight(vec![self.registered()]).await?.one() {
+            // A key of another type registers nothing.
+            Err(Error::WrongType { .. }) => Ok(Vec::new()),
+            scores => scores.map(registered),
+        }
+    }
+
+    /// The part that stores a write that is not there.
+    fn stored(&self, key: &Bytes, document: &Bytes) -> Part {
+        Group::on(key)
+            .run(
+                "JSON.SET",
+                [Bytes::from("$"), document.clone(), Bytes::from("NX")],
+            )
+            .if_done()
+            .ttl(self.ttl, false)
+            .part()
     }
 
     /// Stores the writes that are not there, and asks for all that the rest depends on.
     fn first_flight(&self) -> Vec<Part> {
         let mut parts = Vec::with_capacity(self.keys.len() * 2 + 5);
         for (key, document) in self.keys.iter().zip(&self.documents) {
-            parts.push(
-                Group::on(key)
-                    .run(
-                        "JSON.SET",
-                        [Bytes::from("$"), document.clone(), Bytes::from("NX")],
-                    )
-                    .if_done()
-                    .ttl(self.ttl, false)
-                    .part(),
-            );
+            parts.push(self.stored(key, document));
         }
         parts.extend(self.keys.iter().map(Names::of));
         parts.push(self.registered());
