@@ -51,10 +51,15 @@ if had_document and not had_registry and is_registered(document) then
 end
 
 ttl, whole = allowed_ttl(namespaces, ttl, whole, had_namespaces, pinned == 1)
-if had_document and ttl > 0 then
-  -- A write lives at least as long as its checkpoint.
+if had_document then
+  -- A write lives at least as long as its checkpoint. In a thread that is being pinned it lives no
+  -- longer either: should the checkpoint expire before it is reached, nothing would lead to the write.
   local left = redis.call('PTTL', document)
-  ttl = left == -1 and 0 or math.max(ttl, left)
+  if ttl > 0 then
+    ttl = left == -1 and 0 or math.max(ttl, left)
+  elseif pinned == 1 then
+    ttl = as_long_as(left)
+  end
 end
 local stored = store_writes(registry, keys, documents, replace, ttl, are_new)
 expire_shared(registry, ttl, not had_registry)

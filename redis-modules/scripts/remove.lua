@@ -30,6 +30,14 @@ end
 -- Removes writes that a registry names. Returns whether all were looked at.
 local function remove_own(writes, position, id, is_shared)
   local start = ARGV[3] .. id .. ':'
+  local found = redis.call('TYPE', writes).ok
+  if found ~= 'none' and found ~= 'zset' then
+    -- It names nothing: no saver makes it so.
+    if position == 1 then
+      redis.call('UNLINK', writes)
+    end
+    return true
+  end
   while true do
     if budget <= 0 then
       return redis.call('ZCARD', writes) <= stays[position]

@@ -5,7 +5,7 @@
 --       3 prefix of the keys of its writes  4 TTL in ms, 0 for none
 --       5 'pin', 'unpin', 'touch', 'read' for what was read, or for a thread that is kept whole 'keep' all
 --       but the set of namespaces and, when that is done, 'kept' the set
---       6 how many writes of the first id to leave out  7… ids
+--       6 how many writes of the first id to leave out  7 namespace, as stored  8… ids
 -- Returns { how many of the ids were done; how many writes of the next to leave out }: after some
 -- hundreds of keys the caller goes on in another step.
 -- Errors  LGWRONGTYPE key.
@@ -54,16 +54,33 @@ if verb == 'kept' then
 end
 
 local left, done, leave_out = 1000, 0, tonumber(ARGV[6])
-for i = 7, #ARGV do
+-- Whether nothing leads to a checkpoint's writes any more: its document has expired, and they wait
+-- for no other. Without a TTL they would stay for good.
+local function is_over(id)
+  return (verb == 'pin' or (verb == 'keep' and ttl == 0))
+    and redis.call('EXISTS', ARGV[1] .. id) == 0
+    and redis.call('SISMEMBER', namespaces, '\0writes\0' .. ARGV[7] .. '\0' .. id) == 0
+end
+
+for i = 8, #ARGV do
   local id = ARGV[i]
   local writes = ARGV[2] .. id
+  if i > 8 and left < 1000 and ask('ZCARD', writes) >= left then
+    -- In the next step, all of it at once: in between its registry could expire.
+    break
+  end
   if verb == 'unpin' and leave_out == 0 then
     -- First the document: a write that comes from now on lives as long as it says now.
     change(ARGV[1] .. id)
   end
-  local page = left > 0 and ask('ZRANGE', writes, leave_out, leave_out + left - 1) or {}
+  local over = is_over(id)
+  local page = not over and left > 0 and ask('ZRANGE', writes, leave_out, leave_out + left - 1) or {}
   if wrong then
     return wrong
+  end
+  if verb == 'pin' and #page > 0 then
+    -- It is what leads to them, should they take several steps.
+    change(writes)
   end
   for _, key in ipairs(page) do
     if after(key, ARGV[3] .. id .. ':') then
@@ -76,8 +93,10 @@ for i = 7, #ARGV do
   end
   -- The document last: its writes live as long as it.
   left = left - #page - 1
-  change(writes)
-  change(ARGV[1] .. id)
+  if not over then
+    change(writes)
+    change(ARGV[1] .. id)
+  end
   done, leave_out = done + 1, 0
 end
 change_shared(registry)

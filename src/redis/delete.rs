@@ -75,35 +75,102 @@ impl Store {
         options: &DeleteOptions,
     ) -> Result<()> {
         let mut counter = Counter::new(options.progress.clone());
+        let deleted = self.delete_all(thread, &mut counter).await;
+        if !deleted.as_ref().is_err_and(is_of_another_type) {
+            return deleted;
+        }
+        self.discard_damaged(thread).await?;
+        self.delete_all(thread, &mut counter).await
+    }
+
+    async fn delete_all(&self, thread: &ThreadId, counter: &mut Counter) -> Result<()> {
         // A pin ends with what was pinned.
         let pin = Command::on("SREM", self.keyspace.thread(thread).namespaces()).arg(PINNED);
         self.driver.call("delete_thread", pin).await?;
         let members = self.scan_members(thread).await?;
         let root = self.keys(thread, &CheckpointNamespace::root());
-        self.delete_namespace(&root, &mut counter).await?;
+        self.delete_namespace(&root, counter).await?;
         for member in &members {
             match Member::of_bytes(member) {
                 Some(Member::Namespace(namespace)) if !namespace.is_root() => {
                     let keys = self.keys(thread, &namespace);
-                    self.delete_namespace(&keys, &mut counter).await?;
+                    self.delete_namespace(&keys, counter).await?;
                 }
                 Some(Member::Writes(namespace, id)) => {
                     let keys = self.keys(thread, &namespace);
-                    self.remove(&keys, &[id], &mut counter).await?;
+                    self.remove(&keys, &[id], counter).await?;
                 }
                 _ => {}
             }
         }
-        if !self.delete_indexed(thread, &mut counter).await? {
-            self.delete_leftovers(thread, &mut counter).await?;
+        if !self.delete_indexed(thread, counter).await? {
+            self.delete_leftovers(thread, counter).await?;
         }
         // After the checkpoints that name them.
         for member in &members {
             if let Some(Member::Blobs(namespace)) = Member::of_bytes(member) {
-                self.delete_blobs(thread, &namespace, &mut counter).await?;
+                self.delete_blobs(thread, &namespace, counter).await?;
             }
         }
         self.unlist(thread, members).await
+    }
+
+    /// Removes those of a thread's keys that hold a value of another type than they should, as no
+    /// saver makes them: deleting could not go past them.
+    async fn discard_damaged(&self, thread: &ThreadId) -> Result<()> {
+        let namespaces = self.keyspace.thread(thread).namespaces();
+        self.discard(vec![(namespaces, "set")]).await?;
+        let mut spaces = vec![CheckpointNamespace::root()];
+        let mut registries = Vec::new();
+        for member in self.scan_members(thread).await? {
+            match Member::of_bytes(&member) {
+                Some(Member::Namespace(namespace)) if !namespace.is_root() => {
+                    spaces.push(namespace);
+                }
+                Some(Member::Writes(namespace, id)) => {
+                    registries.push((self.keys(thread, &namespace).write_registry(&id), "zset"));
+                }
+                _ => {}
+            }
+        }
+        self.discard(registries).await?;
+        for namespace in spaces {
+            let keys = self.keys(thread, &namespace);
+            let shared = vec![
+                (keys.registry.clone(), "zset"),
+                (keys.pointer.clone(), "string"),
+            ];
+            self.discard(shared).await?;
+            let mut after = Bytes::from_static(b"(");
+            loop {
+                let page = Command::on("ZRANGEBYLEX", keys.registry.clone())
+                    .arg(after)
+                    .args(["+", "LIMIT", "0"].map(Bytes::from))
+                    .arg(number(PAGE));
+                let ids = names(self.driver.call("delete_thread", page).await?);
+                let Some(last) = ids.last() else { break };
+                after = Bytes::from([b"(", &last[..]].concat());
+                let registries = ids
+                    .iter()
+                    .map(|id| [&keys.write_registries[..], id].concat());
+                let registries = registries.map(|key| (Bytes::from(key), "zset"));
+                self.discard(registries.collect()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes those of some keys that are not of the type that they should be of.
+    async fn discard(&self, keys: Vec<(Bytes, &'static str)>) -> Result<()> {
+        for page in keys.chunks(PAGE) {
+            let steps = page.iter().map(|(key, wanted)| {
+                Step::from(scripts::DISCARD.call(vec![key.clone()], vec![Bytes::from(*wanted)]))
+            });
+            for reply in self.flight("delete_thread", steps.collect()).await? {
+                reply?;
+            }
+        }
+        Ok(())
     }
 
     /// The members of a thread's set of namespaces, a page at a time.
@@ -458,6 +525,15 @@ impl Store {
             }
         }
         Ok(found)
+    }
+}
+
+/// Whether a call found a key that holds a value of another type.
+fn is_of_another_type(error: &Error) -> bool {
+    match error {
+        Error::WrongType { .. } => true,
+        Error::Server { reason, .. } => reason.contains("WRONGTYPE"),
+        _ => false,
     }
 }
 

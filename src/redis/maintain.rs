@@ -427,6 +427,7 @@ impl Store {
                 milliseconds(ttl),
                 Bytes::from_static(name),
                 number(leave_out),
+                keys.stored.clone(),
             ];
             args.extend(left.iter().map(|id| text(id.as_str())));
             let call = scripts::TTL.call(

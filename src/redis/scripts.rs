@@ -62,6 +62,8 @@ scripts! {
     frees REMOVE = "remove";
     /// Removes one key that says whose it is.
     frees REMOVE_KEY = "remove_key";
+    /// Removes one key of another type than it should be of.
+    frees DISCARD = "discard";
     /// Takes out of a thread's set of namespaces what stands for nothing more.
     frees UNLIST = "unlist";
     /// Tells the registry what another saver wrote.

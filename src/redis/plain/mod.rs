@@ -83,6 +83,7 @@ impl Plain<'_> {
             "forget" => Box::pin(registry::forget(self, keys, args)).await,
             "remove" => Box::pin(remove::remove(self, keys, args)).await,
             "remove_key" => Box::pin(remove::remove_key(self, keys, args)).await,
+            "discard" => Box::pin(remove::discard(self, keys, args)).await,
             "unlist" => Box::pin(remove::unlist(self, keys, args)).await,
             "ttl" => Box::pin(ttl::change(self, keys, args)).await,
             "blob_put" => Box::pin(blob::put(self, keys, args)).await,

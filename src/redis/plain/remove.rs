@@ -87,6 +87,12 @@ pub(super) async fn remove_key(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]
     plain.flight(vec![Part::script(call)]).await?.one()
 }
 
+/// Removes one key of another type than it should be of.
+pub(super) async fn discard(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
+    let call = scripts::DISCARD.call(keys.to_vec(), args.to_vec());
+    plain.flight(vec![Part::script(call)]).await?.one()
+}
+
 /// Takes out of a thread's set of namespaces what stands for nothing any more.
 pub(super) async fn unlist(plain: &Plain<'_>, keys: &[Bytes], members: &[Bytes]) -> Result<Reply> {
     let [namespaces] = plain.first::<1>(keys)?;

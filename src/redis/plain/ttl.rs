@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use super::super::driver::{Command, Reply};
 use super::flight::{Group, Part, expire_shared};
-use super::thread::pexpire;
+use super::thread::{awaited, pexpire};
 use super::{PINNED, Plain, after, count, integer, join};
 use crate::error::Result;
 
 pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
     let [registry, pointer, namespaces] = plain.first::<3>(keys)?;
-    let [prefix, registries, writes, ttl, verb, _] = plain.first::<6>(args)?;
-    let (mut ttl, verb, ids) = (integer(ttl), &verb[..], &args[6..]);
+    let [prefix, registries, writes, ttl, verb, _, namespace] = plain.first::<7>(args)?;
+    let (mut ttl, verb, ids) = (integer(ttl), &verb[..], &args[7..]);
     let mut parts = vec![match verb {
         // A thread that has expired since it was looked at is not pinned: nothing would remove the
         // mark.
@@ -27,6 +27,11 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
     for id in ids {
         let registry = join(&[registries, id]);
         parts.push(Part::of("ZRANGE", &registry, [&b"0"[..], b"-1"]));
+        if verb == b"pin" {
+            parts.push(Part::of("EXISTS", &join(&[prefix, id]), []));
+            let mark = awaited(namespace, id);
+            parts.push(Part::of("SISMEMBER", namespaces, [&mark[..]]));
+        }
     }
     let mut answers = plain.flight(parts).await?;
     if answers.int()? == 1 && !matches!(verb, b"pin" | b"unpin") {
@@ -42,6 +47,10 @@ pub(super) async fn change(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) ->
     for id in ids {
         let own = join(&[writes, id, b":"]);
         let keys = answers.list()?;
+        // What nothing leads to any more, for its document has expired, would stay for good.
+        if verb == b"pin" && answers.int()? + answers.int()? == 0 {
+            continue;
+        }
         let keys = keys.iter().filter(|key| after(key, &own).is_some());
         parts.extend(keys.filter_map(change));
         parts.extend(change(&join(&[registries, id])));
