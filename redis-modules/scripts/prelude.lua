@@ -306,7 +306,7 @@ end
 -- How many writes, and about how many bytes of them, one script reads: so it holds the server for
 -- some milliseconds at most.
 local function some_writes()
-  return { writes = 1000, bytes = 1048576 }
+  return { writes = 400, bytes = 1048576 }
 end
 
 -- Appends the documents of a checkpoint's writes to `documents`, as far as `left` allows. Returns

@@ -1,6 +1,7 @@
 //! `list`: pages of ids from the registries, merged newest first, then their documents.
 
 mod indexed;
+mod registered;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
 use crate::saver::SaverStream;
 use indexed::{Given, IndexedIds, Next};
+use registered::Registered;
 
 /// How many registries are asked in one flight.
 const FLIGHT: usize = 256;
@@ -602,14 +604,16 @@ impl Store {
         Ok((state == "incomplete", ids))
     }
 
-    /// The members of a thread's set of namespaces, and how many checkpoints they register.
+    /// The members of a thread's set of namespaces.
     pub(crate) async fn members(&self, thread: &ThreadId) -> Result<Vec<Member>> {
-        Ok(self.registered(thread, false).await?.1)
+        let members = self.scan_members(thread).await?;
+        let members = members.iter().filter_map(|member| Member::of_bytes(member));
+        Ok(members.collect())
     }
 
     /// The namespaces of a thread, those included that only the index knows.
     pub(crate) async fn namespaces(&self, thread: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let (differs, members) = self.registered(thread, true).await?;
+        let (differs, members) = self.registered(thread).await?;
         let members = if differs {
             self.forget_all_gone(thread, &members).await?;
             self.reconcile(thread).await?;
@@ -629,18 +633,20 @@ impl Store {
             .collect())
     }
 
-    /// Reads a thread's registry and, if asked, whether the index knows another number: in one round
-    /// trip, or at the same time where all nodes of a cluster search together.
-    async fn registered(&self, thread: &ThreadId, compare: bool) -> Result<(bool, Vec<Member>)> {
-        let keys = self.keyspace.thread(thread);
-        let call = scripts::NAMESPACES.call(vec![keys.namespaces()], vec![keys.registries()]);
-        let mut steps: Vec<Step> = vec![call.into()];
-        let search = if compare { self.search().await? } else { None };
+    /// Reads a thread's registry, and whether the index knows another number: in one round trip for
+    /// each page, or at the same time where all nodes of a cluster search together.
+    async fn registered(&self, thread: &ThreadId) -> Result<(bool, Vec<Member>)> {
+        let mut registered = Registered::default();
+        let step = |registered: &Registered| {
+            Step::from(registered.next_page(&self.keyspace.thread(thread)))
+        };
+        let mut steps = vec![step(&registered)];
+        let search = self.search().await?;
         let count = search.and_then(|search| self.count_command(search, thread));
         let (mut replies, indexed) = match count {
             Some(count) if self.driver.is_cluster() => {
-                let registered = self.flight("list", steps);
-                let (replies, indexed) = tokio::join!(registered, self.count_in_time(count));
+                let read = self.flight("list", steps);
+                let (replies, indexed) = tokio::join!(read, self.count_in_time(count));
                 (replies?.into_iter(), indexed?)
             }
             Some(count) => {
@@ -652,24 +658,22 @@ impl Store {
             }
             None => (self.flight("list", steps).await?.into_iter(), None),
         };
-        let mut parts = replies
-            .next()
-            .unwrap_or(Err(Error::Closed))?
-            .into_array()
-            .into_iter();
-        let registered = parts.next().and_then(|total| total.as_int()).unwrap_or(0);
-        let members = parts
-            .filter_map(|member| Member::parse(member.as_str()?))
-            .collect();
+        registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
+        while !registered.is_whole() {
+            let mut replies = self
+                .flight("list", vec![step(&registered)])
+                .await?
+                .into_iter();
+            registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
+        }
+        let total = registered.total();
+        let members = registered.members();
         let Some(indexed) = indexed else {
             return Ok((false, members));
         };
         // As many here as there may still be others: what has expired is registered for a while.
         let indexed = i64::try_from(indexed).unwrap_or(i64::MAX);
-        Ok((
-            indexed != registered && (indexed > 0 || registered > 0),
-            members,
-        ))
+        Ok((indexed != total && (indexed > 0 || total > 0), members))
     }
 
     /// Takes what is gone out of a thread's registries.

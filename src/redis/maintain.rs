@@ -31,7 +31,7 @@ use crate::options::{
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
 /// How many ancestors are walked in one round trip.
-const ANCESTORS: usize = 1_000;
+const ANCESTORS: usize = 200;
 
 /// What becomes of a thread's TTLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

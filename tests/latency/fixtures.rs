@@ -36,6 +36,8 @@ pub enum Fixture {
 
 pub struct Templates {
     document: String,
+    /// A document that says that it has writes.
+    with_writes: String,
     write: String,
 }
 
@@ -44,7 +46,11 @@ pub struct Templates {
 pub async fn build(fixture: Fixture, client: &MultiplexedConnection, templates: &Templates) {
     let many = size();
     let mut load = Load::new(client);
-    let (document, write) = (&templates.document, &templates.write);
+    let document = match fixture {
+        Fixture::Writes => &templates.with_writes,
+        _ => &templates.document,
+    };
+    let write = &templates.write;
     let document = |thread: &str, space: &str, id: &str, parent: &str| {
         let text = document.replace(THREAD, thread).replace(PARENT, parent);
         let text = text.replace(ID, id);
@@ -232,7 +238,6 @@ pub async fn templates(saver: &RedisSaver, client: &mut MultiplexedConnection) -
         .put(&parent, &checkpoint(ID), &metadata, &PutOptions::default())
         .await
         .unwrap();
-    put_writes(saver, &stored).await.unwrap();
     let read = async |client: &mut MultiplexedConnection, key: String| -> String {
         let text: Option<String> = redis::cmd("JSON.GET")
             .arg(&key)
@@ -241,7 +246,10 @@ pub async fn templates(saver: &RedisSaver, client: &mut MultiplexedConnection) -
             .unwrap();
         text.unwrap_or_else(|| panic!("{key} is not there"))
     };
-    let document = read(client, format!("checkpoint:{THREAD}:{SPACE}:{ID}")).await;
+    let key = || format!("checkpoint:{THREAD}:{SPACE}:{ID}");
+    let document = read(client, key()).await;
+    put_writes(saver, &stored).await.unwrap();
+    let with_writes = read(client, key()).await;
     let write = read(
         client,
         format!("checkpoint_write:{THREAD}:{SPACE}:{ID}:{TASK}:0"),
@@ -252,7 +260,11 @@ pub async fn templates(saver: &RedisSaver, client: &mut MultiplexedConnection) -
         .delete_thread(&ThreadId::new(THREAD).unwrap(), &DeleteOptions::default())
         .await
         .unwrap();
-    Templates { document, write }
+    Templates {
+        document,
+        with_writes,
+        write,
+    }
 }
 
 pub fn id(number: usize) -> String {

@@ -1,7 +1,7 @@
 //! No command of ours holds the server longer than 10 ms, whatever is stored: every call is made
 //! on very much of everything, and the server's own log of slow commands stays empty.
 //!
-//! What is stored is made with raw commands, quickly, on a server of each test's own: 20,000 of a
+//! What is stored is made with raw commands, quickly, on a server of each test's own: 1,000 of a
 //! kind, or as many as `LANGGRAPH_REDIS_LATENCY` says. `cargo test --release --test latency --
 //! --nocapture` shows what each call took, the slowest command, and the longest wait of a client
 //! that pings the server beside.
@@ -39,12 +39,15 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Commands that cannot be bounded, by the call that needs them, and why.
 const EXEMPT: &[(&str, &str, &str)] = &[];
 
+/// How much of each is stored unless the environment says another number.
+const DEFAULT_SIZE: usize = 1_000;
+
 /// One server at a time may weigh on the machine.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 fn size() -> usize {
     std::env::var("LANGGRAPH_REDIS_LATENCY")
-        .map_or(20_000, |size| size.parse().expect("a number of keys"))
+        .map_or(DEFAULT_SIZE, |size| size.parse().expect("a number of keys"))
 }
 
 struct Setting {

@@ -91,17 +91,18 @@ pub(super) async fn page(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> R
     Ok(Reply::Array(page.map(Reply::Bytes).collect()))
 }
 
-/// Tells what a thread has.
+/// Reads a page of what a thread has.
 pub(super) async fn namespaces(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]) -> Result<Reply> {
     let [namespaces] = plain.first::<1>(keys)?;
-    let [registries] = plain.first::<1>(args)?;
-    let mut answers = plain
-        .flight(vec![Part::of("SMEMBERS", namespaces, [])])
-        .await?;
-    let members = answers.list()?;
+    let [registries, cursor, most] = plain.first::<3>(args)?;
+    let scan = Part::of("SSCAN", namespaces, [&cursor[..], b"COUNT", most]);
+    let mut page = plain.flight(vec![scan]).await?.one()?.into_array();
+    let members = page.pop().unwrap_or(Reply::Nil).into_array();
+    let members: Vec<_> = members.into_iter().filter_map(Reply::into_bytes).collect();
+    let is_namespace = |member: &Bytes| member.first() != Some(&0);
     let parts: Vec<_> = members
         .iter()
-        .filter(|member| member.first() != Some(&0))
+        .filter(|member| is_namespace(member))
         .flat_map(|member| {
             let registry = join(&[registries, member]);
             [
@@ -110,24 +111,24 @@ pub(super) async fn namespaces(plain: &Plain<'_>, keys: &[Bytes], args: &[Bytes]
             ]
         })
         .collect();
-    let mut total = 0;
-    if !parts.is_empty() {
-        let registered = parts.len() / 2;
-        let mut answers = plain.flight(parts).await?;
-        for _ in 0..registered {
+    let mut answers = if parts.is_empty() {
+        None
+    } else {
+        Some(plain.flight(parts).await?)
+    };
+    let mut result = vec![page.pop().unwrap_or(Reply::Nil)];
+    for member in members {
+        let mut registered = 0;
+        if is_namespace(&member)
+            && let Some(answers) = &mut answers
+        {
             let lacks_some = answers.one()? != Reply::Nil;
             let ids = answers.int()?;
-            total = if total < 0 || lacks_some {
-                -1
-            } else {
-                total + ids
-            };
+            registered = if lacks_some { -1 } else { ids };
         }
+        result.extend([Reply::Bytes(member), Reply::Int(registered)]);
     }
-    let members = members.into_iter().map(Reply::Bytes);
-    Ok(Reply::Array(
-        [Reply::Int(total)].into_iter().chain(members).collect(),
-    ))
+    Ok(Reply::Array(result))
 }
 
 /// Tells the registry of checkpoints that another saver wrote.
