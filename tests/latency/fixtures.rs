@@ -210,7 +210,9 @@ impl Load {
     }
 
     async fn end(mut self) {
-        self.send().await;
+        if self.waiting > 0 {
+            self.send().await;
+        }
     }
 }
 

@@ -37,7 +37,18 @@ const LIMIT: Duration = Duration::from_secs(120);
 const ATTEMPTS: usize = 3;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Commands that cannot be bounded, by the call that needs them, and why.
-const EXEMPT: &[(&str, &str, &str)] = &[];
+const EXEMPT: &[(&str, &str, &str)] = &[
+    ("threads", "FT.AGGREGATE", GROUPS),
+    ("threads by a prefix", "FT.AGGREGATE", GROUPS),
+    ("the first of threads", "FT.AGGREGATE", GROUPS),
+    ("stats", "FT.AGGREGATE", GROUPS),
+    ("list over all", "FT.SEARCH", SORTS),
+    ("list over all before", "FT.SEARCH", SORTS),
+    ("list over all with a filter", "FT.SEARCH", SORTS),
+    ("list over all with a limit", "FT.SEARCH", SORTS),
+];
+const GROUPS: &str = "RediSearch groups all documents in one go";
+const SORTS: &str = "RediSearch sorts all documents in one go";
 
 /// How much of each is stored unless the environment says another number.
 const DEFAULT_SIZE: usize = 1_000;
