@@ -412,6 +412,7 @@ impl ThreadKeys {
             Some(Family::Write)
         } else if starts(&self.write_registries)
             || self.shared_write_registries.as_ref().is_some_and(starts)
+            || starts(&self.blocking_shallow_registries)
         {
             Some(Family::WriteRegistry)
         } else if starts(&self.pointers) {

@@ -143,8 +143,8 @@ pub(super) async fn known_namespaces(
     thread: &ThreadId,
 ) -> Result<BTreeSet<CheckpointNamespace>> {
     let mut namespaces = BTreeSet::new();
-    for member in store.members(thread).await? {
-        if let Member::Namespace(namespace) = member {
+    for member in store.scan_members(thread).await? {
+        if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
             namespaces.insert(namespace);
         }
     }

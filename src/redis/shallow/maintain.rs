@@ -1,12 +1,10 @@
 //! What keeps threads of shallow mode in order: deleting, copying, TTLs.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::delete::Counter;
-use super::super::keys::Member;
 use super::super::maintain::TtlVerb;
 use super::super::read::identity;
 use super::super::store::Store;
@@ -24,12 +22,9 @@ pub(super) async fn delete_thread(
     options: &DeleteOptions,
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
-    let mut namespaces = BTreeSet::from([CheckpointNamespace::root()]);
-    for member in store.scan_members(thread).await? {
-        if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
-            namespaces.insert(namespace);
-        }
-    }
+    // Threads of the Python saver have no set of namespaces, only the index knows theirs.
+    let mut namespaces = known_namespaces(store, thread).await?;
+    namespaces.insert(CheckpointNamespace::root());
     for namespace in namespaces {
         let place = Place::new(store, thread, &namespace);
         let (documents, writes) = place.remove(store, None).await?;
