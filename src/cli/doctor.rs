@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::health::{problems, servers_json};
+use super::health::{problems, servers_json, warnings};
 use super::output::note;
 use super::text::count;
 use crate::redis::{DoctorOptions, DoctorReport, Finding, FindingKind, Health, Rested, duration};
@@ -68,6 +68,11 @@ impl Doctor {
         let problems = problems(&health);
         for problem in &problems {
             note(&format!("langgraph-redis: warning: {problem}"));
+        }
+        if !context.output.is_json() {
+            for warning in warnings(&health) {
+                context.output.line(format!("warning: {warning}"))?;
+            }
         }
         // What is looked at is young for the server, and would not be put right afterwards.
         let mut rested = Rested::default();
@@ -194,5 +199,6 @@ fn say(
         "findings": findings,
         "servers": servers_json(health),
         "problems": problems,
+        "warnings": warnings(health),
     }))
 }

@@ -52,6 +52,10 @@ impl Doctor<'_> {
     /// Asks an index whether it knows some documents.
     pub(super) async fn compare(&mut self, keys: &[Bytes], holds: Holds) -> Result<()> {
         let position = usize::from(holds == Holds::Writes);
+        // A key with a NUL is known to an index, which cannot look it up: it takes the NUL for the
+        // end.
+        let keys = keys.iter().filter(|key| !key.contains(&0)).cloned();
+        let keys: Vec<Bytes> = keys.collect();
         for slice in keys.chunks(MEMBERS) {
             if !self.coverage[position].is_asked {
                 return Ok(());
