@@ -23,5 +23,7 @@ mod limits;
 mod lingering;
 #[path = "http/operations.rs"]
 mod operations;
+#[path = "http/readiness.rs"]
+mod readiness;
 #[path = "http/refusals.rs"]
 mod refusals;

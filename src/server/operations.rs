@@ -22,7 +22,7 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// Whether the service can serve: Redis answers and takes writes, and no shutdown has begun. What
-/// Redis said stands for a second.
+/// Redis said stands for a second. It can also while calls are served without search, which it says.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", security(()),
     responses(
@@ -42,8 +42,8 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Response {
     // The shutdown may have begun while Redis was asked.
     match verdict {
         _ if state.is_draining() => refuse(ENDING),
-        Ok(()) => "ready".into_response(),
-        Err(why) => refuse(why),
+        Ok(said) => said.into_response(),
+        Err(why) => refuse(&why),
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use crate::server::Server;
-use crate::service::{Answer, CONFINED, Raw, Service, answer, options};
+use crate::service::{CONFINED, Raw, Service, answer, options};
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis_modules::Standalone;
 
@@ -415,53 +415,6 @@ async fn a_store_that_is_gone_is_answered_503_without_a_word_of_where_it_was() {
     assert!(!told.text.contains(&port), "{told:?}");
     assert_eq!(service.get("/readyz").await.status, 503);
     assert_eq!(service.get("/healthz").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_store_that_takes_no_writes_is_not_ready() {
-    let mut server = Server::start().await;
-    let service = Service::over(server.saver().await, options()).await;
-    assert_eq!(service.get("/readyz").await.status, 200);
-    server.run(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    let told = until_ready_is(&service, 503).await;
-    assert!(!told.text.contains("replica"), "{told:?}");
-    assert!(
-        !told.text.contains(&server.redis.port().to_string()),
-        "{told:?}"
-    );
-    server.run(&["REPLICAOF", "NO", "ONE"]).await;
-    until_ready_is(&service, 200).await;
-}
-
-/// What was found stands for a moment.
-async fn until_ready_is(service: &Service, status: u16) -> Answer {
-    for _ in 0..300 {
-        let told = service.get("/readyz").await;
-        if told.status == status {
-            return told;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("it was never {status}");
-}
-
-#[tokio::test]
-async fn many_who_ask_whether_it_is_ready_ask_the_store_once() {
-    let mut server = Server::start().await;
-    let service = Service::over(server.saver().await, options()).await;
-    let before = server.calls_of("json.type").await;
-    let told = stream::iter(0..200)
-        .map(|_| service.get("/readyz"))
-        .buffer_unordered(50)
-        .map(|told| told.status.as_u16())
-        .collect::<Vec<_>>()
-        .await;
-    assert!(told.iter().all(|status| *status == 200), "{told:?}");
-    let asked = server.calls_of("json.type").await - before;
-    assert!(
-        (1..50).contains(&asked),
-        "the store was asked {asked} times"
-    );
 }
 
 #[tokio::test]
