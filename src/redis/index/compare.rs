@@ -32,6 +32,7 @@ impl Store {
     /// Whether an index lacks documents; `None` if it knows them all, or search does not serve. It
     /// walks over all keys, in steps. What is stored or removed at the same time raises no false
     /// alarm.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))] // The doctor alone asks.
     pub(crate) async fn index_lacks(&self, index: &str) -> Result<Option<Lacking>> {
         if !self.searches_all().await? {
             return Ok(None);
