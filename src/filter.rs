@@ -86,6 +86,7 @@ impl MetadataFilter {
     }
 
     /// The thread whose checkpoints alone can pass, if the filter names one.
+    #[cfg(feature = "redis")]
     pub(crate) fn thread(&self) -> Option<ThreadId> {
         let (_, wanted) = self.wanted.iter().find(|(key, _)| key == THREAD)?;
         ThreadId::new(wanted.as_str()?).ok()
