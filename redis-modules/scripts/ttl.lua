@@ -65,7 +65,11 @@ end
 for i = 8, #ARGV do
   local id = ARGV[i]
   local writes = ARGV[2] .. id
-  if i > 8 and left < 1000 and ask('ZCARD', writes) >= left then
+  local size = ask('ZCARD', writes)
+  if wrong then
+    return wrong
+  end
+  if i > 8 and left < 1000 and size >= left then
     -- In the next step, all of it at once: in between its registry could expire.
     break
   end
