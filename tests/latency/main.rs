@@ -41,11 +41,10 @@ const EXEMPT: &[(&str, &str, &str)] = &[
     ("threads", "FT.AGGREGATE", GROUPS),
     ("threads by a prefix", "FT.AGGREGATE", GROUPS),
     ("the first of threads", "FT.AGGREGATE", GROUPS),
-    ("stats", "FT.AGGREGATE", GROUPS),
-    ("list over all", "FT.SEARCH", SORTS),
-    ("list over all before", "FT.SEARCH", SORTS),
-    ("list over all with a filter", "FT.SEARCH", SORTS),
-    ("list over all with a limit", "FT.SEARCH", SORTS),
+    ("list over all", "FT.AGGREGATE", SORTS),
+    ("list over all before", "FT.AGGREGATE", SORTS),
+    ("list over all with a filter", "FT.AGGREGATE", SORTS),
+    ("list over all with a limit", "FT.AGGREGATE", SORTS),
 ];
 const GROUPS: &str = "RediSearch groups all documents in one go";
 const SORTS: &str = "RediSearch sorts all documents in one go";
