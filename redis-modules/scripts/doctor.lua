@@ -29,3 +29,21 @@ local function register_in(registry, left, score, member)
   redis.call('ZADD', registry, score, member)
   expire_shared(registry, as_long_as(left), not had_registry)
 end
+
+-- Gives a key that has no TTL the one that it should have, unless its thread is pinned or nobody can
+-- tell; adds to `found` what it saw, and returns the time that the key has left.
+local function mend_ttl(found, fix, key, left, ttl, namespaces, unsure)
+  if left ~= -1 or ttl == 0 then
+    return left
+  end
+  if unsure then
+    found[#found + 1] = 'unsure'
+  elseif redis.call('SISMEMBER', namespaces, PINNED) == 0 then
+    found[#found + 1] = 'ttl'
+    if fix then
+      redis.call('PEXPIRE', key, ttl)
+      return ttl
+    end
+  end
+  return left
+end

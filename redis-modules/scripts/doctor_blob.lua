@@ -20,17 +20,7 @@ if left == -2 then
 end
 -- Only savers of ours store blobs, so there was a set.
 local unsure = ttl > 0 and is_unsure(namespaces, blob)
-if left == -1 and ttl > 0 then
-  if unsure then
-    found[#found + 1] = 'unsure'
-  elseif redis.call('SISMEMBER', namespaces, PINNED) == 0 then
-    found[#found + 1] = 'ttl'
-    if fix then
-      redis.call('PEXPIRE', blob, ttl)
-      left = ttl
-    end
-  end
-end
+left = mend_ttl(found, fix, blob, left, ttl, namespaces, unsure)
 if not redis.call('ZSCORE', registry, ARGV[3]) then
   found[#found + 1] = 'unregistered'
   if fix then

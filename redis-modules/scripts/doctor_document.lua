@@ -23,17 +23,7 @@ if left == -2 or says(document) ~= ARGV[5] then
   return found
 end
 local unsure = ttl > 0 and is_unsure(namespaces, registry)
-if left == -1 and ttl > 0 then
-  if unsure then
-    found[#found + 1] = 'unsure'
-  elseif redis.call('SISMEMBER', namespaces, PINNED) == 0 then
-    found[#found + 1] = 'ttl'
-    if fix then
-      redis.call('PEXPIRE', document, ttl)
-      left = ttl
-    end
-  end
-end
+left = mend_ttl(found, fix, document, left, ttl, namespaces, unsure)
 if not redis.call('ZSCORE', registry, ARGV[4]) then
   found[#found + 1] = 'unregistered'
   if fix then

@@ -26,18 +26,8 @@ if left == -2 or says(write) ~= ARGV[6] then
   return found
 end
 local unsure = ttl > 0 and is_unsure(namespaces, checkpoints)
-if left == -1 and ttl > 0 then
-  if unsure then
-    found[#found + 1] = 'unsure'
-  elseif redis.call('SISMEMBER', namespaces, PINNED) == 0 then
-    found[#found + 1] = 'ttl'
-    if fix then
-      -- Its document, which is looked at later, must not outlive it.
-      redis.call('PEXPIRE', write, 2 * ttl)
-      left = ttl
-    end
-  end
-end
+-- Its document, which is looked at later, must outlive neither it nor its registry.
+left = mend_ttl(found, fix, write, left, 2 * ttl, namespaces, unsure)
 for i = 6, #KEYS do
   if redis.call('ZSCORE', KEYS[i], write) then
     return found
