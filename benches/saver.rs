@@ -136,7 +136,7 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
         let builder = RedisSaver::builder().url(url).prefix(&prefix);
         let builder = builder.hash_tag_threads(is_cluster);
         if work.ttl {
-            builder.ttl(TtlPolicy::of(TTL).refreshed_on_read())
+            builder.ttl(TtlPolicy::new(TTL).with_refresh_on_read(true))
         } else {
             builder
         }

@@ -139,7 +139,7 @@ impl Agent {
         let saver = RedisSaver::builder()
             .url(url)
             .prefix(prefix)
-            .ttl(TtlPolicy::of(TTL).refreshed_on_read())
+            .ttl(TtlPolicy::new(TTL).with_refresh_on_read(true))
             .build()
             .await?;
         saver.setup().await?;

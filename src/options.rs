@@ -16,9 +16,9 @@ pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TtlChoice {
-    /// As the saver is set.
+    /// The default of the saver.
     #[default]
-    Saver,
+    Default,
     /// For ever.
     Forever,
     /// For a time, from now on.
@@ -32,7 +32,7 @@ impl TtlChoice {
     /// [`Error::InvalidInput`] if the TTL is zero or longer than [`MAX_TTL`].
     pub fn resolve(self, saver: Option<Duration>) -> Result<Option<Duration>> {
         match self {
-            Self::Saver => Ok(saver),
+            Self::Default => Ok(saver),
             Self::Forever => Ok(None),
             Self::For(ttl) => {
                 check_ttl(ttl).map_err(|reason| Error::invalid("ttl", reason))?;
@@ -47,7 +47,7 @@ impl TtlChoice {
 /// ```
 /// use std::time::Duration;
 /// use langgraph_checkpoint_redis::TtlPolicy;
-/// let day = TtlPolicy::of(Duration::from_secs(24 * 60 * 60)).refreshed_on_read();
+/// let day = TtlPolicy::new(Duration::from_secs(24 * 60 * 60)).with_refresh_on_read(true);
 /// assert!(day.refresh_on_read);
 /// assert_eq!(TtlPolicy::default().default, None);
 /// ```
@@ -80,26 +80,26 @@ pub enum TtlScope {
 }
 
 impl TtlPolicy {
-    /// Keeps everything for a time.
+    /// A policy with a default TTL.
     #[must_use]
-    pub fn of(ttl: Duration) -> Self {
+    pub fn new(ttl: Duration) -> Self {
         Self {
             default: Some(ttl),
             ..Self::default()
         }
     }
 
-    /// The same, starting anew with each read of a checkpoint.
+    /// Sets whether reading a checkpoint resets its TTL.
     #[must_use]
-    pub fn refreshed_on_read(mut self) -> Self {
-        self.refresh_on_read = true;
+    pub fn with_refresh_on_read(mut self, refresh_on_read: bool) -> Self {
+        self.refresh_on_read = refresh_on_read;
         self
     }
 
-    /// The same, for each thread as a whole.
+    /// Sets what expires together.
     #[must_use]
-    pub fn of_whole_threads(mut self) -> Self {
-        self.scope = TtlScope::Thread;
+    pub fn with_scope(mut self, scope: TtlScope) -> Self {
+        self.scope = scope;
         self
     }
 
@@ -434,7 +434,7 @@ mod tests {
             assert!(TtlChoice::For(ttl).resolve(None).is_err(), "{ttl:?}");
         }
         assert_eq!(
-            TtlChoice::Saver.resolve(Some(MAX_TTL)).unwrap(),
+            TtlChoice::Default.resolve(Some(MAX_TTL)).unwrap(),
             Some(MAX_TTL)
         );
     }

@@ -19,7 +19,7 @@ use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, DeleteOptions, Error, ExpectedParent, ListOptions, PruneOptions,
     PruneStrategy, PutOptions, PutWritesOptions, RedisSaver, RunId, TaskId, ThreadSummary,
-    TtlPolicy, TypedValue,
+    TtlPolicy, TtlScope, TypedValue,
 };
 use nodes::Nodes;
 use redis_modules::Cluster;
@@ -142,15 +142,15 @@ async fn assert_round_trips(nodes: &Nodes, id: &str, ttl: TtlPolicy, expected: [
 async fn a_thread_in_several_slots_takes_few_round_trips() {
     let nodes = Nodes::of_the_cluster().await;
     assert_round_trips(&nodes, "a", TtlPolicy::default(), [2, 2, 3, 2]).await;
-    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+    let ttl = TtlPolicy::new(HOUR).with_refresh_on_read(true);
     assert_round_trips(&nodes, "b", ttl, [2, 2, 3, 2]).await;
-    assert_round_trips(&nodes, "c", ttl.of_whole_threads(), [2, 2, 3, 2]).await;
+    assert_round_trips(&nodes, "c", ttl.with_scope(TtlScope::Thread), [2, 2, 3, 2]).await;
 }
 
 #[tokio::test]
 async fn a_thread_with_a_hash_tag_takes_one() {
     let nodes = Nodes::of_the_cluster().await;
-    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+    let ttl = TtlPolicy::new(HOUR).with_refresh_on_read(true);
     assert_round_trips(&nodes, "{user}:a", ttl, [1, 1, 1, 1]).await;
 }
 
@@ -235,7 +235,7 @@ async fn puts_while_a_thread_is_deleted_are_whole_or_gone() {
 #[tokio::test]
 async fn every_key_gets_the_ttl() {
     let mut nodes = Nodes::of_the_cluster().await;
-    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let saver = nodes.saver_with(TtlPolicy::new(HOUR)).await;
     for turn in 0..3 {
         let stored = put(&saver, &thread("t")).await;
         put_writes(&saver, &stored, "a", 2 + turn).await;
@@ -572,7 +572,7 @@ async fn the_doctor_walks_all_nodes_where_threads_have_hash_tags() {
     for registry in &broken {
         nodes.run::<i64>(&["UNLINK", registry]).await;
     }
-    let fixing = DoctorOptions::default().fixing();
+    let fixing = DoctorOptions::default().with_fix(true);
     let found = saver.doctor(&fixing).await.unwrap();
     let kinds: Vec<_> = found.counts().iter().collect();
     assert_eq!(
@@ -610,7 +610,10 @@ async fn the_doctor_names_threads_that_are_stored_without_the_hash_tags_of_its_s
     tagged.setup().await.unwrap();
     put(&tagged, &thread("tagged")).await;
     let before = nodes.keys().await;
-    for options in [DoctorOptions::default(), DoctorOptions::default().fixing()] {
+    for options in [
+        DoctorOptions::default(),
+        DoctorOptions::default().with_fix(true),
+    ] {
         let report = tagged.doctor(&options).await.unwrap();
         let kinds: Vec<_> = report.counts().iter().collect();
         assert_eq!(kinds, [(&FindingKind::NotTagged, &6)], "{report}");

@@ -35,7 +35,7 @@ fn place(thread: &str, namespace: &str) -> CheckpointConfig {
 }
 
 async fn put(saver: &dyn CheckpointSaver, place: &CheckpointConfig, id: &str) {
-    put_for(saver, place, id, TtlChoice::Saver).await;
+    put_for(saver, place, id, TtlChoice::Default).await;
 }
 
 async fn put_for(saver: &dyn CheckpointSaver, place: &CheckpointConfig, id: &str, ttl: TtlChoice) {

@@ -113,7 +113,7 @@ async fn a_ttl_holds_for_large_documents_and_none_is_left_where_there_is_none() 
     let mut server = Server::start().await;
     let saver = RedisSaver::builder()
         .url(server.redis.url())
-        .ttl(TtlPolicy::of(Duration::from_secs(3_600)))
+        .ttl(TtlPolicy::new(Duration::from_secs(3_600)))
         .build()
         .await
         .unwrap();

@@ -264,7 +264,7 @@ fn config(at: At, checkpoint: Option<usize>) -> CheckpointConfig {
 impl Ttl {
     fn choice(self) -> TtlChoice {
         match self {
-            Self::Saver => TtlChoice::Saver,
+            Self::Saver => TtlChoice::Default,
             Self::Forever => TtlChoice::Forever,
             Self::Hours(hours) => TtlChoice::For(HOUR * u32::from(hours)),
         }
@@ -703,7 +703,7 @@ fn redis_answers_as_memory_does() {
 
 #[test]
 fn redis_answers_as_memory_does_with_a_ttl() {
-    check(server(), TtlPolicy::of(HOUR).refreshed_on_read(), 1);
+    check(server(), TtlPolicy::new(HOUR).with_refresh_on_read(true), 1);
 }
 
 #[test]
@@ -713,5 +713,9 @@ fn a_cluster_answers_as_memory_does() {
 
 #[test]
 fn a_cluster_answers_as_memory_does_with_a_ttl() {
-    check(cluster(), TtlPolicy::of(HOUR).refreshed_on_read(), 10);
+    check(
+        cluster(),
+        TtlPolicy::new(HOUR).with_refresh_on_read(true),
+        10,
+    );
 }

@@ -90,7 +90,7 @@ async fn a_shallow_saver_works_with_the_rights_of_a_saver() {
     let (server, _administrator) = server(saver_rules()).await;
     let saver = RedisSaver::builder()
         .url(server.url())
-        .ttl(TtlPolicy::of(Duration::from_secs(3_600)).refreshed_on_read())
+        .ttl(TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true))
         .build_shallow()
         .await
         .unwrap();
@@ -151,7 +151,9 @@ async fn the_doctor_mends_with_rights_of_its_own() {
     assert!(!report.is_healthy(), "{report}");
     // An index that still reads what was stored before it is looked at again later.
     let mending = async {
-        let options = DoctorOptions::default().fixing().rebuilding_indexes();
+        let options = DoctorOptions::default()
+            .with_fix(true)
+            .with_rebuild_indexes(true);
         loop {
             saver.doctor(&options).await.unwrap();
             let report = saver.doctor(&DoctorOptions::default()).await.unwrap();

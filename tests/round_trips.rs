@@ -13,7 +13,7 @@ use std::time::Duration;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy,
-    TypedValue,
+    TtlScope, TypedValue,
 };
 use proxy::Proxy;
 use server::Server;
@@ -152,7 +152,7 @@ async fn every_call_is_one_round_trip_without_a_ttl() {
 
 #[tokio::test]
 async fn every_call_is_one_round_trip_with_a_ttl() {
-    let ttl = TtlPolicy::of(Duration::from_secs(3_600)).refreshed_on_read();
+    let ttl = TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true);
     every_call_is_one_round_trip(ttl).await;
 }
 
@@ -204,9 +204,9 @@ async fn listing_costs_the_same_in_a_long_thread_and_in_a_short_one() {
 /// A thread that is kept whole is visited once in a quarter of its TTL, not by every call.
 #[tokio::test]
 async fn keeping_a_thread_whole_costs_the_same_at_every_length() {
-    let ttl = TtlPolicy::of(Duration::from_secs(3_600))
-        .refreshed_on_read()
-        .of_whole_threads();
+    let ttl = TtlPolicy::new(Duration::from_secs(3_600))
+        .with_refresh_on_read(true)
+        .with_scope(TtlScope::Thread);
     let mut setting = Setting::new(ttl).await;
     let thread = CheckpointConfig::new("thread").unwrap();
     let mut costs = Vec::new();

@@ -60,7 +60,7 @@ fn checkpoint() -> Checkpoint {
 #[tokio::test]
 async fn writes_of_an_earlier_run_in_a_pinned_thread_are_kept_for_ever() {
     let mut nodes = Nodes::of_the_cluster().await;
-    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let saver = nodes.saver_with(TtlPolicy::new(HOUR)).await;
     let config = put(&saver, &thread("t"), &checkpoint(), None).await;
     let config = config.unwrap();
     assert!(saver.pin(&config.thread_id).await.unwrap());
@@ -85,7 +85,7 @@ async fn writes_of_an_earlier_run_in_a_pinned_thread_are_kept_for_ever() {
 #[tokio::test]
 async fn a_refused_put_removes_what_it_made_and_nothing_else() {
     let mut nodes = Nodes::of_the_cluster().await;
-    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let saver = nodes.saver_with(TtlPolicy::new(HOUR)).await;
     let stored = put(&saver, &thread("t"), &checkpoint(), None).await;
     let stored = stored.unwrap();
     let before = nodes.keys().await;
@@ -113,7 +113,7 @@ async fn a_refused_put_removes_what_it_made_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_back_while_it_is_removed_expires() {
     let mut nodes = Nodes::of_the_cluster().await;
-    let ttl = TtlPolicy::of(HOUR);
+    let ttl = TtlPolicy::new(HOUR);
     let deep: Arc<dyn CheckpointSaver> = Arc::new(nodes.saver_with(ttl).await);
     let shallow = nodes.builder().ttl(ttl).build_shallow().await.unwrap();
     let shallow: Arc<dyn CheckpointSaver> = Arc::new(shallow);
@@ -149,7 +149,7 @@ async fn what_comes_back_while_it_is_removed_expires() {
 #[tokio::test]
 async fn what_ends_within_the_millisecond_makes_nothing_permanent() {
     let mut nodes = Nodes::of_the_cluster().await;
-    let saver = nodes.saver_with(TtlPolicy::of(HOUR)).await;
+    let saver = nodes.saver_with(TtlPolicy::new(HOUR)).await;
     let mut permanent = Vec::new();
     for turn in 0..400 {
         let config = thread(&format!("t-{turn}"));

@@ -295,7 +295,7 @@ async fn another_database_is_never_searched() {
         other.stats(&StatsOptions::default()).await.unwrap();
         assert!(
             other
-                .doctor(&DoctorOptions::default().fixing())
+                .doctor(&DoctorOptions::default().with_fix(true))
                 .await
                 .unwrap()
                 .is_healthy()

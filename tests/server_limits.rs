@@ -156,7 +156,7 @@ async fn what_was_evicted_is_an_error_and_never_a_shorter_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_evicted_for_its_ttl_is_an_error_and_never_a_shorter_answer() {
-    let ttl = TtlPolicy::of(Duration::from_secs(3_600)).refreshed_on_read();
+    let ttl = TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true);
     answers_are_whole_absent_or_errors("volatile-random", ttl).await;
 }
 
@@ -201,7 +201,7 @@ async fn a_write_without_a_ttl_gets_none_by_being_read() {
     let mut server = Server::start().await;
     let saver = RedisSaver::builder()
         .url(server.redis.url())
-        .ttl(TtlPolicy::of(Duration::from_secs(3_600)).refreshed_on_read());
+        .ttl(TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true));
     let saver = saver.build().await.unwrap();
     saver.setup().await.unwrap();
     let at = put(&saver, &config("t"), 10).await.unwrap();
@@ -274,7 +274,7 @@ async fn a_checkpoint_of_very_many_writes_is_read_whole() {
     let server = Server::start().await;
     let saver = RedisSaver::builder()
         .url(server.redis.url())
-        .ttl(TtlPolicy::of(Duration::from_secs(3_600)).refreshed_on_read());
+        .ttl(TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true));
     let saver = saver.build().await.unwrap();
     saver.setup().await.unwrap();
     let at = put(&saver, &config("t"), 10).await.unwrap();

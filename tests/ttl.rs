@@ -151,7 +151,7 @@ fn named(config: &CheckpointConfig, id: &str) -> CheckpointConfig {
 
 #[tokio::test]
 async fn a_call_has_its_own_ttl_on_every_key() {
-    for policy in [TtlPolicy::default(), TtlPolicy::of(DAY)] {
+    for policy in [TtlPolicy::default(), TtlPolicy::new(DAY)] {
         let mut setting = Setting::new(policy).await;
         let hour = TtlChoice::For(HOUR);
         let early = named(&config("t", "x"), "2");
@@ -178,11 +178,11 @@ async fn a_call_has_its_own_ttl_on_every_key() {
 
 #[tokio::test]
 async fn reading_slides_all_that_was_read() {
-    let mut setting = Setting::new(TtlPolicy::of(HOUR).refreshed_on_read()).await;
+    let mut setting = Setting::new(TtlPolicy::new(HOUR).with_refresh_on_read(true)).await;
     for id in ["1", "2"] {
-        let stored = setting.put(&config("t", "x"), id, TtlChoice::Saver).await;
+        let stored = setting.put(&config("t", "x"), id, TtlChoice::Default).await;
         setting
-            .put_writes(&stored, &["a", "b", "__resume__"], TtlChoice::Saver)
+            .put_writes(&stored, &["a", "b", "__resume__"], TtlChoice::Default)
             .await;
     }
     for read in [config("t", "x"), named(&config("t", "x"), "2")] {
@@ -204,9 +204,9 @@ async fn reading_slides_all_that_was_read() {
 
 #[tokio::test]
 async fn reading_an_older_checkpoint_keeps_it_findable() {
-    let mut setting = Setting::new(TtlPolicy::of(HOUR).refreshed_on_read()).await;
+    let mut setting = Setting::new(TtlPolicy::new(HOUR).with_refresh_on_read(true)).await;
     for id in ["1", "2"] {
-        setting.put(&config("t", ""), id, TtlChoice::Saver).await;
+        setting.put(&config("t", ""), id, TtlChoice::Default).await;
     }
     setting.shorten().await;
     setting.newest(&named(&config("t", ""), "1")).await;
@@ -221,17 +221,17 @@ async fn reading_an_older_checkpoint_keeps_it_findable() {
 
 #[tokio::test]
 async fn a_pinned_thread_has_no_ttl_until_it_is_unpinned() {
-    let mut setting = Setting::new(TtlPolicy::of(HOUR).refreshed_on_read()).await;
+    let mut setting = Setting::new(TtlPolicy::new(HOUR).with_refresh_on_read(true)).await;
     for namespace in ["", "x"] {
         let stored = setting
-            .put(&config("t:u", namespace), "1", TtlChoice::Saver)
+            .put(&config("t:u", namespace), "1", TtlChoice::Default)
             .await;
         setting
-            .put_writes(&stored, &["a", "__error__"], TtlChoice::Saver)
+            .put_writes(&stored, &["a", "__error__"], TtlChoice::Default)
             .await;
     }
     setting
-        .put_writes(&named(&config("t:u", "y"), "5"), &["a"], TtlChoice::Saver)
+        .put_writes(&named(&config("t:u", "y"), "5"), &["a"], TtlChoice::Default)
         .await;
     assert!(setting.saver.pin(&thread("t:u")).await.unwrap());
     setting.assert_none_has_one().await;
@@ -239,9 +239,11 @@ async fn a_pinned_thread_has_no_ttl_until_it_is_unpinned() {
     let stored = setting
         .put(&config("t:u", ""), "2", TtlChoice::For(HOUR))
         .await;
-    setting.put_writes(&stored, &["a"], TtlChoice::Saver).await;
     setting
-        .put_writes(&named(&config("t:u", "z"), "6"), &["a"], TtlChoice::Saver)
+        .put_writes(&stored, &["a"], TtlChoice::Default)
+        .await;
+    setting
+        .put_writes(&named(&config("t:u", "z"), "6"), &["a"], TtlChoice::Default)
         .await;
     setting.newest(&config("t:u", "")).await;
     assert!(setting.saver.touch(&thread("t:u")).await.unwrap());
@@ -258,17 +260,19 @@ async fn a_pinned_thread_has_no_ttl_until_it_is_unpinned() {
 
 #[tokio::test]
 async fn touch_starts_every_key_anew() {
-    let mut setting = Setting::new(TtlPolicy::of(HOUR)).await;
+    let mut setting = Setting::new(TtlPolicy::new(HOUR)).await;
     for namespace in ["", "x"] {
         for id in ["1", "2"] {
             let stored = setting
-                .put(&config("t", namespace), id, TtlChoice::Saver)
+                .put(&config("t", namespace), id, TtlChoice::Default)
                 .await;
-            setting.put_writes(&stored, &["a"], TtlChoice::Saver).await;
+            setting
+                .put_writes(&stored, &["a"], TtlChoice::Default)
+                .await;
         }
     }
     setting
-        .put_writes(&named(&config("t", "y"), "5"), &["a"], TtlChoice::Saver)
+        .put_writes(&named(&config("t", "y"), "5"), &["a"], TtlChoice::Default)
         .await;
     setting.shorten().await;
     assert!(setting.saver.touch(&thread("t")).await.unwrap());
@@ -280,9 +284,9 @@ async fn touch_starts_every_key_anew() {
 async fn a_long_lived_checkpoint_keeps_what_it_needs() {
     for (long, short) in [("1", "2"), ("2", "1")] {
         for long_first in [true, false] {
-            let setting = Setting::new(TtlPolicy::of(SHORT)).await;
+            let setting = Setting::new(TtlPolicy::new(SHORT)).await;
             let at = config("t", "x");
-            let both = [(long, TtlChoice::For(HOUR)), (short, TtlChoice::Saver)];
+            let both = [(long, TtlChoice::For(HOUR)), (short, TtlChoice::Default)];
             for (id, ttl) in if long_first { both } else { [both[1], both[0]] } {
                 let stored = setting.put(&at, id, ttl).await;
                 setting.put_writes(&stored, &["a", "b"], ttl).await;
@@ -307,11 +311,13 @@ async fn a_long_lived_checkpoint_keeps_what_it_needs() {
 
 #[tokio::test]
 async fn writes_live_as_long_as_their_call_says_and_no_shorter_than_their_checkpoint() {
-    let setting = Setting::new(TtlPolicy::of(SHORT)).await;
+    let setting = Setting::new(TtlPolicy::new(SHORT)).await;
     let stored = setting
         .put(&config("t", ""), "1", TtlChoice::For(HOUR))
         .await;
-    setting.put_writes(&stored, &["a"], TtlChoice::Saver).await;
+    setting
+        .put_writes(&stored, &["a"], TtlChoice::Default)
+        .await;
     let task = TaskId::new("other").unwrap();
     let writes = [ChannelWrite::new("b", TypedValue::json(&1).unwrap())];
     let options = PutWritesOptions::default().with_ttl(TtlChoice::For(HOUR));
@@ -322,7 +328,7 @@ async fn writes_live_as_long_as_their_call_says_and_no_shorter_than_their_checkp
         .unwrap();
     // Those that come first wait for their checkpoint, and then live as long as it.
     let early = named(&config("t", ""), "2");
-    setting.put_writes(&early, &["a"], TtlChoice::Saver).await;
+    setting.put_writes(&early, &["a"], TtlChoice::Default).await;
     setting
         .put(&config("t", ""), "2", TtlChoice::For(HOUR))
         .await;
@@ -342,20 +348,20 @@ async fn writes_live_as_long_as_their_call_says_and_no_shorter_than_their_checkp
 
 #[tokio::test]
 async fn what_expires_leaves_nothing_behind() {
-    let mut setting = Setting::new(TtlPolicy::of(SHORT).refreshed_on_read()).await;
+    let mut setting = Setting::new(TtlPolicy::new(SHORT).with_refresh_on_read(true)).await;
     for namespace in ["", "x"] {
         for id in ["1", "2"] {
             let stored = setting
-                .put(&config("t", namespace), id, TtlChoice::Saver)
+                .put(&config("t", namespace), id, TtlChoice::Default)
                 .await;
             setting
-                .put_writes(&stored, &["a", "__interrupt__"], TtlChoice::Saver)
+                .put_writes(&stored, &["a", "__interrupt__"], TtlChoice::Default)
                 .await;
             setting.newest(&stored).await;
         }
     }
     setting
-        .put_writes(&named(&config("t", "y"), "5"), &["a"], TtlChoice::Saver)
+        .put_writes(&named(&config("t", "y"), "5"), &["a"], TtlChoice::Default)
         .await;
     assert!(!setting.server.keys().await.is_empty());
     tokio::time::sleep(SHORT * 2).await;
@@ -364,15 +370,15 @@ async fn what_expires_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_busy_thread_does_not_remember_for_ever_what_has_expired() {
-    let mut setting = Setting::new(TtlPolicy::of(SHORT)).await;
+    let mut setting = Setting::new(TtlPolicy::new(SHORT)).await;
     let at = config("t", "");
     for round in 0..4 {
         for id in 0..20 {
             setting
-                .put(&at, &format!("{round}-{id:02}"), TtlChoice::Saver)
+                .put(&at, &format!("{round}-{id:02}"), TtlChoice::Default)
                 .await;
             let early = named(&at, &format!("{round}-{id:02}-early"));
-            setting.put_writes(&early, &["a"], TtlChoice::Saver).await;
+            setting.put_writes(&early, &["a"], TtlChoice::Default).await;
         }
         tokio::time::sleep(SHORT * 2 / 3).await;
     }
@@ -415,7 +421,7 @@ async fn make(setting: &Setting, step: &Step) {
         id,
         ttl,
     } = step;
-    let ttl = ttl.map_or(TtlChoice::Saver, |hours| {
+    let ttl = ttl.map_or(TtlChoice::Default, |hours| {
         TtlChoice::For(HOUR * u32::from(hours))
     });
     let of = ["t", "t:u"][usize::from(id % 2)];
@@ -467,7 +473,7 @@ fn after_any_calls_with_a_ttl_every_key_has_one() {
         .enable_all()
         .build()
         .unwrap();
-    let ttl = TtlPolicy::of(HOUR).refreshed_on_read();
+    let ttl = TtlPolicy::new(HOUR).with_refresh_on_read(true);
     let setting = std::cell::RefCell::new(runtime.block_on(Setting::new(ttl)));
     let config = Config {
         cases,

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy,
-    PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TypedValue,
+    PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TtlScope,
+    TypedValue,
 };
 use nodes::Nodes;
 use rand::random_range;
@@ -38,7 +39,7 @@ async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
         .unwrap();
     let named = at.clone().with_checkpoint(CheckpointId::new(&id).unwrap());
     let ttl = match random_range(0..3) {
-        0 => TtlChoice::Saver,
+        0 => TtlChoice::Default,
         _ => TtlChoice::For(Duration::from_millis(random_range(1..12))),
     };
     match random_range(0..24) {
@@ -108,7 +109,7 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
         worker.await.unwrap();
     }
     let unpinned = nodes
-        .saver_with(TtlPolicy::of(Duration::from_millis(5)))
+        .saver_with(TtlPolicy::new(Duration::from_millis(5)))
         .await;
     unpinned
         .unpin(&ThreadId::new(PINNED).unwrap())
@@ -125,8 +126,8 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
 }
 
 fn policies() -> Vec<TtlPolicy> {
-    let ttl = TtlPolicy::of(Duration::from_millis(4));
-    vec![ttl, ttl.refreshed_on_read()]
+    let ttl = TtlPolicy::new(Duration::from_millis(4));
+    vec![ttl, ttl.with_refresh_on_read(true)]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,7 +139,9 @@ async fn keys_of_milliseconds_are_never_made_permanent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_are_kept_whole() {
     let server = Standalone::start().unwrap();
-    let whole = policies().into_iter().map(TtlPolicy::of_whole_threads);
+    let whole = policies()
+        .into_iter()
+        .map(|ttl| ttl.with_scope(TtlScope::Thread));
     nothing_is_made_permanent(Nodes::of(&server).await, whole.collect()).await;
 }
 

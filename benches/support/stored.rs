@@ -255,7 +255,7 @@ impl Stored {
 
     async fn stats(&self) -> Stats {
         let options = StatsOptions::default().with_sample(1);
-        let options = options.with_most_counted(0);
+        let options = options.with_max_counted(0);
         self.saver.stats(&options).await.unwrap()
     }
 

@@ -55,13 +55,13 @@ impl Doctor {
             .with_prefix(&self.starting_with)
             .with_orphan_age(self.orphan_age);
         if self.fix {
-            options = options.fixing();
+            options = options.with_fix(true);
         }
         if self.quick {
-            options = options.without_reading_values();
+            options = options.with_read_values(false);
         }
         if self.rebuild_indexes {
-            options = options.rebuilding_indexes();
+            options = options.with_rebuild_indexes(true);
         }
         // First, as it says why the rest may fail.
         let health = context.saver.health().await;

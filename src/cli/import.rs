@@ -155,7 +155,7 @@ impl Import {
     }
 
     /// Stores what the input holds; of a file only so many whole threads, as it may be cut.
-    async fn import(&self, context: &mut Context, most_threads: Option<u64>) -> Outcome<Tally> {
+    async fn import(&self, context: &mut Context, max_threads: Option<u64>) -> Outcome<Tally> {
         let mut lines = match &self.file {
             Some(path) => {
                 let file = File::open(path).map_err(|error| cannot("read", path, &error))?;
@@ -167,7 +167,7 @@ impl Import {
         let mut tally = Tally::default();
         let mut held = Held::default();
         let meter = Meter::spinner("checkpoints imported");
-        while most_threads.is_none_or(|most| tally.threads < most) {
+        while max_threads.is_none_or(|most| tally.threads < most) {
             let line = match lines.recv().await {
                 Some(Ok(Line::Whole(line))) => line,
                 Some(Ok(Line::Cut)) | None => break,

@@ -49,7 +49,7 @@ impl Rule {
     /// The TTL of what has some time left; `None` if it has no TTL.
     pub(crate) fn ttl(self, left: Option<Duration>) -> TtlChoice {
         match (self, left) {
-            (Self::Given, _) => TtlChoice::Saver,
+            (Self::Given, _) => TtlChoice::Default,
             (Self::Left, Some(left)) => TtlChoice::For(left),
             (Self::Forever, _) | (Self::Left, None) => TtlChoice::Forever,
         }

@@ -17,7 +17,7 @@ pub(crate) struct Setup {}
 impl Setup {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         context.saver.setup().await?;
-        let options = StatsOptions::default().with_sample(0).with_most_counted(0);
+        let options = StatsOptions::default().with_sample(0).with_max_counted(0);
         let stats = context.saver.stats(&options).await?;
         let health = context.saver.health().await;
         let problems = problems(&health);

@@ -25,7 +25,7 @@ impl Stats {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         let mut options = StatsOptions::default().with_sample(self.sample);
         if self.count_threads {
-            options = options.with_most_counted(u64::MAX);
+            options = options.with_max_counted(u64::MAX);
         }
         let stats = context.saver.stats(&options).await?;
         if context.output.is_json() {

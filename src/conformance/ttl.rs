@@ -11,7 +11,7 @@ use super::fixture::{
 use super::{Subject, case_table};
 use crate::config::CheckpointConfig;
 use crate::error::Error;
-use crate::options::{CopyOptions, PutOptions, PutWritesOptions, TtlChoice, TtlPolicy};
+use crate::options::{CopyOptions, PutOptions, PutWritesOptions, TtlChoice, TtlPolicy, TtlScope};
 use crate::saver::CheckpointSaver;
 
 case_table! {
@@ -92,7 +92,7 @@ async fn without_a_ttl_nothing_expires(subject: Subject) {
 }
 
 async fn everything_expires_after_the_ttl(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let checkpoint = empty();
     let mut stored = Vec::new();
@@ -114,7 +114,7 @@ async fn everything_expires_after_the_ttl(subject: Subject) {
 }
 
 async fn writes_without_a_checkpoint_expire(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let checkpoint = empty();
     let config = thread.clone().with_checkpoint(checkpoint.id().clone());
@@ -127,7 +127,7 @@ async fn writes_without_a_checkpoint_expire(subject: Subject) {
 async fn a_call_has_a_ttl_of_its_own(subject: Subject) {
     for saver in [
         subject.saver().await,
-        subject.with_ttl(TtlPolicy::of(HOUR)).await,
+        subject.with_ttl(TtlPolicy::new(HOUR)).await,
     ] {
         let thread = thread();
         let stored = saver
@@ -146,7 +146,7 @@ async fn a_call_has_a_ttl_of_its_own(subject: Subject) {
 }
 
 async fn a_call_can_keep_for_ever(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let options = PutOptions::default().with_ttl(TtlChoice::Forever);
     let stored = saver
@@ -174,7 +174,7 @@ async fn a_ttl_that_cannot_be_is_refused(subject: Subject) {
 }
 
 async fn a_summary_tells_the_time_left(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(HOUR)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(HOUR)).await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
     assert_about(ttl_of(&*saver, &thread).await, HOUR);
@@ -185,7 +185,7 @@ async fn a_summary_tells_the_time_left(subject: Subject) {
 
 async fn reading_refreshes_if_so_set(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(SHORT).refreshed_on_read())
+        .with_ttl(TtlPolicy::new(SHORT).with_refresh_on_read(true))
         .await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
@@ -199,7 +199,7 @@ async fn reading_refreshes_if_so_set(subject: Subject) {
 
 async fn reading_refreshes_the_writes_too(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(SHORT).refreshed_on_read())
+        .with_ttl(TtlPolicy::new(SHORT).with_refresh_on_read(true))
         .await;
     let stored = put_empty(&*saver, &within(&thread(), "child")).await;
     put_writes(
@@ -216,7 +216,7 @@ async fn reading_refreshes_the_writes_too(subject: Subject) {
 }
 
 async fn reading_does_not_refresh_otherwise(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
     expires(&*saver, &thread).await;
@@ -224,7 +224,7 @@ async fn reading_does_not_refresh_otherwise(subject: Subject) {
 
 async fn listing_does_not_refresh(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(SHORT).refreshed_on_read())
+        .with_ttl(TtlPolicy::new(SHORT).with_refresh_on_read(true))
         .await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
@@ -237,7 +237,7 @@ async fn listing_does_not_refresh(subject: Subject) {
 
 async fn what_is_kept_for_ever_gets_no_ttl_by_reading(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(HOUR).refreshed_on_read())
+        .with_ttl(TtlPolicy::new(HOUR).with_refresh_on_read(true))
         .await;
     let thread = thread();
     let options = PutOptions::default().with_ttl(TtlChoice::Forever);
@@ -250,7 +250,7 @@ async fn what_is_kept_for_ever_gets_no_ttl_by_reading(subject: Subject) {
 }
 
 async fn touch_starts_the_ttl_anew(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let mut stored = Vec::new();
     for namespace in ["", "child"] {
@@ -271,7 +271,7 @@ async fn touch_starts_the_ttl_anew(subject: Subject) {
 }
 
 async fn touch_leaves_pinned_threads_alone(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(HOUR)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(HOUR)).await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
     assert!(saver.pin(&thread.thread_id).await.unwrap());
@@ -281,7 +281,7 @@ async fn touch_leaves_pinned_threads_alone(subject: Subject) {
 
 async fn a_pinned_thread_does_not_expire(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(SHORT).refreshed_on_read())
+        .with_ttl(TtlPolicy::new(SHORT).with_refresh_on_read(true))
         .await;
     let thread = thread();
     for namespace in ["", "child"] {
@@ -305,7 +305,7 @@ async fn a_pinned_thread_does_not_expire(subject: Subject) {
 }
 
 async fn what_a_pinned_thread_is_given_does_not_expire(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let first = put_empty(&*saver, &thread).await;
     assert!(saver.pin(&thread.thread_id).await.unwrap());
@@ -319,7 +319,7 @@ async fn what_a_pinned_thread_is_given_does_not_expire(subject: Subject) {
 }
 
 async fn an_unpinned_thread_expires(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let stored = put_chain(&*saver, &thread, 2).await;
     put_writes(&*saver, &stored[1], &[("a", json!(1))], "task").await;
@@ -331,7 +331,7 @@ async fn an_unpinned_thread_expires(subject: Subject) {
 }
 
 async fn a_pin_ends_with_its_thread(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(HOUR)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(HOUR)).await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
     assert!(saver.pin(&thread.thread_id).await.unwrap());
@@ -344,7 +344,7 @@ async fn a_pin_ends_with_its_thread(subject: Subject) {
 }
 
 async fn threads_that_are_not_there_cannot_be_pinned(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(HOUR)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(HOUR)).await;
     let missing = thread().thread_id;
     assert!(!saver.pin(&missing).await.unwrap());
     assert!(!saver.unpin(&missing).await.unwrap());
@@ -366,11 +366,11 @@ async fn without_a_ttl_touch_and_unpin_do_nothing(subject: Subject) {
 }
 
 async fn a_copy_has_the_ttl_of_its_call(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(HOUR)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(HOUR)).await;
     let source = thread();
     put_empty(&*saver, &source).await;
     for (choice, expected) in [
-        (TtlChoice::Saver, Some(HOUR)),
+        (TtlChoice::Default, Some(HOUR)),
         (TtlChoice::Forever, None),
         (TtlChoice::For(HOUR * 2), Some(HOUR * 2)),
     ] {
@@ -388,7 +388,7 @@ async fn a_copy_has_the_ttl_of_its_call(subject: Subject) {
 }
 
 async fn what_has_expired_is_no_parent_to_expect(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
     expires(&*saver, &thread).await;
@@ -415,7 +415,7 @@ async fn written_for_longer_than(saver: &dyn CheckpointSaver, thread: &Checkpoin
 
 async fn a_thread_kept_whole_loses_nothing_while_it_is_written(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(SHORT).of_whole_threads())
+        .with_ttl(TtlPolicy::new(SHORT).with_scope(TtlScope::Thread))
         .await;
     let thread = thread();
     assert_eq!(written_for_longer_than(&*saver, &thread).await, 10);
@@ -426,14 +426,16 @@ async fn a_thread_kept_whole_loses_nothing_while_it_is_written(subject: Subject)
 }
 
 async fn otherwise_the_history_expires_step_by_step(subject: Subject) {
-    let saver = subject.with_ttl(TtlPolicy::of(SHORT)).await;
+    let saver = subject.with_ttl(TtlPolicy::new(SHORT)).await;
     let thread = thread();
     let left = written_for_longer_than(&*saver, &thread).await;
     assert!((1..=5).contains(&left), "{left} are left");
 }
 
 async fn a_thread_kept_whole_loses_nothing_while_it_is_read(subject: Subject) {
-    let ttl = TtlPolicy::of(SHORT).refreshed_on_read().of_whole_threads();
+    let ttl = TtlPolicy::new(SHORT)
+        .with_refresh_on_read(true)
+        .with_scope(TtlScope::Thread);
     let saver = subject.with_ttl(ttl).await;
     let thread = thread();
     for _ in 0..3 {
@@ -450,7 +452,7 @@ async fn a_thread_kept_whole_loses_nothing_while_it_is_read(subject: Subject) {
 
 async fn a_thread_kept_whole_is_as_lasting_as_its_newest(subject: Subject) {
     let saver = subject
-        .with_ttl(TtlPolicy::of(SHORT).of_whole_threads())
+        .with_ttl(TtlPolicy::new(SHORT).with_scope(TtlScope::Thread))
         .await;
     let thread = thread();
     put_empty(&*saver, &thread).await;

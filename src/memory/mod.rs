@@ -41,7 +41,7 @@ use store::{Key, Lifetime, Namespace, Store, StoredCheckpoint, StoredWrite};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> langgraph_checkpoint_redis::Result<()> {
 /// let hour = Duration::from_secs(3_600);
-/// let saver = MemorySaver::with_ttl(TtlPolicy::of(hour).refreshed_on_read())?;
+/// let saver = MemorySaver::with_ttl(TtlPolicy::new(hour).with_refresh_on_read(true))?;
 /// let thread = CheckpointConfig::new("thread-1")?;
 /// let checkpoint = Checkpoint::builder().channel("n", 1, &1)?.build()?;
 /// saver.put(&thread, &checkpoint, &CheckpointMetadata::new(), &PutOptions::default()).await?;
@@ -569,7 +569,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_expired_takes_no_memory() {
-        let ttl = TtlPolicy::of(Duration::from_millis(20));
+        let ttl = TtlPolicy::new(Duration::from_millis(20));
         let saver = MemorySaver::with_ttl(ttl).unwrap();
         let thread = CheckpointConfig::new("t").unwrap();
         let checkpoint = Checkpoint::builder().build().unwrap();
@@ -584,7 +584,7 @@ mod tests {
 
     #[test]
     fn a_ttl_of_nothing_is_refused() {
-        let error = MemorySaver::with_ttl(TtlPolicy::of(Duration::ZERO)).unwrap_err();
+        let error = MemorySaver::with_ttl(TtlPolicy::new(Duration::ZERO)).unwrap_err();
         assert!(error.to_string().contains("ttl"), "{error}");
     }
 }

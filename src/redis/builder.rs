@@ -27,7 +27,7 @@ use crate::options::{TtlPolicy, TtlScope};
 /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
 /// let saver = RedisSaver::builder()
 ///     .url("redis://localhost:6379")
-///     .ttl(TtlPolicy::of(Duration::from_secs(3600)).refreshed_on_read())
+///     .ttl(TtlPolicy::new(Duration::from_secs(3600)).with_refresh_on_read(true))
 ///     .build()
 ///     .await?;
 /// # Ok(())

@@ -26,7 +26,7 @@ impl RedisSaver {
         blobs: &[ChannelBlob],
     ) -> Result<CheckpointConfig> {
         let store = &self.0;
-        let ttl = TtlChoice::Saver.resolve(store.settings.ttl.default)?;
+        let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
         let (thread, namespace) = (&config.thread_id, config.namespace());
         let named = named_by(checkpoint);
         let put_blobs = async || {
@@ -74,7 +74,7 @@ impl RedisSaver {
         if writes.is_empty() {
             return Ok(());
         }
-        let ttl = TtlChoice::Saver.resolve(store.settings.ttl.default)?;
+        let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
         let namespace = config.namespace();
         let keys = store.keys(&config.thread_id, &namespace);
         let identity = identity(&config.thread_id, &namespace, id);

@@ -33,7 +33,7 @@ pub struct StatsOptions {
     pub sample: usize,
     /// Threads are counted only if there are at most so many checkpoints, as the thread of each is
     /// read, page by page. Default: 500,000.
-    pub most_counted: u64,
+    pub max_counted: u64,
     /// How many of the largest checkpoints of the sample are named. Default: 5.
     pub largest: usize,
 }
@@ -42,7 +42,7 @@ impl Default for StatsOptions {
     fn default() -> Self {
         Self {
             sample: 1_000,
-            most_counted: 500_000,
+            max_counted: 500_000,
             largest: 5,
         }
     }
@@ -58,8 +58,8 @@ impl StatsOptions {
 
     /// Sets up to how many checkpoints their threads are counted.
     #[must_use]
-    pub fn with_most_counted(mut self, most: u64) -> Self {
-        self.most_counted = most;
+    pub fn with_max_counted(mut self, most: u64) -> Self {
+        self.max_counted = most;
         self
     }
 }
@@ -231,7 +231,7 @@ impl Store {
         };
         stats.checkpoints = documents(checkpoints).unwrap_or(0);
         stats.writes = documents(writes);
-        if stats.checkpoints <= options.most_counted {
+        if stats.checkpoints <= options.max_counted {
             let Some(threads) = self.indexed_threads_count().await? else {
                 return Ok(None);
             };

@@ -49,7 +49,7 @@ impl TryFrom<Config> for CheckpointConfig {
 impl From<TtlChoice> for Ttl {
     fn from(ttl: TtlChoice) -> Self {
         match ttl {
-            TtlChoice::Saver => Self::Saver,
+            TtlChoice::Default => Self::Saver,
             TtlChoice::Forever => Self::Forever,
             TtlChoice::For(ttl) => Self::ForMs(Milliseconds(milliseconds(ttl))),
         }
@@ -59,7 +59,7 @@ impl From<TtlChoice> for Ttl {
 impl From<Ttl> for TtlChoice {
     fn from(ttl: Ttl) -> Self {
         match ttl {
-            Ttl::Saver => Self::Saver,
+            Ttl::Saver => Self::Default,
             Ttl::Forever => Self::Forever,
             Ttl::ForMs(Milliseconds(ttl)) => Self::For(Duration::from_millis(ttl)),
         }

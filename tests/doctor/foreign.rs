@@ -17,7 +17,11 @@ async fn a_key_of_another_type_is_named_and_left() {
         "write_keys_zset:x:__empty__:1",
     ] {
         ward.run(&["RPUSH", key, "mine"]).await;
-        let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+        let report = ward
+            .saver
+            .doctor(&Ward::options().with_fix(true))
+            .await
+            .unwrap();
         let [finding] = report.findings() else {
             panic!("{key}: {report}")
         };
@@ -28,7 +32,7 @@ async fn a_key_of_another_type_is_named_and_left() {
 
 #[tokio::test]
 async fn what_others_keep_under_our_prefixes_is_told_and_neither_removed_nor_given_a_ttl() {
-    let mut ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    let mut ward = Ward::new(TtlPolicy::new(HOUR)).await;
     let ids = r#""thread_id":"t","checkpoint_ns":"__empty__","checkpoint_id":"7""#;
     let audit = format!(r#"{{{ids},"who":"me"}}"#);
     let copy = ward.server.json("checkpoint:t:__empty__:3").await;
@@ -109,7 +113,10 @@ async fn writes_of_another_thread_in_one_registry_stay_when_those_of_a_checkpoin
         put_write(&ward.saver, &config, &format!("of-{namespace}")).await;
     }
     ward.saver.pin(&ThreadId::new("q").unwrap()).await.unwrap();
-    ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+    ward.saver
+        .doctor(&Ward::options().with_fix(true))
+        .await
+        .unwrap();
     let left = ward.server.keys().await;
     assert!(
         left.contains(&"checkpoint_write:q:b:x:9:of-b%3Ax:0".to_owned()),
@@ -131,7 +138,7 @@ async fn a_key_of_another_type_does_not_end_the_doctor() {
         "checkpoint:t:__empty__:2",
         "checkpoint_write:t:__empty__:2:task:0",
     ] {
-        let mut ward = Ward::new(TtlPolicy::of(HOUR)).await;
+        let mut ward = Ward::new(TtlPolicy::new(HOUR)).await;
         ward.run(&["UNLINK", key]).await;
         ward.run(&["HSET", key, "mine", "1"]).await;
         // Something else that is wrong, which is still put right.
@@ -212,7 +219,7 @@ async fn a_document_that_lacks_an_id_is_named() {
     ] {
         let mut ward = Ward::without_ttl().await;
         ward.run(&["JSON.DEL", key, path]).await;
-        for options in [Ward::options().without_reading_values(), Ward::options()] {
+        for options in [Ward::options().with_read_values(false), Ward::options()] {
             let report = ward.saver.doctor(&options).await.unwrap();
             let found = of_key(&report, key);
             assert_eq!(
@@ -283,7 +290,7 @@ async fn what_calls_cannot_read_is_not_called_healthy() {
         assert_eq!(ward.server.json(key).await, before);
         let quick = ward
             .saver
-            .doctor(&Ward::options().without_reading_values())
+            .doctor(&Ward::options().with_read_values(false))
             .await
             .unwrap();
         assert!(quick.to_string().contains("not read"), "{quick}");

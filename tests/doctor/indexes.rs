@@ -28,7 +28,11 @@ async fn an_index_of_another_schema_is_made_anew_if_asked() {
         let command: Vec<_> = start.split(' ').chain(schema.split(' ')).collect();
         ward.run(&command).await;
         let report = loop {
-            let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+            let report = ward
+                .saver
+                .doctor(&Ward::options().with_fix(true))
+                .await
+                .unwrap();
             if !report.counts().contains_key(&FindingKind::IndexBusy) {
                 break report;
             }
@@ -41,7 +45,7 @@ async fn an_index_of_another_schema_is_made_anew_if_asked() {
             (FindingKind::IndexDiffers, false)
         );
         assert!(finding.detail.contains("`thread_id`"), "{finding}");
-        let options = Ward::options().rebuilding_indexes();
+        let options = Ward::options().with_rebuild_indexes(true);
         ward.cures_with(FindingKind::IndexDiffers, "checkpoint", &options)
             .await;
     }
@@ -78,7 +82,11 @@ async fn an_index_that_forgot_what_is_stored_is_found_and_made_again() {
             report.to_string().contains("it lacks 12 of 12 documents"),
             "{report}"
         );
-        let fixed = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+        let fixed = ward
+            .saver
+            .doctor(&Ward::options().with_fix(true))
+            .await
+            .unwrap();
         let found = of_key(&fixed, family);
         assert!(
             found.contains(&(FindingKind::IndexIncomplete, true)),

@@ -99,7 +99,7 @@ impl Ward {
 
     fn fixing_if(fix: bool) -> DoctorOptions {
         let options = Self::options();
-        if fix { options.fixing() } else { options }
+        if fix { options.with_fix(true) } else { options }
     }
 
     /// The fault is found, nothing else is, and once put right it is found no more.
@@ -119,7 +119,11 @@ impl Ward {
             report.findings().iter().all(|finding| !finding.fixed),
             "{report}"
         );
-        let fixed = self.saver.doctor(&options.clone().fixing()).await.unwrap();
+        let fixed = self
+            .saver
+            .doctor(&options.clone().with_fix(true))
+            .await
+            .unwrap();
         let cure = fixed
             .findings()
             .iter()
@@ -154,7 +158,7 @@ impl Ward {
 
 #[tokio::test]
 async fn what_is_whole_is_left_alone() {
-    for ttl in [TtlPolicy::default(), TtlPolicy::of(HOUR)] {
+    for ttl in [TtlPolicy::default(), TtlPolicy::new(HOUR)] {
         let ward = Ward::new(ttl).await;
         let report = ward.saver.doctor(&Ward::options()).await.unwrap();
         assert!(report.is_healthy(), "{report}");
@@ -173,7 +177,10 @@ impl Ward {
     /// Runs the doctor with and without mending until that changes nothing more.
     async fn fix_all(&self, options: &DoctorOptions) -> DoctorReport {
         for _ in 0..3 {
-            self.saver.doctor(&options.clone().fixing()).await.unwrap();
+            self.saver
+                .doctor(&options.clone().with_fix(true))
+                .await
+                .unwrap();
         }
         self.saver.doctor(options).await.unwrap()
     }

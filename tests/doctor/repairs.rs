@@ -110,7 +110,11 @@ async fn a_document_that_is_not_where_its_ids_say_is_named_and_left() {
     let mut ward = Ward::without_ttl().await;
     let (home, elsewhere) = ("checkpoint:t:__empty__:3", "checkpoint:t:elsewhere");
     ward.run(&["COPY", home, elsewhere]).await;
-    let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+    let report = ward
+        .saver
+        .doctor(&Ward::options().with_fix(true))
+        .await
+        .unwrap();
     let [finding] = report.findings() else {
         panic!("{report}")
     };

@@ -49,7 +49,7 @@ async fn under_other_prefixes_and_hash_tags_all_is_found_as_well() {
         .run(&["UNLINK", "app[1]:checkpoint:{a:b}:x:y:1"])
         .await;
     let report = saver
-        .doctor(&Ward::options().with_prefix("a:").fixing())
+        .doctor(&Ward::options().with_prefix("a:").with_fix(true))
         .await
         .unwrap();
     assert!(
@@ -71,7 +71,7 @@ async fn under_other_prefixes_and_hash_tags_all_is_found_as_well() {
 
 #[tokio::test]
 async fn nothing_is_found_or_lost_while_others_write() {
-    let ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    let ward = Ward::new(TtlPolicy::new(HOUR)).await;
     let mut writers = Vec::new();
     for worker in 0..4 {
         let saver = ward.saver.clone();
@@ -110,7 +110,11 @@ async fn nothing_is_found_or_lost_while_others_write() {
     }
     let mut rounds = 0;
     while writers.iter().any(|writer| !writer.is_finished()) {
-        let report = ward.saver.doctor(&Ward::options().fixing()).await.unwrap();
+        let report = ward
+            .saver
+            .doctor(&Ward::options().with_fix(true))
+            .await
+            .unwrap();
         assert!(report.is_healthy(), "{report}");
         rounds += 1;
     }

@@ -11,7 +11,7 @@ use crate::{HOUR, Ward, config, of_key};
 
 #[tokio::test]
 async fn a_checkpoint_or_write_without_a_ttl_gets_one_unless_it_is_pinned() {
-    let mut ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    let mut ward = Ward::new(TtlPolicy::new(HOUR)).await;
     for key in [
         "checkpoint:t:__empty__:2",
         "checkpoint_write:a:b:child:1:1:task:0",
@@ -29,7 +29,7 @@ async fn a_checkpoint_or_write_without_a_ttl_gets_one_unless_it_is_pinned() {
 
 #[tokio::test]
 async fn a_shared_key_does_not_outlive_what_it_stands_for() {
-    let mut ward = Ward::new(TtlPolicy::of(HOUR)).await;
+    let mut ward = Ward::new(TtlPolicy::new(HOUR)).await;
     for key in [
         "checkpoint_latest:t:__empty__",
         "checkpoint_keys_zset@3:a:b:child:1",
@@ -129,7 +129,7 @@ async fn a_shallow_thread_keeps_its_namespaces_and_its_pin() {
         .await
         .unwrap();
     let saver = server.saver().await;
-    let report = saver.doctor(&Ward::options().fixing()).await.unwrap();
+    let report = saver.doctor(&Ward::options().with_fix(true)).await.unwrap();
     assert!(report.is_healthy(), "{report}");
     let after: Vec<String> = redis::cmd("SMEMBERS")
         .arg("checkpoint_ns_set:s")

@@ -152,7 +152,7 @@ fn builder(url: impl Into<String>) -> langgraph_checkpoint_redis::redis::RedisSa
     use std::time::Duration;
     langgraph_checkpoint_redis::RedisSaver::builder()
         .url(url)
-        .ttl(langgraph_checkpoint_redis::TtlPolicy::of(
+        .ttl(langgraph_checkpoint_redis::TtlPolicy::new(
             Duration::from_secs(3_600),
         ))
 }

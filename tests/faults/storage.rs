@@ -11,6 +11,7 @@ use langgraph_checkpoint_redis::redis::DoctorOptions;
 use langgraph_checkpoint_redis::{
     CheckpointSaver, CopyOptions, DeleteOptions, Error, ListOptions, MetadataFilter, PruneOptions,
     PruneStrategy, PutOptions, PutWritesOptions, RedisSaver, RunId, ThreadId, TtlChoice, TtlPolicy,
+    TtlScope,
 };
 use rand::random_range;
 use redis_modules::Standalone;
@@ -138,9 +139,9 @@ pub async fn keys_expire_within_milliseconds(fault: &'static str) {
         return;
     }
     let server = Standalone::start().unwrap();
-    let short = TtlPolicy::of(Duration::from_millis(15)).refreshed_on_read();
+    let short = TtlPolicy::new(Duration::from_millis(15)).with_refresh_on_read(true);
     let mut savers = Vec::new();
-    for ttl in [short, short.of_whole_threads()] {
+    for ttl in [short, short.with_scope(TtlScope::Thread)] {
         let saver = builder(server.url()).ttl(ttl).build().await.unwrap();
         saver.setup().await.unwrap();
         savers.push(saver);
@@ -190,7 +191,7 @@ async fn churn(
     record: &mut Record,
 ) -> Result<(), Error> {
     let ttl = match random_range(0..3) {
-        0 => TtlChoice::Saver,
+        0 => TtlChoice::Default,
         _ => TtlChoice::For(Duration::from_millis(random_range(1..25))),
     };
     let of = thread_id(thread);
@@ -268,7 +269,7 @@ pub async fn a_thread_is_deleted_while_others_write(fault: &'static str) {
     let fill = async || {
         let puts = stream::iter(0..BEFORE).map(|_| {
             let (saver, number) = (saver.clone(), next.fetch_add(1, Ordering::SeqCst));
-            async move { put(&saver, thread, number, TtlChoice::Saver).await }
+            async move { put(&saver, thread, number, TtlChoice::Default).await }
         });
         puts.buffer_unordered(32).try_collect::<()>().await.unwrap();
     };
@@ -282,7 +283,9 @@ pub async fn a_thread_is_deleted_while_others_write(fault: &'static str) {
             while !stop.load(Ordering::SeqCst) {
                 let number = next.fetch_add(1, Ordering::SeqCst);
                 let began = Instant::now();
-                put(&saver, thread, number, TtlChoice::Saver).await.unwrap();
+                put(&saver, thread, number, TtlChoice::Default)
+                    .await
+                    .unwrap();
                 puts.push((number, began, Instant::now()));
                 sleep(Duration::from_millis(1)).await;
             }
@@ -360,7 +363,7 @@ pub async fn streams_are_abandoned(fault: &'static str) {
         let saver = saver.clone();
         async move {
             let thread = format!("thread-{}", number % 40);
-            put(&saver, &thread, number / 40, TtlChoice::Saver).await
+            put(&saver, &thread, number / 40, TtlChoice::Default).await
         }
     });
     puts.buffer_unordered(32).try_collect::<()>().await.unwrap();
@@ -565,9 +568,11 @@ pub async fn keys_are_damaged(fault: &'static str) {
     let threads: Vec<_> = threads.chain([witness.to_owned()]).collect();
     for thread in &threads {
         for number in 0..3 {
-            put(&saver, thread, number, TtlChoice::Saver).await.unwrap();
+            put(&saver, thread, number, TtlChoice::Default)
+                .await
+                .unwrap();
         }
-        put_writes(&saver, thread, 0, TtlChoice::Saver)
+        put_writes(&saver, thread, 0, TtlChoice::Default)
             .await
             .unwrap();
     }
@@ -616,7 +621,7 @@ pub async fn keys_are_damaged(fault: &'static str) {
             let _ = listed.try_collect::<Vec<_>>().await;
         }
     }
-    if let Err(error) = fresh.doctor(&DoctorOptions::default().fixing()).await {
+    if let Err(error) = fresh.doctor(&DoctorOptions::default().with_fix(true)).await {
         failures.push(format!("the doctor that puts right ends with: {error}"));
     }
     if let Err(what) = others_are_well(&fresh, witness).await {
@@ -673,7 +678,7 @@ async fn others_are_well(saver: &RedisSaver, witness: &str) -> Result<(), String
         return Err("threads".to_owned());
     }
     let (gone, options) = ("gone", DeleteOptions::default());
-    put(saver, gone, 0, TtlChoice::Saver)
+    put(saver, gone, 0, TtlChoice::Default)
         .await
         .map_err(|error| say("put", &error))?;
     let deleted = saver.delete_thread(&thread_id(gone), &options).await;

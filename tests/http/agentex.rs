@@ -368,7 +368,7 @@ async fn a_copied_thread_has_blobs_of_its_own() {
 #[tokio::test]
 async fn blobs_live_as_long_as_the_newest_checkpoint_that_names_them() {
     let hour = Duration::from_secs(3_600);
-    let (mut server, service) = own_service(TtlPolicy::of(hour).refreshed_on_read()).await;
+    let (mut server, service) = own_service(TtlPolicy::new(hour).with_refresh_on_read(true)).await;
     conversation(&service, "t").await;
     let unchanged = format!("checkpoint_blob:t:__empty__:branch%3Ato%3Aagent:{V1}");
     let changed = format!("checkpoint_blob:t:__empty__:messages:{V2}");
@@ -430,7 +430,11 @@ async fn the_doctor_registers_a_blob_and_takes_out_those_that_are_gone() {
     let found = service.saver.doctor(&look).await.unwrap();
     let kinds: Vec<_> = found.counts().keys().map(ToString::to_string).collect();
     assert_eq!(kinds.len(), 3, "{found}");
-    service.saver.doctor(&look.clone().fixing()).await.unwrap();
+    service
+        .saver
+        .doctor(&look.clone().with_fix(true))
+        .await
+        .unwrap();
     let report = service.saver.doctor(&look).await.unwrap();
     assert!(report.is_healthy(), "{report}");
     service.ok("/checkpoints/delete-thread", named("t")).await;
@@ -546,7 +550,7 @@ fn channels(count: usize) -> (serde_json::Map<String, Value>, Vec<Value>) {
 
 #[tokio::test]
 async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
-    let (mut server, service) = own_service(TtlPolicy::of(Duration::from_secs(3_600))).await;
+    let (mut server, service) = own_service(TtlPolicy::new(Duration::from_secs(3_600))).await;
     let (versions, blobs) = channels(600);
     let put = |id: &str, blobs: &[Value]| {
         json!({

@@ -183,7 +183,7 @@ async fn a_url_that_is_none_of_a_service_is_refused() {
 #[tokio::test]
 async fn a_service_with_a_ttl_keeps_it() {
     let hour = std::time::Duration::from_secs(3_600);
-    let service = Service::with(options(), TtlPolicy::of(hour)).await;
+    let service = Service::with(options(), TtlPolicy::new(hour)).await;
     let saver = saver(&service, SECRET);
     let checkpoint = Checkpoint::builder().build().unwrap();
     let metadata = CheckpointMetadata::new();

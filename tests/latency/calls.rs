@@ -225,7 +225,7 @@ pub const WRITES: &[Named] = &[
 /// What removes.
 pub const REMOVALS: &[Named] = &[
     ("doctor that puts right", |saver| {
-        Box::pin(doctor(saver, DoctorOptions::default().fixing()))
+        Box::pin(doctor(saver, DoctorOptions::default().with_fix(true)))
     }),
     ("prune to the last 100", |saver| {
         Box::pin(async move {

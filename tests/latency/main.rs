@@ -93,7 +93,7 @@ impl Setting {
             .unwrap();
         let saver = RedisSaver::builder()
             .url(redis.url())
-            .ttl(TtlPolicy::of(HOUR))
+            .ttl(TtlPolicy::new(HOUR))
             .command_timeout(Duration::from_secs(120))
             .build()
             .await

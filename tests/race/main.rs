@@ -47,7 +47,7 @@ fn builder(url: String) -> RedisSaverBuilder {
     RedisSaver::builder()
         .url(url)
         .page_size(7)
-        .ttl(TtlPolicy::of(Duration::from_secs(36_000)).refreshed_on_read())
+        .ttl(TtlPolicy::new(Duration::from_secs(36_000)).with_refresh_on_read(true))
 }
 
 async fn race(builder: RedisSaverBuilder, has_faults: bool, lasts: Duration) -> Arc<Race> {

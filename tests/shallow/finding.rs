@@ -12,7 +12,7 @@ use crate::{HOUR, assert_ttl, checkpoint, delete, ids, place, put, put_writes, s
 #[tokio::test]
 async fn a_thread_that_only_the_index_knows_is_pinned_and_deleted() {
     let mut server = Server::start().await;
-    let saver = saver_with(&server, TtlPolicy::of(HOUR)).await;
+    let saver = saver_with(&server, TtlPolicy::new(HOUR)).await;
     for namespace in ["", "child"] {
         let config = place("t", namespace);
         put(&saver, &config, "2").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver, ThreadId, TtlPolicy};
+use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver, ThreadId, TtlPolicy, TtlScope};
 
 use crate::server::Server;
 use crate::{HOUR, assert_ttl, place, put, put_writes, read, saver_with};
@@ -10,7 +10,7 @@ use crate::{HOUR, assert_ttl, place, put, put_writes, read, saver_with};
 #[tokio::test]
 async fn every_key_has_a_ttl_and_a_pinned_thread_has_none() {
     let mut server = Server::start().await;
-    let saver = saver_with(&server, TtlPolicy::of(HOUR).refreshed_on_read()).await;
+    let saver = saver_with(&server, TtlPolicy::new(HOUR).with_refresh_on_read(true)).await;
     let thread = ThreadId::new("t").unwrap();
     assert!(!saver.pin(&thread).await.unwrap());
     assert!(!saver.touch(&thread).await.unwrap());
@@ -49,7 +49,7 @@ async fn every_key_has_a_ttl_and_a_pinned_thread_has_none() {
 #[tokio::test]
 async fn a_ttl_for_whole_threads_is_refused() {
     let server = Server::start().await;
-    let ttl = TtlPolicy::of(Duration::from_secs(60)).of_whole_threads();
+    let ttl = TtlPolicy::new(Duration::from_secs(60)).with_scope(TtlScope::Thread);
     let error = RedisSaver::builder()
         .url(server.redis.url())
         .ttl(ttl)

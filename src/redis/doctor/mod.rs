@@ -63,7 +63,7 @@ impl RedisSaver {
     /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
     /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
     /// println!("{}", saver.doctor(&DoctorOptions::default()).await?);
-    /// saver.doctor(&DoctorOptions::default().fixing()).await?;
+    /// saver.doctor(&DoctorOptions::default().with_fix(true)).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -179,7 +179,7 @@ impl Doctor<'_> {
             detail,
             fixed,
         };
-        self.report.add(finding, self.options.most_findings);
+        self.report.add(finding, self.options.max_findings);
     }
 
     /// Tells once of what is found again and again, and is never put right. What it is about is
@@ -189,7 +189,7 @@ impl Doctor<'_> {
         if self.told.contains(&told) {
             return;
         }
-        if self.told.len() < self.options.most_findings {
+        if self.told.len() < self.options.max_findings {
             self.told.insert(told);
         }
         self.found(kind, key, String::new(), false);

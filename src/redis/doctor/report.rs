@@ -19,7 +19,7 @@ pub struct DoctorOptions {
     /// Only threads whose ids start so. Default: `""`, all.
     pub prefix: String,
     /// The TTL that documents and writes of threads that are not pinned should have, and get if
-    /// they have none: [`TtlChoice::Saver`] is the saver's, [`TtlChoice::Forever`] asks for none.
+    /// they have none: [`TtlChoice::Default`] is the saver's, [`TtlChoice::Forever`] asks for none.
     /// Default: the saver's.
     pub expect_ttl: TtlChoice,
     /// How long writes without a checkpoint and without a TTL must have been left alone to be
@@ -29,7 +29,7 @@ pub struct DoctorOptions {
     /// ids are read, which is quicker, and the report says so. Default: yes.
     pub read_values: bool,
     /// How many findings are kept in the report; all are counted. Default: 10,000.
-    pub most_findings: usize,
+    pub max_findings: usize,
 }
 
 impl Default for DoctorOptions {
@@ -38,26 +38,26 @@ impl Default for DoctorOptions {
             fix: false,
             rebuild_indexes: false,
             prefix: String::new(),
-            expect_ttl: TtlChoice::Saver,
+            expect_ttl: TtlChoice::Default,
             orphan_age: Duration::from_secs(3_600),
             read_values: true,
-            most_findings: 10_000,
+            max_findings: 10_000,
         }
     }
 }
 
 impl DoctorOptions {
-    /// The same, putting right what is wrong.
+    /// Sets whether what is wrong is repaired.
     #[must_use]
-    pub fn fixing(mut self) -> Self {
-        self.fix = true;
+    pub fn with_fix(mut self, fix: bool) -> Self {
+        self.fix = fix;
         self
     }
 
-    /// The same, making indexes anew whose schema differs.
+    /// Sets whether indexes are recreated whose schema differs.
     #[must_use]
-    pub fn rebuilding_indexes(mut self) -> Self {
-        self.rebuild_indexes = true;
+    pub fn with_rebuild_indexes(mut self, rebuild_indexes: bool) -> Self {
+        self.rebuild_indexes = rebuild_indexes;
         self
     }
 
@@ -75,10 +75,10 @@ impl DoctorOptions {
         self
     }
 
-    /// The same, reading the ids of documents alone.
+    /// Sets whether documents are read whole.
     #[must_use]
-    pub fn without_reading_values(mut self) -> Self {
-        self.read_values = false;
+    pub fn with_read_values(mut self, read_values: bool) -> Self {
+        self.read_values = read_values;
         self
     }
 
