@@ -9,6 +9,7 @@
 //! afterwards 0: whoever looks for blobs that no checkpoint names leaves aside those that may
 //! still be waiting for theirs.
 
+use super::delete;
 use std::borrow::Cow;
 #[cfg(feature = "server")]
 use std::collections::VecDeque;
@@ -140,296 +141,290 @@ pub(super) async fn sweep(
         }
     }
     let unnamed: Vec<_> = unnamed.into_iter().collect();
-    store
-        .remove_blobs(&keys, &unnamed, PATIENCE, counter)
-        .await?;
-    store.forget_mark(thread, namespace, counter).await
+    remove_blobs(store, &keys, &unnamed, PATIENCE, counter).await?;
+    forget_mark(store, thread, namespace, counter).await
 }
 
-impl Store {
-    /// Stores blobs of a checkpoint that is stored next, and keeps those that it names beside
-    /// them as long as it is kept. Returns their names for [`Store::settle_blobs`].
-    pub(crate) async fn put_blobs(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        blobs: &[ChannelBlob],
-        named: &[(String, String)],
-        ttl: Option<Duration>,
-    ) -> Result<Vec<String>> {
-        let keys = self.keyspace.blobs(thread, namespace);
-        let key_ttl = milliseconds(self.key_ttl(ttl));
-        let members: Vec<String> = blobs.iter().map(ChannelBlob::member).collect();
-        let mut steps: Vec<Step> = Vec::new();
-        let mut sent = HashSet::new();
-        if !blobs.is_empty() {
-            steps.push(self.mark_call(&keys, ttl));
-            let mut args = vec![key_ttl.clone()];
-            args.extend(members.iter().map(|member| text(member)));
-            let call = scripts::BLOB_REGISTER.call(vec![keys.registry.clone()], args);
-            steps.push(call.into());
-        }
-        for blob in blobs {
-            let document = RawJson::encode(&StoredBlob {
-                thread_id: thread.as_str().into(),
-                checkpoint_ns: stored_namespace(namespace).into(),
-                channel: blob.channel.as_str().into(),
-                version: blob.version.as_str().into(),
-                type_name: blob.type_name.as_str().into(),
-                blob: blob.blob.as_deref().map(Cow::from),
-            })?;
-            let what = || format!("the blob of channel `{}`", blob.channel);
-            self.check_size(what, document.bytes().len())?;
-            let key = keys.blob(&blob.channel, &blob.version);
-            sent.insert(key.clone());
-            let args = vec![document.bytes().clone(), key_ttl.clone()];
-            steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
-        }
-        if blobs.is_empty() && !named.is_empty() {
-            steps.push(keep_longer(keys.registry.clone(), &key_ttl).into());
-        }
-        // Names may be many and long: their keys are made a flight at a time.
-        let mut named = named.chunks(FLIGHT);
-        loop {
-            let slice = named.next();
-            for (channel, version) in slice.unwrap_or_default() {
-                let key = keys.blob(channel, version);
-                if !sent.contains(&key) {
-                    steps.push(keep_longer(key, &key_ttl).into());
-                }
-            }
-            for reply in self.flight("put", std::mem::take(&mut steps)).await? {
-                reply?;
-            }
-            if slice.is_none() || named.len() == 0 {
-                return Ok(members);
+/// Stores blobs of a checkpoint that is stored next, and keeps those that it names beside
+/// them as long as it is kept. Returns their names for [`Store::settle_blobs`].
+pub(crate) async fn put_blobs(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    blobs: &[ChannelBlob],
+    named: &[(String, String)],
+    ttl: Option<Duration>,
+) -> Result<Vec<String>> {
+    let keys = store.keyspace.blobs(thread, namespace);
+    let key_ttl = milliseconds(store.key_ttl(ttl));
+    let members: Vec<String> = blobs.iter().map(ChannelBlob::member).collect();
+    let mut steps: Vec<Step> = Vec::new();
+    let mut sent = HashSet::new();
+    if !blobs.is_empty() {
+        steps.push(mark_call(store, &keys, ttl));
+        let mut args = vec![key_ttl.clone()];
+        args.extend(members.iter().map(|member| text(member)));
+        let call = scripts::BLOB_REGISTER.call(vec![keys.registry.clone()], args);
+        steps.push(call.into());
+    }
+    for blob in blobs {
+        let document = RawJson::encode(&StoredBlob {
+            thread_id: thread.as_str().into(),
+            checkpoint_ns: stored_namespace(namespace).into(),
+            channel: blob.channel.as_str().into(),
+            version: blob.version.as_str().into(),
+            type_name: blob.type_name.as_str().into(),
+            blob: blob.blob.as_deref().map(Cow::from),
+        })?;
+        let what = || format!("the blob of channel `{}`", blob.channel);
+        store.check_size(what, document.bytes().len())?;
+        let key = keys.blob(&blob.channel, &blob.version);
+        sent.insert(key.clone());
+        let args = vec![document.bytes().clone(), key_ttl.clone()];
+        steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
+    }
+    if blobs.is_empty() && !named.is_empty() {
+        steps.push(keep_longer(keys.registry.clone(), &key_ttl).into());
+    }
+    // Names may be many and long: their keys are made a flight at a time.
+    let mut named = named.chunks(FLIGHT);
+    loop {
+        let slice = named.next();
+        for (channel, version) in slice.unwrap_or_default() {
+            let key = keys.blob(channel, version);
+            if !sent.contains(&key) {
+                steps.push(keep_longer(key, &key_ttl).into());
             }
         }
+        for reply in store.flight("put", std::mem::take(&mut steps)).await? {
+            reply?;
+        }
+        if slice.is_none() || named.len() == 0 {
+            return Ok(members);
+        }
     }
+}
 
-    /// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
-    /// their thread was deleted meanwhile.
-    pub(crate) async fn settle_blobs(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        members: &[String],
-        ttl: Option<Duration>,
-    ) -> Result<bool> {
-        if members.is_empty() {
-            return Ok(true);
-        }
-        let keys = self.keyspace.blobs(thread, namespace);
-        let settle = members.chunks(FLIGHT).map(|slice| {
-            let settled = Command::on("ZADD", keys.registry.clone());
-            let settled = slice
-                .iter()
-                .fold(settled.arg("XX").arg("CH"), |settled, member| {
-                    settled.arg("0").arg(text(member))
-                });
-            Step::from(settled)
-        });
-        // Also for a thread that was deleted in the meantime, and with it the mark.
-        let steps = settle.chain([self.mark_call(&keys, ttl)]).collect();
-        let mut replies = self.flight("put", steps).await?;
-        let allowed = replies.pop().unwrap_or(Err(Error::Closed))?;
-        let mut settled = 0;
-        for reply in replies {
-            let count = reply?
-                .as_int()
-                .and_then(|count| usize::try_from(count).ok());
-            settled += count.unwrap_or(0);
-        }
-        if ttl.is_some() && allowed.as_int() == Some(0) {
-            // A pinned thread, or one that is kept for ever.
-            let steps = members
-                .iter()
-                .map(|member| keys.of_member(member))
-                .chain([keys.registry.clone()])
-                .map(|key| Command::on("PERSIST", key).into());
-            for reply in self.flight("put", steps.collect()).await? {
-                reply?;
-            }
-        }
-        if ttl.is_some() && rand::random_ratio(1, 16) {
-            self.forget_expired(&keys).await?;
-        }
-        let distinct: HashSet<_> = members.iter().collect();
-        Ok(settled >= distinct.len())
+/// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
+/// their thread was deleted meanwhile.
+pub(crate) async fn settle_blobs(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    members: &[String],
+    ttl: Option<Duration>,
+) -> Result<bool> {
+    if members.is_empty() {
+        return Ok(true);
     }
-
-    /// The registered blobs of a namespace that hold a value.
-    pub(super) async fn valued_blobs(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-    ) -> Result<BTreeSet<String>> {
-        let keys = self.keyspace.blobs(thread, namespace);
-        let mut found = BTreeSet::new();
-        let mut pages = Pages::new(&keys);
-        while let Some(page) = pages.next(self).await? {
-            found.extend(page.into_iter().filter(|member| !member.ends_with(':')));
-        }
-        Ok(found)
-    }
-
-    /// Deletes all blobs of a namespace.
-    pub(super) async fn delete_blobs(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        counter: &mut Counter,
-    ) -> Result<()> {
-        let keys = self.keyspace.blobs(thread, namespace);
-        let mut pages = Pages::new(&keys);
-        while let Some(page) = pages.next(self).await? {
-            let steps = page.iter().flat_map(|member| {
-                let registered = Command::on("ZREM", keys.registry.clone()).arg(text(member));
-                [Command::on("UNLINK", keys.of_member(member)), registered]
-            });
-            let steps: Vec<Step> = steps.map(Step::from).collect();
-            for reply in self.flight("delete_thread", steps).await? {
-                reply?;
-            }
-            counter.add_blobs(page.len() as u64);
-        }
-        Ok(())
-    }
-
-    /// Takes blobs out of their registry and removes them, but those that still wait for their
-    /// checkpoint.
-    async fn remove_blobs(
-        &self,
-        keys: &BlobKeys,
-        members: &[String],
-        patience: u64,
-        counter: &mut Counter,
-    ) -> Result<()> {
-        for slice in members.chunks(FLIGHT) {
-            let mut args = vec![number(patience)];
-            args.extend(slice.iter().map(|member| text(member)));
-            let call = scripts::BLOB_FORGET.call(vec![keys.registry.clone()], args);
-            let taken = strings(self.script("prune", call).await?);
-            let steps = taken
-                .iter()
-                .map(|member| Command::on("UNLINK", keys.of_member(member)).into());
-            for reply in self.flight("prune", steps.collect()).await? {
-                reply?;
-            }
-            counter.add_blobs(taken.len() as u64);
-        }
-        Ok(())
-    }
-
-    /// Takes the mark away of a namespace that has no blob left, and a pin that stands for
-    /// nothing more.
-    async fn forget_mark(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        counter: &mut Counter,
-    ) -> Result<()> {
-        let keys = self.keyspace.blobs(thread, namespace);
-        let left = Command::on("EXISTS", keys.registry.clone());
-        if self.driver.call("prune", left).await?.as_int() == Some(0) {
-            let mark = Command::on("SREM", keys.namespaces.clone()).arg(keys.mark.clone());
-            self.driver.call("prune", mark).await?;
-            self.remove(&self.keys(thread, namespace), &[], counter)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Takes some blobs out of the registry that have expired, so that a thread that goes on for
-    /// ever remembers little more than what is there.
-    async fn forget_expired(&self, keys: &BlobKeys) -> Result<()> {
-        let some = Command::on("ZRANDMEMBER", keys.registry.clone()).arg("48");
-        let some = strings(self.driver.call("put", some).await?);
-        let steps = some
+    let keys = store.keyspace.blobs(thread, namespace);
+    let settle = members.chunks(FLIGHT).map(|slice| {
+        let settled = Command::on("ZADD", keys.registry.clone());
+        let settled = slice
             .iter()
-            .map(|member| Command::on("EXISTS", keys.of_member(member)).into());
-        let replies = self.flight("put", steps.collect()).await?;
-        let mut gone = Vec::new();
-        for (member, reply) in some.into_iter().zip(replies) {
-            if reply?.as_int() == Some(0) {
-                gone.push(member);
-            }
-        }
-        if gone.is_empty() {
-            return Ok(());
-        }
-        self.remove_blobs(keys, &gone, PATIENCE, &mut Counter::new(None))
-            .await
+            .fold(settled.arg("XX").arg("CH"), |settled, member| {
+                settled.arg("0").arg(text(member))
+            });
+        Step::from(settled)
+    });
+    // Also for a thread that was deleted in the meantime, and with it the mark.
+    let steps = settle.chain([mark_call(store, &keys, ttl)]).collect();
+    let mut replies = store.flight("put", steps).await?;
+    let allowed = replies.pop().unwrap_or(Err(Error::Closed))?;
+    let mut settled = 0;
+    for reply in replies {
+        let count = reply?
+            .as_int()
+            .and_then(|count| usize::try_from(count).ok());
+        settled += count.unwrap_or(0);
     }
-
-    /// Copies the blobs of a namespace to another thread. Returns their names for
-    /// [`Store::settle_blobs`].
-    pub(super) async fn copy_blobs(
-        &self,
-        source: &ThreadId,
-        target: &ThreadId,
-        namespace: &CheckpointNamespace,
-        ttl: Option<Duration>,
-    ) -> Result<Vec<String>> {
-        let keys = self.keyspace.blobs(source, namespace);
-        let mut copied = Vec::new();
-        let mut pages = Pages::new(&keys);
-        while let Some(page) = pages.next(self).await? {
-            // Blobs may be large: a few at once.
-            for slice in page.chunks(16) {
-                let steps = slice
-                    .iter()
-                    .map(|member| Command::on("JSON.GET", keys.of_member(member)).into());
-                let mut blobs = Vec::with_capacity(slice.len());
-                for (member, reply) in slice
-                    .iter()
-                    .zip(self.flight("copy_thread", steps.collect()).await?)
-                {
-                    if let Some(document) = reply?.into_bytes() {
-                        blobs.push(parse_blob(&keys.of_member(member), &document)?);
-                    }
-                }
-                copied.extend(self.put_blobs(target, namespace, &blobs, &[], ttl).await?);
-            }
+    if ttl.is_some() && allowed.as_int() == Some(0) {
+        // A pinned thread, or one that is kept for ever.
+        let steps = members
+            .iter()
+            .map(|member| keys.of_member(member))
+            .chain([keys.registry.clone()])
+            .map(|key| Command::on("PERSIST", key).into());
+        for reply in store.flight("put", steps.collect()).await? {
+            reply?;
         }
-        Ok(copied)
     }
+    if ttl.is_some() && rand::random_ratio(1, 16) {
+        forget_expired(store, &keys).await?;
+    }
+    let distinct: HashSet<_> = members.iter().collect();
+    Ok(settled >= distinct.len())
+}
 
-    /// Gives the blobs of a namespace another TTL.
-    pub(super) async fn change_ttl_of_blobs(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        ttl: Option<Duration>,
-        verb: TtlVerb,
-    ) -> Result<()> {
-        let keys = self.keyspace.blobs(thread, namespace);
-        let mut pages = Pages::new(&keys);
-        while let Some(page) = pages.next(self).await? {
-            let steps: Vec<Step> = page
+/// The registered blobs of a namespace that hold a value.
+pub(super) async fn valued_blobs(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+) -> Result<BTreeSet<String>> {
+    let keys = store.keyspace.blobs(thread, namespace);
+    let mut found = BTreeSet::new();
+    let mut pages = Pages::new(&keys);
+    while let Some(page) = pages.next(store).await? {
+        found.extend(page.into_iter().filter(|member| !member.ends_with(':')));
+    }
+    Ok(found)
+}
+
+/// Deletes all blobs of a namespace.
+pub(super) async fn delete_blobs(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    counter: &mut Counter,
+) -> Result<()> {
+    let keys = store.keyspace.blobs(thread, namespace);
+    let mut pages = Pages::new(&keys);
+    while let Some(page) = pages.next(store).await? {
+        let steps = page.iter().flat_map(|member| {
+            let registered = Command::on("ZREM", keys.registry.clone()).arg(text(member));
+            [Command::on("UNLINK", keys.of_member(member)), registered]
+        });
+        let steps: Vec<Step> = steps.map(Step::from).collect();
+        for reply in store.flight("delete_thread", steps).await? {
+            reply?;
+        }
+        counter.add_blobs(page.len() as u64);
+    }
+    Ok(())
+}
+
+/// Takes blobs out of their registry and removes them, but those that still wait for their
+/// checkpoint.
+async fn remove_blobs(
+    store: &Store,
+    keys: &BlobKeys,
+    members: &[String],
+    patience: u64,
+    counter: &mut Counter,
+) -> Result<()> {
+    for slice in members.chunks(FLIGHT) {
+        let mut args = vec![number(patience)];
+        args.extend(slice.iter().map(|member| text(member)));
+        let call = scripts::BLOB_FORGET.call(vec![keys.registry.clone()], args);
+        let taken = strings(store.script("prune", call).await?);
+        let steps = taken
+            .iter()
+            .map(|member| Command::on("UNLINK", keys.of_member(member)).into());
+        for reply in store.flight("prune", steps.collect()).await? {
+            reply?;
+        }
+        counter.add_blobs(taken.len() as u64);
+    }
+    Ok(())
+}
+
+/// Takes the mark away of a namespace that has no blob left, and a pin that stands for
+/// nothing more.
+async fn forget_mark(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    counter: &mut Counter,
+) -> Result<()> {
+    let keys = store.keyspace.blobs(thread, namespace);
+    let left = Command::on("EXISTS", keys.registry.clone());
+    if store.driver.call("prune", left).await?.as_int() == Some(0) {
+        let mark = Command::on("SREM", keys.namespaces.clone()).arg(keys.mark.clone());
+        store.driver.call("prune", mark).await?;
+        delete::remove(store, &store.keys(thread, namespace), &[], counter).await?;
+    }
+    Ok(())
+}
+
+/// Takes some blobs out of the registry that have expired, so that a thread that goes on for
+/// ever remembers little more than what is there.
+async fn forget_expired(store: &Store, keys: &BlobKeys) -> Result<()> {
+    let some = Command::on("ZRANDMEMBER", keys.registry.clone()).arg("48");
+    let some = strings(store.driver.call("put", some).await?);
+    let steps = some
+        .iter()
+        .map(|member| Command::on("EXISTS", keys.of_member(member)).into());
+    let replies = store.flight("put", steps.collect()).await?;
+    let mut gone = Vec::new();
+    for (member, reply) in some.into_iter().zip(replies) {
+        if reply?.as_int() == Some(0) {
+            gone.push(member);
+        }
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    remove_blobs(store, keys, &gone, PATIENCE, &mut Counter::new(None)).await
+}
+
+/// Copies the blobs of a namespace to another thread. Returns their names for
+/// [`Store::settle_blobs`].
+pub(super) async fn copy_blobs(
+    store: &Store,
+    source: &ThreadId,
+    target: &ThreadId,
+    namespace: &CheckpointNamespace,
+    ttl: Option<Duration>,
+) -> Result<Vec<String>> {
+    let keys = store.keyspace.blobs(source, namespace);
+    let mut copied = Vec::new();
+    let mut pages = Pages::new(&keys);
+    while let Some(page) = pages.next(store).await? {
+        // Blobs may be large: a few at once.
+        for slice in page.chunks(16) {
+            let steps = slice
                 .iter()
-                .map(|member| keys.of_member(member))
-                .chain([keys.registry.clone()])
-                .filter_map(|key| ttl_command(key, ttl, verb))
-                .map(Step::from)
-                .collect();
-            for reply in self.flight("ttl", steps).await? {
-                reply?;
+                .map(|member| Command::on("JSON.GET", keys.of_member(member)).into());
+            let mut blobs = Vec::with_capacity(slice.len());
+            for (member, reply) in slice
+                .iter()
+                .zip(store.flight("copy_thread", steps.collect()).await?)
+            {
+                if let Some(document) = reply?.into_bytes() {
+                    blobs.push(parse_blob(&keys.of_member(member), &document)?);
+                }
             }
+            copied.extend(put_blobs(store, target, namespace, &blobs, &[], ttl).await?);
         }
-        Ok(())
     }
+    Ok(copied)
+}
 
-    fn mark_call(&self, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
-        let args = vec![
-            keys.mark.clone(),
-            milliseconds(self.key_ttl(ttl)),
-            self.whole_ttl(ttl),
-        ];
-        scripts::BLOB_MARK
-            .call(vec![keys.namespaces.clone()], args)
-            .into()
+/// Gives the blobs of a namespace another TTL.
+pub(super) async fn change_ttl_of_blobs(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    ttl: Option<Duration>,
+    verb: TtlVerb,
+) -> Result<()> {
+    let keys = store.keyspace.blobs(thread, namespace);
+    let mut pages = Pages::new(&keys);
+    while let Some(page) = pages.next(store).await? {
+        let steps: Vec<Step> = page
+            .iter()
+            .map(|member| keys.of_member(member))
+            .chain([keys.registry.clone()])
+            .filter_map(|key| ttl_command(key, ttl, verb))
+            .map(Step::from)
+            .collect();
+        for reply in store.flight("ttl", steps).await? {
+            reply?;
+        }
     }
+    Ok(())
+}
+
+fn mark_call(store: &Store, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
+    let args = vec![
+        keys.mark.clone(),
+        milliseconds(store.key_ttl(ttl)),
+        store.whole_ttl(ttl),
+    ];
+    scripts::BLOB_MARK
+        .call(vec![keys.namespaces.clone()], args)
+        .into()
 }
 
 /// A walk over the blobs that a checkpoint names, a flight at a time; those that are not there are

@@ -1,5 +1,8 @@
 //! Carrying blobs to another store: those that checkpoints name, with the time they have left.
 
+use super::blob;
+use super::delete;
+use super::list;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -7,7 +10,7 @@ use super::RedisSaver;
 use super::blob::{ChannelBlob, named_by, parse_blob};
 use super::driver::Command;
 use super::keys::{BlobKeys, Member};
-use super::store::{Step, Store};
+use super::store::Step;
 use super::transfer::time_left;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -31,7 +34,7 @@ impl RedisSaver {
         thread_id: &ThreadId,
         namespace: &CheckpointNamespace,
     ) -> Result<bool> {
-        let members = self.0.members(thread_id).await?;
+        let members = list::members(&self.0, thread_id).await?;
         Ok(members.contains(&Member::Blobs(namespace.clone())))
     }
 
@@ -79,13 +82,15 @@ impl RedisSaver {
         run: &RunId,
         prefix: &str,
     ) -> Result<Vec<ThreadId>> {
-        let found = self.0.checkpoints_of_run(run, prefix).await?.into_iter();
+        let found = delete::checkpoints_of_run(&self.0, run, prefix)
+            .await?
+            .into_iter();
         Ok(found.map(|(thread, _, _)| thread).collect())
     }
 
     /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
     pub(crate) async fn delete_runs(&self, runs: &[RunId], prefix: &str) -> Result<()> {
-        Store::delete_for_runs(&self.0, runs, prefix).await
+        delete::delete_for_runs(&self.0, runs, prefix).await
     }
 
     /// Stores a blob whose checkpoint is stored next, unless there is one already.
@@ -104,9 +109,7 @@ impl RedisSaver {
         // What cannot be read is something else as well, and not ours to replace.
         let there = there.map(|document| parse_blob(&key, &document).ok());
         let blobs = std::slice::from_ref(blob);
-        self.0
-            .put_blobs(thread_id, namespace, blobs, &[], ttl)
-            .await?;
+        blob::put_blobs(&self.0, thread_id, namespace, blobs, &[], ttl).await?;
         Ok(match there {
             None => PutBlob::Stored,
             Some(Some(there)) if there == *blob => PutBlob::There,
@@ -125,9 +128,7 @@ impl RedisSaver {
         let store = &self.0;
         let ttl = ttl.resolve(store.settings.ttl.default)?;
         let named = named_by(checkpoint);
-        store
-            .put_blobs(thread_id, namespace, &[], &named, ttl)
-            .await?;
+        blob::put_blobs(store, thread_id, namespace, &[], &named, ttl).await?;
         // Each is registered in one of two ways, or not at all.
         let members: Vec<_> = named
             .iter()
@@ -135,8 +136,7 @@ impl RedisSaver {
                 [false, true].map(|is_empty| BlobKeys::member(channel, version, is_empty))
             })
             .collect();
-        store
-            .settle_blobs(thread_id, namespace, &members, ttl)
+        blob::settle_blobs(store, thread_id, namespace, &members, ttl)
             .await
             .map(|_| ())
     }

@@ -3,6 +3,12 @@
 mod indexed;
 mod registered;
 
+use super::delete;
+use super::index;
+use super::index::state;
+use super::leftovers;
+use super::read;
+use super::scan;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -225,7 +231,7 @@ impl Lister {
     async fn start(&self) -> Result<Source> {
         let store = &self.store;
         let Some(config) = &self.config else {
-            if store.search().await?.is_none() {
+            if state::search(store).await?.is_none() {
                 return self.start_without_search().await;
             }
             let exact = self.options.filter.is_empty()
@@ -242,7 +248,7 @@ impl Lister {
         let thread = &config.thread_id;
         let namespaces = match (&config.checkpoint_ns, &config.checkpoint_id) {
             (Some(namespace), _) => vec![namespace.clone()],
-            (None, _) => store.namespaces(thread).await?,
+            (None, _) => namespaces(store, thread).await?,
         };
         if let Some(id) = &config.checkpoint_id {
             let wanted = self
@@ -271,18 +277,18 @@ impl Lister {
             let found = shallow::every_checkpoint(&self.store).await?;
             return Ok(Source::Named(shallow::newest_first(found, &self.options)));
         }
-        let heads = self.store.all_heads(&self.within).await?;
+        let heads = all_heads(&self.store, &self.within).await?;
         Ok(Source::Registries(heads))
     }
 
     /// The checkpoints that the index cannot open, newest first.
     async fn unopened(&self) -> Result<VecDeque<Identity>> {
         let store = &self.store;
-        let keys = store.unopened_documents().await?;
+        let keys = index::unopened_documents(store).await?;
         let mut found: Vec<_> = if self.shallow {
             shallow::named(store, keys).await?
         } else {
-            let found = store.checkpoints_at(&keys).await?.into_iter();
+            let found = index::checkpoints_at(store, &keys).await?.into_iter();
             found
                 .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
                 .collect()
@@ -336,7 +342,7 @@ impl Lister {
                 Some(Some(Some(read))) => read,
                 Some(Some(None)) | None => continue,
                 Some(None) => {
-                    store.forget_gone(keys, &one.checkpoint_id).await;
+                    forget_gone(store, keys, &one.checkpoint_id).await;
                     continue;
                 }
             };
@@ -352,7 +358,7 @@ impl Lister {
                 _ => {
                     let (thread, namespace) = (&one.thread_id, &one.namespace);
                     let id = &one.checkpoint_id;
-                    let alone = store.read_known(thread, namespace, keys, id).await;
+                    let alone = read::read_known(store, thread, namespace, keys, id).await;
                     tuples.extend(self.if_readable(alone)?.flatten());
                 }
             }
@@ -544,7 +550,7 @@ async fn fill(
         return Ok(());
     }
     for thread in &incomplete {
-        store.reconcile(thread).await?;
+        reconcile(store, thread).await?;
     }
     // What was just read of these threads was not complete: read it again.
     for head in heads
@@ -552,7 +558,7 @@ async fn fill(
         .filter(|head| incomplete.contains(&head.thread_id))
     {
         let upper = before.cloned();
-        let (_, ids) = store.page(&head.keys, upper.as_ref(), asked).await?;
+        let (_, ids) = page(store, &head.keys, upper.as_ref(), asked).await?;
         head.ids.clear();
         head.last = None;
         head.take("complete", ids, asked);
@@ -591,176 +597,176 @@ fn read_page_reply(keys: &NamespaceKeys, reply: Reply) -> Result<(String, Vec<Ch
     Ok((state.unwrap_or_default(), ids))
 }
 
-impl Store {
-    /// A page of a namespace's ids, newest first, and whether the registry may lack some.
-    pub(crate) async fn page(
-        &self,
-        keys: &NamespaceKeys,
-        before: Option<&CheckpointId>,
-        size: usize,
-    ) -> Result<(bool, Vec<CheckpointId>)> {
-        let reply = self.script("list", page_call(keys, before, size)).await?;
-        let (state, ids) = read_page_reply(keys, reply)?;
-        Ok((state == "incomplete", ids))
-    }
+/// A page of a namespace's ids, newest first, and whether the registry may lack some.
+pub(crate) async fn page(
+    store: &Store,
+    keys: &NamespaceKeys,
+    before: Option<&CheckpointId>,
+    size: usize,
+) -> Result<(bool, Vec<CheckpointId>)> {
+    let reply = store.script("list", page_call(keys, before, size)).await?;
+    let (state, ids) = read_page_reply(keys, reply)?;
+    Ok((state == "incomplete", ids))
+}
 
-    /// The members of a thread's set of namespaces.
-    pub(crate) async fn members(&self, thread: &ThreadId) -> Result<Vec<Member>> {
-        let members = self.scan_members(thread).await?;
-        let members = members.iter().filter_map(|member| Member::of_bytes(member));
-        Ok(members.collect())
-    }
+/// The members of a thread's set of namespaces.
+pub(crate) async fn members(store: &Store, thread: &ThreadId) -> Result<Vec<Member>> {
+    let members = delete::scan_members(store, thread).await?;
+    let members = members.iter().filter_map(|member| Member::of_bytes(member));
+    Ok(members.collect())
+}
 
-    /// The namespaces of a thread, those included that only the index knows.
-    pub(crate) async fn namespaces(&self, thread: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let (differs, members) = self.registered(thread).await?;
-        let members = if differs {
-            self.forget_all_gone(thread, &members).await?;
-            self.reconcile(thread).await?;
-            self.members(thread).await?
-        } else if self.has_only_a_pointer(thread, &members).await? {
-            self.reconcile(thread).await?;
-            self.members(thread).await?
-        } else {
-            members
-        };
-        Ok(members
-            .into_iter()
-            .filter_map(|member| match member {
-                Member::Namespace(namespace) => Some(namespace),
-                _ => None,
-            })
-            .collect())
-    }
+/// The namespaces of a thread, those included that only the index knows.
+pub(crate) async fn namespaces(
+    store: &Store,
+    thread: &ThreadId,
+) -> Result<Vec<CheckpointNamespace>> {
+    let (differs, found) = registered(store, thread).await?;
+    let members = if differs {
+        forget_all_gone(store, thread, &found).await?;
+        reconcile(store, thread).await?;
+        members(store, thread).await?
+    } else if leftovers::has_only_a_pointer(store, thread, &found).await? {
+        reconcile(store, thread).await?;
+        members(store, thread).await?
+    } else {
+        found
+    };
+    Ok(members
+        .into_iter()
+        .filter_map(|member| match member {
+            Member::Namespace(namespace) => Some(namespace),
+            _ => None,
+        })
+        .collect())
+}
 
-    /// Reads a thread's registry, and whether the index knows another number: in one round trip for
-    /// each page, or at the same time where all nodes of a cluster search together.
-    async fn registered(&self, thread: &ThreadId) -> Result<(bool, Vec<Member>)> {
-        let mut registered = Registered::default();
-        let step = |registered: &Registered| {
-            Step::from(registered.next_page(&self.keyspace.thread(thread)))
-        };
-        let mut steps = vec![step(&registered)];
-        let search = self.search().await?;
-        let count = search.and_then(|search| self.count_command(search, thread));
-        let (mut replies, indexed) = match count {
-            Some(count) if self.driver.is_cluster() => {
-                let read = self.flight("list", steps);
-                let (replies, indexed) = tokio::join!(read, self.count_in_time(count));
-                (replies?.into_iter(), indexed?)
-            }
-            Some(count) => {
-                steps.push(count.into());
-                let mut replies = self.flight("list", steps).await?.into_iter();
-                let indexed = self.count_of(replies.next_back().unwrap_or(Err(Error::Closed)));
-                let indexed = indexed.await?;
-                (replies, indexed)
-            }
-            None => (self.flight("list", steps).await?.into_iter(), None),
-        };
+/// Reads a thread's registry, and whether the index knows another number: in one round trip for
+/// each page, or at the same time where all nodes of a cluster search together.
+async fn registered(store: &Store, thread: &ThreadId) -> Result<(bool, Vec<Member>)> {
+    let mut registered = Registered::default();
+    let step =
+        |registered: &Registered| Step::from(registered.next_page(&store.keyspace.thread(thread)));
+    let mut steps = vec![step(&registered)];
+    let search = state::search(store).await?;
+    let count = search.and_then(|search| index::count_command(store, search, thread));
+    let (mut replies, indexed) = match count {
+        Some(count) if store.driver.is_cluster() => {
+            let read = store.flight("list", steps);
+            let (replies, indexed) = tokio::join!(read, index::count_in_time(store, count));
+            (replies?.into_iter(), indexed?)
+        }
+        Some(count) => {
+            steps.push(count.into());
+            let mut replies = store.flight("list", steps).await?.into_iter();
+            let indexed = index::count_of(store, replies.next_back().unwrap_or(Err(Error::Closed)));
+            let indexed = indexed.await?;
+            (replies, indexed)
+        }
+        None => (store.flight("list", steps).await?.into_iter(), None),
+    };
+    registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
+    while !registered.is_whole() {
+        let mut replies = store
+            .flight("list", vec![step(&registered)])
+            .await?
+            .into_iter();
         registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
-        while !registered.is_whole() {
-            let mut replies = self
-                .flight("list", vec![step(&registered)])
-                .await?
-                .into_iter();
-            registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
-        }
-        let total = registered.total();
-        let members = registered.members();
-        let Some(indexed) = indexed else {
-            return Ok((false, members));
+    }
+    let total = registered.total();
+    let members = registered.members();
+    let Some(indexed) = indexed else {
+        return Ok((false, members));
+    };
+    // As many here as there may still be others: what has expired is registered for a while.
+    let indexed = i64::try_from(indexed).unwrap_or(i64::MAX);
+    Ok((indexed != total && (indexed > 0 || total > 0), members))
+}
+
+/// Takes what is gone out of a thread's registries.
+async fn forget_all_gone(store: &Store, thread: &ThreadId, members: &[Member]) -> Result<()> {
+    for member in members {
+        let Member::Namespace(namespace) = member else {
+            continue;
         };
-        // As many here as there may still be others: what has expired is registered for a while.
-        let indexed = i64::try_from(indexed).unwrap_or(i64::MAX);
-        Ok((indexed != total && (indexed > 0 || total > 0), members))
-    }
-
-    /// Takes what is gone out of a thread's registries.
-    async fn forget_all_gone(&self, thread: &ThreadId, members: &[Member]) -> Result<()> {
-        for member in members {
-            let Member::Namespace(namespace) = member else {
-                continue;
-            };
-            let keys = self.keys(thread, namespace);
-            let mut before = None;
-            loop {
-                let (_, ids) = self.page(&keys, before.as_ref(), 500).await?;
-                let Some(last) = ids.last() else { break };
-                before = Some(last.clone());
-                let mut args = vec![keys.documents.clone()];
-                args.extend(ids.iter().map(|id| text(id.as_str())));
-                let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-                self.script("list", call).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the registries of a thread what only the index knows; where search cannot answer, what
-    /// the pointers lead to.
-    pub(crate) async fn reconcile(&self, thread: &ThreadId) -> Result<()> {
-        let Some(mut found) = self.indexed_checkpoints(thread).await? else {
-            return self.follow_pointers(thread).await;
-        };
-        found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
-        for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
-            self.register(thread, group).await?;
-        }
-        Ok(())
-    }
-
-    async fn register(&self, thread: &ThreadId, group: &[Indexed]) -> Result<()> {
-        let Some(first) = group.first() else {
-            return Ok(());
-        };
-        let keys = self.keys(thread, &first.namespace);
-        let ids: Vec<_> = group.iter().map(|one| &one.checkpoint_id).collect();
-        self.register_ids(&keys, &ids).await
-    }
-
-    /// Tells a registry all ids that it lacked.
-    pub(super) async fn register_ids(
-        &self,
-        keys: &NamespaceKeys,
-        ids: &[&CheckpointId],
-    ) -> Result<()> {
-        let mut slices: Vec<_> = ids.chunks(500).collect();
-        if slices.is_empty() {
-            slices.push(&[]);
-        }
-        for (position, slice) in slices.iter().enumerate() {
-            let last = position + 1 == slices.len();
-            let mut args = vec![
-                keys.stored.clone(),
-                keys.documents.clone(),
-                Bytes::from_static(if last { b"complete" } else { b"" }),
-            ];
-            args.extend(slice.iter().map(|id| text(id.as_str())));
-            let call =
-                scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
-            self.script("list", call).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes an id out of the registry if its document is gone; best effort.
-    async fn forget_gone(&self, keys: &NamespaceKeys, id: &CheckpointId) {
-        let args = vec![keys.documents.clone(), text(id.as_str())];
-        let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-        if let Err(error) = self.script("list", call).await {
-            let key = String::from_utf8_lossy(&keys.registry);
-            tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
+        let keys = store.keys(thread, namespace);
+        let mut before = None;
+        loop {
+            let (_, ids) = page(store, &keys, before.as_ref(), 500).await?;
+            let Some(last) = ids.last() else { break };
+            before = Some(last.clone());
+            let mut args = vec![keys.documents.clone()];
+            args.extend(ids.iter().map(|id| text(id.as_str())));
+            let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+            store.script("list", call).await?;
         }
     }
+    Ok(())
+}
 
-    /// The heads of every namespace of the threads that start so: for a server whose search cannot
-    /// answer.
-    async fn all_heads(&self, within: &str) -> Result<Vec<Head>> {
-        let namespaces = self.scanned_namespaces(within).await?;
-        Ok(namespaces
-            .into_iter()
-            .map(|(thread, namespace)| Head::new(self, &thread, namespace))
-            .collect())
+/// Tells the registries of a thread what only the index knows; where search cannot answer, what
+/// the pointers lead to.
+pub(crate) async fn reconcile(store: &Store, thread: &ThreadId) -> Result<()> {
+    let Some(mut found) = index::indexed_checkpoints(store, thread).await? else {
+        return leftovers::follow_pointers(store, thread).await;
+    };
+    found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
+    for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
+        register(store, thread, group).await?;
     }
+    Ok(())
+}
+
+async fn register(store: &Store, thread: &ThreadId, group: &[Indexed]) -> Result<()> {
+    let Some(first) = group.first() else {
+        return Ok(());
+    };
+    let keys = store.keys(thread, &first.namespace);
+    let ids: Vec<_> = group.iter().map(|one| &one.checkpoint_id).collect();
+    register_ids(store, &keys, &ids).await
+}
+
+/// Tells a registry all ids that it lacked.
+pub(super) async fn register_ids(
+    store: &Store,
+    keys: &NamespaceKeys,
+    ids: &[&CheckpointId],
+) -> Result<()> {
+    let mut slices: Vec<_> = ids.chunks(500).collect();
+    if slices.is_empty() {
+        slices.push(&[]);
+    }
+    for (position, slice) in slices.iter().enumerate() {
+        let last = position + 1 == slices.len();
+        let mut args = vec![
+            keys.stored.clone(),
+            keys.documents.clone(),
+            Bytes::from_static(if last { b"complete" } else { b"" }),
+        ];
+        args.extend(slice.iter().map(|id| text(id.as_str())));
+        let call =
+            scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
+        store.script("list", call).await?;
+    }
+    Ok(())
+}
+
+/// Takes an id out of the registry if its document is gone; best effort.
+async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &CheckpointId) {
+    let args = vec![keys.documents.clone(), text(id.as_str())];
+    let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+    if let Err(error) = store.script("list", call).await {
+        let key = String::from_utf8_lossy(&keys.registry);
+        tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
+    }
+}
+
+/// The heads of every namespace of the threads that start so: for a server whose search cannot
+/// answer.
+async fn all_heads(store: &Store, within: &str) -> Result<Vec<Head>> {
+    let namespaces = scan::scanned_namespaces(store, within).await?;
+    Ok(namespaces
+        .into_iter()
+        .map(|(thread, namespace)| Head::new(store, &thread, namespace))
+        .collect())
 }

@@ -1,5 +1,9 @@
 //! What keeps threads in order: pruning, copies, TTLs, the history of delta channels.
 
+use super::delete;
+use super::list;
+use super::read;
+use super::write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -70,7 +74,7 @@ pub(crate) async fn prune(
         let plan = plan(store, thread, &namespace, strategy, has_blobs, &mut roots).await?;
         if !plan.removed.is_empty() {
             let keys = store.keys(thread, &namespace);
-            store.remove(&keys, &plan.removed, &mut counter).await?;
+            delete::remove(store, &keys, &plan.removed, &mut counter).await?;
         }
         if has_blobs {
             blob::sweep(store, thread, &namespace, &mut counter).await?;
@@ -79,15 +83,13 @@ pub(crate) async fn prune(
     }
     // Writes that wait for a checkpoint stay only if it can still become the newest; what another
     // saver has put in the meantime is no longer waited for.
-    for member in store.scan_members(thread).await? {
+    for member in delete::scan_members(store, thread).await? {
         if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member)
             && kept_of.get(&namespace).is_some_and(|(kept, is_over)| {
                 *is_over || (Some(&id) <= kept.last() && !kept.contains(&id))
             })
         {
-            store
-                .remove(&store.keys(thread, &namespace), &[id], &mut counter)
-                .await?;
+            delete::remove(store, &store.keys(thread, &namespace), &[id], &mut counter).await?;
         }
     }
     Ok(())
@@ -100,12 +102,12 @@ async fn prunable_namespaces(
     thread: &ThreadId,
 ) -> Result<Vec<(CheckpointNamespace, bool)>> {
     let mut blobs = BTreeSet::new();
-    for member in store.scan_members(thread).await? {
+    for member in delete::scan_members(store, thread).await? {
         if let Some(Member::Blobs(namespace)) = Member::of_bytes(&member) {
             blobs.insert(namespace);
         }
     }
-    let mut namespaces = store.namespaces(thread).await?;
+    let mut namespaces = list::namespaces(store, thread).await?;
     namespaces.sort_by_key(|namespace| !namespace.is_root());
     let namespaces = namespaces.into_iter().map(|namespace| {
         let has_blobs = blobs.contains(&namespace);
@@ -150,7 +152,7 @@ async fn plan(
     roots: &mut Roots,
 ) -> Result<Plan> {
     let blobs = if has_blobs {
-        store.valued_blobs(thread, namespace).await?
+        blob::valued_blobs(store, thread, namespace).await?
     } else {
         BTreeSet::new()
     };
@@ -201,7 +203,9 @@ pub(crate) async fn copy_thread(
         ));
     }
     let ttl = options.ttl.resolve(store.settings.ttl.default)?;
-    if options.existing == ExistingTarget::Error && !store.namespaces(target).await?.is_empty() {
+    if options.existing == ExistingTarget::Error
+        && !list::namespaces(store, target).await?.is_empty()
+    {
         return Err(Error::Conflict {
             what: format!("the copy of thread {source}"),
             reason: format!("thread {target} exists already"),
@@ -209,38 +213,34 @@ pub(crate) async fn copy_thread(
     }
     let mut counter = Counter::new(options.progress.clone());
     let mut copied = Vec::new();
-    let members = store.scan_members(source).await?;
+    let members = delete::scan_members(store, source).await?;
     let members: Vec<_> = members
         .iter()
         .filter_map(|member| Member::of_bytes(member))
         .collect();
     for member in &members {
         if let Member::Blobs(namespace) = member {
-            let blobs = store.copy_blobs(source, target, namespace, ttl).await?;
+            let blobs = blob::copy_blobs(store, source, target, namespace, ttl).await?;
             copied.push((namespace, blobs));
         }
     }
-    for namespace in store.namespaces(source).await? {
+    for namespace in list::namespaces(store, source).await? {
         let mut checkpoints = tuples(store, source, &namespace);
         while let Some(tuple) = checkpoints.try_next().await? {
             let writes = tuple.pending_writes.len() as u64;
-            store
-                .copy_checkpoint(target, &namespace, tuple, ttl)
-                .await?;
+            copy_checkpoint(store, target, &namespace, tuple, ttl).await?;
             counter.add(1, writes);
         }
     }
-    for member in store.scan_members(source).await? {
+    for member in delete::scan_members(store, source).await? {
         if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member) {
-            let writes = store.writes_of(source, &namespace, &id).await?;
+            let writes = writes_of(store, source, &namespace, &id).await?;
             counter.add(0, writes.len() as u64);
-            store
-                .copy_writes(target, &namespace, &id, &writes, ttl)
-                .await?;
+            copy_writes(store, target, &namespace, &id, &writes, ttl).await?;
         }
     }
     for (namespace, blobs) in copied {
-        store.settle_blobs(target, namespace, &blobs, ttl).await?;
+        blob::settle_blobs(store, target, namespace, &blobs, ttl).await?;
     }
     Ok(())
 }
@@ -255,290 +255,283 @@ pub(super) fn tuples(
     list(Arc::clone(store), Some(&config), ListOptions::default())
 }
 
-impl Store {
-    pub(super) async fn copy_checkpoint(
-        &self,
-        target: &ThreadId,
-        namespace: &CheckpointNamespace,
-        tuple: CheckpointTuple,
-        ttl: Option<Duration>,
-    ) -> Result<()> {
-        let id = tuple.checkpoint.id().clone();
-        self.copy_writes(target, namespace, &id, &tuple.pending_writes, ttl)
-            .await?;
-        let identity = identity(target, namespace, &id);
-        let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
-        let document = checkpoint_document(
-            &identity,
-            parent.as_ref(),
-            &tuple.checkpoint,
-            &tuple.metadata,
-        );
-        self.put_document(&identity, document, ttl, Bytes::new())
-            .await
-    }
+pub(super) async fn copy_checkpoint(
+    store: &Store,
+    target: &ThreadId,
+    namespace: &CheckpointNamespace,
+    tuple: CheckpointTuple,
+    ttl: Option<Duration>,
+) -> Result<()> {
+    let id = tuple.checkpoint.id().clone();
+    copy_writes(store, target, namespace, &id, &tuple.pending_writes, ttl).await?;
+    let identity = identity(target, namespace, &id);
+    let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
+    let document = checkpoint_document(
+        &identity,
+        parent.as_ref(),
+        &tuple.checkpoint,
+        &tuple.metadata,
+    );
+    write::put_document(store, &identity, document, ttl, Bytes::new()).await
+}
 
-    pub(super) async fn copy_writes(
-        &self,
-        target: &ThreadId,
-        namespace: &CheckpointNamespace,
-        id: &CheckpointId,
-        writes: &[PendingWrite],
-        ttl: Option<Duration>,
-    ) -> Result<()> {
-        if writes.is_empty() {
+pub(super) async fn copy_writes(
+    store: &Store,
+    target: &ThreadId,
+    namespace: &CheckpointNamespace,
+    id: &CheckpointId,
+    writes: &[PendingWrite],
+    ttl: Option<Duration>,
+) -> Result<()> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let identity = identity(target, namespace, id);
+    let keys = store.keys(target, namespace);
+    for slice in writes.chunks(SLICE) {
+        let stored = slice
+            .iter()
+            .map(|write| {
+                let key = keys.write(id, &write.task_id, write.idx);
+                Ok((key, pending_document(&identity, write)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        write::put_write_documents(store, &identity, stored, true, ttl).await?;
+    }
+    Ok(())
+}
+
+/// The writes of a checkpoint that may have no document.
+pub(super) async fn writes_of(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    id: &CheckpointId,
+) -> Result<Vec<PendingWrite>> {
+    let keys = store.keys(thread, namespace);
+    let (_, documents) = read::all_writes(store, "copy_thread", &keys, id).await?;
+    parse_writes(&identity(thread, namespace, id), documents)
+}
+
+/// Gives all keys of a thread another TTL.
+pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
+    let ttl = match verb {
+        TtlVerb::Pin => None,
+        _ => store.settings.ttl.default,
+    };
+    if verb == TtlVerb::Touch && ttl.is_none() {
+        return Ok(false);
+    }
+    let key_ttl = store.key_ttl(ttl);
+    let found = change_ttl_of_thread(store, thread, key_ttl, verb).await?;
+    Ok(found && (verb == TtlVerb::Pin || ttl.is_some()))
+}
+
+/// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
+/// since the next call finds the same.
+pub(crate) async fn keep_whole(store: &Store, thread: &ThreadId, ttl: Option<Duration>, due: bool) {
+    if !due || !store.start_keeping(thread) {
+        return;
+    }
+    // Also where the call is dropped midway.
+    let _keeping = Keeping(store, thread);
+    let kept = async {
+        let ttl = store.key_ttl(ttl);
+        change_ttl_of_thread(store, thread, ttl, TtlVerb::Keep).await?;
+        let root = store.keys(thread, &CheckpointNamespace::root());
+        change_ttl_of(store, &root, &[], ttl, TtlVerb::Kept).await
+    };
+    if let Err(error) = kept.await {
+        let key = store.keyspace.thread(thread).namespaces();
+        let key = String::from_utf8_lossy(&key);
+        tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
+    }
+}
+
+async fn change_ttl_of_thread(
+    store: &Store,
+    thread: &ThreadId,
+    ttl: Option<Duration>,
+    verb: TtlVerb,
+) -> Result<bool> {
+    let namespaces = list::namespaces(store, thread).await?;
+    if list::members(store, thread).await?.is_empty() {
+        return Ok(false);
+    }
+    if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
+        // The mark first: what is stored from now on follows it, and what was stored before
+        // is visited.
+        let root = store.keys(thread, &CheckpointNamespace::root());
+        change_ttl_of(store, &root, &[], ttl, verb).await?;
+    }
+    // Writes that wait for their checkpoint now may have it when the walk is over.
+    let mut waiting = list::members(store, thread).await?;
+    for namespace in &namespaces {
+        let keys = store.keys(thread, namespace);
+        let mut before = None;
+        loop {
+            let (_, ids) = list::page(store, &keys, before.as_ref(), SLICE).await?;
+            change_ttl_of(store, &keys, &ids, ttl, verb).await?;
+            match ids.into_iter().next_back() {
+                Some(last) => before = Some(last),
+                None => break,
+            }
+        }
+    }
+    // Read after the thread was pinned, so that what was added meanwhile is visited as well.
+    let members = list::members(store, thread).await?;
+    waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
+    for member in members.into_iter().chain(waiting) {
+        match member {
+            Member::Writes(namespace, id) => {
+                let keys = store.keys(thread, &namespace);
+                change_ttl_of(store, &keys, &[id], ttl, verb).await?;
+            }
+            Member::Blobs(namespace) => {
+                blob::change_ttl_of_blobs(store, thread, &namespace, ttl, verb).await?;
+            }
+            Member::Namespace(_) | Member::Pinned => {}
+        }
+    }
+    Ok(true)
+}
+
+/// Gives checkpoints with their writes another TTL, in as many steps as they need.
+pub(super) async fn change_ttl_of(
+    store: &Store,
+    keys: &NamespaceKeys,
+    ids: &[CheckpointId],
+    ttl: Option<Duration>,
+    verb: TtlVerb,
+) -> Result<()> {
+    let name: &[u8] = match verb {
+        TtlVerb::Touch => b"touch",
+        TtlVerb::Pin => b"pin",
+        TtlVerb::Unpin => b"unpin",
+        TtlVerb::Keep => b"keep",
+        TtlVerb::Kept => b"kept",
+        TtlVerb::Read => b"read",
+    };
+    let (mut left, mut leave_out) = (ids, 0);
+    loop {
+        let mut args = vec![
+            keys.documents.clone(),
+            keys.write_registries.clone(),
+            keys.writes.clone(),
+            milliseconds(ttl),
+            Bytes::from_static(name),
+            number(leave_out),
+            keys.stored.clone(),
+        ];
+        args.extend(left.iter().map(|id| text(id.as_str())));
+        let call = scripts::TTL.call(
+            vec![
+                keys.registry.clone(),
+                keys.pointer.clone(),
+                keys.namespaces.clone(),
+            ],
+            args,
+        );
+        let [done, next] = numbers(store.script("ttl", call).await?);
+        let done = usize::try_from(done).unwrap_or(usize::MAX).min(left.len());
+        left = &left[done..];
+        // Every step but the last gets on.
+        if left.is_empty() || (done == 0 && next <= leave_out) {
             return Ok(());
         }
-        let identity = identity(target, namespace, id);
-        let keys = self.keys(target, namespace);
-        for slice in writes.chunks(SLICE) {
-            let stored = slice
-                .iter()
-                .map(|write| {
-                    let key = keys.write(id, &write.task_id, write.idx);
-                    Ok((key, pending_document(&identity, write)?))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            self.put_write_documents(&identity, stored, true, ttl)
-                .await?;
-        }
-        Ok(())
+        leave_out = next;
     }
+}
 
-    /// The writes of a checkpoint that may have no document.
-    pub(super) async fn writes_of(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        id: &CheckpointId,
-    ) -> Result<Vec<PendingWrite>> {
-        let keys = self.keys(thread, namespace);
-        let (_, documents) = self.all_writes("copy_thread", &keys, id).await?;
-        parse_writes(&identity(thread, namespace, id), documents)
-    }
-
-    /// Gives all keys of a thread another TTL.
-    pub(crate) async fn change_ttl(&self, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
-        let ttl = match verb {
-            TtlVerb::Pin => None,
-            _ => self.settings.ttl.default,
-        };
-        if verb == TtlVerb::Touch && ttl.is_none() {
-            return Ok(false);
+/// The history of delta channels along the ancestors of a checkpoint.
+pub(crate) async fn delta_channel_history(
+    store: &Store,
+    config: &CheckpointConfig,
+    channels: &[String],
+) -> Result<BTreeMap<String, DeltaChannelHistory>> {
+    let mut histories: BTreeMap<String, DeltaChannelHistory> = channels
+        .iter()
+        .map(|channel| (channel.clone(), DeltaChannelHistory::default()))
+        .collect();
+    let namespace = config.namespace();
+    let keys = store.keys(&config.thread_id, &namespace);
+    let mut next = text(
+        config
+            .checkpoint_id
+            .as_ref()
+            .map_or("", CheckpointId::as_str),
+    );
+    let mut from_parent = true;
+    // Parents may form a circle that is larger than what is walked at once.
+    let mut seen = BTreeSet::new();
+    'walk: loop {
+        let missing: Vec<_> = histories
+            .iter()
+            .filter(|(_, history)| history.seed.is_none())
+            .map(|(channel, _)| channel.clone())
+            .collect();
+        if missing.is_empty() {
+            break;
         }
-        let key_ttl = self.key_ttl(ttl);
-        let found = self.change_ttl_of_thread(thread, key_ttl, verb).await?;
-        Ok(found && (verb == TtlVerb::Pin || ttl.is_some()))
-    }
-
-    /// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
-    /// since the next call finds the same.
-    pub(crate) async fn keep_whole(&self, thread: &ThreadId, ttl: Option<Duration>, due: bool) {
-        if !due || !self.start_keeping(thread) {
-            return;
-        }
-        // Also where the call is dropped midway.
-        let _keeping = Keeping(self, thread);
-        let kept = async {
-            let ttl = self.key_ttl(ttl);
-            self.change_ttl_of_thread(thread, ttl, TtlVerb::Keep)
-                .await?;
-            let root = self.keys(thread, &CheckpointNamespace::root());
-            self.change_ttl_of(&root, &[], ttl, TtlVerb::Kept).await
-        };
-        if let Err(error) = kept.await {
-            let key = self.keyspace.thread(thread).namespaces();
-            let key = String::from_utf8_lossy(&key);
-            tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
-        }
-    }
-
-    async fn change_ttl_of_thread(
-        &self,
-        thread: &ThreadId,
-        ttl: Option<Duration>,
-        verb: TtlVerb,
-    ) -> Result<bool> {
-        let namespaces = self.namespaces(thread).await?;
-        if self.members(thread).await?.is_empty() {
-            return Ok(false);
-        }
-        if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
-            // The mark first: what is stored from now on follows it, and what was stored before
-            // is visited.
-            let root = self.keys(thread, &CheckpointNamespace::root());
-            self.change_ttl_of(&root, &[], ttl, verb).await?;
-        }
-        // Writes that wait for their checkpoint now may have it when the walk is over.
-        let mut waiting = self.members(thread).await?;
-        for namespace in &namespaces {
-            let keys = self.keys(thread, namespace);
-            let mut before = None;
-            loop {
-                let (_, ids) = self.page(&keys, before.as_ref(), SLICE).await?;
-                self.change_ttl_of(&keys, &ids, ttl, verb).await?;
-                match ids.into_iter().next_back() {
-                    Some(last) => before = Some(last),
-                    None => break,
-                }
-            }
-        }
-        // Read after the thread was pinned, so that what was added meanwhile is visited as well.
-        let members = self.members(thread).await?;
-        waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
-        for member in members.into_iter().chain(waiting) {
-            match member {
-                Member::Writes(namespace, id) => {
-                    let keys = self.keys(thread, &namespace);
-                    self.change_ttl_of(&keys, &[id], ttl, verb).await?;
-                }
-                Member::Blobs(namespace) => {
-                    self.change_ttl_of_blobs(thread, &namespace, ttl, verb)
-                        .await?;
-                }
-                Member::Namespace(_) | Member::Pinned => {}
-            }
-        }
-        Ok(true)
-    }
-
-    /// Gives checkpoints with their writes another TTL, in as many steps as they need.
-    pub(super) async fn change_ttl_of(
-        &self,
-        keys: &NamespaceKeys,
-        ids: &[CheckpointId],
-        ttl: Option<Duration>,
-        verb: TtlVerb,
-    ) -> Result<()> {
-        let name: &[u8] = match verb {
-            TtlVerb::Touch => b"touch",
-            TtlVerb::Pin => b"pin",
-            TtlVerb::Unpin => b"unpin",
-            TtlVerb::Keep => b"keep",
-            TtlVerb::Kept => b"kept",
-            TtlVerb::Read => b"read",
-        };
-        let (mut left, mut leave_out) = (ids, 0);
-        loop {
-            let mut args = vec![
+        let call = scripts::HISTORY.call(
+            vec![keys.pointer.clone(), keys.registry.clone()],
+            vec![
+                next.clone(),
                 keys.documents.clone(),
                 keys.write_registries.clone(),
                 keys.writes.clone(),
-                milliseconds(ttl),
-                Bytes::from_static(name),
-                number(leave_out),
-                keys.stored.clone(),
-            ];
-            args.extend(left.iter().map(|id| text(id.as_str())));
-            let call = scripts::TTL.call(
-                vec![
-                    keys.registry.clone(),
-                    keys.pointer.clone(),
-                    keys.namespaces.clone(),
-                ],
-                args,
-            );
-            let [done, next] = numbers(self.script("ttl", call).await?);
-            let done = usize::try_from(done).unwrap_or(usize::MAX).min(left.len());
-            left = &left[done..];
-            // Every step but the last gets on.
-            if left.is_empty() || (done == 0 && next <= leave_out) {
-                return Ok(());
-            }
-            leave_out = next;
-        }
-    }
-
-    /// The history of delta channels along the ancestors of a checkpoint.
-    pub(crate) async fn delta_channel_history(
-        &self,
-        config: &CheckpointConfig,
-        channels: &[String],
-    ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
-        let mut histories: BTreeMap<String, DeltaChannelHistory> = channels
-            .iter()
-            .map(|channel| (channel.clone(), DeltaChannelHistory::default()))
-            .collect();
-        let namespace = config.namespace();
-        let keys = self.keys(&config.thread_id, &namespace);
-        let mut next = text(
-            config
-                .checkpoint_id
-                .as_ref()
-                .map_or("", CheckpointId::as_str),
+                number(ANCESTORS),
+                Bytes::from_static(if from_parent { b"1" } else { b"0" }),
+                RawJson::encode(&missing)?.bytes().clone(),
+            ],
         );
-        let mut from_parent = true;
-        // Parents may form a circle that is larger than what is walked at once.
-        let mut seen = BTreeSet::new();
-        'walk: loop {
-            let missing: Vec<_> = histories
-                .iter()
-                .filter(|(_, history)| history.seed.is_none())
-                .map(|(channel, _)| channel.clone())
-                .collect();
-            if missing.is_empty() {
-                break;
+        let reply = match read::confirmed(store, "delta_channel_history", call).await {
+            Err(error) if is_further(&error) => {
+                read::forget_gone_heads(store, &keys).await?;
+                continue;
             }
-            let call = scripts::HISTORY.call(
-                vec![keys.pointer.clone(), keys.registry.clone()],
-                vec![
-                    next.clone(),
-                    keys.documents.clone(),
-                    keys.write_registries.clone(),
-                    keys.writes.clone(),
-                    number(ANCESTORS),
-                    Bytes::from_static(if from_parent { b"1" } else { b"0" }),
-                    RawJson::encode(&missing)?.bytes().clone(),
-                ],
-            );
-            let reply = match self.confirmed("delta_channel_history", call).await {
-                Err(error) if is_further(&error) => {
-                    self.forget_gone_heads(&keys).await?;
-                    continue;
-                }
-                reply => reply?,
+            reply => reply?,
+        };
+        let mut reply = reply.into_array().into_iter();
+        next = reply
+            .next()
+            .and_then(super::driver::Reply::into_bytes)
+            .unwrap_or_default();
+        from_parent = false;
+        for ancestor in reply {
+            let mut parts = ancestor.into_array().into_iter();
+            let mut bytes = || parts.next().and_then(super::driver::Reply::into_bytes);
+            let id = CheckpointId::from_bytes(&bytes().unwrap_or_default())?;
+            if !seen.insert(id.clone()) {
+                break 'walk;
+            }
+            let document = bytes().unwrap_or_default();
+            let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
+            let documents: Vec<_> = if has_more {
+                read::all_writes(store, "delta_channel_history", &keys, &id)
+                    .await?
+                    .1
+            } else {
+                parts.filter_map(super::driver::Reply::into_bytes).collect()
             };
-            let mut reply = reply.into_array().into_iter();
-            next = reply
-                .next()
-                .and_then(super::driver::Reply::into_bytes)
-                .unwrap_or_default();
-            from_parent = false;
-            for ancestor in reply {
-                let mut parts = ancestor.into_array().into_iter();
-                let mut bytes = || parts.next().and_then(super::driver::Reply::into_bytes);
-                let id = CheckpointId::from_bytes(&bytes().unwrap_or_default())?;
-                if !seen.insert(id.clone()) {
-                    break 'walk;
-                }
-                let document = bytes().unwrap_or_default();
-                let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
-                let documents: Vec<_> = if has_more {
-                    self.all_writes("delta_channel_history", &keys, &id)
-                        .await?
-                        .1
-                } else {
-                    parts.filter_map(super::driver::Reply::into_bytes).collect()
-                };
-                let identity = identity(&config.thread_id, &namespace, &id);
-                let mut writes = parse_writes(&identity, documents)?;
-                writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
-                collect(&mut histories, &writes);
-                if !document.is_empty()
-                    && let Some(read) = ReadCheckpoint::parse(&keys.document(&id), &document)?
-                {
-                    take_seeds(&mut histories, &read)?;
-                }
-            }
-            if next.is_empty() {
-                break;
+            let identity = identity(&config.thread_id, &namespace, &id);
+            let mut writes = parse_writes(&identity, documents)?;
+            writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
+            collect(&mut histories, &writes);
+            if !document.is_empty()
+                && let Some(read) = ReadCheckpoint::parse(&keys.document(&id), &document)?
+            {
+                take_seeds(&mut histories, &read)?;
             }
         }
-        for history in histories.values_mut() {
-            history.writes.reverse();
+        if next.is_empty() {
+            break;
         }
-        Ok(histories)
     }
+    for history in histories.values_mut() {
+        history.writes.reverse();
+    }
+    Ok(histories)
 }
 
 /// Adds an ancestor's writes to the channels that still look for a value, newest first.
@@ -579,7 +572,7 @@ pub(crate) async fn prune_all(
         if options.strategy == PruneStrategy::Delete {
             let mut delete = crate::options::DeleteOptions::default();
             delete.progress.clone_from(&options.progress);
-            store.delete_thread(thread, &delete).await?;
+            delete::delete_thread(store, thread, &delete).await?;
         } else {
             prune(store, thread, options).await?;
         }

@@ -157,7 +157,7 @@ impl RedisSaver {
     pub(crate) async fn drop_indexes(&self) -> Result<()> {
         let keyspace = &self.0.keyspace;
         for index in [keyspace.checkpoint_prefix(), keyspace.write_prefix()] {
-            self.0.drop_index(index).await?;
+            index::drop_index(&self.0, index).await?;
         }
         Ok(())
     }
@@ -165,9 +165,7 @@ impl RedisSaver {
     /// Whether the index of checkpoints lacks some.
     #[cfg(feature = "cli")]
     pub(crate) async fn search_lacks(&self) -> Result<Option<index::Lacking>> {
-        self.0
-            .index_lacks(self.0.keyspace.checkpoint_prefix())
-            .await
+        index::compare::index_lacks(&self.0, self.0.keyspace.checkpoint_prefix()).await
     }
 
     /// How the servers are doing, asked now: whether they answer, as primaries that take writes, and
@@ -187,7 +185,7 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn health(&self) -> Health {
-        self.0.health().await
+        index::state::health(&self.0).await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
@@ -202,7 +200,7 @@ impl RedisSaver {
 impl CheckpointSaver for RedisSaver {
     async fn setup(&self) -> Result<()> {
         self.0.check_commands().await?;
-        self.0.create_indexes().await?;
+        index::state::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
         self.0.driver.warn_of_loss(has_ttl).await;
         Ok(())
@@ -215,7 +213,7 @@ impl CheckpointSaver for RedisSaver {
         metadata: &CheckpointMetadata,
         options: &PutOptions,
     ) -> Result<CheckpointConfig> {
-        self.0.put(config, checkpoint, metadata, options).await
+        write::put(&self.0, config, checkpoint, metadata, options).await
     }
 
     async fn put_writes(
@@ -225,11 +223,11 @@ impl CheckpointSaver for RedisSaver {
         task_id: &TaskId,
         options: &PutWritesOptions,
     ) -> Result<()> {
-        self.0.put_writes(config, writes, task_id, options).await
+        write::put_writes(&self.0, config, writes, task_id, options).await
     }
 
     async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
-        self.0.get_tuple(config).await
+        read::get_tuple(&self.0, config).await
     }
 
     fn list(
@@ -241,11 +239,11 @@ impl CheckpointSaver for RedisSaver {
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
-        self.0.delete_thread(thread_id, options).await
+        delete::delete_thread(&self.0, thread_id, options).await
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        Store::delete_for_runs(&self.0, run_ids, "").await
+        delete::delete_for_runs(&self.0, run_ids, "").await
     }
 
     async fn copy_thread(
@@ -266,7 +264,7 @@ impl CheckpointSaver for RedisSaver {
         config: &CheckpointConfig,
         channels: &[String],
     ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
-        self.0.delta_channel_history(config, channels).await
+        maintain::delta_channel_history(&self.0, config, channels).await
     }
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
@@ -274,14 +272,14 @@ impl CheckpointSaver for RedisSaver {
     }
 
     async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {
-        self.0.change_ttl(thread_id, TtlVerb::Touch).await
+        maintain::change_ttl(&self.0, thread_id, TtlVerb::Touch).await
     }
 
     async fn pin(&self, thread_id: &ThreadId) -> Result<bool> {
-        self.0.change_ttl(thread_id, TtlVerb::Pin).await
+        maintain::change_ttl(&self.0, thread_id, TtlVerb::Pin).await
     }
 
     async fn unpin(&self, thread_id: &ThreadId) -> Result<bool> {
-        self.0.change_ttl(thread_id, TtlVerb::Unpin).await
+        maintain::change_ttl(&self.0, thread_id, TtlVerb::Unpin).await
     }
 }

@@ -1,5 +1,8 @@
 //! What the HTTP service asks of a saver beyond the trait.
 
+use super::blob;
+use super::delete;
+use super::write;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
@@ -8,7 +11,6 @@ use super::RedisSaver;
 use super::blob::{BlobPage, ChannelBlob, NamedBlobs, named_by};
 use super::document::pending_document;
 use super::read::identity;
-use super::store::Store;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
@@ -29,15 +31,12 @@ impl RedisSaver {
         let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
         let (thread, namespace) = (&config.thread_id, config.namespace());
         let named = named_by(checkpoint);
-        let put_blobs = async || {
-            store
-                .put_blobs(thread, &namespace, blobs, &named, ttl)
-                .await
-        };
+        let put_blobs =
+            async || blob::put_blobs(store, thread, &namespace, blobs, &named, ttl).await;
         let members = put_blobs().await?;
         let options = PutOptions::default();
         let stored = self.put(config, checkpoint, metadata, &options).await?;
-        let settled = async || store.settle_blobs(thread, &namespace, &members, ttl).await;
+        let settled = async || blob::settle_blobs(store, thread, &namespace, &members, ttl).await;
         // Whoever deleted the thread meanwhile may have taken them; the checkpoint is there now.
         if !settled().await? {
             put_blobs().await?;
@@ -88,9 +87,7 @@ impl RedisSaver {
             store.check_size(what, document.len())?;
             documents.push((keys.write(id, &write.task_id, write.idx), document));
         }
-        store
-            .put_write_documents(&identity, documents, replace, ttl)
-            .await
+        write::put_write_documents(store, &identity, documents, replace, ttl).await
     }
 
     /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
@@ -99,7 +96,7 @@ impl RedisSaver {
         run_ids: &[RunId],
         prefix: &str,
     ) -> Result<()> {
-        Store::delete_for_runs(&self.0, run_ids, prefix).await
+        delete::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
     /// Streams the checkpoints of all threads whose ids start with a prefix, newest first; the

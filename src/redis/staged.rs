@@ -27,56 +27,54 @@ pub(crate) struct Staging {
     refused: AtomicBool,
 }
 
-impl Store {
-    /// Sets a document under the key `staged` and runs the script that takes it up, as one step.
-    /// `None` if that could not be done: then nothing has changed, or the script has already run
-    /// and may run again.
-    pub(crate) async fn staged(
-        &self,
-        operation: &'static str,
-        staged: Bytes,
-        document: Bytes,
-        script: ScriptCall,
-    ) -> Result<Option<Reply>> {
-        if self.staging.refused.load(Ordering::Relaxed) {
-            return Ok(None);
+/// Sets a document under the key `staged` and runs the script that takes it up, as one step.
+/// `None` if that could not be done: then nothing has changed, or the script has already run
+/// and may run again.
+pub(crate) async fn staged(
+    store: &Store,
+    operation: &'static str,
+    staged: Bytes,
+    document: Bytes,
+    script: ScriptCall,
+) -> Result<Option<Reply>> {
+    if store.staging.refused.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let slot = slot(&staged);
+    let bracket = |name| {
+        Step::from(Command {
+            slot: Some(slot),
+            ..Command::new(name)
+        })
+    };
+    let set = Command::on("JSON.SET", staged.clone())
+        .arg("$")
+        .arg(document);
+    let lease = Command::on("PEXPIRE", staged.clone()).arg(milliseconds(Some(LEASE)));
+    let steps = vec![
+        bracket("MULTI"),
+        set.into(),
+        lease.into(),
+        script.into(),
+        bracket("EXEC"),
+    ];
+    let mut replies = store.flight(operation, steps).await?;
+    let executed = replies.pop().unwrap_or(Err(Error::Closed));
+    match (replies.into_iter().next(), executed) {
+        (_, Err(error)) if error.is_retryable() => Err(error),
+        (Some(Err(error)), _) if is_refused(&error) => {
+            tracing::warn!(%error, "the server takes no transactions: large documents go through scripts");
+            store.staging.refused.store(true, Ordering::Relaxed);
+            Ok(None)
         }
-        let slot = slot(&staged);
-        let bracket = |name| {
-            Step::from(Command {
-                slot: Some(slot),
-                ..Command::new(name)
-            })
-        };
-        let set = Command::on("JSON.SET", staged.clone())
-            .arg("$")
-            .arg(document);
-        let lease = Command::on("PEXPIRE", staged.clone()).arg(milliseconds(Some(LEASE)));
-        let steps = vec![
-            bracket("MULTI"),
-            set.into(),
-            lease.into(),
-            script.into(),
-            bracket("EXEC"),
-        ];
-        let mut replies = self.flight(operation, steps).await?;
-        let executed = replies.pop().unwrap_or(Err(Error::Closed));
-        match (replies.into_iter().next(), executed) {
-            (_, Err(error)) if error.is_retryable() => Err(error),
-            (Some(Err(error)), _) if is_refused(&error) => {
-                tracing::warn!(%error, "the server takes no transactions: large documents go through scripts");
-                self.staging.refused.store(true, Ordering::Relaxed);
-                Ok(None)
+        (_, Ok(reply)) => Ok(reply.into_array().pop()),
+        // What the script has to say it says again, to the one that asks it by itself.
+        (_, Err(_)) => {
+            let leftover = Command::on("UNLINK", staged);
+            if let Err(error) = store.driver.call(operation, leftover).await {
+                tracing::debug!(%error, "a staged document is left to its TTL");
             }
-            (_, Ok(reply)) => Ok(reply.into_array().pop()),
-            // What the script has to say it says again, to the one that asks it by itself.
-            (_, Err(_)) => {
-                let leftover = Command::on("UNLINK", staged);
-                if let Err(error) = self.driver.call(operation, leftover).await {
-                    tracing::debug!(%error, "a staged document is left to its TTL");
-                }
-                Ok(None)
-            }
+            Ok(None)
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Numbers come from the indexes. Sizes and TTLs are those of a sample: the first keys that SCAN
 //! gives, which knows no order, so that the cost does not grow with what is stored.
 
+use super::index;
+use super::index::state;
+use super::list;
+use super::scan;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -199,218 +203,216 @@ impl RedisSaver {
     /// ```
     pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         let store = &*self.0;
-        let indexed = match store.search().await? {
-            Some(_) => store.indexed_stats(options).await?,
+        let indexed = match state::search(store).await? {
+            Some(_) => indexed_stats(store, options).await?,
             None => None,
         };
         let mut stats = match indexed {
             Some(stats) => stats,
-            None => store.scanned_stats(options).await?,
+            None => scanned_stats(store, options).await?,
         };
         if !store.driver.is_cluster() {
-            store.server_memory(&mut stats).await?;
+            server_memory(store, &mut stats).await?;
         }
         Ok(stats)
     }
 }
 
-impl Store {
-    /// What the indexes tell; `None` if one turns out to be gone.
-    async fn indexed_stats(&self, options: &StatsOptions) -> Result<Option<Stats>> {
-        let mut stats = Stats::default();
-        let (checkpoints, writes) = (
-            self.keyspace.checkpoint_prefix(),
-            self.keyspace.write_prefix(),
-        );
-        for index in [checkpoints, writes] {
-            stats.indexes.extend(self.index_stats(index).await?);
-        }
-        let documents = |name: &str| {
-            let index = stats.indexes.iter().find(|index| index.name == name);
-            index.map(|index| index.documents)
+/// What the indexes tell; `None` if one turns out to be gone.
+async fn indexed_stats(store: &Store, options: &StatsOptions) -> Result<Option<Stats>> {
+    let mut stats = Stats::default();
+    let (checkpoints, writes) = (
+        store.keyspace.checkpoint_prefix(),
+        store.keyspace.write_prefix(),
+    );
+    for index in [checkpoints, writes] {
+        stats
+            .indexes
+            .extend(index::index_stats(store, index).await?);
+    }
+    let documents = |name: &str| {
+        let index = stats.indexes.iter().find(|index| index.name == name);
+        index.map(|index| index.documents)
+    };
+    stats.checkpoints = documents(checkpoints).unwrap_or(0);
+    stats.writes = documents(writes);
+    if stats.checkpoints <= options.max_counted {
+        let Some(threads) = indexed_threads_count(store).await? else {
+            return Ok(None);
         };
-        stats.checkpoints = documents(checkpoints).unwrap_or(0);
-        stats.writes = documents(writes);
-        if stats.checkpoints <= options.max_counted {
-            let Some(threads) = self.indexed_threads_count().await? else {
-                return Ok(None);
-            };
-            stats.threads = Some(threads);
-        }
-        let sample = self.sample(checkpoints, options.sample).await?;
-        self.measure_checkpoints(&mut stats, sample, options)
-            .await?;
-        let count = stats.writes.unwrap_or(0);
-        let sample = self.sample(writes, options.sample).await?;
-        let measured = self.measure(&sample).await?;
-        stats.write_sizes = Sizes::of(measured.iter().filter_map(|one| one.bytes), count);
-        Ok(Some(stats))
+        stats.threads = Some(threads);
     }
+    let sampled = sample(store, checkpoints, options.sample).await?;
+    measure_checkpoints(store, &mut stats, sampled, options).await?;
+    let count = stats.writes.unwrap_or(0);
+    let sampled = sample(store, writes, options.sample).await?;
+    let measured = measure(store, &sampled).await?;
+    stats.write_sizes = Sizes::of(measured.iter().filter_map(|one| one.bytes), count);
+    Ok(Some(stats))
+}
 
-    /// How many threads the index knows; `None` if it turns out to be gone. No command looks at more than a page of checkpoints.
-    async fn indexed_threads_count(&self) -> Result<Option<u64>> {
-        let hasher = RandomState::new();
-        let mut threads = HashSet::new();
-        let mut rows = self.indexed_thread_of_each();
-        loop {
-            let page = match rows.next(self).await? {
-                Page::Rows(page) => page,
-                Page::End => return Ok(Some(threads.len() as u64)),
-                Page::Lost => return Ok(None),
-            };
-            let found = page.iter().filter_map(|row| thread(row));
-            threads.extend(found.map(|thread| hasher.hash_one(thread.as_str())));
-        }
+/// How many threads the index knows; `None` if it turns out to be gone. No command looks at more than a page of checkpoints.
+async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
+    let hasher = RandomState::new();
+    let mut threads = HashSet::new();
+    let mut rows = index::indexed_thread_of_each(store);
+    loop {
+        let page = match rows.next(store).await? {
+            Page::Rows(page) => page,
+            Page::End => return Ok(Some(threads.len() as u64)),
+            Page::Lost => return Ok(None),
+        };
+        let found = page.iter().filter_map(|row| thread(row));
+        threads.extend(found.map(|thread| hasher.hash_one(thread.as_str())));
     }
+}
 
-    /// So many of the keys that start with a prefix, in no order, from every primary.
-    async fn sample(&self, prefix: &str, most: usize) -> Result<Vec<Bytes>> {
-        let pattern = format!("{}:*", glob_escaped(prefix));
-        let nodes = self.driver.primaries()?;
-        let each = most.div_ceil(nodes.len().max(1));
-        let mut sample = HashSet::new();
-        for (position, node) in nodes.into_iter().enumerate() {
-            let enough = (each * (position + 1)).min(most);
-            let mut cursor = Bytes::from_static(b"0");
-            while sample.len() < enough {
-                // A cursor means nothing to another server, nor to the same one started again.
-                let command = Command::new("SCAN")
-                    .once()
-                    .arg(cursor)
-                    .arg("MATCH")
-                    .arg(pattern.clone())
-                    .arg("COUNT")
-                    .arg(number(STEP));
-                let reply = self.driver.call_at("stats", &node, command).await?;
-                let mut reply = reply.into_array().into_iter();
-                cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-                let page = reply.next().unwrap_or(Reply::Nil).into_array();
-                sample.extend(page.into_iter().filter_map(Reply::into_bytes));
-                if cursor.is_empty() || cursor == "0" {
-                    break;
-                }
+/// So many of the keys that start with a prefix, in no order, from every primary.
+async fn sample(store: &Store, prefix: &str, most: usize) -> Result<Vec<Bytes>> {
+    let pattern = format!("{}:*", glob_escaped(prefix));
+    let nodes = store.driver.primaries()?;
+    let each = most.div_ceil(nodes.len().max(1));
+    let mut sample = HashSet::new();
+    for (position, node) in nodes.into_iter().enumerate() {
+        let enough = (each * (position + 1)).min(most);
+        let mut cursor = Bytes::from_static(b"0");
+        while sample.len() < enough {
+            // A cursor means nothing to another server, nor to the same one started again.
+            let command = Command::new("SCAN")
+                .once()
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(pattern.clone())
+                .arg("COUNT")
+                .arg(number(STEP));
+            let reply = store.driver.call_at("stats", &node, command).await?;
+            let mut reply = reply.into_array().into_iter();
+            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
+            let page = reply.next().unwrap_or(Reply::Nil).into_array();
+            sample.extend(page.into_iter().filter_map(Reply::into_bytes));
+            if cursor.is_empty() || cursor == "0" {
+                break;
             }
         }
-        Ok(sample.into_iter().take(most).collect())
     }
+    Ok(sample.into_iter().take(most).collect())
+}
 
-    /// Where search does not work: every namespace, and of each the newest checkpoint as a sample.
-    async fn scanned_stats(&self, options: &StatsOptions) -> Result<Stats> {
-        let mut stats = Stats::default();
-        let mut threads = BTreeSet::new();
-        let mut sample = Vec::new();
-        for (thread_id, namespace) in self.scanned_namespaces("").await? {
-            let keys = self.keys(&thread_id, &namespace);
-            let count = Command::on("ZCARD", keys.registry.clone());
-            let count = self.driver.call("stats", count).await?.as_int();
-            stats.checkpoints += count
-                .and_then(|count| u64::try_from(count).ok())
-                .unwrap_or(0);
-            if sample.len() < options.sample {
-                let (_, ids) = self.page(&keys, None, 1).await?;
-                sample.extend(ids.iter().map(|id| keys.document(id)));
-            }
-            threads.insert(thread_id);
+/// Where search does not work: every namespace, and of each the newest checkpoint as a sample.
+async fn scanned_stats(store: &Store, options: &StatsOptions) -> Result<Stats> {
+    let mut stats = Stats::default();
+    let mut threads = BTreeSet::new();
+    let mut sample = Vec::new();
+    for (thread_id, namespace) in scan::scanned_namespaces(store, "").await? {
+        let keys = store.keys(&thread_id, &namespace);
+        let count = Command::on("ZCARD", keys.registry.clone());
+        let count = store.driver.call("stats", count).await?.as_int();
+        stats.checkpoints += count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0);
+        if sample.len() < options.sample {
+            let (_, ids) = list::page(store, &keys, None, 1).await?;
+            sample.extend(ids.iter().map(|id| keys.document(id)));
         }
-        stats.threads = Some(threads.len() as u64);
-        self.measure_checkpoints(&mut stats, sample, options)
-            .await?;
-        Ok(stats)
+        threads.insert(thread_id);
     }
+    stats.threads = Some(threads.len() as u64);
+    measure_checkpoints(store, &mut stats, sample, options).await?;
+    Ok(stats)
+}
 
-    async fn measure_checkpoints(
-        &self,
-        stats: &mut Stats,
-        sample: Vec<Bytes>,
-        options: &StatsOptions,
-    ) -> Result<()> {
-        let measured = self.measure(&sample).await?;
-        stats.checkpoint_sizes = Sizes::of(
-            measured.iter().filter_map(|one| one.bytes),
-            stats.checkpoints,
-        );
-        let mut largest: Vec<(u64, Bytes)> = Vec::new();
-        for (key, measured) in sample.into_iter().zip(measured) {
-            if measured.there {
-                stats.ttl.add(measured.left);
-            }
-            largest.extend(measured.bytes.map(|bytes| (bytes, key)));
+async fn measure_checkpoints(
+    store: &Store,
+    stats: &mut Stats,
+    sample: Vec<Bytes>,
+    options: &StatsOptions,
+) -> Result<()> {
+    let measured = measure(store, &sample).await?;
+    stats.checkpoint_sizes = Sizes::of(
+        measured.iter().filter_map(|one| one.bytes),
+        stats.checkpoints,
+    );
+    let mut largest: Vec<(u64, Bytes)> = Vec::new();
+    for (key, measured) in sample.into_iter().zip(measured) {
+        if measured.there {
+            stats.ttl.add(measured.left);
         }
-        largest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        largest.truncate(options.largest);
-        for (bytes, key) in largest {
-            let named = self.named_by(key).await?;
-            stats.largest.extend(named.map(|named| LargeCheckpoint {
-                thread_id: named.thread_id,
-                namespace: named.namespace,
-                checkpoint_id: named.checkpoint_id,
-                bytes,
-            }));
-        }
-        Ok(())
+        largest.extend(measured.bytes.map(|bytes| (bytes, key)));
     }
-
-    /// Which checkpoint a document is of; `None` if it does not say.
-    async fn named_by(&self, key: Bytes) -> Result<Option<Identity>> {
-        let command =
-            Command::on("JSON.GET", key).arg("$['thread_id','checkpoint_ns','checkpoint_id']");
-        let names = self.driver.call("stats", command).await?.into_bytes();
-        let names = names.and_then(|names| serde_json::from_slice::<[String; 3]>(&names).ok());
-        Ok(names.and_then(|[thread, namespace, checkpoint]| {
-            Some(Identity {
-                thread_id: ThreadId::new(thread).ok()?,
-                namespace: namespace_from_stored(&namespace).ok()?,
-                checkpoint_id: CheckpointId::new(checkpoint).ok()?,
-            })
-        }))
+    largest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    largest.truncate(options.largest);
+    for (bytes, key) in largest {
+        let named = named_by(store, key).await?;
+        stats.largest.extend(named.map(|named| LargeCheckpoint {
+            thread_id: named.thread_id,
+            namespace: named.namespace,
+            checkpoint_id: named.checkpoint_id,
+            bytes,
+        }));
     }
+    Ok(())
+}
 
-    /// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.
-    async fn measure(&self, sample: &[Bytes]) -> Result<Vec<Measured>> {
-        let mut measured = Vec::with_capacity(sample.len());
-        for slice in sample.chunks(FLIGHT) {
-            let steps: Vec<Step> = slice
-                .iter()
-                .flat_map(|one| {
-                    let usage = Command {
-                        args: vec![Bytes::from_static(b"USAGE"), one.clone()],
-                        ..Command::on("MEMORY", one.clone())
-                    };
-                    [usage, Command::on("PTTL", one.clone())]
-                })
-                .map(Step::from)
-                .collect();
-            let mut replies = self.flight("stats", steps).await?.into_iter();
-            while let (Some(bytes), Some(left)) = (replies.next(), replies.next()) {
-                let bytes = match bytes {
-                    Err(Error::Permission { .. } | Error::Server { .. }) => None,
-                    bytes => bytes?.as_int().and_then(|bytes| u64::try_from(bytes).ok()),
+/// Which checkpoint a document is of; `None` if it does not say.
+async fn named_by(store: &Store, key: Bytes) -> Result<Option<Identity>> {
+    let command =
+        Command::on("JSON.GET", key).arg("$['thread_id','checkpoint_ns','checkpoint_id']");
+    let names = store.driver.call("stats", command).await?.into_bytes();
+    let names = names.and_then(|names| serde_json::from_slice::<[String; 3]>(&names).ok());
+    Ok(names.and_then(|[thread, namespace, checkpoint]| {
+        Some(Identity {
+            thread_id: ThreadId::new(thread).ok()?,
+            namespace: namespace_from_stored(&namespace).ok()?,
+            checkpoint_id: CheckpointId::new(checkpoint).ok()?,
+        })
+    }))
+}
+
+/// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.
+async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
+    let mut measured = Vec::with_capacity(sample.len());
+    for slice in sample.chunks(FLIGHT) {
+        let steps: Vec<Step> = slice
+            .iter()
+            .flat_map(|one| {
+                let usage = Command {
+                    args: vec![Bytes::from_static(b"USAGE"), one.clone()],
+                    ..Command::on("MEMORY", one.clone())
                 };
-                let left = left?;
-                measured.push(Measured {
-                    bytes,
-                    there: left.as_int() != Some(-2),
-                    left: time_left(&left),
-                });
-            }
+                [usage, Command::on("PTTL", one.clone())]
+            })
+            .map(Step::from)
+            .collect();
+        let mut replies = store.flight("stats", steps).await?.into_iter();
+        while let (Some(bytes), Some(left)) = (replies.next(), replies.next()) {
+            let bytes = match bytes {
+                Err(Error::Permission { .. } | Error::Server { .. }) => None,
+                bytes => bytes?.as_int().and_then(|bytes| u64::try_from(bytes).ok()),
+            };
+            let left = left?;
+            measured.push(Measured {
+                bytes,
+                there: left.as_int() != Some(-2),
+                left: time_left(&left),
+            });
         }
-        Ok(measured)
     }
+    Ok(measured)
+}
 
-    async fn server_memory(&self, stats: &mut Stats) -> Result<()> {
-        let info = match self
-            .driver
-            .call("stats", Command::new("INFO").arg("memory"))
-            .await
-        {
-            Err(Error::Permission { .. } | Error::Server { .. }) => return Ok(()),
-            info => info?,
-        };
-        let value = |name: &str| memory_value(&info, name);
-        stats.server_memory = value("used_memory");
-        stats.server_memory_limit = value("maxmemory").filter(|limit| *limit > 0);
-        Ok(())
-    }
+async fn server_memory(store: &Store, stats: &mut Stats) -> Result<()> {
+    let info = match store
+        .driver
+        .call("stats", Command::new("INFO").arg("memory"))
+        .await
+    {
+        Err(Error::Permission { .. } | Error::Server { .. }) => return Ok(()),
+        info => info?,
+    };
+    let value = |name: &str| memory_value(&info, name);
+    stats.server_memory = value("used_memory");
+    stats.server_memory_limit = value("maxmemory").filter(|limit| *limit > 0);
+    Ok(())
 }
 
 fn memory_value(info: &Reply, name: &str) -> Option<u64> {

@@ -1,6 +1,10 @@
 //! `threads`: the threads there are, from the index, or from the pointers where search cannot
 //! answer.
 
+use super::index;
+use super::index::state;
+use super::list;
+use super::scan;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -25,7 +29,7 @@ impl RedisSaver {
     /// # Errors
     /// What the store may say.
     pub async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
-        self.0.summary(thread_id.clone()).await
+        summary(&self.0, thread_id.clone()).await
     }
 }
 
@@ -89,7 +93,7 @@ impl Walk {
             let summary = if self.shallow {
                 shallow::summary(&self.store, thread.clone()).await
             } else {
-                self.store.summary(thread.clone()).await
+                summary(&self.store, thread.clone()).await
             };
             match summary {
                 Ok(None) => {}
@@ -103,9 +107,9 @@ impl Walk {
     }
 
     async fn start(&self) -> Result<Source> {
-        if self.store.search().await?.is_some() {
+        if state::search(&self.store).await?.is_some() {
             return Ok(Source::Index {
-                rows: self.store.indexed_threads(),
+                rows: index::indexed_threads(&self.store),
                 threads: VecDeque::new(),
                 progress: false,
                 unopened: false,
@@ -115,7 +119,7 @@ impl Walk {
             let found = shallow::every_checkpoint(&self.store).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         } else {
-            let found = self.store.scanned_namespaces(&self.prefix).await?;
+            let found = scan::scanned_namespaces(&self.store, &self.prefix).await?;
             found.into_iter().map(|(thread, _)| thread).collect()
         };
         Ok(Source::Scanned(threads.into_iter().collect()))
@@ -188,7 +192,7 @@ impl Walk {
         let progress = matches!(self.source, Some(Source::Index { progress: true, .. }));
         if !progress {
             // Not another time: what the index lost once it may lose again.
-            self.store.do_without_search();
+            state::do_without_search(&self.store);
         }
         self.source = Some(self.start().await?);
         Ok(())
@@ -197,99 +201,95 @@ impl Walk {
     /// The threads of the documents that the index cannot open, because their keys hold a NUL.
     async fn unopened(&self) -> Result<VecDeque<ThreadId>> {
         let store = &self.store;
-        let keys = store.unopened_documents().await?;
+        let keys = index::unopened_documents(store).await?;
         let threads: BTreeSet<_> = if self.shallow {
             let found = shallow::named(store, keys).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         } else {
-            let found = store.checkpoints_at(&keys).await?;
+            let found = index::checkpoints_at(store, &keys).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         };
         Ok(threads.into_iter().collect())
     }
 }
 
-impl Store {
-    /// What a thread holds; `None` if it has no checkpoint.
-    async fn summary(&self, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
-        let mut checkpoints = 0;
-        let mut newest: Option<(CheckpointNamespace, CheckpointId, i64)> = None;
-        for namespace in self.namespaces(&thread_id).await? {
-            let keys = self.keys(&thread_id, &namespace);
-            let count = Command::on("ZCOUNT", keys.registry.clone())
-                .arg("-inf")
-                .arg("+inf");
-            let count = self
-                .driver
-                .call("threads", count)
-                .await?
-                .as_int()
-                .unwrap_or(0);
-            checkpoints += u64::try_from(count).unwrap_or(0);
-            if let Some((id, left)) = self.newest_alive(&keys).await?
-                && newest.as_ref().is_none_or(|(best, best_id, _)| {
-                    (namespace.is_root(), &id, &namespace) > (best.is_root(), best_id, best)
-                })
-            {
-                newest = Some((namespace, id, left));
-            }
+/// What a thread holds; `None` if it has no checkpoint.
+async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
+    let mut checkpoints = 0;
+    let mut newest: Option<(CheckpointNamespace, CheckpointId, i64)> = None;
+    for namespace in list::namespaces(store, &thread_id).await? {
+        let keys = store.keys(&thread_id, &namespace);
+        let count = Command::on("ZCOUNT", keys.registry.clone())
+            .arg("-inf")
+            .arg("+inf");
+        let count = store
+            .driver
+            .call("threads", count)
+            .await?
+            .as_int()
+            .unwrap_or(0);
+        checkpoints += u64::try_from(count).unwrap_or(0);
+        if let Some((id, left)) = newest_alive(store, &keys).await?
+            && newest.as_ref().is_none_or(|(best, best_id, _)| {
+                (namespace.is_root(), &id, &namespace) > (best.is_root(), best_id, best)
+            })
+        {
+            newest = Some((namespace, id, left));
         }
-        let Some((_, id, left)) = newest else {
+    }
+    let Some((_, id, left)) = newest else {
+        return Ok(None);
+    };
+    let ttl = u64::try_from(left).ok().map(Duration::from_millis);
+    Ok(Some(ThreadSummary::new(
+        thread_id,
+        checkpoints,
+        Some(id),
+        ttl,
+    )))
+}
+
+/// The newest checkpoint of a namespace whose document is there, and the time it has left in
+/// milliseconds, -1 for ever.
+async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(CheckpointId, i64)>> {
+    let mut before = None;
+    loop {
+        let (_, ids) = list::page(store, keys, before.as_ref(), store.settings.page_size).await?;
+        let Some(last) = ids.last() else {
             return Ok(None);
         };
-        let ttl = u64::try_from(left).ok().map(Duration::from_millis);
-        Ok(Some(ThreadSummary::new(
-            thread_id,
-            checkpoints,
-            Some(id),
-            ttl,
-        )))
+        before = Some(last.clone());
+        let steps = ids
+            .iter()
+            .map(|id| Command::on("PTTL", keys.document(id)).into());
+        let replies = store.flight("threads", steps.collect()).await?;
+        for (id, left) in ids.into_iter().zip(replies) {
+            match left?.as_int() {
+                Some(-2) | None => {}
+                Some(left) => return Ok(Some((id, left))),
+            }
+        }
     }
+}
 
-    /// The newest checkpoint of a namespace whose document is there, and the time it has left in
-    /// milliseconds, -1 for ever.
-    async fn newest_alive(&self, keys: &NamespaceKeys) -> Result<Option<(CheckpointId, i64)>> {
-        let mut before = None;
+/// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
+/// pointers.
+pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<Indexed>> {
+    let mut found = Vec::new();
+    for (thread_id, namespace) in scan::scanned_namespaces(store, prefix).await? {
+        let keys = store.keys(&thread_id, &namespace);
+        let mut before: Option<CheckpointId> = None;
         loop {
-            let (_, ids) = self
-                .page(keys, before.as_ref(), self.settings.page_size)
-                .await?;
-            let Some(last) = ids.last() else {
-                return Ok(None);
-            };
+            let size = store.settings.page_size;
+            let (_, ids) = list::page(store, &keys, before.as_ref(), size).await?;
+            let Some(last) = ids.last() else { break };
             before = Some(last.clone());
-            let steps = ids
-                .iter()
-                .map(|id| Command::on("PTTL", keys.document(id)).into());
-            let replies = self.flight("threads", steps.collect()).await?;
-            for (id, left) in ids.into_iter().zip(replies) {
-                match left?.as_int() {
-                    Some(-2) | None => {}
-                    Some(left) => return Ok(Some((id, left))),
-                }
-            }
+            found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
+                thread_id: thread_id.clone(),
+                namespace: namespace.clone(),
+                checkpoint_id,
+            }));
         }
     }
-
-    /// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
-    /// pointers.
-    pub(crate) async fn every_checkpoint(&self, prefix: &str) -> Result<Vec<Indexed>> {
-        let mut found = Vec::new();
-        for (thread_id, namespace) in self.scanned_namespaces(prefix).await? {
-            let keys = self.keys(&thread_id, &namespace);
-            let mut before: Option<CheckpointId> = None;
-            loop {
-                let size = self.settings.page_size;
-                let (_, ids) = self.page(&keys, before.as_ref(), size).await?;
-                let Some(last) = ids.last() else { break };
-                before = Some(last.clone());
-                found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
-                    thread_id: thread_id.clone(),
-                    namespace: namespace.clone(),
-                    checkpoint_id,
-                }));
-            }
-        }
-        Ok(found)
-    }
+    Ok(found)
 }

@@ -1,6 +1,7 @@
 //! What carrying threads to another store needs beyond the trait: checkpoints oldest first with
 //! the time they have left, writes that wait for their checkpoint, and a put that changes nothing.
 
+use super::list;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl RedisSaver {
     /// # Errors
     /// What the store may say.
     pub async fn namespaces(&self, thread_id: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let mut namespaces = self.0.namespaces(thread_id).await?;
+        let mut namespaces = list::namespaces(&self.0, thread_id).await?;
         namespaces.sort();
         namespaces.dedup();
         Ok(namespaces)
@@ -87,7 +88,7 @@ impl RedisSaver {
         let (store, thread_id) = (Arc::clone(&self.0), thread_id.clone());
         let members = {
             let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
-            async move { Ok(stream::iter(store.members(&thread_id).await?).map(Ok)) }
+            async move { Ok(stream::iter(list::members(&store, &thread_id).await?).map(Ok)) }
         };
         stream::once(members)
             .try_flatten()
@@ -96,7 +97,7 @@ impl RedisSaver {
                 async move {
                     match member {
                         Member::Writes(namespace, id) => {
-                            store.early_writes(&thread_id, &namespace, &id).await
+                            early_writes(&store, &thread_id, &namespace, &id).await
                         }
                         _ => Ok(None),
                     }
@@ -117,9 +118,7 @@ impl RedisSaver {
         let ttl = ttl.resolve(self.0.settings.ttl.default)?;
         let thread_id = tuple.config.thread_id.clone();
         let namespace = tuple.config.namespace();
-        self.0
-            .copy_checkpoint(&thread_id, &namespace, tuple, ttl)
-            .await
+        maintain::copy_checkpoint(&self.0, &thread_id, &namespace, tuple, ttl).await
     }
 
     /// Stores writes exactly as they were read, under the indexes that they have. `config` names
@@ -136,9 +135,15 @@ impl RedisSaver {
     ) -> Result<()> {
         let ttl = ttl.resolve(self.0.settings.ttl.default)?;
         let id = config.required_checkpoint()?;
-        self.0
-            .copy_writes(&config.thread_id, &config.namespace(), id, writes, ttl)
-            .await
+        maintain::copy_writes(
+            &self.0,
+            &config.thread_id,
+            &config.namespace(),
+            id,
+            writes,
+            ttl,
+        )
+        .await
     }
 
     /// What [`prune`](crate::CheckpointSaver::prune) would remove of a thread; nothing is removed.
@@ -167,9 +172,9 @@ impl Ascent {
     async fn page(&mut self) -> Result<Option<Vec<TimedCheckpoint>>> {
         let keys = self.store.keys(&self.thread_id, &self.namespace);
         if !self.started {
-            let (incomplete, _) = self.store.page(&keys, None, 1).await?;
+            let (incomplete, _) = list::page(&self.store, &keys, None, 1).await?;
             if incomplete {
-                self.store.reconcile(&self.thread_id).await?;
+                list::reconcile(&self.store, &self.thread_id).await?;
             }
             self.started = true;
         }
@@ -228,36 +233,30 @@ pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
     }
 }
 
-impl Store {
-    async fn early_writes(
-        &self,
-        thread_id: &ThreadId,
-        namespace: &CheckpointNamespace,
-        id: &CheckpointId,
-    ) -> Result<Option<EarlyWrites>> {
-        let keys = self.keys(thread_id, namespace);
-        let steps = [
-            Command::on("EXISTS", keys.document(id)),
-            Command::on("PTTL", keys.write_registry(id)),
-        ];
-        let steps = steps.into_iter().map(Into::into).collect();
-        let mut replies = self.flight("list", steps).await?.into_iter();
-        let there = replies.next().unwrap_or(Err(Error::Closed))?;
-        let left = replies.next().unwrap_or(Err(Error::Closed))?;
-        // The checkpoint may have come by now; it brings its writes itself.
-        if there.as_int() == Some(1) {
-            return Ok(None);
-        }
-        let mut writes = self.writes_of(thread_id, namespace, id).await?;
-        writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
-        Ok((!writes.is_empty()).then(|| EarlyWrites {
-            config: CheckpointConfig::of_checkpoint(
-                thread_id.clone(),
-                namespace.clone(),
-                id.clone(),
-            ),
-            writes,
-            ttl: time_left(&left),
-        }))
+async fn early_writes(
+    store: &Store,
+    thread_id: &ThreadId,
+    namespace: &CheckpointNamespace,
+    id: &CheckpointId,
+) -> Result<Option<EarlyWrites>> {
+    let keys = store.keys(thread_id, namespace);
+    let steps = [
+        Command::on("EXISTS", keys.document(id)),
+        Command::on("PTTL", keys.write_registry(id)),
+    ];
+    let steps = steps.into_iter().map(Into::into).collect();
+    let mut replies = store.flight("list", steps).await?.into_iter();
+    let there = replies.next().unwrap_or(Err(Error::Closed))?;
+    let left = replies.next().unwrap_or(Err(Error::Closed))?;
+    // The checkpoint may have come by now; it brings its writes itself.
+    if there.as_int() == Some(1) {
+        return Ok(None);
     }
+    let mut writes = maintain::writes_of(store, thread_id, namespace, id).await?;
+    writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
+    Ok((!writes.is_empty()).then(|| EarlyWrites {
+        config: CheckpointConfig::of_checkpoint(thread_id.clone(), namespace.clone(), id.clone()),
+        writes,
+        ttl: time_left(&left),
+    }))
 }

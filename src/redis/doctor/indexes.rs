@@ -1,5 +1,6 @@
 //! The indexes: they are there, of our schema, and know what is stored.
 
+use crate::redis::index;
 use bytes::Bytes;
 
 use super::named::Holds;
@@ -20,12 +21,12 @@ pub(super) struct Coverage {
 impl Doctor<'_> {
     pub(super) async fn indexes(&mut self) -> Result<()> {
         let keyspace = &self.store.keyspace;
-        if !self.store.searches_all().await? {
+        if !index::searches_all(self.store).await? {
             return Ok(());
         }
         let indexes = [keyspace.checkpoint_prefix(), keyspace.write_prefix()];
         for (position, index) in indexes.into_iter().enumerate() {
-            let problem = self.store.index_problem(index).await?;
+            let problem = index::index_problem(self.store, index).await?;
             // The nodes of a cluster do not take a list of keys.
             self.coverage[position].is_asked = !self.store.driver.is_cluster()
                 && !matches!(problem, Some(IndexProblem::Missing | IndexProblem::Busy));
@@ -42,7 +43,7 @@ impl Doctor<'_> {
             };
             if fix {
                 self.coverage[position].is_asked = false;
-                self.store.rebuild_index(index).await?;
+                index::rebuild_index(self.store, index).await?;
             }
             self.found(kind, index.as_bytes(), detail, fix);
         }
@@ -76,7 +77,7 @@ impl Doctor<'_> {
     }
 
     async fn unknown_to(&mut self, position: usize, keys: &[Bytes]) -> Result<Vec<Bytes>> {
-        let known = self.store.known_to(self.index_at(position), keys).await?;
+        let known = index::known_to(self.store, self.index_at(position), keys).await?;
         let Some(known) = known else {
             self.coverage[position].is_asked = false;
             return Ok(Vec::new());
@@ -114,13 +115,13 @@ impl Doctor<'_> {
                 continue;
             }
             let index = self.index_at(position).to_owned();
-            let stats = self.store.index_stats(&index).await?;
+            let stats = index::index_stats(self.store, &index).await?;
             // What it could not take is told as such, and would not be taken the next time.
             if stats.is_some_and(|stats| stats.failures >= unknown) {
                 continue;
             }
             if self.options.fix {
-                self.store.rebuild_index(&index).await?;
+                index::rebuild_index(self.store, &index).await?;
             }
             let detail = format!("it lacks {unknown} of {looked_at} documents");
             let kind = FindingKind::IndexIncomplete;

@@ -4,6 +4,8 @@
 //! clients. So a saver opens few at a time, takes none where one page is all, and closes each when
 //! its rows end or are dropped, also in the middle of a call.
 
+use crate::redis::index::compare;
+use crate::redis::index::state;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,16 +114,16 @@ impl Rows {
         };
         let (rows, cursor) = match read {
             Err(error) if is_unknown_index(&error) => {
-                store.index_is_lost(&self.index, &error).await;
+                state::index_is_lost(store, &self.index, &error).await;
                 return Ok(Page::Lost);
             }
             read => read?,
         };
         if !rows.is_empty()
             && rows.iter().all(|row| is_silent(row))
-            && store.is_blind(&self.index).await?
+            && compare::is_blind(store, &self.index).await?
         {
-            store.search_is_blind(&self.index);
+            state::search_is_blind(store, &self.index);
             return Ok(Page::Lost);
         }
         if let Some(cursor) = cursor {

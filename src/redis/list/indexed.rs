@@ -1,5 +1,7 @@
 //! The ids of all threads, as the index has them.
 
+use crate::redis::index;
+use crate::redis::index::state;
 use std::collections::{HashSet, VecDeque};
 
 use super::super::document::Identity;
@@ -62,7 +64,7 @@ impl Given {
 impl IndexedIds {
     pub(super) fn new(store: &Store, most: Option<usize>) -> Self {
         Self {
-            rows: store.newest_checkpoints(most),
+            rows: index::newest_checkpoints(store, most),
             ids: VecDeque::new(),
             unopened: None,
             is_silent: false,
@@ -97,7 +99,7 @@ impl IndexedIds {
                 }
                 Page::End if self.most.take().is_some() => self.ask_again(store),
                 Page::End => break,
-                Page::Lost if self.progress && store.search().await?.is_some() => {
+                Page::Lost if self.progress && state::search(store).await?.is_some() => {
                     self.ask_again(store);
                 }
                 Page::Lost => return Ok(Next::Lost),
@@ -124,7 +126,7 @@ impl IndexedIds {
     }
 
     fn ask_again(&mut self, store: &Store) {
-        self.rows = store.newest_checkpoints(None);
+        self.rows = index::newest_checkpoints(store, None);
         self.again = true;
         self.progress = false;
     }

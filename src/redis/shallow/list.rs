@@ -1,5 +1,8 @@
 //! Which checkpoints there are in shallow mode, and pages of them.
 
+use crate::redis::delete;
+use crate::redis::index;
+use crate::redis::scan;
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -98,7 +101,7 @@ pub(crate) async fn checkpoints(store: &Store, config: &CheckpointConfig) -> Res
 
 /// Every checkpoint there is, found by a scan: for a server whose search cannot answer.
 pub(crate) async fn every_checkpoint(store: &Store) -> Result<Vec<Identity>> {
-    let keys = store.scan(&store.keyspace.document_family()).await?;
+    let keys = scan::scan(store, &store.keyspace.document_family()).await?;
     named(store, keys).await
 }
 
@@ -143,15 +146,19 @@ pub(super) async fn known_namespaces(
     thread: &ThreadId,
 ) -> Result<BTreeSet<CheckpointNamespace>> {
     let mut namespaces = BTreeSet::new();
-    for member in store.scan_members(thread).await? {
+    for member in delete::scan_members(store, thread).await? {
         if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
             namespaces.insert(namespace);
         }
     }
-    let found = store.indexed_checkpoints(thread).await?;
+    let found = index::indexed_checkpoints(store, thread).await?;
     let found = found.into_iter().flatten();
     namespaces.extend(found.map(|one| one.namespace));
-    for write in store.indexed_writes(thread).await?.into_iter().flatten() {
+    for write in index::indexed_writes(store, thread)
+        .await?
+        .into_iter()
+        .flatten()
+    {
         namespaces.extend(namespace_from_stored(&write.namespace).ok());
     }
     Ok(namespaces)

@@ -1,5 +1,7 @@
 //! What keeps threads of shallow mode in order: deleting, copying, TTLs.
 
+use crate::redis::delete;
+use crate::redis::index;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,13 +36,13 @@ pub(super) async fn delete_thread(
     let rest = DeleteOptions {
         progress: counter.onward(),
     };
-    store.delete_thread(thread, &rest).await
+    delete::delete_thread(store, thread, &rest).await
 }
 
 /// Deletes the checkpoints that runs made.
 pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<()> {
     for run in run_ids {
-        let candidates = match store.indexed_run(run.as_str()).await? {
+        let candidates = match index::indexed_run(store, run.as_str()).await? {
             Some(found) => found
                 .iter()
                 .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))

@@ -5,6 +5,7 @@ pub(super) mod list;
 mod maintain;
 mod place;
 
+use crate::redis::index::state;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl ShallowRedisSaver {
 
     /// How the servers are doing; as [`RedisSaver::health`].
     pub async fn health(&self) -> Health {
-        self.0.health().await
+        state::health(&self.0).await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
@@ -95,7 +96,7 @@ impl ShallowRedisSaver {
 impl CheckpointSaver for ShallowRedisSaver {
     async fn setup(&self) -> Result<()> {
         self.0.check_commands().await?;
-        self.0.create_indexes().await?;
+        state::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
         self.0.driver.warn_of_loss(has_ttl).await;
         Ok(())

@@ -1,6 +1,7 @@
 //! One namespace of a thread in shallow mode: a document and the writes made since, each call
 //! one script.
 
+use crate::redis::write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,7 +67,7 @@ pub(super) async fn put_writes(
         return Ok(());
     }
     let place = Place::new(store, &config.thread_id, &config.namespace());
-    let (replace, documents) = store.documents_of(writes, task_id, |idx, write| {
+    let (replace, documents) = write::documents_of(store, writes, task_id, |idx, write| {
         let write = PendingWrite {
             task_id: task_id.clone(),
             task_path: options.task_path.clone(),
