@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 
 use super::document::ReadCheckpoint;
-use super::driver::{Command, Node, Reply, number};
+use super::driver::{Command, NodeHandle, Reply, number};
 use super::keys::{Member, glob_escaped};
 use super::slots::slot;
 use super::store::Store;
@@ -30,7 +30,11 @@ impl Store {
     }
 
     /// The keys of some nodes that a pattern matches, each once.
-    pub(crate) async fn scan_at(&self, nodes: Vec<Node>, pattern: &str) -> Result<Vec<Bytes>> {
+    pub(crate) async fn scan_at(
+        &self,
+        nodes: Vec<NodeHandle>,
+        pattern: &str,
+    ) -> Result<Vec<Bytes>> {
         let mut keys = HashSet::new();
         for node in nodes {
             let mut cursor = Bytes::from_static(b"0");
