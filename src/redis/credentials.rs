@@ -9,17 +9,17 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Result;
 
-/// How soon a provider is asked again that does not say when.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// The least time between two questions on one connection.
-pub(crate) const AT_LEAST: Duration = Duration::from_millis(100);
+/// When credentials are asked for again that do not say when.
+const REFRESH_AFTER: Duration = Duration::from_secs(60);
+/// The shortest time between two requests for one connection.
+pub(crate) const MIN_REFRESH: Duration = Duration::from_millis(100);
 
 /// A user name and a password, or a token that stands for one.
 #[derive(Clone)]
 pub struct Credentials {
     username: Option<String>,
     password: SecretString,
-    ask_again: Duration,
+    refresh_after: Duration,
 }
 
 impl Credentials {
@@ -29,7 +29,7 @@ impl Credentials {
         Self {
             username: None,
             password: SecretString::from(password.into()),
-            ask_again: ASK_AGAIN,
+            refresh_after: REFRESH_AFTER,
         }
     }
 
@@ -44,7 +44,7 @@ impl Credentials {
     /// they end. Default: a minute.
     #[must_use]
     pub fn asked_again_after(mut self, time: Duration) -> Self {
-        self.ask_again = time.max(AT_LEAST);
+        self.refresh_after = time.max(MIN_REFRESH);
         self
     }
 
@@ -56,11 +56,11 @@ impl Credentials {
         self.password.expose_secret()
     }
 
-    pub(crate) fn ask_again(&self) -> Duration {
-        self.ask_again
+    pub(crate) fn refresh_after(&self) -> Duration {
+        self.refresh_after
     }
 
-    /// Whether they are the same, whenever they are asked for again.
+    /// Whether user name and password are the same.
     pub(crate) fn are(&self, other: &Self) -> bool {
         self.username == other.username && self.password() == other.password()
     }
@@ -71,7 +71,7 @@ impl fmt::Debug for Credentials {
         formatter
             .debug_struct("Credentials")
             .field("username", &self.username)
-            .field("ask_again", &self.ask_again)
+            .field("refresh_after", &self.refresh_after)
             .finish_non_exhaustive()
     }
 }

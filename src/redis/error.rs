@@ -1,117 +1,433 @@
-//! What a server or the driver says, in this crate's terms. Decided here and nowhere else.
+//! Errors of servers and connections: the only place that reads what they say.
+//!
+//! A server reports an error in prose that starts with a code, and so do the scripts, whose codes
+//! start with `LG`. What is said is read once, when it arrives, and becomes an [`ErrorKind`]; all code
+//! decides by that. It ends as a public [`Error`], which is named by what the caller can do.
 
+use std::fmt;
 use std::time::Duration;
-
-use fred::error::{Error as FredError, ErrorKind};
 
 use crate::error::Error;
 
-/// How it is said that a provider gave no credentials.
-pub(crate) const NO_CREDENTIALS: &str = "the provider gave no credentials: ";
-
-/// Where an error came up.
-#[derive(Debug)]
-pub(crate) struct Context<'a> {
-    /// The server, without credentials.
-    pub(crate) server: &'a str,
-    /// The saver's call.
-    pub(crate) operation: &'static str,
-    /// The command.
-    pub(crate) command: &'a str,
-    /// The time limit of a command.
-    pub(crate) limit: Duration,
+/// Why a server or a connection did not serve a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RedisError {
+    kind: ErrorKind,
+    /// For people. Nothing is decided by it.
+    message: String,
 }
 
-/// What an error says about sending the command again.
+/// What code can tell of an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ErrorKind {
+    /// The connection was lost or cannot be made.
+    Lost,
+    /// One side does not accept the other's TLS, for this reason.
+    Tls(&'static str),
+    /// The server speaks TLS on a port where the connection does not.
+    SpeaksTls,
+    /// A client of the caller's gave up waiting.
+    TimedOut,
+    /// The provider of credentials has none.
+    NoCredentials,
+    /// User name or password are refused, or missing.
+    Authentication,
+    /// The user may not run a command or use a key.
+    Permission,
+    /// The server, or a proxy in front of it, does not run scripts for this user.
+    ScriptsRefused,
+    /// Another server has the slot; `None` if the redirection cannot be read.
+    Redirected(Option<Redirection>),
+    /// The server loads its data.
+    Loading,
+    /// The server runs a script that does not end.
+    Busy,
+    /// The slot is being moved, and some of its keys are elsewhere.
+    TryAgain,
+    /// Fewer replicas are connected than the server needs for writes.
+    NoReplicas,
+    /// The server cannot save to disk, and so takes no writes.
+    CannotSave,
+    /// The server is a replica.
+    ReadOnly,
+    /// The server is a replica that has lost its primary.
+    MasterDown,
+    /// The cluster does not serve the slot.
+    ClusterDown,
+    /// A command that waited was stopped, because the server became a replica.
+    Unblocked,
+    /// A client of the caller's cannot take a command at the moment.
+    Unavailable,
+    /// The server has no memory left for writes.
+    OutOfMemory,
+    /// The server is not a cluster.
+    NoCluster,
+    /// The keys of a command are in several slots.
+    CrossSlot,
+    /// The server does not know a script by its hash.
+    NoScript,
+    /// The server does not know a command.
+    UnknownCommand,
+    /// A key holds another type of value.
+    WrongType,
+    /// A path was to be set in a JSON document that does not exist.
+    NoDocument,
+    /// An index exists.
+    IndexExists,
+    /// An index does not exist.
+    NoIndex,
+    /// A search has no room for another cursor.
+    TooManyCursors,
+    /// A script met a key that holds another type of value than the saver's.
+    WrongTypeOfKey(String),
+    /// A script met a key of another thread or namespace.
+    ForeignKey(String),
+    /// A script met a registered write whose document is gone.
+    LostWrite(String),
+    /// Another checkpoint than the expected parent is the newest; empty if there is none.
+    UnexpectedParent(String),
+    /// More checkpoints whose documents are gone are registered than a script may pass over.
+    TooManyGone,
+    /// Anything else.
+    Other,
+}
+
+/// Where a server sends a command that it does not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Redirection {
+    /// The slot has moved there.
+    Moved { slot: u16, host: String, port: u16 },
+    /// This command is to be sent there once, as the slot is being moved.
+    Ask { host: String, port: u16 },
+}
+
+/// What an error means for sending the command again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// Another server has the keys.
-    Elsewhere,
-    /// The server cannot serve it at the moment; nothing happened.
-    NotNow,
-    /// The server is not what it was taken for; nothing happened.
-    NotHere {
-        /// Whether it said that it is a replica.
-        replica: bool,
+pub(super) enum RetryClass {
+    /// Another server serves it.
+    Redirect,
+    /// The server cannot serve it at the moment; it was not run.
+    Later,
+    /// The server does not have the role or the slots that were expected; it was not run.
+    WrongServer {
+        /// Whether the server is a replica.
+        is_replica: bool,
     },
-    /// The connection was lost; it may have happened or not.
+    /// The connection was lost; it may have been run or not.
     Lost,
     /// Sending it again would change nothing.
-    Final,
+    Never,
 }
 
-/// What an error says about sending the command again.
-pub(crate) fn meaning(error: &FredError) -> Meaning {
-    match code(error.details()) {
-        "MOVED" | "ASK" => Meaning::Elsewhere,
-        "LOADING" | "TRYAGAIN" | "BUSY" | "NOREPLICAS" => Meaning::NotNow,
-        _ if is_half_moved(error.details()) => Meaning::NotNow,
-        "READONLY" => Meaning::NotHere { replica: true },
-        "MASTERDOWN" | "CLUSTERDOWN" | "UNBLOCKED" => Meaning::NotHere { replica: false },
-        _ if is_lost(error) => Meaning::Lost,
-        _ => Meaning::Final,
+/// Where an error occurred.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    /// The server, without credentials.
+    pub(super) server: &'a str,
+    /// The saver's call.
+    pub(super) operation: &'static str,
+    /// The command.
+    pub(super) command: &'a str,
+    /// The time limit of a command.
+    pub(super) limit: Duration,
+}
+
+impl RedisError {
+    /// An error reply of a server.
+    pub(super) fn reply(reply: &str) -> Self {
+        Self::new(kind_of_reply(reply), reply)
+    }
+
+    /// A lost connection.
+    pub(super) fn lost(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Lost, message)
+    }
+
+    /// An error of the network or of TLS: how `Debug` shows it, which names the variants of rustls, and
+    /// a message for people.
+    pub(super) fn io(debug: &str, message: &str) -> Self {
+        let mut refusals = TLS_REFUSALS.iter();
+        match refusals.find(|(variant, _)| debug.contains(variant)) {
+            Some((_, reason)) => Self::tls(reason).with_message(message),
+            None => Self::lost(message),
+        }
+    }
+
+    /// TLS cannot be agreed on.
+    pub(super) fn tls(reason: &'static str) -> Self {
+        Self::new(ErrorKind::Tls(reason), reason)
+    }
+
+    /// A connection without TLS to a port where the server speaks it.
+    pub(super) fn speaks_tls() -> Self {
+        Self::new(ErrorKind::SpeaksTls, "the server speaks TLS on this port")
+    }
+
+    /// A client of the caller's gave up waiting.
+    pub(super) fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::TimedOut, message)
+    }
+
+    /// A client of the caller's cannot take a command at the moment.
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// The provider of credentials has failed.
+    pub(super) fn no_credentials(error: &Error) -> Self {
+        Self::new(
+            ErrorKind::NoCredentials,
+            format!("the provider gave no credentials: {error}"),
+        )
+    }
+
+    /// A server that must be a primary is a replica.
+    pub(super) fn is_replica() -> Self {
+        Self::new(
+            ErrorKind::ReadOnly,
+            "READONLY the server is a replica, which takes no writes: connect to its primary, or through Sentinel",
+        )
+    }
+
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    fn with_message(self, message: impl Into<String>) -> Self {
+        Self::new(self.kind, message)
+    }
+
+    /// The error of an AUTH. A server that does not know the command quotes its arguments, so the
+    /// reply is replaced.
+    pub(super) fn of_auth(self) -> Self {
+        match self.kind {
+            ErrorKind::UnknownCommand => Self::new(
+                ErrorKind::Authentication,
+                "ERR the server does not know AUTH: leave the password out of the URL",
+            ),
+            _ => self,
+        }
+    }
+
+    pub(super) fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// What was said, for people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What the error means for sending the command again.
+    pub(super) fn retry_class(&self) -> RetryClass {
+        use ErrorKind as Kind;
+        match self.kind {
+            Kind::Redirected(_) => RetryClass::Redirect,
+            Kind::Loading | Kind::TryAgain | Kind::Busy | Kind::NoReplicas => RetryClass::Later,
+            Kind::ReadOnly => RetryClass::WrongServer { is_replica: true },
+            Kind::MasterDown | Kind::ClusterDown | Kind::Unblocked => {
+                RetryClass::WrongServer { is_replica: false }
+            }
+            Kind::Lost | Kind::Tls(_) | Kind::SpeaksTls => RetryClass::Lost,
+            _ => RetryClass::Never,
+        }
+    }
+
+    /// The error as callers get it.
+    pub(super) fn into_public(self, context: &Context<'_>) -> Error {
+        use ErrorKind as Kind;
+        let Self { kind, message } = self;
+        let server = || context.server.to_owned();
+        let config = |reason: String| Error::Config {
+            key: "url".to_owned(),
+            reason,
+        };
+        match kind {
+            Kind::Lost => Error::Connection {
+                server: server(),
+                reason: message,
+            },
+            Kind::Tls(reason) => Error::Tls {
+                server: server(),
+                reason: reason.to_owned(),
+            },
+            Kind::SpeaksTls => config(format!(
+                "Redis at {} speaks TLS on this port: write rediss in place of redis",
+                context.server
+            )),
+            Kind::TimedOut => Error::Timeout {
+                operation: context.operation,
+                limit: context.limit,
+            },
+            Kind::NoCredentials | Kind::Authentication => Error::Authentication {
+                server: server(),
+                reason: message,
+            },
+            Kind::Permission => Error::Permission {
+                reason: rest(&message).to_owned(),
+            },
+            Kind::ScriptsRefused => Error::Permission {
+                reason: format!(
+                    "{}; every call runs a Lua script: allow EVAL and EVALSHA",
+                    rest(&message)
+                ),
+            },
+            // In a cluster it is followed; elsewhere it comes from a node of one.
+            Kind::Redirected(_) => {
+                config("the server is a node of a cluster: use redis-cluster://".to_owned())
+            }
+            Kind::NoCluster => config("the server is no cluster: use redis://".to_owned()),
+            Kind::Loading
+            | Kind::Busy
+            | Kind::TryAgain
+            | Kind::NoReplicas
+            | Kind::CannotSave
+            | Kind::ReadOnly
+            | Kind::MasterDown
+            | Kind::ClusterDown
+            | Kind::Unblocked
+            | Kind::Unavailable => Error::Unavailable { reason: message },
+            Kind::OutOfMemory => Error::OutOfMemory,
+            Kind::CrossSlot => several_slots(),
+            Kind::UnknownCommand => missing_module(context),
+            Kind::WrongTypeOfKey(key) => Error::WrongType { key },
+            Kind::ForeignKey(key) => foreign(&key),
+            Kind::LostWrite(key) => lost(&key),
+            Kind::UnexpectedParent(newest) => unexpected(&newest),
+            Kind::NoScript
+            | Kind::WrongType
+            | Kind::NoDocument
+            | Kind::IndexExists
+            | Kind::NoIndex
+            | Kind::TooManyCursors
+            | Kind::TooManyGone
+            | Kind::Other => Error::Server {
+                command: context.command.to_owned(),
+                reason: message,
+            },
+        }
+    }
+
+    /// The same in a cluster, where a redirection was followed for as long as the call may take.
+    pub(super) fn into_public_in_cluster(self, context: &Context<'_>) -> Error {
+        match self.kind {
+            ErrorKind::Redirected(_) => Error::Unavailable {
+                reason: self.message,
+            },
+            _ => self.into_public(context),
+        }
     }
 }
 
-/// Whether a script met a key that has moved to another server already, or several of which some
-/// have, while the slot is on its way there. A script checks before it writes, and may run twice.
-fn is_half_moved(reply: &str) -> bool {
-    reply.contains("access a non local key") || reply.contains("during rehashing of the slot")
+impl fmt::Display for RedisError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
 }
 
-/// The first word of a reply.
-fn code(reply: &str) -> &str {
-    reply.split_once(' ').map_or(reply, |(code, _)| code)
+impl std::error::Error for RedisError {}
+
+impl Redirection {
+    /// Reads `MOVED SLOT HOST:PORT` or `ASK SLOT HOST:PORT`.
+    fn of(reply: &str) -> Option<Self> {
+        let mut words = reply.split(' ');
+        let (kind, slot, address) = (words.next()?, words.next()?, words.next()?);
+        let slot: u16 = slot.parse().ok()?;
+        let (host, port) = address.rsplit_once(':')?;
+        let (host, port) = (host.to_owned(), port.parse().ok()?);
+        match kind {
+            "MOVED" => Some(Self::Moved { slot, host, port }),
+            "ASK" => Some(Self::Ask { host, port }),
+            _ => None,
+        }
+    }
 }
 
-/// Whether the connection was lost, as the client says it in one way or another.
-fn is_lost(error: &FredError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::IO
-            | ErrorKind::Routing
-            | ErrorKind::Sentinel
-            | ErrorKind::Canceled
-            | ErrorKind::Protocol
-    ) || (matches!(error.kind(), ErrorKind::Unknown) && LOST.contains(&error.details()))
+/// The kind of an error reply: by its code, or, where many errors share one, by its words.
+fn kind_of_reply(reply: &str) -> ErrorKind {
+    use ErrorKind as Kind;
+    let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
+    let says = |words: &str| reply.contains(words);
+    match code {
+        "MOVED" | "ASK" => Kind::Redirected(Redirection::of(reply)),
+        "LOADING" => Kind::Loading,
+        "BUSY" => Kind::Busy,
+        "TRYAGAIN" => Kind::TryAgain,
+        // A script met a key that has moved to another server already, or several of which some
+        // have. Scripts check before they write, and are idempotent.
+        _ if says("access a non local key") || says("during rehashing of the slot") => {
+            Kind::TryAgain
+        }
+        "NOREPLICAS" => Kind::NoReplicas,
+        "MISCONF" => Kind::CannotSave,
+        "READONLY" => Kind::ReadOnly,
+        "MASTERDOWN" => Kind::MasterDown,
+        "CLUSTERDOWN" => Kind::ClusterDown,
+        "UNBLOCKED" => Kind::Unblocked,
+        "OOM" => Kind::OutOfMemory,
+        "NOAUTH" | "WRONGPASS" => Kind::Authentication,
+        "CROSSSLOT" => Kind::CrossSlot,
+        "NOSCRIPT" => Kind::NoScript,
+        "LGWRONGTYPE" => Kind::WrongTypeOfKey(rest.to_owned()),
+        "LGFOREIGN" => Kind::ForeignKey(rest.to_owned()),
+        "LGLOST" => Kind::LostWrite(rest.to_owned()),
+        "LGCONFLICT" => Kind::UnexpectedParent(rest.to_owned()),
+        "LGFURTHER" => Kind::TooManyGone,
+        _ if says("cluster support disabled") => Kind::NoCluster,
+        _ if refuses_scripts(reply) => Kind::ScriptsRefused,
+        "NOPERM" => Kind::Permission,
+        _ if rest.starts_with("ACL failure in script: ") => Kind::Permission,
+        _ if says("unknown command") => Kind::UnknownCommand,
+        _ if rest.starts_with("Unknown Redis command called from script") => Kind::UnknownCommand,
+        _ if says("invalid username-password") => Kind::Authentication,
+        _ if says("WRONGTYPE") || says("wrong Redis type") => Kind::WrongType,
+        _ if says("created at the root") => Kind::NoDocument,
+        _ => kind_of_search(reply),
+    }
 }
 
-/// What the client says, without a kind, when it cannot send or its connection is gone.
-const LOST: [&str; 5] = [
-    "channel closed",
-    "Client is not initialized.",
-    "Failed to route command.",
-    "Failed to send command to router.",
-    "Too many failed write attempts.",
-];
-
-/// Whether one side does not accept the other's TLS, so that trying again is of no use.
-pub(crate) fn is_refused(error: &FredError) -> bool {
-    refusal(error).is_some()
+/// The kind of an error reply of the search module, whose spelling differs from version to version.
+fn kind_of_search(reply: &str) -> ErrorKind {
+    let reply = reply.to_lowercase();
+    let says = |words: &str| reply.contains(words);
+    if says("no such index") || says("unknown index") {
+        ErrorKind::NoIndex
+    } else if says("index") && says("already exists") {
+        ErrorKind::IndexExists
+    } else if says("too many cursors") {
+        ErrorKind::TooManyCursors
+    } else {
+        ErrorKind::Other
+    }
 }
 
-#[cfg(feature = "tls")]
-fn is_tls(kind: &ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Tls)
+/// Whether the refused command is one that runs scripts. The errors of a script itself name the
+/// commands in it.
+fn refuses_scripts(reply: &str) -> bool {
+    let refusals = [
+        "NOPERM",
+        "unknown command",
+        "not allowed",
+        "not supported",
+        "disabled",
+    ];
+    let named = reply.split(['\'', '`', '"']).nth(1);
+    let named = named.or_else(|| reply.split(' ').nth(1)).unwrap_or(reply);
+    let named = named.to_lowercase();
+    matches!(named.as_str(), "eval" | "evalsha")
+        && refusals.iter().any(|refusal| reply.contains(refusal))
 }
 
-#[cfg(not(feature = "tls"))]
-fn is_tls(_: &ErrorKind) -> bool {
-    false
+/// What follows the code of a reply.
+fn rest(reply: &str) -> &str {
+    reply.split_once(' ').map_or("", |(_, rest)| rest)
 }
 
-/// Why one side does not accept the other's TLS.
-fn refusal(error: &FredError) -> Option<&'static str> {
-    let from_tls = matches!(error.kind(), ErrorKind::IO) || is_tls(error.kind());
-    let said = |part: &str| error.details().contains(part);
-    REFUSALS
-        .iter()
-        .find(|(part, _)| from_tls && said(part))
-        .map(|(_, reason)| *reason)
-}
-
-/// What rustls says in an error, and what that means; the first that fits counts.
-const REFUSALS: [(&str, &str); 9] = [
+/// The variants of rustls' errors, and what they mean for the caller; the first that fits counts.
+const TLS_REFUSALS: [(&str, &str); 9] = [
     (
         "UnknownIssuer",
         "nobody who is trusted has signed its certificate: name the file of the authority's certificate in `tls_ca_file`",
@@ -150,142 +466,21 @@ const REFUSALS: [(&str, &str); 9] = [
     ),
 ];
 
-/// What a connection without TLS ends with where the server speaks TLS.
-pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port";
-
 /// What is said of a thread whose keys are in several slots.
-pub(crate) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
+pub(super) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
 
-/// Names an error of the driver.
-pub(crate) fn classify(error: &FredError, context: &Context<'_>) -> Error {
-    let connection = || Error::Connection {
-        server: context.server.to_owned(),
-        reason: error.details().to_owned(),
-    };
-    match error.kind() {
-        ErrorKind::Auth if error.details().starts_with(NO_CREDENTIALS) => Error::Authentication {
-            server: context.server.to_owned(),
-            reason: error.details().to_owned(),
-        },
-        ErrorKind::Timeout => Error::Timeout {
-            operation: context.operation,
-            limit: context.limit,
-        },
-        _ if error.details() == SPEAKS_TLS => Error::Config {
-            key: "url".to_owned(),
-            reason: format!(
-                "Redis at {} speaks TLS on this port: write rediss in place of redis",
-                context.server
-            ),
-        },
-        _ if is_lost(error) || is_tls(error.kind()) => match refusal(error) {
-            Some(reason) => Error::Tls {
-                server: context.server.to_owned(),
-                reason: reason.to_owned(),
-            },
-            None => connection(),
-        },
-        ErrorKind::Backpressure => Error::Unavailable {
-            reason: error.details().to_owned(),
-        },
-        _ if error
-            .details()
-            .starts_with(|first: char| first.is_ascii_uppercase()) =>
-        {
-            classify_reply(error.details(), context)
-        }
-        ErrorKind::Cluster => Error::Unavailable {
-            reason: error.details().to_owned(),
-        },
-        _ => Error::Server {
-            command: context.command.to_owned(),
-            reason: error.details().to_owned(),
-        },
-    }
-}
-
-/// Names an error reply of a server by its first word.
-fn classify_reply(reply: &str, context: &Context<'_>) -> Error {
-    let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
-    let server = || context.server.to_owned();
-    match code {
-        "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "MASTERDOWN" | "READONLY" | "BUSY"
-        | "NOREPLICAS" | "MISCONF" | "UNBLOCKED" => Error::Unavailable {
-            reason: reply.to_owned(),
-        },
-        _ if is_half_moved(reply) => Error::Unavailable {
-            reason: reply.to_owned(),
-        },
-        // Where there is a cluster it is followed; here it is unknown.
-        "MOVED" | "ASK" => Error::Config {
-            key: "url".to_owned(),
-            reason: "the server is a node of a cluster: use redis-cluster://".to_owned(),
-        },
-        _ if reply.contains("cluster support disabled") => Error::Config {
-            key: "url".to_owned(),
-            reason: "the server is no cluster: use redis://".to_owned(),
-        },
-        "OOM" => Error::OutOfMemory,
-        "NOAUTH" | "WRONGPASS" => Error::Authentication {
-            server: server(),
-            reason: reply.to_owned(),
-        },
-        _ if refuses_scripts(reply, context.command) => Error::Permission {
-            reason: format!("{rest}; every call runs a Lua script: allow EVAL and EVALSHA"),
-        },
-        "NOPERM" => Error::Permission {
-            reason: rest.to_owned(),
-        },
-        _ if rest.starts_with("ACL failure in script: ") => Error::Permission {
-            reason: rest.to_owned(),
-        },
-        "CROSSSLOT" => Error::invalid("thread_id", SEVERAL_SLOTS),
-        "LGWRONGTYPE" => Error::WrongType {
-            key: rest.to_owned(),
-        },
-        "LGFOREIGN" => foreign(rest),
-        "LGLOST" => lost(rest),
-        "LGCONFLICT" => unexpected(rest),
-        _ if reply.contains("unknown command") => missing_module(context),
-        // What scripts use of what some servers lack is JSON.
-        _ if rest.starts_with("Unknown Redis command called from script") => {
-            missing_module(context)
-        }
-        _ if reply.contains("invalid username-password") => Error::Authentication {
-            server: server(),
-            reason: rest.to_owned(),
-        },
-        _ => Error::Server {
-            command: context.command.to_owned(),
-            reason: reply.to_owned(),
-        },
-    }
-}
-
-/// Whether a server, or what stands in front of it, does not run scripts for this user. A script's
-/// own errors name its commands, not the one that runs it.
-fn refuses_scripts(reply: &str, command: &str) -> bool {
-    let refusals = [
-        "NOPERM",
-        "unknown command",
-        "not allowed",
-        "not supported",
-        "disabled",
-    ];
-    let named = reply.split(['\'', '`', '"']).nth(1);
-    let named = named.or_else(|| reply.split(' ').nth(1)).unwrap_or(reply);
-    command.starts_with("EVAL")
-        && named.to_lowercase().starts_with("eval")
-        && refusals.iter().any(|refusal| reply.contains(refusal))
+/// The error of a call whose keys are in several slots.
+fn several_slots() -> Error {
+    Error::invalid("thread_id", SEVERAL_SLOTS)
 }
 
 /// Whether a flag cannot be set in a document because that is gone.
-pub(crate) fn is_gone(error: &Error) -> bool {
+pub(super) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Server { reason, .. } if reason.contains("created at the root"))
 }
 
 /// Names the key of which a server says only that it is of a wrong type.
-pub(crate) fn of_key(key: &[u8], error: Error) -> Error {
+pub(super) fn of_key(key: &[u8], error: Error) -> Error {
     match error {
         Error::Server { reason, .. }
             if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
@@ -299,12 +494,12 @@ pub(crate) fn of_key(key: &[u8], error: Error) -> Error {
 }
 
 /// A write, or the registry of all of them, that is gone while its checkpoint is there.
-pub(crate) fn lost(key: &str) -> Error {
+pub(super) fn lost(key: &str) -> Error {
     Error::corrupt(key, LOST_WRITE)
 }
 
 /// Whether an error says so.
-pub(crate) fn is_lost_write(error: &Error) -> bool {
+pub(super) fn is_lost_write(error: &Error) -> bool {
     matches!(error, Error::Corrupt { reason, .. } if reason == LOST_WRITE)
 }
 
@@ -312,12 +507,12 @@ const LOST_WRITE: &str = "it is gone, while its checkpoint is there: a `maxmemor
 
 /// Whether a script has stopped because more ids whose documents are gone are registered than it may
 /// look at in one step.
-pub(crate) fn is_further(error: &Error) -> bool {
+pub(super) fn is_further(error: &Error) -> bool {
     matches!(error, Error::Server { reason, .. } if reason.starts_with("LGFURTHER"))
 }
 
 /// A key that holds something of another thread or namespace.
-pub(crate) fn foreign(key: &str) -> Error {
+pub(super) fn foreign(key: &str) -> Error {
     Error::Conflict {
         what: "the document".to_owned(),
         reason: format!(
@@ -327,7 +522,7 @@ pub(crate) fn foreign(key: &str) -> Error {
 }
 
 /// Another checkpoint than the expected one is the newest; an empty id if there is none.
-pub(crate) fn unexpected(newest: &str) -> Error {
+pub(super) fn unexpected(newest: &str) -> Error {
     Error::Conflict {
         what: "the checkpoint".to_owned(),
         reason: if newest.is_empty() {
@@ -355,149 +550,229 @@ fn missing_module(context: &Context<'_>) -> Error {
 mod tests {
     use super::*;
 
-    fn named(kind: ErrorKind, details: &str) -> Error {
-        let context = Context {
-            server: "localhost:6379",
-            operation: "put",
-            command: "JSON.SET",
-            limit: Duration::from_secs(1),
-        };
-        classify(&FredError::new(kind, details.to_owned()), &context)
+    const CONTEXT: Context<'_> = Context {
+        server: "localhost:6379",
+        operation: "put",
+        command: "JSON.SET",
+        limit: Duration::from_secs(1),
+    };
+
+    fn kind(reply: &str) -> ErrorKind {
+        RedisError::reply(reply).kind
     }
 
     #[test]
-    #[allow(clippy::too_many_lines)] // It is a table.
-    fn replies_are_named_by_what_the_caller_can_do() {
-        use ErrorKind::{Auth, Cluster, IO, Timeout, Unknown};
-        let table: &[(ErrorKind, &str, &str, bool)] = &[
+    fn replies_are_told_apart_by_code_and_words() {
+        use ErrorKind as Kind;
+        let key = || "checkpoint:t".to_owned();
+        for (reply, expected) in [
             (
-                Unknown,
                 "LOADING Redis is loading the dataset in memory",
-                "Unavailable",
-                true,
+                Kind::Loading,
             ),
+            ("BUSY Redis is busy running a script.", Kind::Busy),
             (
-                Unknown,
-                "READONLY You can't write against a read only replica.",
-                "Unavailable",
-                true,
-            ),
-            (
-                Cluster,
-                "CLUSTERDOWN Hash slot not served",
-                "Unavailable",
-                true,
-            ),
-            (
-                Cluster,
                 "TRYAGAIN Multiple keys request during rehashing of slot",
-                "Unavailable",
-                true,
+                Kind::TryAgain,
             ),
             (
-                Unknown,
-                "OOM command not allowed when used memory > 'maxmemory'.",
-                "OutOfMemory",
-                true,
+                "ERR Script attempted to access a non local key in a cluster node script: 1f",
+                Kind::TryAgain,
             ),
             (
-                Auth,
-                "NOAUTH Authentication required.",
-                "Authentication",
-                false,
+                "ERR Unable to execute command 'exists' in script because undeclared keys were accessed during rehashing of the slot script: 1f, on @user_script:145.",
+                Kind::TryAgain,
             ),
             (
-                Auth,
-                "WRONGPASS invalid username-password pair",
-                "Authentication",
-                false,
+                "NOREPLICAS Not enough good replicas to write.",
+                Kind::NoReplicas,
             ),
             (
-                Unknown,
-                "NOPERM User x has no permissions to run the 'get' command",
-                "Permission",
-                false,
-            ),
-            (
-                Unknown,
-                "ERR ACL failure in script: User x has no permissions to run the 'get' command script: 1f, on @user_script:1.",
-                "Permission",
-                false,
-            ),
-            (
-                IO,
-                "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
-                "Tls",
-                false,
-            ),
-            (
-                Unknown,
-                "ERR a document that says InvalidCertificate(UnknownIssuer)",
-                "Server",
-                false,
-            ),
-            (Unknown, "LGWRONGTYPE checkpoint:t", "WrongType", false),
-            (Unknown, "LGCONFLICT 1f1e", "Conflict", false),
-            (
-                Unknown,
-                "CROSSSLOT Keys in request don't hash to the same slot",
-                "InvalidInput",
-                false,
-            ),
-            (
-                Unknown,
-                "ERR unknown command 'JSON.SET', with args",
-                "MissingModule",
-                false,
-            ),
-            (
-                Unknown,
-                "ERR Unknown Redis command called from script script: 1f, on @user_script:9.",
-                "MissingModule",
-                false,
-            ),
-            (Unknown, "ERR something else", "Server", false),
-            (IO, "Connection refused (os error 111)", "Connection", true),
-            (Unknown, "channel closed", "Connection", true),
-            (Cluster, "MOVED 1 127.0.0.1:7001", "Config", false),
-            (
-                ErrorKind::Config,
-                "ERR This instance has cluster support disabled",
-                "Config",
-                false,
-            ),
-            (
-                Unknown,
                 "MISCONF Redis is configured to save RDB snapshots",
-                "Unavailable",
-                true,
+                Kind::CannotSave,
             ),
-            (Timeout, "Request timed out.", "Timeout", true),
-        ];
-        for (kind, details, variant, retryable) in table {
-            let error = named(kind.clone(), details);
-            assert!(
-                format!("{error:?}").starts_with(variant),
-                "{details}: {error:?}"
-            );
-            assert_eq!(error.is_retryable(), *retryable, "{details}");
+            (
+                "READONLY You can't write against a read only replica.",
+                Kind::ReadOnly,
+            ),
+            ("MASTERDOWN Link with MASTER is down", Kind::MasterDown),
+            ("CLUSTERDOWN Hash slot not served", Kind::ClusterDown),
+            (
+                "UNBLOCKED force unblock from blocking operation",
+                Kind::Unblocked,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Kind::OutOfMemory,
+            ),
+            ("NOAUTH Authentication required.", Kind::Authentication),
+            (
+                "WRONGPASS invalid username-password pair",
+                Kind::Authentication,
+            ),
+            ("ERR invalid username-password pair", Kind::Authentication),
+            (
+                "NOPERM User x has no permissions to run the 'get' command",
+                Kind::Permission,
+            ),
+            (
+                "ERR ACL failure in script: User x has no permissions to run the 'get' command script: 1f, on @user_script:1.",
+                Kind::Permission,
+            ),
+            (
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                Kind::CrossSlot,
+            ),
+            (
+                "NOSCRIPT No matching script. Please use EVAL.",
+                Kind::NoScript,
+            ),
+            (
+                "ERR unknown command 'JSON.SET', with args",
+                Kind::UnknownCommand,
+            ),
+            (
+                "ERR Unknown Redis command called from script script: 1f, on @user_script:9.",
+                Kind::UnknownCommand,
+            ),
+            (
+                "ERR This instance has cluster support disabled",
+                Kind::NoCluster,
+            ),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                Kind::WrongType,
+            ),
+            (
+                "ERR WRONGTYPE Operation against a key holding the wrong kind of value script: 1f",
+                Kind::WrongType,
+            ),
+            ("Existing key has wrong Redis type", Kind::WrongType),
+            (
+                "ERR new objects must be created at the root",
+                Kind::NoDocument,
+            ),
+            ("Index already exists", Kind::IndexExists),
+            ("BUSYKEY Target key name already exists.", Kind::Other),
+            ("checkpoint: no such index", Kind::NoIndex),
+            ("Unknown Index name", Kind::NoIndex),
+            (
+                "INDEX_CURSOR_LIMIT Too many cursors allocated",
+                Kind::TooManyCursors,
+            ),
+            ("LGWRONGTYPE checkpoint:t", Kind::WrongTypeOfKey(key())),
+            ("LGFOREIGN checkpoint:t", Kind::ForeignKey(key())),
+            ("LGLOST checkpoint:t", Kind::LostWrite(key())),
+            ("LGCONFLICT ", Kind::UnexpectedParent(String::new())),
+            ("LGFURTHER", Kind::TooManyGone),
+            ("ERR something else", Kind::Other),
+            ("", Kind::Other),
+        ] {
+            assert_eq!(kind(reply), expected, "{reply}");
         }
     }
 
     #[test]
+    fn redirections_are_read() {
+        assert_eq!(
+            kind("MOVED 3999 10.0.0.1:6381"),
+            ErrorKind::Redirected(Some(Redirection::Moved {
+                slot: 3_999,
+                host: "10.0.0.1".to_owned(),
+                port: 6_381
+            }))
+        );
+        assert_eq!(
+            kind("ASK 3999 ::1:6381"),
+            ErrorKind::Redirected(Some(Redirection::Ask {
+                host: "::1".to_owned(),
+                port: 6_381
+            }))
+        );
+        assert_eq!(kind("MOVED here"), ErrorKind::Redirected(None));
+        assert_eq!(Redirection::of("ERR no"), None);
+    }
+
+    #[test]
+    fn errors_are_named_by_what_the_caller_can_do() {
+        let reply = RedisError::reply;
+        let certificate = "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }";
+        for (error, variant, retryable) in [
+            (reply("LOADING Redis is loading"), "Unavailable", true),
+            (reply("READONLY You can't write"), "Unavailable", true),
+            (
+                reply("CLUSTERDOWN Hash slot not served"),
+                "Unavailable",
+                true,
+            ),
+            (reply("TRYAGAIN Multiple keys request"), "Unavailable", true),
+            (reply("MISCONF Redis is configured"), "Unavailable", true),
+            (
+                RedisError::unavailable("queue is full"),
+                "Unavailable",
+                true,
+            ),
+            (reply("OOM command not allowed"), "OutOfMemory", true),
+            (
+                reply("NOAUTH Authentication required."),
+                "Authentication",
+                false,
+            ),
+            (reply("WRONGPASS invalid pair"), "Authentication", false),
+            (
+                RedisError::no_credentials(&Error::Closed),
+                "Authentication",
+                false,
+            ),
+            (reply("NOPERM no permissions"), "Permission", false),
+            (reply("ERR ACL failure in script: no"), "Permission", false),
+            (RedisError::io(certificate, "invalid"), "Tls", false),
+            (
+                reply("ERR a document that says InvalidCertificate(UnknownIssuer)"),
+                "Server",
+                false,
+            ),
+            (reply("LGWRONGTYPE checkpoint:t"), "WrongType", false),
+            (reply("LGFOREIGN checkpoint:t"), "Conflict", false),
+            (reply("LGCONFLICT 1f1e"), "Conflict", false),
+            (reply("LGLOST checkpoint:t"), "Corrupt", false),
+            (reply("LGFURTHER"), "Server", false),
+            (reply("CROSSSLOT Keys in request"), "InvalidInput", false),
+            (
+                reply("ERR unknown command 'JSON.SET'"),
+                "MissingModule",
+                false,
+            ),
+            (reply("ERR something else"), "Server", false),
+            (reply("NOSCRIPT No matching script."), "Server", false),
+            (RedisError::lost("Connection refused"), "Connection", true),
+            (RedisError::speaks_tls(), "Config", false),
+            (reply("MOVED 1 127.0.0.1:7001"), "Config", false),
+            (
+                reply("ERR This instance has cluster support disabled"),
+                "Config",
+                false,
+            ),
+            (RedisError::timed_out("Request timed out."), "Timeout", true),
+        ] {
+            let described = error.to_string();
+            let error = error.into_public(&CONTEXT);
+            assert!(
+                format!("{error:?}").starts_with(variant),
+                "{described}: {error:?}"
+            );
+            assert_eq!(error.is_retryable(), retryable, "{described}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_that_leads_nowhere_in_a_cluster_may_lead_somewhere_later() {
+        let error = RedisError::reply("MOVED 1 127.0.0.1:7001").into_public_in_cluster(&CONTEXT);
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    }
+
+    #[test]
     fn a_server_that_runs_no_scripts_is_asked_to_allow_them() {
-        let named = |command: &str, reply: &str| {
-            let context = Context {
-                server: "localhost:6379",
-                operation: "put",
-                command,
-                limit: Duration::from_secs(1),
-            };
-            classify(
-                &FredError::new(ErrorKind::Unknown, reply.to_owned()),
-                &context,
-            )
-        };
         for refused in [
             "NOPERM User u has no permissions to run the 'evalsha' command",
             "NOPERM this user has no permissions to run the 'eval' command",
@@ -506,69 +781,63 @@ mod tests {
             "ERR handle request, command 'EVAL' is not allowed",
             "ERR EVALSHA is not supported by this proxy",
         ] {
-            let error = named("EVALSHA", refused);
+            let error = RedisError::reply(refused);
+            assert_eq!(error.kind, ErrorKind::ScriptsRefused, "{refused}");
+            let error = error.into_public(&CONTEXT);
             assert!(matches!(error, Error::Permission { .. }), "{error:?}");
             assert!(!error.is_retryable());
             assert!(error.to_string().contains("allow EVAL"), "{error}");
         }
-        for (command, other) in [
-            ("EVALSHA", "NOPERM No permissions to access a key"),
-            (
-                "EVALSHA",
-                "NOPERM User u has no permissions to run the 'json.set' command",
-            ),
-            ("EVALSHA", "NOSCRIPT No matching script. Please use EVAL."),
-            (
-                "EVALSHA",
-                "ERR unknown command 'JSON.SET', with args beginning with: ",
-            ),
-            (
-                "EVALSHA",
-                "ERR Script attempted to access a non local key in a cluster node script: 1f",
-            ),
-            ("JSON.SET", "ERR the key 'evaluation' is not allowed"),
+        for other in [
+            "NOPERM No permissions to access a key",
+            "NOPERM User u has no permissions to run the 'json.set' command",
+            "NOSCRIPT No matching script. Please use EVAL.",
+            "ERR unknown command 'JSON.SET', with args beginning with: ",
+            "ERR Script attempted to access a non local key in a cluster node script: 1f",
+            "ERR the key 'evaluation' is not allowed",
         ] {
-            let error = named(command, other);
-            assert!(!error.to_string().contains("allow EVAL"), "{error}");
+            assert_ne!(kind(other), ErrorKind::ScriptsRefused, "{other}");
         }
     }
 
     #[test]
-    fn what_is_sent_again_is_what_did_not_happen_or_may_happen_twice() {
-        use ErrorKind::{Cluster, IO, Timeout, Unknown};
-        let replica = |replica| Meaning::NotHere { replica };
-        let table: &[(ErrorKind, &str, Meaning)] = &[
-            (Cluster, "MOVED 1 127.0.0.1:7001", Meaning::Elsewhere),
-            (Cluster, "ASK 1 127.0.0.1:7001", Meaning::Elsewhere),
-            (Unknown, "TRYAGAIN Multiple keys request", Meaning::NotNow),
-            (Unknown, "LOADING Redis is loading", Meaning::NotNow),
-            (Unknown, "BUSY Redis is busy", Meaning::NotNow),
+    fn an_auth_that_the_server_does_not_know_is_not_quoted() {
+        let reply = "ERR unknown command 'AUTH', with args beginning with: 'swordfish' ";
+        let error = RedisError::reply(reply).of_auth();
+        assert_eq!(error.kind, ErrorKind::Authentication);
+        assert!(!format!("{error} {error:?}").contains("swordfish"));
+        let error = RedisError::reply("WRONGPASS invalid username-password pair");
+        assert_eq!(error.clone().of_auth(), error);
+    }
+
+    #[test]
+    fn what_is_sent_again_was_not_run_or_is_idempotent() {
+        let wrong = |is_replica| RetryClass::WrongServer { is_replica };
+        for (reply, class) in [
+            ("MOVED 1 127.0.0.1:7001", RetryClass::Redirect),
+            ("ASK 1 127.0.0.1:7001", RetryClass::Redirect),
+            ("TRYAGAIN Multiple keys request", RetryClass::Later),
+            ("LOADING Redis is loading", RetryClass::Later),
+            ("BUSY Redis is busy", RetryClass::Later),
             (
-                Unknown,
                 "ERR Script attempted to access a non local key in a cluster node",
-                Meaning::NotNow,
+                RetryClass::Later,
             ),
-            (
-                Unknown,
-                "ERR Unable to execute command 'exists' in script because undeclared keys were accessed during rehashing of the slot script: 1f, on @user_script:145.",
-                Meaning::NotNow,
-            ),
-            (Unknown, "NOREPLICAS Not enough good", Meaning::NotNow),
-            (Unknown, "READONLY You can't write", replica(true)),
-            (Unknown, "UNBLOCKED force unblock", replica(false)),
-            (Cluster, "CLUSTERDOWN Hash slot not served", replica(false)),
-            (IO, "Connection refused (os error 111)", Meaning::Lost),
-            (Unknown, "channel closed", Meaning::Lost),
-            (Unknown, "Failed to route command.", Meaning::Lost),
-            (Timeout, "Request timed out.", Meaning::Final),
-            (Unknown, "OOM command not allowed", Meaning::Final),
-            (Unknown, "NOSCRIPT No matching script.", Meaning::Final),
-            (Unknown, "ERR channel closed", Meaning::Final),
-            (Unknown, "checkpoint: no such index", Meaning::Final),
-        ];
-        for (kind, details, expected) in table {
-            let error = FredError::new(kind.clone(), (*details).to_owned());
-            assert_eq!(meaning(&error), *expected, "{details}");
+            ("NOREPLICAS Not enough good", RetryClass::Later),
+            ("READONLY You can't write", wrong(true)),
+            ("UNBLOCKED force unblock", wrong(false)),
+            ("MASTERDOWN Link with MASTER is down", wrong(false)),
+            ("CLUSTERDOWN Hash slot not served", wrong(false)),
+            ("OOM command not allowed", RetryClass::Never),
+            ("NOSCRIPT No matching script.", RetryClass::Never),
+            ("ERR channel closed", RetryClass::Never),
+            ("checkpoint: no such index", RetryClass::Never),
+        ] {
+            assert_eq!(RedisError::reply(reply).retry_class(), class, "{reply}");
         }
+        let lost = RedisError::lost("Connection refused (os error 111)");
+        assert_eq!(lost.retry_class(), RetryClass::Lost);
+        let timed_out = RedisError::timed_out("Request timed out.");
+        assert_eq!(timed_out.retry_class(), RetryClass::Never);
     }
 }

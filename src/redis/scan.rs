@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 
 use super::document::ReadCheckpoint;
-use super::driver::{Command, Node, Reply, number};
+use super::driver::{Command, NodeHandle, Reply, number};
 use super::keys::{Member, glob_escaped};
 use super::slots::slot;
 use super::store::Store;
@@ -28,7 +28,11 @@ pub(crate) async fn scan_pattern(store: &Store, pattern: &str) -> Result<Vec<Byt
 }
 
 /// The keys of some nodes that a pattern matches, each once.
-pub(crate) async fn scan_at(store: &Store, nodes: Vec<Node>, pattern: &str) -> Result<Vec<Bytes>> {
+pub(crate) async fn scan_at(
+    store: &Store,
+    nodes: Vec<NodeHandle>,
+    pattern: &str,
+) -> Result<Vec<Bytes>> {
     let mut keys = HashSet::new();
     for node in nodes {
         let mut cursor = Bytes::from_static(b"0");

@@ -26,7 +26,7 @@ struct Counter;
 
 impl Subscriber for Counter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "langgraph_checkpoint_redis::flights"
+        metadata.target() == "langgraph_checkpoint_redis::round_trips"
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

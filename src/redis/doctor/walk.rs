@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{MEMBERS, PAGE, bytes_of};
 use crate::error::Result;
-use crate::redis::driver::{Command, Node, Reply, number};
+use crate::redis::driver::{Command, NodeHandle, Reply, number};
 use crate::redis::keys::glob_escaped;
 use crate::redis::store::Store;
 
@@ -14,7 +14,7 @@ use crate::redis::store::Store;
 pub(super) struct Scan {
     pattern: String,
     /// The node that is walked, and those that come after; `None` before the first.
-    nodes: Option<VecDeque<Node>>,
+    nodes: Option<VecDeque<NodeHandle>>,
     cursor: Bytes,
 }
 

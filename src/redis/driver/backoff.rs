@@ -1,12 +1,12 @@
-//! How long to wait before something is tried again.
+//! How long to wait between two attempts.
 
 use std::time::Duration;
 
 /// Waits that double, each with jitter so that many clients do not come back at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    least: Duration,
-    most: Duration,
+    min: Duration,
+    max: Duration,
     next: Duration,
 }
 
@@ -18,28 +18,28 @@ impl Backoff {
 
     /// Between two attempts of a command that the server cannot serve at the moment: from 10 to
     /// 250 ms.
-    pub(super) fn asking_again() -> Self {
+    pub(super) fn retrying() -> Self {
         Self::between(Duration::from_millis(10), Duration::from_millis(250))
     }
 
-    fn between(least: Duration, most: Duration) -> Self {
+    fn between(min: Duration, max: Duration) -> Self {
         Self {
-            least,
-            most,
-            next: least,
+            min,
+            max,
+            next: min,
         }
     }
 
     /// The next wait: between a half and all of what the doubling has come to.
     pub(super) fn next(&mut self) -> Duration {
         let wait = self.next.mul_f64(rand::random::<f64>().mul_add(0.5, 0.5));
-        self.next = (self.next * 2).min(self.most);
+        self.next = (self.next * 2).min(self.max);
         wait
     }
 
-    /// Starts anew.
+    /// Starts again with the shortest wait.
     pub(super) fn reset(&mut self) {
-        self.next = self.least;
+        self.next = self.min;
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_their_limit_and_start_anew() {
+    fn waits_grow_to_their_limit_until_they_are_reset() {
         let mut backoff = Backoff::connecting();
         let waits: Vec<_> = (0..20).map(|_| backoff.next()).collect();
         assert!(waits[0] <= Duration::from_millis(50));

@@ -3,25 +3,26 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use fred::error::{Error as FredError, ErrorKind};
-use fred::types::config::ServerConfig;
 use futures_util::future::{join_all, select_ok};
 use tokio::sync::Notify;
 
-use super::flight::{Live, lost};
-use super::link::Task;
-use super::node::{Node, Nodes};
-use super::{Command, Reply};
+use super::address::{Address, Endpoint};
+use super::command::Command;
+use super::connection::Connection;
+use super::node::{Node, NodeFactory};
+use super::reply::Reply;
+use super::task::Task;
+use crate::redis::error::RedisError;
 use crate::redis::slots::SLOTS;
 
-/// How long a server may take to tell the slots; then another is asked.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the slots are asked for without a reason, since nobody tells of replicas gone.
-const NOW_AND_THEN: Duration = Duration::from_secs(60);
-/// How long nothing more is asked after an answer: many calls find out at once.
-const PAUSE: Duration = Duration::from_millis(50);
-/// A slot that no server has.
-const NOBODY: u16 = u16::MAX;
+/// How long a server may take to return its slots.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the slots are asked for without a redirection, to notice servers that have left.
+const REFRESH: Duration = Duration::from_secs(60);
+/// The shortest time between two requests for the slots: many calls are redirected at once.
+const MIN_REFRESH: Duration = Duration::from_millis(50);
+/// In place of the server of a slot that none has.
+const NO_SERVER: u16 = u16::MAX;
 
 /// The servers of a cluster.
 #[derive(Debug)]
@@ -32,24 +33,21 @@ pub(super) struct Cluster {
 
 #[derive(Debug)]
 struct Shared {
-    nodes: Nodes,
+    nodes: NodeFactory,
     seeds: Vec<Address>,
     map: RwLock<Map>,
     outdated: Notify,
 }
 
-/// Where a server is.
-pub(super) type Address = (String, u16);
-
 /// Which server has which slot.
 #[derive(Debug)]
 struct Map {
     servers: Vec<(Address, Arc<Node>)>,
-    /// For each slot its server, by its place in `servers`.
+    /// For each slot the index of its server in `servers`.
     owners: Box<[u16]>,
 }
 
-/// What CLUSTER SLOTS says.
+/// An element of the reply to CLUSTER SLOTS.
 #[derive(Debug, PartialEq, Eq)]
 struct Range {
     first: u16,
@@ -59,7 +57,10 @@ struct Range {
 
 impl Cluster {
     /// Finds the servers by asking the first seed that answers, and connects to them.
-    pub(super) async fn connect(nodes: Nodes, seeds: Vec<Address>) -> Result<Self, FredError> {
+    pub(super) async fn connect(
+        nodes: NodeFactory,
+        seeds: Vec<Address>,
+    ) -> Result<Self, RedisError> {
         let ranges = ask_seeds(&nodes, &seeds).await?;
         let mut addresses: Vec<Address> =
             ranges.iter().map(|range| range.primary.clone()).collect();
@@ -68,16 +69,16 @@ impl Cluster {
         let servers: Vec<_> = addresses
             .into_iter()
             .map(|address| {
-                let node = nodes.later(&centralized(&address));
+                let node = nodes.connect_later(&Endpoint::Tcp(address.clone()));
                 (address, node)
             })
             .collect();
         wait_for_all(&nodes, &servers).await?;
         let mut map = Map {
             servers,
-            owners: vec![NOBODY; usize::from(SLOTS)].into(),
+            owners: vec![NO_SERVER; usize::from(SLOTS)].into(),
         };
-        map.take(ranges, &nodes);
+        map.replace(ranges, &nodes);
         let shared = Arc::new(Shared {
             nodes,
             seeds,
@@ -88,26 +89,26 @@ impl Cluster {
         Ok(Self { shared, task })
     }
 
-    /// The server of a slot; any for `None`.
+    /// The server of a slot; for `None` one that is connected.
     pub(super) fn node(&self, slot: Option<u16>) -> Option<Arc<Node>> {
         let map = self.shared.map();
         let owner = if let Some(slot) = slot {
             usize::from(map.owners[usize::from(slot)])
         } else {
-            let live = |(_, node): &(Address, Arc<Node>)| node.connections() > 0;
-            map.servers.iter().position(live).unwrap_or(0)
+            let works = |(_, node): &(Address, Arc<Node>)| node.connected() > 0;
+            map.servers.iter().position(works).unwrap_or(0)
         };
         map.servers.get(owner).map(|(_, node)| Arc::clone(node))
     }
 
-    /// The server at an address, as a redirection names it; without a host it is the one that
+    /// The server at the address of a redirection. An empty host means that of the server that
     /// redirects.
     pub(super) fn node_at(&self, host: &str, port: u16, from: &Node) -> Arc<Node> {
         let address = address_in_reply(host, port, from);
         self.shared.map_mut().server(&address, &self.shared.nodes).1
     }
 
-    /// Learns that a slot is elsewhere, and asks for all of them in the background.
+    /// Assigns a slot to another server, and refreshes all slots in the background.
     pub(super) fn moved(&self, slot: u16, host: &str, port: u16, from: &Node) {
         let address = address_in_reply(host, port, from);
         let mut map = self.shared.map_mut();
@@ -116,15 +117,15 @@ impl Cluster {
             *of_slot = owner;
         }
         drop(map);
-        self.outdated();
+        self.refresh();
     }
 
-    /// Asks for the slots in the background.
-    pub(super) fn outdated(&self) {
+    /// Refreshes the slots in the background.
+    pub(super) fn refresh(&self) {
         self.shared.outdated.notify_one();
     }
 
-    /// All servers that have slots.
+    /// The servers that have slots.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         let map = self.shared.map();
         let with_slots = map
@@ -135,13 +136,16 @@ impl Cluster {
         with_slots.map(|(_, (_, node))| Arc::clone(node)).collect()
     }
 
-    /// How many slots no server has.
+    /// How many slots have no server.
     pub(super) fn uncovered(&self) -> usize {
         let map = self.shared.map();
-        map.owners.iter().filter(|owner| **owner == NOBODY).count()
+        map.owners
+            .iter()
+            .filter(|owner| **owner == NO_SERVER)
+            .count()
     }
 
-    /// Ends all connections, for good.
+    /// Closes all connections for good.
     pub(super) fn stop(&self) {
         self.task.stop();
         for (_, node) in &self.shared.map().servers {
@@ -159,22 +163,22 @@ impl Shared {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the servers that answer, all at once, then the seeds. Of several views the one of the
-    /// latest epoch counts: a server that was cut off from the others, or has been started anew and
-    /// not heard from them, takes slots for its own that others have taken over.
-    async fn ask(&self) -> Result<Vec<Range>, FredError> {
-        let live: Vec<_> = {
+    /// Asks the servers that are connected, all at once; if none answers, the seeds. The view of the
+    /// latest epoch counts: a server that was cut off from the others, or was restarted and has not
+    /// heard from them, claims slots that others have taken over.
+    async fn ask(&self) -> Result<Vec<Range>, RedisError> {
+        let connections: Vec<_> = {
             let map = self.map();
             let servers = map.servers.iter();
             servers
-                .filter_map(|(address, node)| Some((address.0.clone(), node.live()?)))
+                .filter_map(|(address, node)| Some((address.host.clone(), node.connection()?)))
                 .collect()
         };
-        let asking = live.iter().map(|(host, live)| async move {
-            match ask(live, host).await {
+        let asking = connections.iter().map(|(host, connection)| async move {
+            match ask(connection, host).await {
                 Ok(view) => Some(view),
                 Err(error) => {
-                    tracing::debug!(host, %error, "the slots are not told");
+                    tracing::debug!(host, %error, "a server does not return the slots");
                     None
                 }
             }
@@ -189,24 +193,24 @@ impl Shared {
 }
 
 impl Map {
-    /// The place of a server, which is connected to if it is new.
-    fn server(&mut self, address: &Address, nodes: &Nodes) -> (u16, Arc<Node>) {
+    /// The index of a server, which is connected to if it is new.
+    fn server(&mut self, address: &Address, nodes: &NodeFactory) -> (u16, Arc<Node>) {
         let known = self.servers.iter().position(|(known, _)| known == address);
         let place = known.unwrap_or_else(|| {
-            let node = nodes.later(&centralized(address));
+            let node = nodes.connect_later(&Endpoint::Tcp(address.clone()));
             self.servers.push((address.clone(), node));
             self.servers.len() - 1
         });
         // There are never more servers than slots.
-        let owner = u16::try_from(place).unwrap_or(NOBODY);
+        let owner = u16::try_from(place).unwrap_or(NO_SERVER);
         (owner, Arc::clone(&self.servers[place].1))
     }
 
-    /// Takes what a server says for the truth; what has no slot any more is let go.
-    fn take(&mut self, ranges: Vec<Range>, nodes: &Nodes) {
+    /// Replaces the map. Servers that have no slot any more are disconnected.
+    fn replace(&mut self, ranges: Vec<Range>, nodes: &NodeFactory) {
         let mut fresh = Self {
             servers: Vec::new(),
-            owners: vec![NOBODY; usize::from(SLOTS)].into(),
+            owners: vec![NO_SERVER; usize::from(SLOTS)].into(),
         };
         for range in ranges {
             let known = self
@@ -228,20 +232,23 @@ impl Map {
     }
 }
 
-/// Waits until all servers are connected to. One that cannot be reached does not hold up the
-/// others for long, as long as there are others.
-async fn wait_for_all(nodes: &Nodes, servers: &[(Address, Arc<Node>)]) -> Result<(), FredError> {
+/// Waits until all servers are connected. Servers that cannot be reached are waited for half of the
+/// time limit, if there are others.
+async fn wait_for_all(
+    nodes: &NodeFactory,
+    servers: &[(Address, Arc<Node>)],
+) -> Result<(), RedisError> {
     let all = async {
         loop {
-            let mut changes = nodes.changes.listen();
-            if servers.iter().all(|(_, node)| node.connections() > 0) {
+            let mut changes = nodes.changes.subscribe();
+            if servers.iter().all(|(_, node)| node.connected() > 0) {
                 return;
             }
-            // Those who tell of changes outlive this.
+            // The sender outlives this.
             let _ = changes.changed().await;
         }
     };
-    if tokio::time::timeout(nodes.dialer.limit / 2, all)
+    if tokio::time::timeout(nodes.connector.limit / 2, all)
         .await
         .is_ok()
     {
@@ -250,11 +257,11 @@ async fn wait_for_all(nodes: &Nodes, servers: &[(Address, Arc<Node>)]) -> Result
     let mut problem = None;
     let mut connected = false;
     for (address, node) in servers {
-        if node.connections() > 0 {
+        if node.connected() > 0 {
             connected = true;
         } else {
             let error = node.problem();
-            tracing::warn!(server = %name(address), %error, "a server of the cluster cannot be reached yet");
+            tracing::warn!(server = %address, %error, "a server of the cluster cannot be reached yet");
             problem.get_or_insert(error);
         }
     }
@@ -264,56 +271,58 @@ async fn wait_for_all(nodes: &Nodes, servers: &[(Address, Arc<Node>)]) -> Result
     }
 }
 
-/// Asks for the slots whenever somebody found them outdated.
+/// Asks for the slots whenever they turn out to be outdated.
 async fn keep_current(shared: Arc<Shared>) {
     loop {
-        let _ = tokio::time::timeout(NOW_AND_THEN, shared.outdated.notified()).await;
+        let _ = tokio::time::timeout(REFRESH, shared.outdated.notified()).await;
         match shared.ask().await {
             Ok(ranges) if !ranges.is_empty() => {
-                shared.map_mut().take(ranges, &shared.nodes);
-                shared.nodes.changes.tell();
+                shared.map_mut().replace(ranges, &shared.nodes);
+                shared.nodes.changes.notify();
             }
-            Ok(_) => tracing::debug!("no server of the cluster has any slot"),
-            Err(error) => tracing::warn!(%error, "no server of the cluster tells the slots"),
+            Ok(_) => tracing::debug!("no server of the cluster has a slot"),
+            Err(error) => tracing::warn!(%error, "no server of the cluster returns the slots"),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(MIN_REFRESH).await;
     }
 }
 
-/// Asks all seeds at once; the first that answers counts.
-async fn ask_seeds(nodes: &Nodes, seeds: &[Address]) -> Result<Vec<Range>, FredError> {
+/// Asks all seeds at once; the first reply counts.
+async fn ask_seeds(nodes: &NodeFactory, seeds: &[Address]) -> Result<Vec<Range>, RedisError> {
     let asking = seeds.iter().map(|seed| {
         Box::pin(async move {
-            let connection = nodes.dialer.dial(centralized(seed)).await?;
-            let ranges = ask(&connection.live, &seed.0).await?.ranges;
+            let endpoint = Endpoint::Tcp(seed.clone());
+            let new = nodes.connector.connect(&endpoint).await?;
+            let ranges = ask(&new.connection, &seed.host).await?.ranges;
             if ranges.is_empty() {
-                let nobody = "CLUSTERDOWN no slot has a server";
-                return Err(FredError::new(ErrorKind::Cluster, nobody));
+                return Err(RedisError::reply("CLUSTERDOWN no slot has a server"));
             }
             Ok(ranges)
         })
     });
-    // There is at least one: every URL names a host.
+    // There is at least one, as every URL names a host.
     let (ranges, _) = select_ok(asking).await?;
     Ok(ranges)
 }
 
-/// What a server takes for the truth.
+/// The cluster as one server sees it.
 struct View {
-    /// How many elections it knows of; 0 where it does not say.
+    /// The latest election that the server knows of; 0 if it does not report it.
     epoch: u64,
     ranges: Vec<Range>,
 }
 
-async fn ask(live: &Live, host: &str) -> Result<View, FredError> {
+async fn ask(connection: &Connection, host: &str) -> Result<View, RedisError> {
     let slots = Command::new("CLUSTER").arg("SLOTS");
     let info = Command::new("CLUSTER").arg("INFO");
-    let replies = tokio::time::timeout(PATIENCE, async { live.run(&[&slots, &info]).await });
-    let replies = replies
+    let commands = [&slots, &info];
+    let replies = tokio::time::timeout(TIMEOUT, connection.run(&commands))
         .await
-        .map_err(|_| lost(format!("no answer within {PATIENCE:?}")))??;
+        .map_err(|_| RedisError::lost(format!("no reply within {TIMEOUT:?}")))??;
     let mut replies = replies.into_iter();
-    let reply = replies.next().ok_or_else(|| lost("no answer"))??;
+    let reply = replies
+        .next()
+        .ok_or_else(|| RedisError::lost("no reply"))??;
     let ranges = reply.into_array().into_iter();
     let info = replies.next().and_then(Result::ok);
     Ok(View {
@@ -322,13 +331,13 @@ async fn ask(live: &Live, host: &str) -> Result<View, FredError> {
     })
 }
 
-/// The epoch that a server's CLUSTER INFO tells.
+/// The epoch in a reply to CLUSTER INFO.
 fn epoch_of(info: &Reply) -> Option<u64> {
     let mut lines = info.as_str()?.lines();
     lines.find_map(|line| line.strip_prefix("cluster_current_epoch:")?.parse().ok())
 }
 
-/// Reads one range of slots; a server that does not know its own address is where it was asked.
+/// Reads one range of slots. A server that does not know its own host is at the one that was asked.
 fn range_of(range: Reply, asked: &str) -> Option<Range> {
     let mut parts = range.into_array().into_iter();
     let mut number = || u16::try_from(parts.next()?.as_int()?).ok();
@@ -343,7 +352,7 @@ fn range_of(range: Reply, asked: &str) -> Option<Range> {
     (first <= last && last < SLOTS).then(|| Range {
         first,
         last,
-        primary: (host.to_owned(), port),
+        primary: Address::new(host, port),
     })
 }
 
@@ -353,15 +362,7 @@ fn address_in_reply(host: &str, port: u16, from: &Node) -> Address {
     } else {
         host
     };
-    (host.to_owned(), port)
-}
-
-fn centralized((host, port): &Address) -> ServerConfig {
-    ServerConfig::new_centralized(host, *port)
-}
-
-fn name((host, port): &Address) -> String {
-    format!("{host}:{port}")
+    Address::new(host, port)
 }
 
 #[cfg(test)]
@@ -372,7 +373,7 @@ mod tests {
         Reply::Bytes(bytes::Bytes::from_static(text.as_bytes()))
     }
 
-    fn told(host: Reply, first: i64, last: i64) -> Reply {
+    fn range(host: Reply, first: i64, last: i64) -> Reply {
         let primary = Reply::Array(vec![host, Reply::Int(7_001), bytes("id")]);
         let replica = Reply::Array(vec![bytes("10.0.0.9"), Reply::Int(7_009)]);
         Reply::Array(vec![Reply::Int(first), Reply::Int(last), primary, replica])
@@ -386,20 +387,20 @@ mod tests {
     }
 
     #[test]
-    fn slots_belong_to_the_primary_that_is_told() {
+    fn slots_belong_to_the_primary_of_their_range() {
         let read = |reply| range_of(reply, "asked");
         let here = |host: &str| {
             Some(Range {
                 first: 0,
                 last: 5_460,
-                primary: (host.to_owned(), 7_001),
+                primary: Address::new(host, 7_001),
             })
         };
-        assert_eq!(read(told(bytes("10.0.0.1"), 0, 5_460)), here("10.0.0.1"));
-        assert_eq!(read(told(bytes(""), 0, 5_460)), here("asked"));
-        assert_eq!(read(told(Reply::Nil, 0, 5_460)), here("asked"));
-        assert_eq!(read(told(bytes("10.0.0.1"), 0, 16_384)), None);
-        assert_eq!(read(told(bytes("10.0.0.1"), 9, 8)), None);
+        assert_eq!(read(range(bytes("10.0.0.1"), 0, 5_460)), here("10.0.0.1"));
+        assert_eq!(read(range(bytes(""), 0, 5_460)), here("asked"));
+        assert_eq!(read(range(Reply::Nil, 0, 5_460)), here("asked"));
+        assert_eq!(read(range(bytes("10.0.0.1"), 0, 16_384)), None);
+        assert_eq!(read(range(bytes("10.0.0.1"), 9, 8)), None);
         assert_eq!(read(Reply::Nil), None);
     }
 }

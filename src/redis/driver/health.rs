@@ -1,17 +1,18 @@
-//! How the servers are doing.
+//! Checks how the servers are doing.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fred::error::Error as FredError;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::client::Driver;
+use super::command::Command;
 use super::node::Node;
+use super::reply::{Replies, Reply};
 use super::servers::Servers;
-use super::{Command, Reply};
+use crate::redis::error::{ErrorKind, RedisError};
 
 /// How the servers of a saver are doing, as [`RedisSaver::health`](crate::RedisSaver::health)
 /// found them.
@@ -20,14 +21,14 @@ use super::{Command, Reply};
 pub struct Health {
     /// The servers that calls go to: one, or the primaries of a cluster.
     pub servers: Vec<ServerHealth>,
-    /// What is wrong; empty if all is well.
+    /// What is wrong; empty if nothing is.
     pub problems: Vec<HealthProblem>,
-    /// How many calls are in flight.
+    /// How many calls are in progress.
     pub calls_in_flight: usize,
-    /// How many may be; more wait for their turn.
+    /// How many may be in progress; more wait for their turn.
     pub calls_limit: usize,
-    /// Why calls are served without search; `None` if it serves. All calls work without; those over
-    /// all threads take longer, as they walk over the keys.
+    /// Why calls are served without search; `None` if search is used. All calls work without it; those
+    /// over all threads take longer, as they scan the keys.
     pub without_search: Option<String>,
 }
 
@@ -37,13 +38,13 @@ pub struct Health {
 pub struct ServerHealth {
     /// Its address, without credentials.
     pub server: String,
-    /// How long it took to answer; `None` if it did not.
+    /// How long it took to reply; `None` if it did not.
     pub answered_in: Option<Duration>,
-    /// Whether it is a primary, which takes writes; `None` if it does not say.
+    /// Whether it is a primary, which takes writes; `None` if it does not report its role.
     pub is_primary: Option<bool>,
-    /// How many replicas are in step with it; `None` if it does not say.
+    /// How many replicas are connected to it; `None` if it does not report them.
     pub replicas: Option<usize>,
-    /// How many connections to it work.
+    /// How many of the saver's connections to it work.
     pub connections: usize,
 }
 
@@ -51,11 +52,11 @@ pub struct ServerHealth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HealthProblem {
-    /// A server does not answer; what it holds can neither be read nor written.
+    /// A server does not reply; its keys can neither be read nor written.
     Unreachable {
         /// Its address, without credentials.
         server: String,
-        /// What it, the network or the client says.
+        /// What the server, the network or the client reported.
         reason: String,
     },
     /// A server is a replica, which takes no writes.
@@ -63,51 +64,51 @@ pub enum HealthProblem {
         /// Its address, without credentials.
         server: String,
     },
-    /// Another server is being made the primary; calls wait for it.
+    /// A failover is under way; calls wait for the new primary.
     FailingOver,
-    /// Some slots of the cluster have no server.
+    /// Some slots of the cluster have no server; calls on their keys fail.
     UncoveredSlots {
         /// How many.
         slots: usize,
     },
-    /// Fewer replicas are in step than must acknowledge a write: writes fail with
+    /// Fewer replicas are connected than must acknowledge a write: writes fail with
     /// [`Error::NotReplicated`](crate::Error::NotReplicated).
     TooFewReplicas {
         /// The primary's address, without credentials.
         server: String,
         /// How many must acknowledge.
         wanted: usize,
-        /// How many are in step.
+        /// How many are connected.
         connected: usize,
     },
     /// A server takes no writes: its memory is full, too few replicas are connected, or it cannot
-    /// save to disk. Reading goes on.
+    /// save to disk. Reads are served.
     RefusesWrites {
         /// Its address, without credentials.
         server: String,
-        /// What it says.
+        /// Why, and what to do about it.
         reason: String,
     },
-    /// A server removes keys when its memory is full: checkpoints go in part, which reading them
-    /// reports as [`Error::Corrupt`](crate::Error::Corrupt). Calls are served.
+    /// A server evicts keys when its memory is full, so that parts of checkpoints may be missing, which
+    /// reading them reports as [`Error::Corrupt`](crate::Error::Corrupt). Calls are served.
     Evicts {
         /// Its address, without credentials.
         server: String,
         /// Its `maxmemory-policy`.
         policy: String,
     },
-    /// A server keeps nothing on disk: all is lost when it restarts. Calls are served.
+    /// A server keeps nothing on disk: everything is lost when it restarts. Calls are served.
     NotPersistent {
         /// Its address, without credentials.
         server: String,
     },
-    /// Search served and does not any more: an index was lost and is being made again, or the
-    /// servers do not answer it in time. Calls are served without.
+    /// Search has stopped working: an index was lost and is being built again, or queries do not
+    /// return in time. Calls are served without it.
     SearchLost {
         /// Why.
         reason: String,
     },
-    /// As many calls are in flight as may be; others wait for their turn.
+    /// As many calls are in progress as may be; more wait for their turn.
     Saturated,
 }
 
@@ -121,7 +122,7 @@ impl Health {
 }
 
 impl HealthProblem {
-    /// Whether calls fail of it, or some of them.
+    /// Whether some calls fail because of it.
     #[must_use]
     pub fn stops_calls(&self) -> bool {
         !matches!(
@@ -138,10 +139,10 @@ impl fmt::Display for HealthProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable { server, reason } => {
-                write!(formatter, "{server} does not answer: {reason}")
+                write!(formatter, "{server} does not reply: {reason}")
             }
             Self::NotPrimary { server } => write!(formatter, "{server} is a replica"),
-            Self::FailingOver => formatter.write_str("another server is being made the primary"),
+            Self::FailingOver => formatter.write_str("a failover is under way"),
             Self::UncoveredSlots { slots } => write!(formatter, "{slots} slots have no server"),
             Self::TooFewReplicas {
                 server,
@@ -149,38 +150,38 @@ impl fmt::Display for HealthProblem {
                 connected,
             } => write!(
                 formatter,
-                "{server} has {connected} replicas in step where {wanted} must acknowledge"
+                "{server} has {connected} replicas, and {wanted} must acknowledge each write"
             ),
             Self::RefusesWrites { server, reason } => {
                 write!(formatter, "{server} takes no writes: {reason}")
             }
             Self::Evicts { server, policy } => write!(
                 formatter,
-                "{server} removes keys when its memory is full, so checkpoints go in part: set `maxmemory-policy` to noeviction instead of {policy}"
+                "{server} evicts keys when its memory is full, so parts of checkpoints may be lost: set `maxmemory-policy` to noeviction instead of {policy}"
             ),
             Self::NotPersistent { server } => write!(
                 formatter,
-                "{server} keeps nothing on disk, so all is lost when it restarts: set `appendonly yes` or `save`"
+                "{server} keeps nothing on disk, so everything is lost when it restarts: set `appendonly yes` or `save`"
             ),
             Self::SearchLost { reason } => {
                 write!(formatter, "calls are served without search: {reason}")
             }
-            Self::Saturated => formatter.write_str("as many calls are in flight as may be"),
+            Self::Saturated => formatter.write_str("as many calls are in progress as may be"),
         }
     }
 }
 
 impl Driver {
-    /// How many connections work, and how many calls are in flight on them.
+    /// How many connections work, and how many calls are in progress on them.
     #[cfg(feature = "server")]
     pub(crate) fn load(&self) -> (usize, usize) {
         let nodes = self.servers.all();
-        let connections = nodes.iter().map(|node| node.connections()).sum();
-        (connections, self.in_flight())
+        let connections = nodes.iter().map(|node| node.connected()).sum();
+        (connections, self.calls_in_flight())
     }
 
-    /// Asks every server how it is doing, all at once. It takes no longer than a command may.
-    /// `has_ttl` says whether keys are given a TTL, so that a policy that evicts only those matters.
+    /// Checks every server, all at once. It takes no longer than a command may. `has_ttl` says whether
+    /// keys are given a TTL, so that a policy that evicts only those matters.
     pub(crate) async fn health(&self, has_ttl: bool) -> Health {
         let nodes = self.servers.all();
         let asked = join_all(nodes.iter().map(|node| self.health_of(node))).await;
@@ -196,12 +197,12 @@ impl Driver {
                     server: server.server.clone(),
                 });
             }
-            if let (Some(required), Some(connected)) = (&self.replicas, server.replicas)
-                && connected < required.wanted
+            if let (Some(replication), Some(connected)) = (&self.replication, server.replicas)
+                && connected < replication.required
             {
                 problems.push(HealthProblem::TooFewReplicas {
                     server: server.server.clone(),
-                    wanted: required.wanted,
+                    wanted: replication.required,
                     connected,
                 });
             }
@@ -219,7 +220,7 @@ impl Driver {
             }
             _ => {}
         }
-        let calls_in_flight = self.in_flight();
+        let calls_in_flight = self.calls_in_flight();
         if calls_in_flight >= self.capacity {
             problems.push(HealthProblem::Saturated);
         }
@@ -232,7 +233,7 @@ impl Driver {
         }
     }
 
-    /// Warns of servers that may lose what is stored.
+    /// Logs a warning for each server that may lose what is stored.
     pub(crate) async fn warn_of_loss(&self, has_ttl: bool) {
         for problem in self.health(has_ttl).await.problems {
             if matches!(
@@ -250,21 +251,22 @@ impl Driver {
             answered_in: None,
             is_primary: None,
             replicas: None,
-            connections: node.connections(),
+            connections: node.connected(),
         };
         let unreachable = |reason: String| HealthProblem::Unreachable {
             server: node.name().to_owned(),
             reason,
         };
-        let Some(live) = node.live() else {
-            let reason = node.problem().details().to_owned();
+        let Some(connection) = node.connection() else {
+            let reason = node.problem().message().to_owned();
             return (health, vec![unreachable(reason)]);
         };
-        let commands = self.questions();
-        let asked: Vec<&Command> = commands.iter().collect();
+        let commands = self.checks();
+        let sent: Vec<&Command> = commands.iter().collect();
         let started = Instant::now();
         let mut problems = Vec::new();
-        let problem = match tokio::time::timeout(self.limit, Box::pin(live.run(&asked))).await {
+        let problem = match tokio::time::timeout(self.limit, Box::pin(connection.run(&sent))).await
+        {
             Ok(Ok(replies)) => {
                 let mut replies = replies.into_iter();
                 match replies.next() {
@@ -273,62 +275,57 @@ impl Driver {
                         if let Some(Ok(role)) = replies.next() {
                             read_role(&mut health, role);
                         }
-                        self.appraise(&health, replies.collect(), &mut problems);
+                        self.assess(&health, replies.collect(), &mut problems);
                         None
                     }
-                    Some(Err(error)) => Some(error.details().to_owned()),
-                    None => Some("there is no answer".to_owned()),
+                    Some(Err(error)) => Some(error.message().to_owned()),
+                    None => Some("there is no reply".to_owned()),
                 }
             }
-            Ok(Err(error)) => Some(error.details().to_owned()),
-            Err(_) => Some(format!("no answer within {:?}", self.limit)),
+            Ok(Err(error)) => Some(error.message().to_owned()),
+            Err(_) => Some(format!("no reply within {:?}", self.limit)),
         };
         problems.extend(problem.map(unreachable));
         (health, problems)
     }
 
-    /// What a server is asked. The script stores nothing, but is taken for one that writes, so a
-    /// server that takes no writes refuses it, whatever slots it has. What a user may not know is
-    /// asked once.
-    fn questions(&self) -> Vec<Command> {
-        let mut questions = vec![
+    /// The commands of a check. The script stores nothing, but counts as one that may write, so a
+    /// server that takes no writes refuses it, whatever slots it has. What the user may not read is
+    /// asked for once.
+    fn checks(&self) -> Vec<Command> {
+        let mut commands = vec![
             Command::new("PING"),
             Command::new("ROLE"),
             Command::new("EVAL").arg(WRITES_NOTHING).arg("0"),
         ];
-        if !self.is_secretive.load(Ordering::Relaxed) {
-            questions.push(Command::new("INFO").arg("memory"));
-            questions.push(
+        if !self.hides_config.load(Ordering::Relaxed) {
+            commands.push(Command::new("INFO").arg("memory"));
+            commands.push(
                 Command::new("CONFIG")
                     .arg("GET")
                     .arg("save")
                     .arg("appendonly"),
             );
         }
-        questions
+        commands
     }
 
-    /// What the answers to the questions after the second say.
-    fn appraise(
-        &self,
-        health: &ServerHealth,
-        answers: Vec<Result<Reply, FredError>>,
-        problems: &mut Vec<HealthProblem>,
-    ) {
+    /// Finds problems in the replies to the script, INFO and CONFIG GET.
+    fn assess(&self, health: &ServerHealth, replies: Replies, problems: &mut Vec<HealthProblem>) {
         let server = || health.server.clone();
-        let mut answers = answers.into_iter();
-        if let Some(Err(error)) = answers.next()
+        let mut replies = replies.into_iter();
+        if let Some(Err(error)) = replies.next()
             && health.is_primary != Some(false)
-            && let Some(reason) = refusal(error.details())
+            && let Some(reason) = refusal(&error)
         {
             problems.push(HealthProblem::RefusesWrites {
                 server: server(),
                 reason,
             });
         }
-        let (memory, config) = (answers.next(), answers.next());
+        let (memory, config) = (replies.next(), replies.next());
         if matches!((&memory, &config), (Some(Err(_)), Some(Err(_)))) {
-            self.is_secretive.store(true, Ordering::Relaxed);
+            self.hides_config.store(true, Ordering::Relaxed);
         }
         let memory = memory.and_then(Result::ok);
         let memory = memory.as_ref().and_then(Reply::as_str).unwrap_or_default();
@@ -361,22 +358,26 @@ impl Driver {
     }
 }
 
-/// A script that does nothing, and might write for all that a server knows.
+/// A script that does nothing. Without flags it counts as one that may write.
 const WRITES_NOTHING: &str = "#!lua\nreturn 1";
 
-/// Why a server takes no writes, if that is what it says.
-fn refusal(reply: &str) -> Option<String> {
-    let reason = match reply.split(' ').next()? {
-        "OOM" => "it has reached `maxmemory`: raise it, or delete what is not needed",
-        "NOREPLICAS" => "fewer replicas are connected than its `min-replicas-to-write` asks for",
-        "MISCONF" => "it cannot save to disk: see its log",
-        "READONLY" => "it is read-only",
+/// Why a server takes no writes, if it does not.
+fn refusal(error: &RedisError) -> Option<String> {
+    let reason = match error.kind() {
+        ErrorKind::OutOfMemory => {
+            "it has reached `maxmemory`: raise it, or delete what is not needed"
+        }
+        ErrorKind::NoReplicas => {
+            "fewer replicas are connected than its `min-replicas-to-write` asks for"
+        }
+        ErrorKind::CannotSave => "it cannot save to disk: see its log",
+        ErrorKind::ReadOnly => "it is read-only",
         _ => return None,
     };
     Some(reason.to_owned())
 }
 
-/// Reads an answer to ROLE: of a primary `master, offset, [replicas]`.
+/// Reads a reply to ROLE: of a primary `master, offset, [replicas]`.
 fn read_role(health: &mut ServerHealth, role: Reply) {
     let mut parts = role.into_array().into_iter();
     let is_primary = match parts.next().as_ref().and_then(Reply::as_str) {

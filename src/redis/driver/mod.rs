@@ -1,115 +1,53 @@
-//! The only place that knows a Redis client.
+//! Runs commands on the servers that a connection string names.
 //!
-//! A driver runs batches of commands, each routed by the slot of its first key, and says what
-//! became of them in this crate's own terms. It is narrow, so that a second client can stand
-//! beside the first.
+//! A call hands in commands, each with the slot of its first key, and gets a reply or an error for
+//! each. The driver routes them, follows redirections and failovers, and decides which ones are sent
+//! again. Every command is idempotent unless it says otherwise.
 //!
-//! The client, fred, is used for what it does best: one connection to one server that many calls
-//! share. What happens when something breaks is decided here. `link` keeps one connection alive,
-//! `node` the connections to one server, `cluster` and `sentinel` know which servers there are,
-//! and `client` runs commands on them and decides which are sent again.
+//! From the bottom up, each module importing only those above it in this list:
+//!
+//! | modules | job |
+//! |---|---|
+//! | `command`, `reply`, `address`, `backoff`, `task` | the vocabulary |
+//! | `resp` | commands and replies as RESP2 writes them |
+//! | `tls` | which servers are trusted |
+//! | `multiplexed`, `fred_pool`, `connection` | one connection, shared by many calls |
+//! | `connector`, `subscriber`, `reconnecting` | how a connection is made, authenticated and replaced |
+//! | `node`, `cluster`, `sentinel`, `servers` | which servers there are, and which has a slot |
+//! | `replication`, `pipeline`, `retry` | what is sent together, and what is sent again |
+//! | `client`, `connect`, `health` | the driver itself |
+//!
+//! The crate fred is used for clients that the caller brings along (`fred_pool`), for subscribing to
+//! sentinels (`subscriber`), and for its choice of a TLS library (`tls`). Its types stay in those
+//! modules, and those of redis-protocol, which parses RESP2, in `resp`. All others speak of
+//! [`Command`], [`Reply`] and [`RedisError`](crate::redis::error::RedisError).
 
+mod address;
 mod backoff;
 mod client;
 mod cluster;
-mod flight;
-mod frames;
+mod command;
+mod connect;
+mod connection;
+mod connector;
+mod fred_pool;
 mod health;
-mod link;
 mod multiplexed;
 mod node;
+mod pipeline;
+mod reconnecting;
+mod replication;
 mod reply;
+mod resp;
+mod retry;
 mod sentinel;
 mod servers;
+mod subscriber;
+mod task;
 mod tls;
 
-use bytes::Bytes;
-
-pub(crate) use client::{Driver, Node};
+pub(crate) use client::Driver;
+pub(crate) use command::{Command, number};
 pub use health::{Health, HealthProblem, ServerHealth};
+pub(crate) use node::NodeHandle;
 pub(crate) use reply::Reply;
-
-use super::slots::slot;
-
-/// The plain commands that change what is stored.
-const WRITES: [&str; 18] = [
-    "DEL",
-    "EXEC",
-    "EXPIRE",
-    "JSON.DEL",
-    "JSON.MERGE",
-    "JSON.SET",
-    "PERSIST",
-    "PEXPIRE",
-    "RENAME",
-    "SADD",
-    "SET",
-    "SREM",
-    "UNLINK",
-    "ZADD",
-    "ZREM",
-    "ZREMRANGEBYLEX",
-    "ZREMRANGEBYRANK",
-    "ZREMRANGEBYSCORE",
-];
-
-/// One command.
-#[derive(Debug, Clone)]
-pub(crate) struct Command {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// Its arguments.
-    pub(crate) args: Vec<Bytes>,
-    /// The slot of its keys; `None` for a command without keys.
-    pub(crate) slot: Option<u16>,
-    /// Whether it changes what is stored, so that replicas may have to acknowledge it.
-    pub(crate) writes: bool,
-    /// Whether it is sent once at most: the answer to a second one would be another.
-    pub(crate) once: bool,
-}
-
-impl Command {
-    /// A command without keys.
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            args: Vec::new(),
-            slot: None,
-            writes: WRITES.contains(&name),
-            once: false,
-        }
-    }
-
-    /// A command on a key.
-    pub(crate) fn on(name: &'static str, key: Bytes) -> Self {
-        let slot = slot(&key);
-        Self {
-            args: vec![key],
-            slot: Some(slot),
-            ..Self::new(name)
-        }
-    }
-
-    /// The same with one more argument.
-    pub(crate) fn arg(mut self, arg: impl Into<Bytes>) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-
-    /// The same with more arguments.
-    pub(crate) fn args(mut self, args: impl IntoIterator<Item = Bytes>) -> Self {
-        self.args.extend(args);
-        self
-    }
-
-    /// The same, sent once at most. Every other command may run twice.
-    pub(crate) fn once(mut self) -> Self {
-        self.once = true;
-        self
-    }
-}
-
-/// A number as an argument.
-pub(crate) fn number(number: impl std::fmt::Display + Copy) -> Bytes {
-    Bytes::from(number.to_string())
-}

@@ -3,139 +3,148 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fred::clients::Pool;
-use fred::error::Error as FredError;
-use fred::types::config::{Server, ServerConfig};
 use futures_util::future::try_join_all;
 
-use super::flight::{Live, lost};
-use super::link::{Changes, Connection, Dialer, Link};
+use super::address::Endpoint;
+use super::connection::Connection;
+use super::connector::{Connector, NewConnection};
+use super::fred_pool::{FredPool, FredServer};
+use super::reconnecting::ReconnectingConnection;
+use super::task::Changes;
+use crate::redis::error::RedisError;
 
 /// One server and the connections to it.
 #[derive(Debug)]
 pub(super) struct Node {
     name: String,
-    links: Vec<Link>,
+    connections: Vec<ReconnectingConnection>,
     next: AtomicUsize,
 }
 
-/// How nodes are made.
+/// A server that a command without keys can be sent to.
 #[derive(Debug, Clone)]
-pub(super) struct Nodes {
-    pub(super) dialer: Arc<Dialer>,
-    pub(super) changes: Arc<Changes>,
-    /// How many connections each node has.
-    pub(super) connections: usize,
+pub(crate) struct NodeHandle {
+    pub(super) node: Arc<Node>,
+    /// How often a connection to it had been lost when the handle was made.
+    losses: u64,
 }
 
-impl Nodes {
-    /// A server that answers, all connections made.
-    pub(super) async fn connect(&self, server: &ServerConfig) -> Result<Arc<Node>, FredError> {
-        let dials = (0..self.connections).map(|_| self.dialer.dial(server.clone()));
-        let made = try_join_all(dials).await?;
-        Ok(self.node(server, made.into_iter().map(Some)))
+/// Makes nodes.
+#[derive(Debug, Clone)]
+pub(super) struct NodeFactory {
+    pub(super) connector: Arc<Connector>,
+    pub(super) changes: Arc<Changes>,
+    /// How many connections each node has.
+    pub(super) pool_size: usize,
+}
+
+impl NodeFactory {
+    /// A node with all of its connections made.
+    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Arc<Node>, RedisError> {
+        let connecting = (0..self.pool_size).map(|_| self.connector.connect(endpoint));
+        let connections = try_join_all(connecting).await?;
+        Ok(self.node(endpoint, connections.into_iter().map(Some)))
     }
 
-    /// A server whose connections are made in the background.
-    pub(super) fn later(&self, server: &ServerConfig) -> Arc<Node> {
-        self.node(server, (0..self.connections).map(|_| None))
+    /// A node whose connections are made in the background.
+    pub(super) fn connect_later(&self, endpoint: &Endpoint) -> Arc<Node> {
+        self.node(endpoint, (0..self.pool_size).map(|_| None))
     }
 
     fn node(
         &self,
-        server: &ServerConfig,
-        made: impl Iterator<Item = Option<Connection>>,
+        endpoint: &Endpoint,
+        connections: impl Iterator<Item = Option<NewConnection>>,
     ) -> Arc<Node> {
-        let links = made.map(|made| Link::keep(server, &self.dialer, &self.changes, made));
+        let (connector, changes) = (&self.connector, &self.changes);
+        let connections = connections
+            .map(|first| ReconnectingConnection::start(endpoint, connector, changes, first));
         Arc::new(Node {
-            name: name_of(server),
-            links: links.collect(),
+            name: endpoint.to_string(),
+            connections: connections.collect(),
             next: AtomicUsize::new(0),
         })
     }
 }
 
 impl Node {
-    /// Clients that somebody else keeps.
-    pub(super) fn given(pool: &Pool) -> Self {
+    /// All that a pool of the caller's is connected to.
+    pub(super) fn of_pool(pool: &FredPool) -> Self {
+        Self::external(pool.name(), pool, None)
+    }
+
+    /// One of the servers of a pool's cluster.
+    pub(super) fn of_pool_at(pool: &FredPool, server: &FredServer) -> Self {
+        Self::external(server.to_string(), pool, Some(server))
+    }
+
+    fn external(name: String, pool: &FredPool, server: Option<&FredServer>) -> Self {
+        let clients = pool.clients(server).map(Connection::of_client);
         Self {
-            name: name_of(&fred::prelude::ClientLike::client_config(pool).server),
-            links: links_of(pool, |live| live),
+            name,
+            connections: clients.map(ReconnectingConnection::external).collect(),
             next: AtomicUsize::new(0),
         }
     }
 
-    /// The same, for one of the servers of a cluster.
-    pub(super) fn given_at(pool: &Pool, server: &Server) -> Self {
-        Self {
-            name: server.to_string(),
-            links: links_of(pool, |live| live.at(server.clone())),
-            next: AtomicUsize::new(0),
-        }
-    }
-
-    /// The server, without credentials.
+    /// The server's address, without credentials.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A connection that works, if there is one; each in its turn.
-    pub(super) fn live(&self) -> Option<Arc<Live>> {
+    /// A connection that works, if there is one; each takes its turn.
+    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let count = self.links.len();
-        (0..count).find_map(|offset| self.links[first.wrapping_add(offset) % count].live())
+        let count = self.connections.len();
+        (0..count).find_map(|offset| self.connections[first.wrapping_add(offset) % count].current())
     }
 
     /// How many connections work.
-    pub(super) fn connections(&self) -> usize {
-        self.links
-            .iter()
-            .filter(|link| link.live().is_some())
+    pub(super) fn connected(&self) -> usize {
+        let connections = self.connections.iter();
+        connections
+            .filter(|connection| connection.current().is_some())
             .count()
     }
 
     /// How often a connection was lost.
     pub(super) fn losses(&self) -> u64 {
-        self.links.iter().map(Link::losses).sum()
+        let connections = self.connections.iter();
+        connections.map(ReconnectingConnection::losses).sum()
     }
 
-    /// Why none works.
-    pub(super) fn problem(&self) -> FredError {
-        let problem = self.links.iter().find_map(Link::problem);
-        problem.unwrap_or_else(|| lost("it is being connected to"))
+    /// Why no connection works.
+    pub(super) fn problem(&self) -> RedisError {
+        let mut connections = self.connections.iter();
+        let problem = connections.find_map(ReconnectingConnection::problem);
+        problem.unwrap_or_else(|| RedisError::lost("the connection is not made yet"))
     }
 
-    /// Makes all connections anew: the server is not what it was.
-    pub(super) fn renew(&self) {
-        for live in self.links.iter().filter_map(Link::live) {
-            live.give_up();
+    /// Replaces all connections, because the server has changed its role.
+    pub(super) fn reconnect(&self) {
+        let connections = self.connections.iter();
+        for connection in connections.filter_map(ReconnectingConnection::current) {
+            connection.discard();
         }
     }
 
-    /// Ends all connections, for good.
+    /// Closes all connections for good.
     pub(super) fn stop(&self) {
-        for link in &self.links {
-            link.stop();
+        for connection in &self.connections {
+            connection.stop();
         }
     }
 }
 
-fn links_of(pool: &Pool, live: impl Fn(Live) -> Live) -> Vec<Link> {
-    let clients = pool.clients().iter().cloned();
-    clients
-        .map(|client| Link::given(live(Live::of_client(client))))
-        .collect()
-}
+impl NodeHandle {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        let losses = node.losses();
+        Self { node, losses }
+    }
 
-/// What a server is called in errors and logs.
-pub(super) fn name_of(server: &ServerConfig) -> String {
-    match server {
-        ServerConfig::Centralized { server } => server.to_string(),
-        ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => hosts
-            .iter()
-            .map(Server::to_string)
-            .collect::<Vec<_>>()
-            .join(","),
-        ServerConfig::Unix { path } => path.display().to_string(),
+    /// Whether a connection was lost since the handle was made. The server may have been restarted
+    /// or replaced then, so that a cursor of its is worth nothing.
+    pub(super) fn was_lost(&self) -> bool {
+        self.node.losses() != self.losses
     }
 }

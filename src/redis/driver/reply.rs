@@ -1,12 +1,13 @@
-//! What a server answers.
+//! Replies.
 
 use bytes::Bytes;
-use fred::types::Value;
 
-/// The answer to a command.
+use crate::redis::error::RedisError;
+
+/// The reply to a command that was served.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reply {
-    /// Nothing is there.
+    /// No value.
     Nil,
     /// A number.
     Int(i64),
@@ -16,8 +17,11 @@ pub(crate) enum Reply {
     Array(Vec<Reply>),
 }
 
+/// The replies to the commands of a pipeline, in their order.
+pub(super) type Replies = Vec<Result<Reply, RedisError>>;
+
 impl Reply {
-    /// The bytes, if it is some.
+    /// The bytes of a string or status.
     pub(crate) fn into_bytes(self) -> Option<Bytes> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -25,7 +29,7 @@ impl Reply {
         }
     }
 
-    /// The text, if it is some.
+    /// The text of a string or status that is UTF-8.
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
@@ -33,7 +37,7 @@ impl Reply {
         }
     }
 
-    /// The number, if it is one.
+    /// The number, also of a string that holds one in decimal digits.
     pub(crate) fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),
@@ -47,27 +51,6 @@ impl Reply {
         match self {
             Self::Array(elements) => elements,
             _ => Vec::new(),
-        }
-    }
-}
-
-impl From<Value> for Reply {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Self::Nil,
-            Value::Integer(number) => Self::Int(number),
-            Value::Boolean(truth) => Self::Int(i64::from(truth)),
-            Value::Double(number) => Self::Bytes(number.to_string().into()),
-            Value::Bytes(bytes) => Self::Bytes(bytes),
-            Value::String(text) => Self::Bytes(text.into_inner()),
-            Value::Queued => Self::Bytes(Bytes::from_static(b"QUEUED")),
-            Value::Array(elements) => Self::Array(elements.into_iter().map(Self::from).collect()),
-            Value::Map(map) => Self::Array(
-                map.inner()
-                    .into_iter()
-                    .flat_map(|(key, value)| [Self::Bytes(key.into_bytes()), Self::from(value)])
-                    .collect(),
-            ),
         }
     }
 }

@@ -1,64 +1,59 @@
 //! The primary of a service that sentinels watch.
 //!
-//! The sentinels are listened to, all of them: before a replica is made the primary no call is
-//! sent any more, and the moment that it is, calls go there. Nothing that is acknowledged then
-//! goes to a server that is a primary no longer. Where no sentinel can be listened to they are
-//! asked now and then, and whenever the primary is lost; and no connection is used before its
-//! server has said that it is a primary.
+//! The driver subscribes to all sentinels. From the announcement that a replica is about to be
+//! promoted no call is sent any more, and once it is promoted calls go there, so that no
+//! acknowledged write goes to a server that is about to lose it. In addition the sentinels are asked
+//! from time to time, and whenever the primary is lost; and no connection is used before its server
+//! has reported that it is a primary.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use fred::error::Error as FredError;
-use fred::interfaces::{EventInterface, PubsubInterface};
-use fred::types::config::ServerConfig;
 use futures_util::future::join_all;
 use tokio::sync::Notify;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::address::{Address, Endpoint};
 use super::backoff::Backoff;
-use super::cluster::Address;
-use super::flight::lost;
-use super::link::{Dialer, Listener, Task};
-use super::node::{Node, Nodes};
-use super::{Command, Reply};
-use crate::redis::error::is_refused;
-use crate::redis::write::text;
+use super::command::Command;
+use super::connector::{Connector, one};
+use super::node::{Node, NodeFactory};
+use super::reply::Reply;
+use super::subscriber::{Received, Subscriber};
+use super::task::Task;
+use crate::redis::error::{ErrorKind, RedisError};
 
-/// How long a sentinel may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a sentinel may take to reply.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the sentinels are asked without a reason.
-const NOW_AND_THEN: Duration = Duration::from_secs(10);
-/// How long nothing more is asked after an answer: many calls find out at once.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long what was told of a failover counts more than what most sentinels say: those that did
-/// not take part learn of it later, and name a server until then that still takes writes.
-const NEWS: Duration = Duration::from_secs(10);
+const REFRESH: Duration = Duration::from_secs(10);
+/// The shortest time between two rounds of questions: many calls lose the primary at once.
+const MIN_REFRESH: Duration = Duration::from_millis(100);
+/// For how long an announced failover outweighs the majority of the sentinels: those that did not
+/// take part learn of it later, and until then name the old primary, which still takes writes.
+const ANNOUNCEMENT: Duration = Duration::from_secs(10);
 /// How long calls wait at most for a failover that was announced and is not finished.
-const LONGEST_HOLD: Duration = Duration::from_secs(10);
+const MAX_HOLD: Duration = Duration::from_secs(10);
+/// How long one subscription lasts: one whose sentinel is dead looks like one without news.
+const SUBSCRIPTION: Duration = Duration::from_secs(300);
 
-/// How long a sentinel is listened to over one connection: one that fell silent tells nothing, and
-/// is not told from one that has nothing to tell.
-const SESSION: Duration = Duration::from_secs(300);
-
-/// A replica is about to be made the primary.
+/// A replica is about to be promoted.
 const ABOUT_TO_PROMOTE: &str = "+failover-state-send-slaveof-noone";
-/// A replica was made the primary; the sentinel that did it has seen that.
+/// A replica was promoted, as the sentinel that did it has seen.
 const PROMOTED: &str = "+promoted-slave";
-/// Another server is the primary, as all sentinels say in the end.
+/// Another server is the primary, as every sentinel publishes in the end.
 const SWITCHED: &str = "+switch-master";
-/// It came to nothing.
+/// The failover was given up.
 const ABORTED: [&str; 3] = [
     "-failover-abort-slave-timeout",
     "-failover-abort-no-good-slave",
     "-failover-abort-not-elected",
 ];
 
-/// The primary of a service.
+/// The primary of a service, and the sentinels that watch it.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct SentinelService {
     shared: Arc<Shared>,
     task: Task,
 }
@@ -66,50 +61,50 @@ pub(super) struct Service {
 #[derive(Debug)]
 struct Shared {
     name: String,
-    /// How sentinels are connected to: with credentials of their own.
-    sentinels: Dialer,
+    /// Connects to the sentinels, which have credentials of their own.
+    sentinels: Connector,
     seeds: Vec<Address>,
-    nodes: Nodes,
+    nodes: NodeFactory,
     primary: RwLock<(Address, Arc<Node>)>,
-    /// Since when calls are held back.
+    /// Since when calls are held back for a failover.
     held: Mutex<Option<Instant>>,
-    /// When a sentinel last told of another primary.
-    told: Mutex<Option<Instant>>,
-    doubted: Notify,
+    /// When a sentinel last announced another primary.
+    announced: Mutex<Option<Instant>>,
+    outdated: Notify,
 }
 
-/// What a sentinel tells.
+/// What a sentinel publishes about the service.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
     /// The primary at an address is about to be replaced.
     Ending(Address),
     /// Another server is the primary.
     Switched(Address),
-    /// The failover came to nothing.
+    /// The failover was given up.
     Aborted,
 }
 
-impl Service {
+impl SentinelService {
     /// Finds the primary and connects to it.
     pub(super) async fn connect(
         name: &str,
-        sentinels: Dialer,
+        sentinels: Connector,
         seeds: Vec<Address>,
-        nodes: Nodes,
-    ) -> Result<Self, FredError> {
-        let limit = nodes.dialer.limit;
+        nodes: NodeFactory,
+    ) -> Result<Self, RedisError> {
+        let limit = nodes.connector.limit;
         let started = Instant::now();
         let mut backoff = Backoff::connecting();
-        // A failover may be under way: then the sentinels name a server that is no primary yet.
+        // During a failover the sentinels may name a server that is no primary yet.
         let primary = loop {
             let found = async {
                 let (address, _) = ask(&sentinels, &seeds, name).await?;
-                let node = nodes.connect(&centralized(&address)).await?;
+                let node = nodes.connect(&Endpoint::Tcp(address.clone())).await?;
                 Ok((address, node))
             };
             match found.await {
                 Ok(found) => break found,
-                Err(error) if started.elapsed() + PAUSE > limit || is_final(&error) => {
+                Err(error) if started.elapsed() + MIN_REFRESH > limit || is_final(&error) => {
                     return Err(error);
                 }
                 Err(error) => {
@@ -125,36 +120,36 @@ impl Service {
             nodes,
             primary: RwLock::new(primary),
             held: Mutex::default(),
-            told: Mutex::default(),
-            doubted: Notify::new(),
+            announced: Mutex::default(),
+            outdated: Notify::new(),
         });
         let task = Task::start(keep_current(Arc::clone(&shared)));
         Ok(Self { shared, task })
     }
 
-    /// The primary; `None` while another is being made.
+    /// The primary; `None` during a failover.
     pub(super) fn node(&self) -> Option<Arc<Node>> {
         (!self.is_held()).then(|| self.shared.primary().1)
     }
 
-    /// The primary, as far as is known, even while another is being made.
+    /// The last known primary, also during a failover.
     pub(super) fn last(&self) -> Arc<Node> {
         self.shared.primary().1
     }
 
-    /// Whether calls wait for another primary.
+    /// Whether calls wait for a failover.
     pub(super) fn is_held(&self) -> bool {
         self.shared
             .held()
-            .is_some_and(|since| since.elapsed() < LONGEST_HOLD)
+            .is_some_and(|since| since.elapsed() < MAX_HOLD)
     }
 
-    /// Asks the sentinels in the background whether the primary is still the one.
-    pub(super) fn doubt(&self) {
-        self.shared.doubted.notify_one();
+    /// Asks the sentinels for the primary in the background.
+    pub(super) fn refresh(&self) {
+        self.shared.outdated.notify_one();
     }
 
-    /// Ends all connections, for good.
+    /// Closes all connections for good.
     pub(super) fn stop(&self) {
         self.task.stop();
         self.last().stop();
@@ -173,20 +168,22 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn announced(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, event: Event) {
         match event {
             Event::Ending(address) => {
                 if self.primary().0 == address {
-                    tracing::info!(service = self.name, "the primary is about to be replaced");
+                    tracing::info!(service = self.name, "a failover has begun");
                     self.held().get_or_insert_with(Instant::now);
                 }
             }
             Event::Switched(address) => {
-                *self.told() = Some(Instant::now());
+                *self.announced() = Some(Instant::now());
                 self.switch(address);
                 self.release();
             }
@@ -197,7 +194,7 @@ impl Shared {
     fn switch(&self, address: Address) {
         let mut primary = self.primary.write().unwrap_or_else(PoisonError::into_inner);
         if primary.0 != address {
-            let node = self.nodes.later(&centralized(&address));
+            let node = self.nodes.connect_later(&Endpoint::Tcp(address.clone()));
             tracing::info!(
                 service = self.name,
                 primary = node.name(),
@@ -209,24 +206,24 @@ impl Shared {
 
     fn release(&self) {
         *self.held() = None;
-        self.nodes.changes.tell();
+        self.nodes.changes.notify();
     }
 }
 
-/// Listens to the sentinels, and asks them when the primary is in doubt.
+/// Subscribes to the sentinels, and asks them whenever the primary may be outdated.
 async fn keep_current(shared: Arc<Shared>) {
-    let mut watchers: HashMap<Address, Task> = HashMap::new();
+    let mut subscriptions: HashMap<Address, Task> = HashMap::new();
     let mut known = shared.seeds.clone();
     loop {
         for address in &known {
-            if !watchers.contains_key(address) {
-                let watcher = watch(Arc::clone(&shared), address.clone());
-                watchers.insert(address.clone(), Task::start(watcher));
+            if !subscriptions.contains_key(address) {
+                let work = keep_subscribed(Arc::clone(&shared), address.clone());
+                subscriptions.insert(address.clone(), Task::start(work));
             }
         }
-        let _ = tokio::time::timeout(NOW_AND_THEN, shared.doubted.notified()).await;
-        if let Some(others) = look(&shared, &known).await {
-            watchers
+        let _ = tokio::time::timeout(REFRESH, shared.outdated.notified()).await;
+        if let Some(others) = refresh(&shared, &known).await {
+            subscriptions
                 .retain(|address, _| shared.seeds.contains(address) || others.contains(address));
             known.clone_from(&shared.seeds);
             known.extend(
@@ -235,21 +232,23 @@ async fn keep_current(shared: Arc<Shared>) {
                     .filter(|other| !shared.seeds.contains(other)),
             );
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(MIN_REFRESH).await;
     }
 }
 
-/// Asks the sentinels for the primary and for each other. A server that answers as a primary is
-/// left for another only if most of them say so: after a failover some of them know later.
-async fn look(shared: &Shared, known: &[Address]) -> Option<Vec<Address>> {
+/// Asks the sentinels for the primary, and returns those that they know of. A primary that is
+/// connected is replaced only if a majority names another: after a failover some learn of it later.
+async fn refresh(shared: &Shared, known: &[Address]) -> Option<Vec<Address>> {
     match ask(&shared.sentinels, known, &shared.name).await {
         Ok((address, votes)) => {
             let (current, node) = shared.primary();
-            let most = votes * 2 > known.len();
-            let is_news = shared.told().is_some_and(|told| told.elapsed() < NEWS);
-            if address != current && !is_news && (node.connections() == 0 || most) {
+            let is_majority = votes * 2 > known.len();
+            let is_announced = shared
+                .announced()
+                .is_some_and(|announced| announced.elapsed() < ANNOUNCEMENT);
+            if address != current && !is_announced && (node.connected() == 0 || is_majority) {
                 shared.switch(address);
-                shared.nodes.changes.tell();
+                shared.nodes.changes.notify();
             }
         }
         Err(error) => {
@@ -258,7 +257,7 @@ async fn look(shared: &Shared, known: &[Address]) -> Option<Vec<Address>> {
     }
     let others = Command::new("SENTINEL")
         .arg("SENTINELS")
-        .arg(text(&shared.name));
+        .arg(shared.name.clone());
     for address in known {
         if let Ok(reply) = ask_one(&shared.sentinels, address, &others).await {
             let others = reply
@@ -271,18 +270,18 @@ async fn look(shared: &Shared, known: &[Address]) -> Option<Vec<Address>> {
     None
 }
 
-/// Asks all sentinels at once; what most of those say that answer, and how many they are.
+/// Asks all sentinels at once, and returns the address that most of them name, and how many do.
 async fn ask(
-    dialer: &Dialer,
+    connector: &Connector,
     sentinels: &[Address],
     name: &str,
-) -> Result<(Address, usize), FredError> {
+) -> Result<(Address, usize), RedisError> {
     let command = Command::new("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
-        .arg(text(name));
+        .arg(name.to_owned());
     let asking = sentinels
         .iter()
-        .map(|sentinel| ask_one(dialer, sentinel, &command));
+        .map(|sentinel| ask_one(connector, sentinel, &command));
     let mut votes: HashMap<Address, usize> = HashMap::new();
     let mut problem = None;
     for answer in join_all(asking).await {
@@ -299,85 +298,74 @@ async fn ask(
     }
     let most = votes.into_iter().max_by_key(|(_, votes)| *votes);
     most.ok_or_else(|| {
-        problem.unwrap_or_else(|| lost(format!("no sentinel knows the service {name}")))
+        problem.unwrap_or_else(|| RedisError::lost(format!("no sentinel knows the service {name}")))
     })
 }
 
 async fn ask_one(
-    dialer: &Dialer,
+    connector: &Connector,
     sentinel: &Address,
     command: &Command,
-) -> Result<Reply, FredError> {
+) -> Result<Reply, RedisError> {
     let asked = async {
-        let connection = dialer.dial(centralized(sentinel)).await?;
-        let replies = connection.live.run(&[command]).await?;
-        replies
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Err(lost("no answer")))
+        let endpoint = Endpoint::Tcp(sentinel.clone());
+        let new = connector.connect(&endpoint).await?;
+        one(&new.connection, command).await
     };
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
-    answer.unwrap_or_else(|_| {
-        Err(lost(format!(
-            "the sentinel did not answer within {PATIENCE:?}"
+    let reply = tokio::time::timeout(TIMEOUT, asked).await;
+    reply.unwrap_or_else(|_| {
+        Err(RedisError::lost(format!(
+            "the sentinel did not reply within {TIMEOUT:?}"
         )))
     })
 }
 
-/// Listens to one sentinel, for ever.
-async fn watch(shared: Arc<Shared>, address: Address) {
+/// Subscribes to one sentinel, again and again.
+async fn keep_subscribed(shared: Arc<Shared>, sentinel: Address) {
     let mut backoff = Backoff::connecting();
+    let Connector { options, limit, .. } = &shared.sentinels;
     loop {
-        match shared.sentinels.listen(centralized(&address)).await {
-            Ok(listener) => {
+        let channels = [ABOUT_TO_PROMOTE, PROMOTED, SWITCHED].into_iter();
+        let channels = channels.chain(ABORTED).collect();
+        match Subscriber::connect(options, &sentinel, *limit, channels).await {
+            Ok(subscriber) => {
                 backoff.reset();
-                let _ = tokio::time::timeout(SESSION, listen(&shared, listener)).await;
-                tracing::debug!(sentinel = ?address, "a sentinel is not heard any more");
+                // What was published before is not published again.
+                shared.outdated.notify_one();
+                let _ = tokio::time::timeout(SUBSCRIPTION, receive(&shared, subscriber)).await;
+                tracing::debug!(%sentinel, "a subscription to a sentinel has ended");
             }
-            Err(error) => tracing::debug!(sentinel = ?address, %error, "a sentinel is not heard"),
+            Err(error) => {
+                tracing::debug!(%sentinel, %error, "a sentinel cannot be subscribed to");
+            }
         }
-        shared.doubted.notify_one();
+        shared.outdated.notify_one();
         tokio::time::sleep(backoff.next()).await;
     }
 }
 
-async fn listen(shared: &Shared, mut listener: Listener) {
-    let client = listener.client.clone();
-    let mut messages = client.message_rx();
-    let channels = [ABOUT_TO_PROMOTE, PROMOTED, SWITCHED]
-        .into_iter()
-        .chain(ABORTED);
-    if let Err(error) = client.subscribe(channels.collect::<Vec<_>>()).await {
-        tracing::warn!(%error, "a sentinel cannot be listened to");
-        return;
-    }
-    // What was told before is not told again.
-    shared.doubted.notify_one();
+/// Takes what a sentinel publishes until the subscription ends.
+async fn receive(shared: &Shared, mut subscriber: Subscriber) {
     loop {
-        tokio::select! {
-            () = listener.wait_until_closed() => return,
-            message = messages.recv() => match message {
-                Ok(message) => {
-                    let told = message.value.as_str();
-                    let told = told.as_deref().unwrap_or_default();
-                    if let Some(event) = event_of(&message.channel, told, &shared.name) {
-                        shared.take(event);
-                    }
+        match subscriber.receive().await {
+            Received::Message { channel, text } => {
+                if let Some(event) = event_of(&channel, &text, &shared.name) {
+                    shared.take(event);
                 }
-                Err(RecvError::Lagged(_)) => shared.doubted.notify_one(),
-                Err(RecvError::Closed) => return,
-            },
+            }
+            Received::Lagged => shared.outdated.notify_one(),
+            Received::Closed => return,
         }
     }
 }
 
-/// Reads what a sentinel tells of a service: `NAME OLD-IP OLD-PORT NEW-IP NEW-PORT` of a switch,
+/// Reads what a sentinel publishes of a service: `NAME OLD-IP OLD-PORT NEW-IP NEW-PORT` of a switch,
 /// else `TYPE NAME IP PORT @ SERVICE PRIMARY-IP PRIMARY-PORT`.
-fn event_of(channel: &str, told: &str, service: &str) -> Option<Event> {
-    let words: Vec<&str> = told.split(' ').collect();
+fn event_of(channel: &str, text: &str, service: &str) -> Option<Event> {
+    let words: Vec<&str> = text.split(' ').collect();
     let address = |at: usize| {
         let (host, port) = (words.get(at)?, words.get(at + 1)?);
-        Some(((*host).to_owned(), port.parse().ok()?))
+        Some(Address::new(*host, port.parse().ok()?))
     };
     if channel == SWITCHED {
         return (words.first() == Some(&service)).then(|| address(3).map(Event::Switched))?;
@@ -401,10 +389,10 @@ fn address_of(reply: Reply) -> Option<Address> {
     let mut parts = reply.into_array().into_iter();
     let host = parts.next()?.as_str()?.to_owned();
     let port = u16::try_from(parts.next()?.as_int()?).ok()?;
-    Some((host, port))
+    Some(Address::new(host, port))
 }
 
-/// The address in what a sentinel says of another: names and values.
+/// The address of a sentinel, in the names and values by which another describes it.
 fn address_of_sentinel(reply: Reply) -> Option<Address> {
     let parts = reply.into_array();
     let value = |name: &str| {
@@ -414,20 +402,16 @@ fn address_of_sentinel(reply: Reply) -> Option<Address> {
     };
     let host = value("ip")?.as_str()?.to_owned();
     let port = u16::try_from(value("port")?.as_int()?).ok()?;
-    Some((host, port))
+    Some(Address::new(host, port))
 }
 
-/// Whether asking again is of no use.
-fn is_final(error: &FredError) -> bool {
+/// Whether asking again cannot help.
+fn is_final(error: &RedisError) -> bool {
+    use ErrorKind::{Authentication, NoCredentials, Permission, Tls};
     matches!(
         error.kind(),
-        fred::error::ErrorKind::Auth | fred::error::ErrorKind::Config
-    ) || is_refused(error)
-        || error.details().starts_with("NOPERM")
-}
-
-fn centralized((host, port): &Address) -> ServerConfig {
-    ServerConfig::new_centralized(host, *port)
+        Authentication | NoCredentials | Permission | Tls(_)
+    )
 }
 
 #[cfg(test)]
@@ -435,12 +419,12 @@ mod tests {
     use super::*;
 
     fn at(port: u16) -> Address {
-        ("10.0.0.1".to_owned(), port)
+        Address::new("10.0.0.1", port)
     }
 
     #[test]
-    fn what_sentinels_tell_is_understood() {
-        let event = |channel: &str, told: &str| event_of(channel, told, "mine");
+    fn what_sentinels_publish_is_understood() {
+        let event = |channel: &str, text: &str| event_of(channel, text, "mine");
         let replica = "slave 10.0.0.1:2 10.0.0.1 2 @ mine 10.0.0.1 1";
         assert_eq!(event(ABOUT_TO_PROMOTE, replica), Some(Event::Ending(at(1))));
         assert_eq!(event(PROMOTED, replica), Some(Event::Switched(at(2))));
@@ -456,8 +440,8 @@ mod tests {
     }
 
     #[test]
-    fn what_sentinels_tell_of_others_is_left_alone() {
-        let event = |channel: &str, told: &str| event_of(channel, told, "mine");
+    fn what_sentinels_publish_of_other_services_is_ignored() {
+        let event = |channel: &str, text: &str| event_of(channel, text, "mine");
         assert_eq!(event(SWITCHED, "other 10.0.0.1 1 10.0.0.1 2"), None);
         let replica = "slave mine 10.0.0.1 2 @ other 10.0.0.1 1";
         assert_eq!(event(PROMOTED, replica), None);

@@ -1,22 +1,24 @@
 //! TLS for `rediss://` URLs.
 
-use fred::types::config::Config;
-
 use crate::error::{Error, Result};
 use crate::redis::config::Settings;
 
-/// Turns TLS on. A server must show a certificate for its name that is signed by an authority
-/// that the system trusts (`SSL_CERT_FILE` names others) or that `tls_ca_file` names; there is no
-/// way around that.
 #[cfg(feature = "tls")]
-pub(super) fn turn_on(config: &mut Config, settings: &Settings) -> Result<()> {
-    config.tls = Some(trust::connector(&settings.tls)?.into());
-    Ok(())
+pub(super) use rustls::Tls;
+#[cfg(not(feature = "tls"))]
+pub(super) use without::Tls;
+
+/// How connections are encrypted. A server must show a certificate for its name that is signed by an
+/// authority that the system trusts (`SSL_CERT_FILE` names others) or that `tls_ca_file` names;
+/// nothing turns that off.
+#[cfg(feature = "tls")]
+pub(super) fn tls(settings: &Settings) -> Result<Tls> {
+    Tls::new(&settings.tls)
 }
 
-/// Says that the crate was built without TLS.
+/// Refuses TLS, which this build leaves out.
 #[cfg(not(feature = "tls"))]
-pub(super) fn turn_on(_: &mut Config, _: &Settings) -> Result<()> {
+pub(super) fn tls(_: &Settings) -> Result<Tls> {
     Err(Error::Config {
         key: "url".to_owned(),
         reason: "`rediss` needs TLS, which this build leaves out: turn on the feature `tls`"
@@ -24,22 +26,84 @@ pub(super) fn turn_on(_: &mut Config, _: &Settings) -> Result<()> {
     })
 }
 
+#[cfg(not(feature = "tls"))]
+mod without {
+    use tokio::net::TcpStream;
+
+    use crate::redis::error::RedisError;
+
+    /// There is none in this build.
+    #[derive(Debug, Clone)]
+    pub(in super::super) enum Tls {}
+
+    impl Tls {
+        #[allow(clippy::unused_async)] // As with TLS.
+        pub(in super::super) async fn connect(
+            &self,
+            _: &str,
+            _: TcpStream,
+        ) -> Result<TcpStream, RedisError> {
+            match *self {}
+        }
+    }
+}
+
 #[cfg(feature = "tls")]
-mod trust {
+mod rustls {
+    use std::fmt;
     use std::path::Path;
     use std::sync::Arc;
 
     use fred::rustls::crypto::ring;
     use fred::rustls::pki_types::pem::{self, PemObject};
-    use fred::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use fred::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use fred::rustls::{ClientConfig, RootCertStore};
     use fred::rustls_native_certs::load_native_certs;
     use fred::types::config::TlsConnector;
+    use tokio::io::{AsyncRead, AsyncWrite};
+    use tokio::net::TcpStream;
 
     use super::{Error, Result};
     use crate::redis::config::{ConfigKey, TlsFiles};
+    use crate::redis::error::RedisError;
 
-    pub(super) fn connector(files: &TlsFiles) -> Result<TlsConnector> {
+    /// How connections are encrypted.
+    #[derive(Clone)]
+    pub(in super::super) struct Tls(TlsConnector);
+
+    impl Tls {
+        pub(super) fn new(files: &TlsFiles) -> Result<Self> {
+            connector(files).map(Self)
+        }
+
+        /// The connector, as fred takes it.
+        pub(in super::super) fn connector(&self) -> &TlsConnector {
+            &self.0
+        }
+
+        /// Makes the handshake with a server of this name.
+        pub(in super::super) async fn connect(
+            &self,
+            host: &str,
+            stream: TcpStream,
+        ) -> Result<impl AsyncRead + AsyncWrite + Send + use<>, RedisError> {
+            let TlsConnector::Rustls(connector) = &self.0;
+            let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+                RedisError::tls("no certificate can be for the name of its host: check `url`")
+            })?;
+            let connected = connector.connect(name, stream).await;
+            connected.map_err(|error| RedisError::io(&format!("{error:?}"), &error.to_string()))
+        }
+    }
+
+    impl fmt::Debug for Tls {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            // It holds the private key.
+            formatter.debug_tuple("Tls").finish_non_exhaustive()
+        }
+    }
+
+    fn connector(files: &TlsFiles) -> Result<TlsConnector> {
         // Named here, as the default is ambiguous in a program that has a second provider.
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::super::driver::{Command, Driver, Node, Reply, number};
+use super::super::driver::{Command, Driver, NodeHandle, Reply, number};
 use super::super::store::Store;
 use super::super::write::text;
 use super::{NO_TIME_LIMIT, field, is_unknown_index};
@@ -71,7 +71,7 @@ struct Cursor {
 #[derive(Debug, Clone)]
 struct Place {
     index: Bytes,
-    node: Node,
+    node: NodeHandle,
     driver: Arc<Driver>,
     runtime: Handle,
 }

@@ -1,17 +1,18 @@
-//! What goes over a connection: commands as a server reads them, and its answers (RESP2).
+//! RESP2: commands as a server reads them, and replies as it writes them.
 
 use bytes::{Bytes, BytesMut};
-use fred::error::{Error as FredError, ErrorKind};
 use redis_protocol::resp2::decode::decode_range;
 use redis_protocol::resp2::types::RangeFrame;
 
-use super::{Command, Reply};
+use super::command::Command;
+use super::reply::Reply;
+use crate::redis::error::RedisError;
 
-/// From which size on an argument is written from where it is.
+/// An argument of at least this many bytes is sent from where it is, without a copy.
 pub(super) const LARGE: usize = 32 * 1_024;
 
-/// Commands as they go over the wire, in pieces: what is large is not copied.
-pub(super) fn encoded(commands: &[&Command]) -> Vec<Bytes> {
+/// Encodes commands in pieces, so that no large argument is copied.
+pub(super) fn encode(commands: &[&Command]) -> Vec<Bytes> {
     let small = |arg: &Bytes| if arg.len() < LARGE { arg.len() } else { 0 };
     let size = |command: &&Command| {
         let args = command.args.iter();
@@ -38,57 +39,58 @@ pub(super) fn encoded(commands: &[&Command]) -> Vec<Bytes> {
     pieces
 }
 
-/// The length of what follows.
+/// Appends the length of what follows.
 fn head(encoded: &mut BytesMut, kind: u8, length: usize) {
     encoded.extend_from_slice(&[kind]);
     encoded.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     encoded.extend_from_slice(b"\r\n");
 }
 
-/// How deep answers are nested at most; ours are three deep.
-const DEEPEST: usize = 32;
+/// How deeply lists are nested at most; the replies to the saver's commands are three deep.
+const MAX_DEPTH: usize = 32;
 /// How long a line is at most: a number, a status or an error.
-const LONGEST_LINE: usize = 1_024 * 1_024;
+const MAX_LINE: usize = 1_024 * 1_024;
 
-/// Takes answers out of what was read.
+/// Decodes the replies in a buffer that is read bit by bit.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// Where in an answer that is not known to be whole, so that no part of it is looked at twice.
+    /// How far a reply that is not complete yet was looked at, so that no part is looked at twice.
     progress: Option<Progress>,
 }
 
 #[derive(Debug)]
 struct Progress {
-    /// Where what is to come begins.
+    /// The offset of the next value.
     at: usize,
-    /// How many values are to come in each list that has begun.
+    /// How many values are missing from each list that has begun.
     lists: Vec<usize>,
 }
 
 impl Decoder {
-    /// Takes the first answer; `None` if it is not whole.
+    /// Takes the first reply out of the buffer; `None` if it is not complete. The outer error means
+    /// that the bytes are no RESP2, the inner one is an error reply.
     pub(super) fn next(
         &mut self,
         buffer: &mut BytesMut,
-    ) -> Result<Option<Result<Reply, FredError>>, FredError> {
+    ) -> Result<Option<Result<Reply, RedisError>>, RedisError> {
         let Some(first) = buffer.first() else {
             return Ok(None);
         };
         if *first == b'*' {
-            // How deep it is must be known before it is decoded.
+            // The parser recurses into lists, so their depth is checked before it runs.
             self.begin();
         }
         if self.missing(buffer)? > 0 {
             return Ok(None);
         }
-        let decoded = decode_range(buffer).map_err(|error| garbled(error.to_string()))?;
+        let decoded = decode_range(buffer).map_err(|error| malformed(error.to_string()))?;
         let Some((frame, length)) = decoded else {
             self.begin();
             return Ok(None);
         };
         self.progress = None;
         let bytes = buffer.split_to(length).freeze();
-        Ok(Some(answer(&bytes, frame)))
+        Ok(Some(reply_of(&bytes, frame)))
     }
 
     fn begin(&mut self) {
@@ -98,8 +100,8 @@ impl Decoder {
         });
     }
 
-    /// How many bytes are missing at least of an answer whose beginning is known.
-    pub(super) fn missing(&mut self, buffer: &[u8]) -> Result<usize, FredError> {
+    /// How many bytes are missing at least from the reply at the start of the buffer.
+    pub(super) fn missing(&mut self, buffer: &[u8]) -> Result<usize, RedisError> {
         let Some(Progress { at, lists }) = &mut self.progress else {
             return Ok(0);
         };
@@ -110,8 +112,8 @@ impl Decoder {
             }
             let rest = buffer.get(*at..).unwrap_or_default();
             let Some(end) = memchr::memmem::find(rest, b"\r\n") else {
-                if rest.len() > LONGEST_LINE {
-                    return Err(garbled("a line has no end".to_owned()));
+                if rest.len() > MAX_LINE {
+                    return Err(malformed("a line has no end".to_owned()));
                 }
                 return Ok(1);
             };
@@ -119,12 +121,12 @@ impl Decoder {
             let length = || {
                 let digits = std::str::from_utf8(head.get(1..).unwrap_or_default());
                 let length = digits.ok().and_then(|digits| digits.parse::<i64>().ok());
-                length.ok_or_else(|| garbled("a length is no number".to_owned()))
+                length.ok_or_else(|| malformed("a length is not a number".to_owned()))
             };
             let mut next = *at + end + 2;
             let mut inner = 0;
             match head.first() {
-                // There is none of a value that is not there.
+                // The length of a null is -1.
                 Some(b'*') => inner = usize::try_from(length()?).unwrap_or(0),
                 Some(b'$') => {
                     if let Ok(length) = usize::try_from(length()?) {
@@ -135,13 +137,13 @@ impl Decoder {
                     }
                 }
                 Some(b'+' | b'-' | b':') => {}
-                _ => return Err(garbled("a value is of no known kind".to_owned())),
+                _ => return Err(malformed("a value has an unknown type".to_owned())),
             }
             *at = next;
             *values -= 1;
             if inner > 0 {
-                if lists.len() > DEEPEST {
-                    return Err(garbled("lists are nested too deep".to_owned()));
+                if lists.len() > MAX_DEPTH {
+                    return Err(malformed("lists are nested too deeply".to_owned()));
                 }
                 lists.push(inner);
             }
@@ -150,12 +152,13 @@ impl Decoder {
     }
 }
 
-fn garbled(reason: String) -> FredError {
-    FredError::new(ErrorKind::Protocol, reason)
+/// The error of a connection whose bytes cannot be read.
+fn malformed(reason: String) -> RedisError {
+    RedisError::lost(reason)
 }
 
-/// An answer. One that has an error in it, as a transaction's may, is that error.
-fn answer(bytes: &Bytes, frame: RangeFrame) -> Result<Reply, FredError> {
+/// A reply. One that contains an error, as a transaction's may, is that error.
+fn reply_of(bytes: &Bytes, frame: RangeFrame) -> Result<Reply, RedisError> {
     Ok(match frame {
         RangeFrame::Null => Reply::Nil,
         RangeFrame::Integer(number) => Reply::Int(number),
@@ -163,24 +166,15 @@ fn answer(bytes: &Bytes, frame: RangeFrame) -> Result<Reply, FredError> {
             Reply::Bytes(bytes.slice(start..end))
         }
         RangeFrame::Array(frames) => {
-            let replies = frames.into_iter().map(|frame| answer(bytes, frame));
+            let replies = frames.into_iter().map(|frame| reply_of(bytes, frame));
             Reply::Array(replies.collect::<Result<_, _>>()?)
         }
-        // It may repeat a part of an argument, cut in the middle of a character.
+        // It may quote an argument, cut in the middle of a character.
         RangeFrame::Error((start, end)) => {
-            return Err(server_error(&String::from_utf8_lossy(&bytes[start..end])));
+            let message = String::from_utf8_lossy(&bytes[start..end]);
+            return Err(RedisError::reply(&message));
         }
     })
-}
-
-/// An error reply, as fred names it.
-fn server_error(said: &str) -> FredError {
-    let kind = match said.split(' ').next() {
-        Some("NOAUTH" | "WRONGPASS") => ErrorKind::Auth,
-        Some("MOVED" | "ASK" | "CLUSTERDOWN") => ErrorKind::Cluster,
-        _ => ErrorKind::Unknown,
-    };
-    FredError::new(kind, said.to_owned())
 }
 
 #[cfg(test)]
@@ -188,11 +182,11 @@ mod tests {
     use super::*;
 
     fn pieces(commands: &[Command]) -> Vec<Bytes> {
-        encoded(&commands.iter().collect::<Vec<_>>())
+        encode(&commands.iter().collect::<Vec<_>>())
     }
 
     #[test]
-    fn commands_are_written_as_the_protocol_wants_them() {
+    fn commands_are_encoded_as_the_protocol_wants_them() {
         let get = Command::on("GET", Bytes::from("key"));
         let set = Command::on("SET", Bytes::from("k\r\n")).arg(Bytes::new());
         let long = Command::new("PING").arg(Bytes::from("0123456789"));
@@ -205,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_is_not_copied() {
+    fn a_large_argument_is_not_copied() {
         let large = Bytes::from(vec![b'x'; LARGE]);
         let command = Command::new("SET").arg("key").arg(large.clone()).arg("NX");
         let pieces = pieces(&[command]);
@@ -214,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_the_same_however_they_are_cut() {
+    fn replies_are_the_same_however_they_are_cut() {
         let sent = b"+OK\r\n:-7\r\n$-1\r\n$4\r\na\r\nb\r\n*-1\r\n*0\r\n*3\r\n$0\r\n\r\n*1\r\n$2\r\nxy\r\n:1\r\n-ERR no\r\n*2\r\n:1\r\n-ERR in it\r\n";
         let text = |text: &'static str| Reply::Bytes(Bytes::from(text));
         let list = vec![text(""), Reply::Array(vec![text("xy")]), Reply::Int(1)];
@@ -231,19 +225,19 @@ mod tests {
         ];
         for size in 1..sent.len() {
             let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
-            let mut answers = Vec::new();
+            let mut replies = Vec::new();
             for piece in sent.chunks(size) {
                 buffer.extend_from_slice(piece);
-                while let Some(answer) = decoder.next(&mut buffer).unwrap() {
-                    answers.push(answer.map_err(|error| error.details().to_owned()));
+                while let Some(reply) = decoder.next(&mut buffer).unwrap() {
+                    replies.push(reply.map_err(|error| error.message().to_owned()));
                 }
             }
-            assert_eq!(answers, expected, "in pieces of {size}");
+            assert_eq!(replies, expected, "in pieces of {size}");
         }
     }
 
     #[test]
-    fn what_a_large_answer_lacks_is_known() {
+    fn the_missing_bytes_of_a_large_reply_are_known() {
         let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
         buffer.extend_from_slice(b"*2\r\n:1\r\n$100000\r\nabc");
         assert!(decoder.next(&mut buffer).unwrap().is_none());
@@ -255,16 +249,16 @@ mod tests {
         let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
         buffer.extend_from_slice(b"-ERR unknown command 'EVALSHA', with args: '\xd1\r\n:1\r\n");
         let error = decoder.next(&mut buffer).unwrap().unwrap().unwrap_err();
-        assert!(error.details().contains("EVALSHA"), "{error}");
+        assert!(error.message().contains("EVALSHA"), "{error}");
         let next = decoder.next(&mut buffer).unwrap().unwrap().unwrap();
         assert_eq!(next, Reply::Int(1));
     }
 
     #[test]
-    fn what_is_no_answer_is_refused() {
+    fn bytes_that_are_no_reply_are_refused() {
         let deep = "*1\r\n".repeat(100_000) + ":1\r\n";
         let many = "*9223372036854775807\r\n".repeat(40);
-        let endless = "+".repeat(LONGEST_LINE + 2);
+        let endless = "+".repeat(MAX_LINE + 2);
         for sent in [
             "hello\r\n",
             "*1\r\n?1\r\n",
