@@ -29,6 +29,8 @@ pub(crate) use client::{Driver, Node};
 pub use health::{Health, HealthProblem, ServerHealth};
 pub(crate) use reply::Reply;
 
+pub(crate) use super::args::number;
+
 use super::slots::slot;
 
 /// The plain commands that change what is stored.
@@ -107,9 +109,4 @@ impl Command {
         self.once = true;
         self
     }
-}
-
-/// A number as an argument.
-pub(crate) fn number(number: impl std::fmt::Display + Copy) -> Bytes {
-    Bytes::from(number.to_string())
 }

@@ -24,8 +24,8 @@ use super::flight::lost;
 use super::link::{Dialer, Listener, Task};
 use super::node::{Node, Nodes};
 use super::{Command, Reply};
+use crate::redis::args::text;
 use crate::redis::error::is_refused;
-use crate::redis::write::text;
 
 /// How long a sentinel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
