@@ -8,13 +8,14 @@ use std::time::Duration;
 use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::ShallowRedisSaver;
 use super::config::{ConfigKey, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
 use super::keys::Keyspace;
+use super::saver::RedisSaver;
 use super::store::Store;
 use super::url::RedisUrl;
-use super::{RedisSaver, ShallowRedisSaver};
 use crate::error::{Error, Result};
 use crate::options::{TtlPolicy, TtlScope};
 

@@ -1,14 +1,7 @@
 //! `list`: pages of ids from the registries, merged newest first, then their documents.
 
 mod indexed;
-mod registered;
 
-use super::delete;
-use super::index;
-use super::index::state;
-use super::leftovers;
-use super::read;
-use super::scan;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -16,15 +9,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use super::document::{Identity, ReadCheckpoint};
-use super::driver::{Command, Reply, number};
+use super::driver::{Command, Reply};
 use super::error::of_key;
-use super::index::Indexed;
-use super::keys::{Member, NamespaceKeys};
+use super::keys::NamespaceKeys;
 use super::read::{identity, parse_writes};
-use super::scripts::{self, ScriptCall};
-use super::shallow::list as shallow;
+use super::scripts::ScriptCall;
+use super::shallow::list;
 use super::store::{Step, Store};
-use super::write::text;
+use super::{index, read, registry, scan, scripts};
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
@@ -32,7 +24,6 @@ use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
 use crate::saver::SaverStream;
 use indexed::{Given, IndexedIds, Next};
-use registered::Registered;
 
 /// How many registries are asked in one flight.
 const FLIGHT: usize = 256;
@@ -74,6 +65,16 @@ pub(crate) fn list_named(store: Arc<Store>, ids: Vec<Identity>) -> SaverStream<C
         source: Source::Named(ids.into()),
         ..Lister::new(store, None, ListOptions::default(), false)
     })
+}
+
+pub(super) fn tuples(
+    store: &Arc<Store>,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+) -> crate::saver::SaverStream<CheckpointTuple> {
+    let mut config = CheckpointConfig::of_thread(thread.clone());
+    config.checkpoint_ns = Some(namespace.clone());
+    list(Arc::clone(store), Some(&config), ListOptions::default())
 }
 
 fn stream_of(
@@ -170,7 +171,7 @@ impl Lister {
             }
             self.ready = if self.shallow {
                 let of_all = self.config.is_none();
-                shallow::read_page(&self.store, page, &self.options, of_all).await?
+                list::read_page(&self.store, page, &self.options, of_all).await?
             } else {
                 self.read_page(page).await?
             };
@@ -231,7 +232,7 @@ impl Lister {
     async fn start(&self) -> Result<Source> {
         let store = &self.store;
         let Some(config) = &self.config else {
-            if state::search(store).await?.is_none() {
+            if index::search(store).await?.is_none() {
                 return self.start_without_search().await;
             }
             let exact = self.options.filter.is_empty()
@@ -242,13 +243,13 @@ impl Lister {
             return Ok(Source::Index(Box::new(ids)));
         };
         if self.shallow {
-            let found = shallow::checkpoints(store, config).await?;
-            return Ok(Source::Named(shallow::newest_first(found, &self.options)));
+            let found = list::checkpoints(store, config).await?;
+            return Ok(Source::Named(list::newest_first(found, &self.options)));
         }
         let thread = &config.thread_id;
         let namespaces = match (&config.checkpoint_ns, &config.checkpoint_id) {
             (Some(namespace), _) => vec![namespace.clone()],
-            (None, _) => namespaces(store, thread).await?,
+            (None, _) => registry::namespaces(store, thread).await?,
         };
         if let Some(id) = &config.checkpoint_id {
             let wanted = self
@@ -274,8 +275,8 @@ impl Lister {
     /// All threads' checkpoints without search.
     async fn start_without_search(&self) -> Result<Source> {
         if self.shallow {
-            let found = shallow::every_checkpoint(&self.store).await?;
-            return Ok(Source::Named(shallow::newest_first(found, &self.options)));
+            let found = list::every_checkpoint(&self.store).await?;
+            return Ok(Source::Named(list::newest_first(found, &self.options)));
         }
         let heads = all_heads(&self.store, &self.within).await?;
         Ok(Source::Registries(heads))
@@ -286,7 +287,7 @@ impl Lister {
         let store = &self.store;
         let keys = index::unopened_documents(store).await?;
         let mut found: Vec<_> = if self.shallow {
-            shallow::named(store, keys).await?
+            list::named(store, keys).await?
         } else {
             let found = index::checkpoints_at(store, &keys).await?.into_iter();
             found
@@ -294,7 +295,7 @@ impl Lister {
                 .collect()
         };
         found.retain(|one| one.thread_id.as_str().starts_with(&self.within));
-        Ok(shallow::newest_first(found, &self.options))
+        Ok(list::newest_first(found, &self.options))
     }
 
     /// Reads the documents of a page and the writes made since, in one flight; where there is a
@@ -342,7 +343,7 @@ impl Lister {
                 Some(Some(Some(read))) => read,
                 Some(Some(None)) | None => continue,
                 Some(None) => {
-                    forget_gone(store, keys, &one.checkpoint_id).await;
+                    registry::forget_gone(store, keys, &one.checkpoint_id).await;
                     continue;
                 }
             };
@@ -535,12 +536,12 @@ async fn fill(
     for chunk in empty.chunks_mut(FLIGHT) {
         let steps = chunk.iter().map(|head| {
             let upper = head.last.as_ref().or(before);
-            page_call(&head.keys, upper, asked).into()
+            registry::page_call(&head.keys, upper, asked).into()
         });
         let replies = store.flight("list", steps.collect()).await?;
         for (head, reply) in chunk.iter_mut().zip(replies) {
             let first = head.last.is_none();
-            let (state, ids) = read_page_reply(&head.keys, reply?)?;
+            let (state, ids) = registry::read_page_reply(&head.keys, reply?)?;
             if head.take(&state, ids, asked) && first {
                 incomplete.insert(head.thread_id.clone());
             }
@@ -550,7 +551,7 @@ async fn fill(
         return Ok(());
     }
     for thread in &incomplete {
-        reconcile(store, thread).await?;
+        registry::reconcile(store, thread).await?;
     }
     // What was just read of these threads was not complete: read it again.
     for head in heads
@@ -558,207 +559,12 @@ async fn fill(
         .filter(|head| incomplete.contains(&head.thread_id))
     {
         let upper = before.cloned();
-        let (_, ids) = page(store, &head.keys, upper.as_ref(), asked).await?;
+        let (_, ids) = registry::page(store, &head.keys, upper.as_ref(), asked).await?;
         head.ids.clear();
         head.last = None;
         head.take("complete", ids, asked);
     }
     Ok(())
-}
-
-fn page_call(
-    keys: &NamespaceKeys,
-    before: Option<&CheckpointId>,
-    size: usize,
-) -> scripts::ScriptCall {
-    let upper = before.map_or_else(
-        || Bytes::from_static(b"+"),
-        |id| Bytes::from(format!("({id}")),
-    );
-    scripts::PAGE.call(
-        vec![keys.registry.clone(), keys.pointer.clone()],
-        vec![upper, number(size), keys.documents.clone()],
-    )
-}
-
-fn read_page_reply(keys: &NamespaceKeys, reply: Reply) -> Result<(String, Vec<CheckpointId>)> {
-    let mut parts = reply.into_array().into_iter();
-    let state = parts
-        .next()
-        .and_then(|state| state.as_str().map(str::to_owned));
-    let ids = parts
-        .filter_map(Reply::into_bytes)
-        .map(|id| {
-            CheckpointId::from_bytes(&id).map_err(|error| {
-                Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
-            })
-        })
-        .collect::<Result<_>>()?;
-    Ok((state.unwrap_or_default(), ids))
-}
-
-/// A page of a namespace's ids, newest first, and whether the registry may lack some.
-pub(crate) async fn page(
-    store: &Store,
-    keys: &NamespaceKeys,
-    before: Option<&CheckpointId>,
-    size: usize,
-) -> Result<(bool, Vec<CheckpointId>)> {
-    let reply = store.script("list", page_call(keys, before, size)).await?;
-    let (state, ids) = read_page_reply(keys, reply)?;
-    Ok((state == "incomplete", ids))
-}
-
-/// The members of a thread's set of namespaces.
-pub(crate) async fn members(store: &Store, thread: &ThreadId) -> Result<Vec<Member>> {
-    let members = delete::scan_members(store, thread).await?;
-    let members = members.iter().filter_map(|member| Member::of_bytes(member));
-    Ok(members.collect())
-}
-
-/// The namespaces of a thread, those included that only the index knows.
-pub(crate) async fn namespaces(
-    store: &Store,
-    thread: &ThreadId,
-) -> Result<Vec<CheckpointNamespace>> {
-    let (differs, found) = registered(store, thread).await?;
-    let members = if differs {
-        forget_all_gone(store, thread, &found).await?;
-        reconcile(store, thread).await?;
-        members(store, thread).await?
-    } else if leftovers::has_only_a_pointer(store, thread, &found).await? {
-        reconcile(store, thread).await?;
-        members(store, thread).await?
-    } else {
-        found
-    };
-    Ok(members
-        .into_iter()
-        .filter_map(|member| match member {
-            Member::Namespace(namespace) => Some(namespace),
-            _ => None,
-        })
-        .collect())
-}
-
-/// Reads a thread's registry, and whether the index knows another number: in one round trip for
-/// each page, or at the same time where all nodes of a cluster search together.
-async fn registered(store: &Store, thread: &ThreadId) -> Result<(bool, Vec<Member>)> {
-    let mut registered = Registered::default();
-    let step =
-        |registered: &Registered| Step::from(registered.next_page(&store.keyspace.thread(thread)));
-    let mut steps = vec![step(&registered)];
-    let search = state::search(store).await?;
-    let count = search.and_then(|search| index::count_command(store, search, thread));
-    let (mut replies, indexed) = match count {
-        Some(count) if store.driver.is_cluster() => {
-            let read = store.flight("list", steps);
-            let (replies, indexed) = tokio::join!(read, index::count_in_time(store, count));
-            (replies?.into_iter(), indexed?)
-        }
-        Some(count) => {
-            steps.push(count.into());
-            let mut replies = store.flight("list", steps).await?.into_iter();
-            let indexed = index::count_of(store, replies.next_back().unwrap_or(Err(Error::Closed)));
-            let indexed = indexed.await?;
-            (replies, indexed)
-        }
-        None => (store.flight("list", steps).await?.into_iter(), None),
-    };
-    registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
-    while !registered.is_whole() {
-        let mut replies = store
-            .flight("list", vec![step(&registered)])
-            .await?
-            .into_iter();
-        registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
-    }
-    let total = registered.total();
-    let members = registered.members();
-    let Some(indexed) = indexed else {
-        return Ok((false, members));
-    };
-    // As many here as there may still be others: what has expired is registered for a while.
-    let indexed = i64::try_from(indexed).unwrap_or(i64::MAX);
-    Ok((indexed != total && (indexed > 0 || total > 0), members))
-}
-
-/// Takes what is gone out of a thread's registries.
-async fn forget_all_gone(store: &Store, thread: &ThreadId, members: &[Member]) -> Result<()> {
-    for member in members {
-        let Member::Namespace(namespace) = member else {
-            continue;
-        };
-        let keys = store.keys(thread, namespace);
-        let mut before = None;
-        loop {
-            let (_, ids) = page(store, &keys, before.as_ref(), 500).await?;
-            let Some(last) = ids.last() else { break };
-            before = Some(last.clone());
-            let mut args = vec![keys.documents.clone()];
-            args.extend(ids.iter().map(|id| text(id.as_str())));
-            let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-            store.script("list", call).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Tells the registries of a thread what only the index knows; where search cannot answer, what
-/// the pointers lead to.
-pub(crate) async fn reconcile(store: &Store, thread: &ThreadId) -> Result<()> {
-    let Some(mut found) = index::indexed_checkpoints(store, thread).await? else {
-        return leftovers::follow_pointers(store, thread).await;
-    };
-    found.sort_by(|one, other| one.namespace.cmp(&other.namespace));
-    for group in found.chunk_by(|one, other| one.namespace == other.namespace) {
-        register(store, thread, group).await?;
-    }
-    Ok(())
-}
-
-async fn register(store: &Store, thread: &ThreadId, group: &[Indexed]) -> Result<()> {
-    let Some(first) = group.first() else {
-        return Ok(());
-    };
-    let keys = store.keys(thread, &first.namespace);
-    let ids: Vec<_> = group.iter().map(|one| &one.checkpoint_id).collect();
-    register_ids(store, &keys, &ids).await
-}
-
-/// Tells a registry all ids that it lacked.
-pub(super) async fn register_ids(
-    store: &Store,
-    keys: &NamespaceKeys,
-    ids: &[&CheckpointId],
-) -> Result<()> {
-    let mut slices: Vec<_> = ids.chunks(500).collect();
-    if slices.is_empty() {
-        slices.push(&[]);
-    }
-    for (position, slice) in slices.iter().enumerate() {
-        let last = position + 1 == slices.len();
-        let mut args = vec![
-            keys.stored.clone(),
-            keys.documents.clone(),
-            Bytes::from_static(if last { b"complete" } else { b"" }),
-        ];
-        args.extend(slice.iter().map(|id| text(id.as_str())));
-        let call =
-            scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
-        store.script("list", call).await?;
-    }
-    Ok(())
-}
-
-/// Takes an id out of the registry if its document is gone; best effort.
-async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &CheckpointId) {
-    let args = vec![keys.documents.clone(), text(id.as_str())];
-    let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-    if let Err(error) = store.script("list", call).await {
-        let key = String::from_utf8_lossy(&keys.registry);
-        tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
-    }
 }
 
 /// The heads of every namespace of the threads that start so: for a server whose search cannot

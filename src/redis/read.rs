@@ -6,20 +6,19 @@
 //! which the script then checks. If another is the newest by now, the script gives that one.
 //! Where a thread's keys are apart, plain commands find and read everything.
 
-use super::list;
-use super::maintain;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::args::{milliseconds, number, text};
 use super::document::{Identity, ReadCheckpoint, parse_write};
-use super::driver::{Command, Reply, number};
+use super::driver::{Command, Reply};
 use super::error::{is_further, is_lost_write, of_key};
 use super::keys::NamespaceKeys;
-use super::maintain::TtlVerb;
-use super::scripts::{self, ScriptCall};
-use super::store::{Step, Store, milliseconds};
-use super::write::text;
+use super::scripts::ScriptCall;
+use super::store::{Step, Store};
+use super::ttl::TtlVerb;
+use super::{registry, scripts, thread_ttl, ttl};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
@@ -31,9 +30,6 @@ const SMALL: usize = 4 * 1024;
 
 /// How often the writes of a checkpoint are read while others come in between.
 const PASSES: usize = 8;
-
-/// How many ids whose documents are gone are taken out of a registry at once.
-const GONE: usize = 1_000;
 
 /// How long what seems lost is waited for.
 const PAUSES: [Duration; 3] = [
@@ -164,7 +160,7 @@ async fn assemble(
             return Ok(None);
         }
         if let Some(ttl) = refreshed(store) {
-            maintain::change_ttl_of(
+            ttl::change_ttl_of(
                 store,
                 keys,
                 std::slice::from_ref(id),
@@ -221,6 +217,18 @@ pub(super) async fn all_writes(
     })
 }
 
+/// The writes of a checkpoint that may have no document.
+pub(super) async fn writes_of(
+    store: &Store,
+    thread: &ThreadId,
+    namespace: &CheckpointNamespace,
+    id: &CheckpointId,
+) -> Result<Vec<PendingWrite>> {
+    let keys = store.keys(thread, namespace);
+    let (_, documents) = all_writes(store, "copy_thread", &keys, id).await?;
+    parse_writes(&identity(thread, namespace, id), documents)
+}
+
 /// Runs a script that reads; what it says is lost is looked at again, because what is being
 /// deleted goes key by key where a thread's keys are apart or another saver deletes it.
 pub(super) async fn confirmed(
@@ -235,21 +243,6 @@ pub(super) async fn confirmed(
         }
     }
     store.script(operation, call).await
-}
-
-/// Takes the newest ids of a registry whose documents are gone out of it, up to the first whose
-/// document is there.
-pub(super) async fn forget_gone_heads(store: &Store, keys: &NamespaceKeys) -> Result<()> {
-    loop {
-        let (_, ids) = list::page(store, keys, None, GONE).await?;
-        let mut args = vec![keys.documents.clone()];
-        args.extend(ids.iter().map(|id| text(id.as_str())));
-        let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-        let forgotten = store.script("list", call).await?.as_int().unwrap_or(0);
-        if ids.is_empty() || usize::try_from(forgotten).unwrap_or(0) < ids.len() {
-            return Ok(());
-        }
-    }
 }
 
 /// The TTL that reading gives to what is read, if any.
@@ -269,10 +262,11 @@ async fn read_unknown(
     namespace: &CheckpointNamespace,
     keys: &NamespaceKeys,
 ) -> Result<Option<CheckpointTuple>> {
-    list::reconcile(store, thread).await?;
+    registry::reconcile(store, thread).await?;
     let mut before = None;
     loop {
-        let (_, ids) = list::page(store, keys, before.as_ref(), store.settings.page_size).await?;
+        let (_, ids) =
+            registry::page(store, keys, before.as_ref(), store.settings.page_size).await?;
         for id in &ids {
             if let Some(tuple) = read_known(store, thread, namespace, keys, id).await? {
                 return Ok(Some(tuple));
@@ -304,12 +298,12 @@ async fn read_script(
     let reply = loop {
         let call = read_call(store, keys, id, None);
         match confirmed(store, "get_tuple", call).await {
-            Err(error) if is_further(&error) => forget_gone_heads(store, keys).await?,
+            Err(error) if is_further(&error) => registry::forget_gone_heads(store, keys).await?,
             reply => break reply?,
         }
     };
     let (found, due) = found(keys, reply)?;
-    maintain::keep_whole(store, thread, store.settings.ttl.default, due).await;
+    thread_ttl::keep_whole(store, thread, store.settings.ttl.default, due).await;
     Ok(found)
 }
 
@@ -338,7 +332,7 @@ async fn read_beside(
     let document = replies.next().unwrap_or(Err(Error::Closed));
     let document = document.map_err(|error| of_key(&key, error))?.into_bytes();
     let (found, due) = found(keys, rest)?;
-    maintain::keep_whole(store, thread, store.settings.ttl.default, due).await;
+    thread_ttl::keep_whole(store, thread, store.settings.ttl.default, due).await;
     Ok((found, document))
 }
 

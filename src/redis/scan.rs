@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 
+use super::args::number;
 use super::document::ReadCheckpoint;
-use super::driver::{Command, NodeHandle, Reply, number};
+use super::driver::{Command, NodeHandle, Reply};
 use super::keys::{Member, glob_escaped};
 use super::slots::slot;
 use super::store::Store;
@@ -14,6 +15,7 @@ use crate::id::{CheckpointNamespace, ThreadId};
 
 /// How many keys are looked at in one step.
 const STEP: usize = 1_000;
+
 /// How many keys are read in one flight.
 const FLIGHT: usize = 256;
 

@@ -1,14 +1,14 @@
 //! What the HTTP service asks of a saver beyond the trait.
 
-use super::blob;
-use super::delete;
-use super::write;
+use super::blobs;
+use super::put;
+use super::runs;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
 use super::RedisSaver;
-use super::blob::{BlobPage, ChannelBlob, NamedBlobs, named_by};
+use super::blobs::{BlobPage, ChannelBlob, NamedBlobs, named_by};
 use super::document::pending_document;
 use super::read::identity;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
@@ -32,11 +32,11 @@ impl RedisSaver {
         let (thread, namespace) = (&config.thread_id, config.namespace());
         let named = named_by(checkpoint);
         let put_blobs =
-            async || blob::put_blobs(store, thread, &namespace, blobs, &named, ttl).await;
+            async || blobs::put_blobs(store, thread, &namespace, blobs, &named, ttl).await;
         let members = put_blobs().await?;
         let options = PutOptions::default();
         let stored = self.put(config, checkpoint, metadata, &options).await?;
-        let settled = async || blob::settle_blobs(store, thread, &namespace, &members, ttl).await;
+        let settled = async || blobs::settle_blobs(store, thread, &namespace, &members, ttl).await;
         // Whoever deleted the thread meanwhile may have taken them; the checkpoint is there now.
         if !settled().await? {
             put_blobs().await?;
@@ -87,7 +87,7 @@ impl RedisSaver {
             store.check_size(what, document.len())?;
             documents.push((keys.write(id, &write.task_id, write.idx), document));
         }
-        write::put_write_documents(store, &identity, documents, replace, ttl).await
+        put::put_write_documents(store, &identity, documents, replace, ttl).await
     }
 
     /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
@@ -96,7 +96,7 @@ impl RedisSaver {
         run_ids: &[RunId],
         prefix: &str,
     ) -> Result<()> {
-        delete::delete_for_runs(&self.0, run_ids, prefix).await
+        runs::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
     /// Streams the checkpoints of all threads whose ids start with a prefix, newest first; the

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::args::milliseconds;
 use super::driver::{Command, Reply};
 use super::scripts::ScriptCall;
 use super::slots::slot;
-use super::store::{Step, Store, milliseconds};
+use super::store::{Step, Store};
 use crate::error::{Error, Result};
 
 /// From how many bytes on a document is staged. Measured: below it the script costs no more.
 pub(crate) const LARGE: usize = 8 * 1024;
+
 /// How long a staged document lives if nothing takes it up.
 const LEASE: Duration = Duration::from_secs(60);
 

@@ -3,28 +3,27 @@
 //! Numbers come from the indexes. Sizes and TTLs are those of a sample: the first keys that SCAN
 //! gives, which knows no order, so that the cost does not grow with what is stored.
 
-use super::index;
-use super::index::state;
-use super::list;
-use super::scan;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::RedisSaver;
+use super::args::number;
 use super::document::Identity;
-use super::driver::{Command, Reply, number};
-use super::index::{Page, thread};
+use super::driver::{Command, Reply};
+use super::index::{IndexStats, Page, thread};
 use super::keys::{glob_escaped, namespace_from_stored};
+use super::replies::time_left;
+use super::saver::RedisSaver;
 use super::store::{Step, Store};
-use super::transfer::time_left;
+use super::{index, registry, scan};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 
 /// How many keys are walked over in one step.
 const STEP: usize = 500;
+
 /// How many keys are asked for their size in one flight.
 const FLIGHT: usize = 100;
 
@@ -145,40 +144,6 @@ pub struct LargeCheckpoint {
     pub bytes: u64,
 }
 
-/// What an index holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IndexStats {
-    /// Its name.
-    pub name: String,
-    /// How many documents it knows.
-    pub documents: u64,
-    /// The memory that it takes, in bytes.
-    pub memory: u64,
-    /// How many documents it could not take.
-    pub failures: u64,
-    /// Whether it is still reading what was stored before it.
-    pub busy: bool,
-}
-
-impl IndexStats {
-    pub(super) fn new(
-        name: String,
-        documents: u64,
-        memory: u64,
-        failures: u64,
-        busy: bool,
-    ) -> Self {
-        Self {
-            name,
-            documents,
-            memory,
-            failures,
-            busy,
-        }
-    }
-}
-
 impl RedisSaver {
     /// Tells how much is stored under the saver's prefixes, how large it is, and how long it
     /// stays.
@@ -203,7 +168,7 @@ impl RedisSaver {
     /// ```
     pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         let store = &*self.0;
-        let indexed = match state::search(store).await? {
+        let indexed = match index::search(store).await? {
             Some(_) => indexed_stats(store, options).await?,
             None => None,
         };
@@ -311,7 +276,7 @@ async fn scanned_stats(store: &Store, options: &StatsOptions) -> Result<Stats> {
             .and_then(|count| u64::try_from(count).ok())
             .unwrap_or(0);
         if sample.len() < options.sample {
-            let (_, ids) = list::page(store, &keys, None, 1).await?;
+            let (_, ids) = registry::page(store, &keys, None, 1).await?;
             sample.extend(ids.iter().map(|id| keys.document(id)));
         }
         threads.insert(thread_id);

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use quick_cache::sync::Cache;
 
+use super::args::milliseconds;
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
 use super::error::SEVERAL_SLOTS;
-use super::index::Searching;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::plain::{self, Trace};
 use super::scripts::{self, ScriptCall};
+use super::search_state::Searching;
 use super::slots::share_a_tag;
 use super::staged::Staging;
 use crate::error::{Error, Result};
@@ -292,9 +293,4 @@ pub(super) fn is_unknown_script(error: &Error) -> bool {
 /// Whether a script was refused because its keys are in several slots.
 fn is_of_several_slots(error: &Error) -> bool {
     matches!(error, Error::InvalidInput { reason, .. } if reason == SEVERAL_SLOTS)
-}
-
-/// A TTL as Redis counts it, 0 for none.
-pub(crate) fn milliseconds(ttl: Option<Duration>) -> Bytes {
-    super::driver::number(ttl.map_or(0, |ttl| ttl.as_millis()))
 }

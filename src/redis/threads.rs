@@ -1,10 +1,6 @@
 //! `threads`: the threads there are, from the index, or from the pointers where search cannot
 //! answer.
 
-use super::index;
-use super::index::state;
-use super::list;
-use super::scan;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -12,12 +8,13 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::RedisSaver;
 use super::driver::Command;
-use super::index::{Indexed, Page, Rows};
+use super::index::{Page, Rows};
 use super::keys::NamespaceKeys;
-use super::shallow::list as shallow;
+use super::saver::RedisSaver;
+use super::shallow::list;
 use super::store::Store;
+use super::{index, registry, scan};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
@@ -91,7 +88,7 @@ impl Walk {
                 continue;
             }
             let summary = if self.shallow {
-                shallow::summary(&self.store, thread.clone()).await
+                list::summary(&self.store, thread.clone()).await
             } else {
                 summary(&self.store, thread.clone()).await
             };
@@ -107,7 +104,7 @@ impl Walk {
     }
 
     async fn start(&self) -> Result<Source> {
-        if state::search(&self.store).await?.is_some() {
+        if index::search(&self.store).await?.is_some() {
             return Ok(Source::Index {
                 rows: index::indexed_threads(&self.store),
                 threads: VecDeque::new(),
@@ -116,7 +113,7 @@ impl Walk {
             });
         }
         let threads: BTreeSet<_> = if self.shallow {
-            let found = shallow::every_checkpoint(&self.store).await?;
+            let found = list::every_checkpoint(&self.store).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         } else {
             let found = scan::scanned_namespaces(&self.store, &self.prefix).await?;
@@ -192,7 +189,7 @@ impl Walk {
         let progress = matches!(self.source, Some(Source::Index { progress: true, .. }));
         if !progress {
             // Not another time: what the index lost once it may lose again.
-            state::do_without_search(&self.store);
+            index::do_without_search(&self.store);
         }
         self.source = Some(self.start().await?);
         Ok(())
@@ -203,7 +200,7 @@ impl Walk {
         let store = &self.store;
         let keys = index::unopened_documents(store).await?;
         let threads: BTreeSet<_> = if self.shallow {
-            let found = shallow::named(store, keys).await?;
+            let found = list::named(store, keys).await?;
             found.into_iter().map(|one| one.thread_id).collect()
         } else {
             let found = index::checkpoints_at(store, &keys).await?;
@@ -217,7 +214,7 @@ impl Walk {
 async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
     let mut checkpoints = 0;
     let mut newest: Option<(CheckpointNamespace, CheckpointId, i64)> = None;
-    for namespace in list::namespaces(store, &thread_id).await? {
+    for namespace in registry::namespaces(store, &thread_id).await? {
         let keys = store.keys(&thread_id, &namespace);
         let count = Command::on("ZCOUNT", keys.registry.clone())
             .arg("-inf")
@@ -254,7 +251,8 @@ async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSumm
 async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(CheckpointId, i64)>> {
     let mut before = None;
     loop {
-        let (_, ids) = list::page(store, keys, before.as_ref(), store.settings.page_size).await?;
+        let (_, ids) =
+            registry::page(store, keys, before.as_ref(), store.settings.page_size).await?;
         let Some(last) = ids.last() else {
             return Ok(None);
         };
@@ -270,26 +268,4 @@ async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(Che
             }
         }
     }
-}
-
-/// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
-/// pointers.
-pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<Indexed>> {
-    let mut found = Vec::new();
-    for (thread_id, namespace) in scan::scanned_namespaces(store, prefix).await? {
-        let keys = store.keys(&thread_id, &namespace);
-        let mut before: Option<CheckpointId> = None;
-        loop {
-            let size = store.settings.page_size;
-            let (_, ids) = list::page(store, &keys, before.as_ref(), size).await?;
-            let Some(last) = ids.last() else { break };
-            before = Some(last.clone());
-            found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
-                thread_id: thread_id.clone(),
-                namespace: namespace.clone(),
-                checkpoint_id,
-            }));
-        }
-    }
-    Ok(found)
 }

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 
 use super::named::{Holds, Rest};
+use super::report::FindingKind;
 use super::walk::{Members, Scan};
-use super::{Doctor, FindingKind, MEMBERS};
+use super::{Doctor, MEMBERS};
 use crate::error::Result;
-use crate::redis::blob::PATIENCE;
-use crate::redis::driver::{Reply, number};
+use crate::redis::args::{number, text};
+use crate::redis::blobs::PATIENCE;
+use crate::redis::driver::Reply;
 use crate::redis::keys::BlobKeys;
 use crate::redis::scripts;
 use crate::redis::store::Step;
-use crate::redis::write::text;
 
 impl Doctor<'_> {
     /// Blobs, then their registries.

@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 
+use super::Doctor;
 use super::named::{Holds, Named, Rest};
+use super::report::FindingKind;
 use super::walk::Scan;
 use super::writes::shared_registry;
-use super::{Doctor, FindingKind};
 use crate::error::Result;
 use crate::id::CheckpointId;
+use crate::redis::args::text;
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts;
-use crate::redis::write::text;
 
 impl Doctor<'_> {
     /// Documents: they are where their ids say, and their registry names them.

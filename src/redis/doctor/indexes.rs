@@ -1,12 +1,13 @@
 //! The indexes: they are there, of our schema, and know what is stored.
 
-use crate::redis::index;
 use bytes::Bytes;
 
 use super::named::Holds;
-use super::{Doctor, FindingKind, MEMBERS};
+use super::report::FindingKind;
+use super::{Doctor, MEMBERS};
 use crate::error::Result;
 use crate::redis::driver::Command;
+use crate::redis::index;
 use crate::redis::index::IndexProblem;
 
 /// What an index knows of the documents that were looked at.

@@ -18,7 +18,7 @@ mod named;
 mod namespaces;
 mod registries;
 mod report;
-pub(crate) mod rest;
+mod rest;
 mod shared;
 mod walk;
 mod writes;
@@ -29,15 +29,17 @@ use bytes::Bytes;
 
 use indexes::Coverage;
 pub use report::{DoctorOptions, DoctorReport, Finding, FindingKind};
-use rest::Rested;
+pub(crate) use rest::Rested;
 
-use super::RedisSaver;
-use super::driver::Reply;
-use super::store::{Step, Store, milliseconds};
 use crate::error::{Error, Result};
+use crate::redis::RedisSaver;
+use crate::redis::args::milliseconds;
+use crate::redis::driver::Reply;
+use crate::redis::store::{Step, Store};
 
 /// How many keys are asked for at once.
 const PAGE: usize = 500;
+
 /// How many members of a registry one script looks at.
 const MEMBERS: usize = 200;
 

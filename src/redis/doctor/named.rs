@@ -6,17 +6,19 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Doctor, FindingKind};
+use super::Doctor;
+use super::report::FindingKind;
 use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
-use crate::redis::blob::parse_blob;
+use crate::redis::blobs::parse_blob;
 use crate::redis::document::{Identity, ReadCheckpoint, parse_write};
 use crate::redis::driver::Command;
 use crate::redis::keys::namespace_from_stored;
 
 /// How many documents are read in one flight at most.
 const MOST: usize = 256;
+
 /// How many bytes a flight reads at most, if its documents are no larger than the largest before.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 

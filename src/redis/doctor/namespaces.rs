@@ -5,18 +5,21 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use super::documents::shallow_documents;
+use super::report::FindingKind;
 use super::walk::{Members, Scan};
 use super::writes::shallow_registry;
-use super::{Doctor, FindingKind, MEMBERS};
+use super::{Doctor, MEMBERS};
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
-use crate::redis::driver::{Command, Reply, number};
+use crate::redis::args::number;
+use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::{Member, NamespaceKeys};
 use crate::redis::scripts;
 use crate::redis::store::Store;
 
 /// How many members a set has at most whose every member one script sees.
 const SMALL: usize = 500;
+
 /// Of how many namespaces without checkpoints is found out at once whether they wait for some.
 const CANDIDATES: usize = 10_000;
 

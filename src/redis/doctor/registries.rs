@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
+use super::report::FindingKind;
 use super::walk::{Members, Scan};
-use super::{Doctor, FindingKind, MEMBERS};
+use super::{Doctor, MEMBERS};
 use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
-use crate::redis::driver::{Command, Reply, number};
+use crate::redis::args::number;
+use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts;
 use crate::redis::store::Step;

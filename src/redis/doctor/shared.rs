@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 
+use super::Doctor;
+use super::report::FindingKind;
 use super::walk::Members;
-use super::{Doctor, FindingKind};
 use crate::error::Result;
-use crate::redis::driver::{Command, number};
+use crate::redis::args::number;
+use crate::redis::driver::Command;
 use crate::redis::scripts;
 use crate::redis::store::Step;
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{MEMBERS, PAGE, bytes_of};
 use crate::error::Result;
-use crate::redis::driver::{Command, NodeHandle, Reply, number};
+use crate::redis::args::number;
+use crate::redis::driver::{Command, NodeHandle, Reply};
 use crate::redis::keys::glob_escaped;
 use crate::redis::store::Store;
 

@@ -6,15 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::named::{Holds, Named, Rest};
+use super::report::FindingKind;
 use super::walk::{Members, Scan};
-use super::{Doctor, FindingKind, MEMBERS};
+use super::{Doctor, MEMBERS};
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
-use crate::redis::driver::{Command, number};
+use crate::redis::args::{number, text};
+use crate::redis::driver::Command;
 use crate::redis::keys::{NamespaceKeys, WritesOf};
 use crate::redis::scripts;
 use crate::redis::store::Step;
-use crate::redis::write::text;
 
 /// A registry of writes, as far as one flight for many of them has told.
 struct Registry {

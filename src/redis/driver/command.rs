@@ -81,8 +81,3 @@ impl Command {
         self
     }
 }
-
-/// A number as an argument.
-pub(crate) fn number(number: impl std::fmt::Display + Copy) -> Bytes {
-    Bytes::from(number.to_string())
-}

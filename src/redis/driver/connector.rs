@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::address::Endpoint;
-use super::command::{Command, number};
+use super::command::Command;
 use super::connection::Connection;
 use super::multiplexed::MultiplexedConnection;
 use super::reply::Reply;
 use super::tls::Tls;
+use crate::redis::args::number;
 use crate::redis::credentials::{Credentials, CredentialsProvider, MIN_REFRESH};
 use crate::redis::error::{ErrorKind, RedisError};
 

@@ -46,8 +46,9 @@ mod subscriber;
 mod task;
 mod tls;
 
+pub(crate) use super::args::number;
 pub(crate) use client::Driver;
-pub(crate) use command::{Command, number};
+pub(crate) use command::Command;
 pub use health::{Health, HealthProblem, ServerHealth};
 pub(crate) use node::NodeHandle;
 pub(crate) use reply::Reply;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::command::{Command, number};
+use super::command::Command;
 use super::reply::Reply;
+use crate::redis::args::number;
 use crate::redis::config::Settings;
 use crate::redis::error::RedisError;
 use crate::redis::keys::replication_mark;

@@ -1,24 +1,22 @@
 //! Whether the index knows all that is stored: its number of documents against the keys there are.
 
-use crate::redis::index;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 
-use super::super::driver::{Command, Reply, number};
-use super::super::keys::glob_escaped;
-use super::super::store::Store;
-use super::super::write::text;
-use super::rows::is_silent;
+use super::info;
+use super::query::NO_TIME_LIMIT;
+use super::rows::is_blind;
 use super::schema::value_of;
-use super::{NO_TIME_LIMIT, is_unknown_index};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::redis::args::{number, text};
+use crate::redis::driver::{Command, Reply};
+use crate::redis::keys::glob_escaped;
+use crate::redis::store::Store;
 
 /// How many keys are looked at in one step.
 const STEP: usize = 1_000;
-/// How many documents tell whether an index can open any.
-const SOME: u64 = 20;
 
 /// An index that does not know all documents, so that what is found by it is not all there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub(crate) struct Lacking {
 /// alarm.
 #[cfg_attr(not(feature = "cli"), allow(dead_code))] // The doctor alone asks.
 pub(crate) async fn index_lacks(store: &Store, index: &str) -> Result<Option<Lacking>> {
-    if !index::searches_all(store).await? {
+    if !info::searches_all(store).await? {
         return Ok(None);
     }
     let Some((indexed, first)) = number_known(store, index).await? else {
@@ -55,37 +53,45 @@ pub(crate) async fn index_lacks(store: &Store, index: &str) -> Result<Option<Lac
     Ok(lacks.then_some(Lacking { indexed, stored }))
 }
 
-/// Whether an index finds documents and opens none of them, as after a search on another
-/// database: RediSearch then reads that one, until the index is made again.
-pub(super) async fn is_blind(store: &Store, index: &str) -> Result<bool> {
-    let find = Command::new("FT.SEARCH")
+/// The keys among some whose documents an index knows and reads; `None` if it does not tell. An
+/// index that was searched on another database still names documents and reads nothing of them.
+pub(crate) async fn known_to(
+    store: &Store,
+    index: &str,
+    keys: &[Bytes],
+) -> Result<Option<HashSet<Bytes>>> {
+    if keys.is_empty() {
+        return Ok(Some(HashSet::new()));
+    }
+    let command = Command::new("FT.SEARCH")
         .arg(text(index))
-        .args(["*", "NOCONTENT", "LIMIT", "0"].map(Bytes::from))
-        .arg(number(SOME))
+        .args(["*", "INKEYS"].map(Bytes::from))
+        .arg(number(keys.len()))
+        .args(keys.iter().cloned())
+        .args(["RETURN", "1", "$.thread_id", "LIMIT", "0"].map(Bytes::from))
+        .arg(number(keys.len()))
         .args(NO_TIME_LIMIT.map(Bytes::from));
-    let found = match store.driver.call("search", find).await {
-        Err(error) if is_unknown_index(&error) => return Ok(false),
-        found => found?.into_array().into_iter().skip(1),
+    let reply = match store.driver.call("search", command).await {
+        Err(Error::Server { reason, .. }) => {
+            tracing::warn!(index, reason, "the index does not tell what it knows");
+            return Ok(None);
+        }
+        reply => reply?,
     };
-    // What has just expired is found for a while, and a key with a NUL is never opened.
-    let keys = found.filter_map(Reply::into_bytes);
-    let exist = keys
-        .filter(|key| !key.contains(&0))
-        .map(|key| Command::on("EXISTS", key));
-    let mut is_there = false;
-    for reply in store.driver.batch("search", exist.collect()).await? {
-        is_there |= reply?.as_int() == Some(1);
+    // The first element counts the pairs that follow: a key and what was read.
+    let mut found = reply.into_array().into_iter().skip(1);
+    let mut known = HashSet::new();
+    while let (Some(key), Some(read)) = (found.next(), found.next()) {
+        if !read.into_array().is_empty() {
+            known.extend(key.into_bytes());
+        }
     }
-    if !is_there {
-        return Ok(false);
-    }
-    let rows = index::rows_from(store, index, 0, SOME).await?;
-    Ok(rows.is_some_and(|rows| !rows.is_empty() && rows.iter().all(|row| is_silent(row))))
+    Ok(Some(known))
 }
 
 /// How many documents an index knows, and the number of the last that it read.
 async fn number_known(store: &Store, index: &str) -> Result<Option<(u64, u64)>> {
-    let Some(info) = index::info(store, index).await? else {
+    let Some(info) = info::info(store, index).await? else {
         return Ok(None);
     };
     let number = |name| {

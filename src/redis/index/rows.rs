@@ -4,8 +4,6 @@
 //! clients. So a saver opens few at a time, takes none where one page is all, and closes each when
 //! its rows end or are dropped, also in the middle of a call.
 
-use crate::redis::index::compare;
-use crate::redis::index::state;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,23 +13,29 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::super::driver::{Command, Driver, NodeHandle, Reply, number};
-use super::super::store::Store;
-use super::super::write::text;
-use super::{NO_TIME_LIMIT, field, is_unknown_index};
+use super::query::{NO_TIME_LIMIT, Row, WRITE_LOAD, is_silent, is_unknown_index, load, rows_of};
+use super::state;
 use crate::error::{Error, Result};
+use crate::redis::args::{number, text};
+use crate::redis::driver::{Command, Driver, NodeHandle, Reply};
+use crate::redis::store::Store;
 use crate::round_trips;
 
 /// How many rows are read at once.
 pub(super) const ROWS: usize = 500;
+
 /// How long the server keeps a cursor that nobody reads from, in milliseconds: for those that a
 /// lost process leaves behind. A reader that takes longer for a page searches again.
 const IDLE: &str = "30000";
+
 /// How long a search waits at first for a cursor of the server's, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
-/// A row: names and values.
-pub(crate) type Row = Vec<Reply>;
+/// How often a search whose rows were lost in the middle is made again.
+const ATTEMPTS: usize = 3;
+
+/// How many documents tell whether an index can open any.
+const SOME: u64 = 20;
 
 /// The rows of a search.
 #[derive(Debug)]
@@ -121,7 +125,7 @@ impl Rows {
         };
         if !rows.is_empty()
             && rows.iter().all(|row| is_silent(row))
-            && compare::is_blind(store, &self.index).await?
+            && is_blind(store, &self.index).await?
         {
             state::search_is_blind(store, &self.index);
             return Ok(Page::Lost);
@@ -253,15 +257,84 @@ fn parsed(reply: Reply) -> (Vec<Row>, i64) {
     (rows, cursor.unwrap_or(0))
 }
 
-/// The rows of a reply, whose first element counts them.
-pub(super) fn rows_of(reply: Reply) -> Vec<Row> {
-    let rows = reply.into_array().into_iter().skip(1);
-    rows.map(Reply::into_array).collect()
+/// What all rows of a search say; `None` where search does not serve.
+pub(super) async fn all_rows<T>(
+    store: &Store,
+    index: &str,
+    command: Command,
+    read: impl Fn(&Row) -> Option<T>,
+) -> Result<Option<Vec<T>>> {
+    for _ in 0..ATTEMPTS {
+        let mut rows = Rows::paged(index, command.clone());
+        let mut found = Vec::new();
+        loop {
+            match rows.next(store).await? {
+                Page::Rows(page) => found.extend(page.iter().filter_map(&read)),
+                Page::End => return Ok(Some(found)),
+                Page::Lost => break,
+            }
+        }
+        if state::search(store).await?.is_none() {
+            break;
+        }
+    }
+    Ok(None)
 }
 
-/// Whether a row says nothing of its document, which is gone or cannot be opened.
-pub(super) fn is_silent(row: &[Reply]) -> bool {
-    field(row, "thread_id").is_none()
+/// Rows of an index from a position on, in the order in which it came to know them; `None`
+/// where it turns out to be gone.
+pub(crate) async fn rows_from(
+    store: &Store,
+    index: &str,
+    start: u64,
+    most: u64,
+) -> Result<Option<Vec<Row>>> {
+    // The limit comes first, so that only what it leaves is loaded.
+    let command = Command::new("FT.AGGREGATE")
+        .arg(text(index))
+        .args(["*", "LIMIT"].map(Bytes::from))
+        .arg(number(start))
+        .arg(number(most));
+    let command = load(command, WRITE_LOAD).args(NO_TIME_LIMIT.map(Bytes::from));
+    rows_at(store, index, command).await
+}
+
+async fn rows_at(store: &Store, index: &str, command: Command) -> Result<Option<Vec<Row>>> {
+    match store.driver.call("search", command).await {
+        Err(error) if is_unknown_index(&error) => {
+            state::index_is_lost(store, index, &error).await;
+            Ok(None)
+        }
+        reply => Ok(Some(rows_of(reply?))),
+    }
+}
+
+/// Whether an index finds documents and opens none of them, as after a search on another
+/// database: RediSearch then reads that one, until the index is made again.
+pub(super) async fn is_blind(store: &Store, index: &str) -> Result<bool> {
+    let find = Command::new("FT.SEARCH")
+        .arg(text(index))
+        .args(["*", "NOCONTENT", "LIMIT", "0"].map(Bytes::from))
+        .arg(number(SOME))
+        .args(NO_TIME_LIMIT.map(Bytes::from));
+    let found = match store.driver.call("search", find).await {
+        Err(error) if is_unknown_index(&error) => return Ok(false),
+        found => found?.into_array().into_iter().skip(1),
+    };
+    // What has just expired is found for a while, and a key with a NUL is never opened.
+    let keys = found.filter_map(Reply::into_bytes);
+    let exist = keys
+        .filter(|key| !key.contains(&0))
+        .map(|key| Command::on("EXISTS", key));
+    let mut is_there = false;
+    for reply in store.driver.batch("search", exist.collect()).await? {
+        is_there |= reply?.as_int() == Some(1);
+    }
+    if !is_there {
+        return Ok(false);
+    }
+    let rows = rows_from(store, index, 0, SOME).await?;
+    Ok(rows.is_some_and(|rows| !rows.is_empty() && rows.iter().all(|row| is_silent(row))))
 }
 
 fn has_no_cursor_left(error: &Error) -> bool {

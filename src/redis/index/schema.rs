@@ -2,19 +2,11 @@
 
 use bytes::Bytes;
 
-use super::super::driver::{Command, Reply};
-use super::super::write::text;
+use crate::redis::args::text;
+use crate::redis::driver::{Command, Reply};
 
 /// The separator of tags in our own indexes: a character that an id hardly holds.
 pub(super) const SEPARATOR: char = '\u{1}';
-
-/// What is wrong with an index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum IndexProblem {
-    Missing,
-    Busy,
-    Differs(String),
-}
 
 /// How a field of an index differs from ours.
 pub(super) fn difference(info: &Reply, field: &str, kind: &Field) -> Option<String> {

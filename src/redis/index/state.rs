@@ -2,63 +2,31 @@
 //! lost or an index turns out to be gone. Where it does not serve, the registries and a walk over
 //! the keys do.
 
-use crate::redis::index;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::super::config::SearchMode;
-use super::super::driver::{Command, Health, HealthProblem, Reply};
-use super::super::store::Store;
-use super::super::write::text;
-use super::schema::{CHECKPOINT_FIELDS, SEPARATOR, WRITE_FIELDS, create, separator_of, value_of};
-use super::{Search, is_unknown_index};
+use super::info;
+use super::info::{is_reading, search_is_barred};
+use super::query::is_unknown_index;
+use super::schema::{CHECKPOINT_FIELDS, SEPARATOR, WRITE_FIELDS, create, separator_of};
 use crate::error::{Error, Result};
+use crate::redis::args::text;
+use crate::redis::config::SearchMode;
+use crate::redis::driver::{Command, Health, HealthProblem, Reply};
+use crate::redis::search_state::{Known, Search};
+use crate::redis::store::Store;
 
-/// How many cursors a saver has open at once; the server has 128 for all its clients.
-const CURSORS: usize = 16;
 /// How long a call about one thread waits for a search that all nodes of a cluster take part in.
 /// One that is dead keeps it waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long such a search is not tried again.
 const REST: Duration = Duration::from_secs(10);
+
 /// How often the server is asked whether an index has read what is stored.
 const READING: Duration = Duration::from_millis(250);
-/// How long after an index was lost the server is asked for it again: at first, and at most where it
-/// is lost again and again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-/// After so long a loss is not one of a series.
-const SERIES: Duration = Duration::from_secs(120);
-
-/// What is known of search.
-#[derive(Debug)]
-pub(crate) struct Searching {
-    known: Mutex<Known>,
-    /// Whether the indexes have been there, so that they are made again when they are gone.
-    seen: AtomicBool,
-    /// Whether it was said already that there is no search.
-    said: AtomicBool,
-    cursors: Arc<Semaphore>,
-    /// When an index was lost last, and the pause after it.
-    last_loss: Mutex<Option<(Instant, Duration)>>,
-}
-
-#[derive(Debug, Clone)]
-enum Known {
-    Nothing,
-    /// It serves, since the driver had lost so many connections.
-    On(Search, u64),
-    /// It does not serve.
-    Off(String, u64),
-    /// It does not serve now, and is asked for again after a while.
-    Waiting {
-        reason: String,
-        until: Instant,
-    },
-}
 
 /// What a look at the server found.
 enum Found {
@@ -72,80 +40,6 @@ enum Found {
     Reading,
     /// The server does not answer in time.
     Silent,
-}
-
-impl Searching {
-    pub(crate) fn new() -> Self {
-        Self {
-            known: Mutex::new(Known::Nothing),
-            seen: AtomicBool::new(false),
-            said: AtomicBool::new(false),
-            cursors: Arc::new(Semaphore::new(CURSORS)),
-            last_loss: Mutex::new(None),
-        }
-    }
-
-    /// Waits until one more cursor may be opened.
-    pub(super) async fn turn(&self, limit: Duration) -> Result<OwnedSemaphorePermit> {
-        let turn = Arc::clone(&self.cursors).acquire_owned();
-        match tokio::time::timeout(limit, turn).await {
-            Ok(turn) => turn.map_err(|_| Error::Closed),
-            Err(_) => Err(Error::Unavailable {
-                reason: format!(
-                    "{CURSORS} streams over all threads are open and none ended within {limit:?}: read them to their end, or drop them"
-                ),
-            }),
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // No call panics while it holds the lock, and what is known is always whole.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Looks again at the next call.
-    pub(super) fn forget(&self) {
-        *self.known() = Known::Nothing;
-    }
-
-    /// The indexes were made.
-    pub(super) fn have_been_made(&self) {
-        self.seen.store(true, Ordering::Relaxed);
-        self.forget();
-    }
-
-    /// Does without search for a while.
-    fn wait(&self, reason: &str, pause: Duration) {
-        *self.known() = Known::Waiting {
-            reason: reason.to_owned(),
-            until: Instant::now() + pause,
-        };
-    }
-
-    /// How long to do without search after a loss.
-    fn pause(&self) -> Duration {
-        let now = Instant::now();
-        // As above.
-        let mut last = self
-            .last_loss
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let pause = match *last {
-            Some((at, pause)) if now - at < SERIES => (pause * 2).min(PAUSES.1),
-            _ => PAUSES.0,
-        };
-        *last = Some((now, pause));
-        pause
-    }
-
-    fn say_once(&self, reason: &str) {
-        if !self.said.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                reason,
-                "there is no search: what goes over all threads walks over the keys"
-            );
-        }
-    }
 }
 
 /// What can be searched; `None` where search does not serve, at the moment or at all.
@@ -192,23 +86,12 @@ async fn look_for_search(store: &Store, losses: u64) -> Result<Option<Search>> {
     Ok(None)
 }
 
-/// Why no search may be sent at all.
-pub(super) fn search_is_barred(store: &Store) -> Option<String> {
-    if store.settings.search == SearchMode::Off {
-        return Some("the setting `search` is off".to_owned());
-    }
-    let database = store.driver.database();
-    // One search there makes RediSearch forget what it knows of database 0.
-    (database != 0)
-        .then(|| format!("RediSearch knows database 0 alone, and this is database {database}"))
-}
-
 async fn find_search(store: &Store) -> Result<Found> {
     if let Some(reason) = search_is_barred(store) {
         return Ok(Found::Off(reason));
     }
     let looked = async {
-        if !index::searches_all(store).await? {
+        if !info::searches_all(store).await? {
             let reason = "each server of the cluster searches its own documents only";
             return Ok(Found::Off(reason.to_owned()));
         }
@@ -373,7 +256,7 @@ async fn search_is_missing(store: &Store, reason: &str) -> Error {
 async fn wait_until_indexed(store: &Store, index: &str) -> Result<()> {
     let started = Instant::now();
     loop {
-        let info = index::info(store, index).await?.unwrap_or(Reply::Nil);
+        let info = info::info(store, index).await?.unwrap_or(Reply::Nil);
         if !is_reading(&info) {
             return Ok(());
         }
@@ -420,12 +303,4 @@ async fn search_health(store: &Store) -> (Option<String>, Option<HealthProblem>)
         reason: reason.clone(),
     };
     (Some(reason), Some(problem))
-}
-
-/// Whether an index still reads what was stored before it.
-fn is_reading(info: &Reply) -> bool {
-    let indexing = value_of(info.clone(), "indexing").and_then(|value| value.as_int());
-    let percent = value_of(info.clone(), "percent_indexed")
-        .and_then(|value| value.as_str()?.parse::<f64>().ok());
-    indexing.unwrap_or(0) != 0 || percent.is_some_and(|percent| percent < 1.0)
 }

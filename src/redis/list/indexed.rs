@@ -1,15 +1,14 @@
 //! The ids of all threads, as the index has them.
 
-use crate::redis::index;
-use crate::redis::index::state;
 use std::collections::{HashSet, VecDeque};
 
-use super::super::document::Identity;
-use super::super::index::{Page, Rows, indexed};
-use super::super::read::identity;
-use super::super::store::Store;
 use crate::error::Result;
 use crate::id::CheckpointId;
+use crate::redis::document::Identity;
+use crate::redis::index;
+use crate::redis::index::{Page, Rows, indexed};
+use crate::redis::read::identity;
+use crate::redis::store::Store;
 
 /// The ids of all threads, as the index has them, newest first.
 pub(super) struct IndexedIds {
@@ -99,7 +98,7 @@ impl IndexedIds {
                 }
                 Page::End if self.most.take().is_some() => self.ask_again(store),
                 Page::End => break,
-                Page::Lost if self.progress && state::search(store).await?.is_some() => {
+                Page::Lost if self.progress && index::search(store).await?.is_some() => {
                     self.ask_again(store);
                 }
                 Page::Lost => return Ok(Next::Lost),

@@ -1,23 +1,21 @@
 //! Which checkpoints there are in shallow mode, and pages of them.
 
-use crate::redis::delete;
-use crate::redis::index;
-use crate::redis::scan;
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::super::document::Identity;
-use super::super::driver::Command;
-use super::super::keys::{Member, namespace_from_stored};
-use super::super::store::{Step, Store};
-use super::super::transfer::time_left;
 use super::place::Place;
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
+use crate::redis::document::Identity;
+use crate::redis::driver::Command;
+use crate::redis::keys::{Member, namespace_from_stored};
+use crate::redis::replies::time_left;
+use crate::redis::store::{Step, Store};
+use crate::redis::{index, registry, scan};
 use crate::saver::ThreadSummary;
 
 /// How many documents are asked for their names in one flight.
@@ -146,7 +144,7 @@ pub(super) async fn known_namespaces(
     thread: &ThreadId,
 ) -> Result<BTreeSet<CheckpointNamespace>> {
     let mut namespaces = BTreeSet::new();
-    for member in delete::scan_members(store, thread).await? {
+    for member in registry::scan_members(store, thread).await? {
         if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
             namespaces.insert(namespace);
         }

@@ -1,21 +1,20 @@
 //! What keeps threads of shallow mode in order: deleting, copying, TTLs.
 
-use crate::redis::delete;
-use crate::redis::index;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::delete::Counter;
-use super::super::maintain::TtlVerb;
-use super::super::read::identity;
-use super::super::store::Store;
 use super::list::{every_checkpoint, known_namespaces, places};
 use super::place::Place;
 use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
+use crate::redis::progress::Counter;
+use crate::redis::read::identity;
+use crate::redis::store::Store;
+use crate::redis::ttl::TtlVerb;
+use crate::redis::{delete, index};
 
 /// Deletes all of a thread, also what a full saver under the same prefix has of it.
 pub(super) async fn delete_thread(

@@ -5,17 +5,11 @@ pub(super) mod list;
 mod maintain;
 mod place;
 
-use crate::redis::index::state;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::list::list_shallow;
-use super::maintain::TtlVerb;
-use super::store::Store;
-use super::threads::shallow_threads;
-use super::{Health, RedisSaver, RedisSaverBuilder};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
 };
@@ -26,6 +20,12 @@ use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy, PutOptions,
     PutWritesOptions,
 };
+use crate::redis::list::list_shallow;
+use crate::redis::saver::RedisSaver;
+use crate::redis::store::Store;
+use crate::redis::threads::shallow_threads;
+use crate::redis::ttl::TtlVerb;
+use crate::redis::{Health, RedisSaverBuilder, index};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// Keeps only the newest checkpoint of each thread and namespace in Redis, in the format of the
@@ -81,7 +81,7 @@ impl ShallowRedisSaver {
 
     /// How the servers are doing; as [`RedisSaver::health`].
     pub async fn health(&self) -> Health {
-        state::health(&self.0).await
+        index::health(&self.0).await
     }
 
     /// Waits for the calls in flight, for as long as a command may take, and closes the
@@ -96,7 +96,7 @@ impl ShallowRedisSaver {
 impl CheckpointSaver for ShallowRedisSaver {
     async fn setup(&self) -> Result<()> {
         self.0.check_commands().await?;
-        state::create_indexes(&self.0).await?;
+        index::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
         self.0.driver.warn_of_loss(has_ttl).await;
         Ok(())

@@ -1,21 +1,10 @@
 //! One namespace of a thread in shallow mode: a document and the writes made since, each call
 //! one script.
 
-use crate::redis::write;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::document::{
-    Identity, ReadCheckpoint, checkpoint_of_write, parse_write, shallow_document,
-    shallow_write_document,
-};
-use super::super::driver::{Reply, number};
-use super::super::keys::ShallowKeys;
-use super::super::read::{identity, parse_writes};
-use super::super::scripts::{self, Script, ScriptCall};
-use super::super::store::{Store, milliseconds};
-use super::super::write::{expected, text};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite,
 };
@@ -24,6 +13,18 @@ use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{ExpectedParent, PutOptions, PutWritesOptions};
+use crate::redis::args::{milliseconds, number, text};
+use crate::redis::document::{
+    Identity, ReadCheckpoint, checkpoint_of_write, parse_write, shallow_document,
+    shallow_write_document,
+};
+use crate::redis::driver::Reply;
+use crate::redis::keys::ShallowKeys;
+use crate::redis::put::expected;
+use crate::redis::read::{identity, parse_writes};
+use crate::redis::scripts::{Script, ScriptCall};
+use crate::redis::store::Store;
+use crate::redis::{put, scripts};
 
 /// About how many writes are removed at once.
 const SLICE: usize = 1_000;
@@ -67,7 +68,7 @@ pub(super) async fn put_writes(
         return Ok(());
     }
     let place = Place::new(store, &config.thread_id, &config.namespace());
-    let (replace, documents) = write::documents_of(store, writes, task_id, |idx, write| {
+    let (replace, documents) = put::documents_of(store, writes, task_id, |idx, write| {
         let write = PendingWrite {
             task_id: task_id.clone(),
             task_path: options.task_path.clone(),

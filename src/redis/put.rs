@@ -1,21 +1,19 @@
 //! `put` and `put_writes`: one script each, so that all of a call is seen at once.
 
-use super::maintain;
-use super::read;
-use super::staged;
 use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+use super::args::{milliseconds, text};
 use super::document::{Identity, checkpoint_document, write_document};
-use super::driver::Reply;
 use super::error::is_further;
 use super::keys::stored_namespace;
-use super::maintain::TtlVerb;
-use super::scripts;
+use super::replies::numbers;
 use super::staged::LARGE;
-use super::store::{Store, milliseconds};
+use super::store::Store;
+use super::ttl::TtlVerb;
+use super::{read, registry, scripts, staged, thread_ttl, ttl};
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata, special_index, write_index};
 use crate::codec::RawJson;
 use crate::config::CheckpointConfig;
@@ -100,7 +98,7 @@ pub(crate) async fn put_document(
     };
     let reply = loop {
         match attempt().await {
-            Err(error) if is_further(&error) => read::forget_gone_heads(store, &keys).await?,
+            Err(error) if is_further(&error) => registry::forget_gone_heads(store, &keys).await?,
             reply => break reply?,
         }
     };
@@ -111,7 +109,7 @@ pub(crate) async fn put_document(
     if has_more == 1 {
         let given = u64::try_from(given).ok().filter(|given| *given > 0);
         let ids = std::slice::from_ref(id);
-        maintain::change_ttl_of(
+        ttl::change_ttl_of(
             store,
             &keys,
             ids,
@@ -120,7 +118,7 @@ pub(crate) async fn put_document(
         )
         .await?;
     }
-    maintain::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
+    thread_ttl::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
     Ok(())
 }
 
@@ -206,7 +204,7 @@ pub(crate) async fn put_write_documents(
     }
     let call = scripts::PUT_WRITES.call(script_keys, args);
     let [_, due] = numbers(read::confirmed(store, "put_writes", call).await?);
-    maintain::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
+    thread_ttl::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
     Ok(())
 }
 
@@ -222,15 +220,4 @@ pub(crate) fn expected(parent: &ExpectedParent) -> Bytes {
 /// A JSON list of one string, as RedisJSON answers to a path.
 fn json_list(string: &str) -> Result<Bytes> {
     RawJson::encode(&[string]).map(|list| list.bytes().clone())
-}
-
-/// The numbers that a script returns, 0 for those that it leaves out.
-pub(super) fn numbers<const COUNT: usize>(reply: Reply) -> [i64; COUNT] {
-    let mut numbers = reply.into_array().into_iter();
-    [(); COUNT].map(|()| numbers.next().and_then(|part| part.as_int()).unwrap_or(0))
-}
-
-/// Text as an argument.
-pub(crate) fn text(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
 }

@@ -1,21 +1,19 @@
 //! Carrying blobs to another store: those that checkpoints name, with the time they have left.
 
-use super::blob;
-use super::delete;
-use super::list;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::RedisSaver;
-use super::blob::{ChannelBlob, named_by, parse_blob};
-use super::driver::Command;
-use super::keys::{BlobKeys, Member};
-use super::store::Step;
-use super::transfer::time_left;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};
 use crate::options::TtlChoice;
+use crate::redis::blobs::{ChannelBlob, named_by, parse_blob};
+use crate::redis::driver::Command;
+use crate::redis::keys::{BlobKeys, Member};
+use crate::redis::replies::time_left;
+use crate::redis::saver::RedisSaver;
+use crate::redis::store::Step;
+use crate::redis::{blobs, registry, runs};
 
 /// A blob with the time that it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +32,7 @@ impl RedisSaver {
         thread_id: &ThreadId,
         namespace: &CheckpointNamespace,
     ) -> Result<bool> {
-        let members = list::members(&self.0, thread_id).await?;
+        let members = registry::members(&self.0, thread_id).await?;
         Ok(members.contains(&Member::Blobs(namespace.clone())))
     }
 
@@ -82,7 +80,7 @@ impl RedisSaver {
         run: &RunId,
         prefix: &str,
     ) -> Result<Vec<ThreadId>> {
-        let found = delete::checkpoints_of_run(&self.0, run, prefix)
+        let found = runs::checkpoints_of_run(&self.0, run, prefix)
             .await?
             .into_iter();
         Ok(found.map(|(thread, _, _)| thread).collect())
@@ -90,7 +88,7 @@ impl RedisSaver {
 
     /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
     pub(crate) async fn delete_runs(&self, runs: &[RunId], prefix: &str) -> Result<()> {
-        delete::delete_for_runs(&self.0, runs, prefix).await
+        runs::delete_for_runs(&self.0, runs, prefix).await
     }
 
     /// Stores a blob whose checkpoint is stored next, unless there is one already.
@@ -109,7 +107,7 @@ impl RedisSaver {
         // What cannot be read is something else as well, and not ours to replace.
         let there = there.map(|document| parse_blob(&key, &document).ok());
         let blobs = std::slice::from_ref(blob);
-        blob::put_blobs(&self.0, thread_id, namespace, blobs, &[], ttl).await?;
+        blobs::put_blobs(&self.0, thread_id, namespace, blobs, &[], ttl).await?;
         Ok(match there {
             None => PutBlob::Stored,
             Some(Some(there)) if there == *blob => PutBlob::There,
@@ -128,7 +126,7 @@ impl RedisSaver {
         let store = &self.0;
         let ttl = ttl.resolve(store.settings.ttl.default)?;
         let named = named_by(checkpoint);
-        blob::put_blobs(store, thread_id, namespace, &[], &named, ttl).await?;
+        blobs::put_blobs(store, thread_id, namespace, &[], &named, ttl).await?;
         // Each is registered in one of two ways, or not at all.
         let members: Vec<_> = named
             .iter()
@@ -136,7 +134,7 @@ impl RedisSaver {
                 [false, true].map(|is_empty| BlobKeys::member(channel, version, is_empty))
             })
             .collect();
-        blob::settle_blobs(store, thread_id, namespace, &members, ttl)
+        blobs::settle_blobs(store, thread_id, namespace, &members, ttl)
             .await
             .map(|_| ())
     }

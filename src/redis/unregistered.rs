@@ -1,104 +1,88 @@
-//! What the registries do not name, where search cannot answer: checkpoints that another saver wrote
-//! and its pointers lead to, and on deleting all keys that a thread has left.
+//! Deletes what no registry names of a thread: what the index finds, and where search does not
+//! serve, what a walk over all keys does.
 
-use super::delete;
-use super::index::state;
-use super::list;
-use super::scan;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
-use super::delete::Counter;
-use super::driver::{Command, Reply, number};
-use super::keys::{Family, Member, glob_escaped};
+use super::args::number;
+use super::driver::{Command, Reply};
+use super::index::Kind;
+use super::keys::{Family, glob_escaped};
+use super::progress::Counter;
 use super::slots::{share_a_tag, slot};
 use super::store::Store;
+use super::{index, remove, scan};
 use crate::error::{Error, Result};
-use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::id::ThreadId;
+
+/// How many members or rows are read at once.
+const PAGE: usize = 256;
 
 /// How many keys are looked at in one flight.
 const FLIGHT: usize = 256;
 
-/// Whether a thread whose set does not name the root has a pointer to a checkpoint there, and
-/// no search that tells of it.
-pub(super) async fn has_only_a_pointer(
+/// Deletes what only the index knows of a thread: what other savers wrote, and the writes that
+/// they stored for checkpoints that never came, with the flags that they left in their place.
+/// `false` where search does not serve.
+pub(super) async fn delete_indexed(
     store: &Store,
     thread: &ThreadId,
-    members: &[Member],
+    counter: &mut Counter,
 ) -> Result<bool> {
-    let root = CheckpointNamespace::root();
-    if members.contains(&Member::Namespace(root.clone())) {
-        return Ok(false);
-    }
-    let search = state::search(store).await?;
-    if search.is_some_and(|search| search.piece(thread).is_some()) {
-        return Ok(false);
-    }
-    let pointer = Command::on("EXISTS", store.keys(thread, &root).pointer);
-    Ok(store.driver.call("list", pointer).await?.as_int() == Some(1))
-}
-
-/// Tells the registries of a thread what its pointers lead to: the checkpoint that each names,
-/// and its ancestors.
-pub(super) async fn follow_pointers(store: &Store, thread: &ThreadId) -> Result<()> {
-    let mut namespaces = BTreeSet::from([CheckpointNamespace::root()]);
-    for member in list::members(store, thread).await? {
-        if let Member::Namespace(namespace) = member {
-            namespaces.insert(namespace);
-        }
-    }
-    for namespace in namespaces {
-        follow_pointer(store, thread, &namespace).await?;
-    }
-    Ok(())
-}
-
-async fn follow_pointer(
-    store: &Store,
-    thread: &ThreadId,
-    namespace: &CheckpointNamespace,
-) -> Result<()> {
-    let keys = store.keys(thread, namespace);
-    let commands = vec![
-        Command::on("GET", keys.pointer.clone()),
-        Command::on("ZSCORE", keys.registry.clone()).arg(""),
-    ];
-    let mut replies = store.driver.batch("list", commands).await?.into_iter();
-    let mut next = || replies.next().unwrap_or(Err(Error::Closed));
-    let target = next()?.into_bytes();
-    let lacks_some = next()? != Reply::Nil;
-    let pointed = target.as_deref();
-    let pointed = pointed.and_then(|target| target.strip_prefix(&keys.documents[..]));
-    let mut next = pointed.and_then(|id| CheckpointId::from_bytes(id).ok());
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
-    while let Some(id) = next.take() {
-        let commands = vec![
-            Command::on("ZSCORE", keys.registry.clone()).arg(id.to_string()),
-            Command::on("JSON.GET", keys.document(&id))
-                .arg("$['thread_id','checkpoint_ns','parent_checkpoint_id']"),
-        ];
-        let mut replies = store.driver.batch("list", commands).await?.into_iter();
-        let mut reply = || replies.next().unwrap_or(Err(Error::Closed));
-        let is_registered = reply()? != Reply::Nil;
-        let names = reply()?.into_bytes().unwrap_or_default();
-        let Ok([of, stored, parent]) = serde_json::from_slice::<[String; 3]>(&names) else {
-            break;
+    for kind in [Kind::Checkpoints, Kind::Writes] {
+        let Some(mut left) = index::count_indexed(store, thread, kind).await? else {
+            return Ok(false);
         };
-        // Another thread's pointer may have the same name.
-        let is_own = of == thread.as_str() && stored.as_bytes() == keys.stored;
-        if !is_own || (is_registered && !lacks_some) || !seen.insert(id.clone()) {
-            break;
+        let (mut skip, mut seen) = (0, HashSet::new());
+        while left > 0 {
+            let Some(rows) = index::rows_of_thread(store, thread, kind, (skip, PAGE)).await? else {
+                return Ok(false);
+            };
+            if rows.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(rows.len());
+            let mut own: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            let (mut rest, mut shown) = (Vec::new(), HashSet::new());
+            for row in rows {
+                // What is another's, or is named still after it was removed, is passed over.
+                if row.thread != thread.as_str() || seen.contains(&row.key) {
+                    skip += 1;
+                    continue;
+                }
+                let owner = remove::owner_of(store, thread, &row.namespace, &row.checkpoint);
+                // A write, or a document whose name is another than ours.
+                let apart = owner
+                    .as_ref()
+                    .is_none_or(|(keys, id)| keys.document(id) != row.key);
+                if apart {
+                    rest.push(row.key.clone());
+                }
+                if let Some((keys, id)) = owner {
+                    let of = own.entry(keys.stored.clone()).or_default();
+                    of.push((keys, id));
+                }
+                shown.insert(row.key);
+            }
+            for of in own.into_values() {
+                let Some((keys, _)) = of.first().cloned() else {
+                    continue;
+                };
+                let mut ids: Vec<_> = of.into_iter().map(|(_, id)| id).collect();
+                ids.sort();
+                ids.dedup();
+                remove::remove(store, &keys, &ids, counter).await?;
+            }
+            let removed = remove::remove_keys(store, thread, rest).await?;
+            match kind {
+                Kind::Checkpoints => counter.add(removed, 0),
+                Kind::Writes => counter.add(0, removed),
+            }
+            seen = shown;
         }
-        found.push(id);
-        next = CheckpointId::new(parent).ok();
     }
-    if found.is_empty() && !lacks_some {
-        return Ok(());
-    }
-    let found: Vec<_> = found.iter().collect();
-    list::register_ids(store, &keys, &found).await
+    Ok(true)
 }
 
 /// Deletes what is left of a thread that no registry names, whoever wrote it. It walks over all
@@ -129,7 +113,7 @@ pub(super) async fn delete_leftovers(
             Some(Family::Pointer(namespace)) => pointers.push(namespace),
             Some(Family::Registry(namespace)) => {
                 let keys = store.keys(thread, &namespace);
-                delete::delete_namespace(store, &keys, counter).await?;
+                remove::delete_namespace(store, &keys, counter).await?;
             }
             None => {}
         }
@@ -139,19 +123,19 @@ pub(super) async fn delete_leftovers(
     for keys in [&writes, &documents] {
         for page in keys.chunks(FLIGHT) {
             for (_, [namespace, id]) in of_thread(store, thread, page).await? {
-                if let Some((keys, id)) = delete::owner_of(store, thread, &namespace, &id) {
-                    delete::remove(store, &keys, &[id], counter).await?;
+                if let Some((keys, id)) = remove::owner_of(store, thread, &namespace, &id) {
+                    remove::remove(store, &keys, &[id], counter).await?;
                 }
             }
         }
     }
-    counter.add(0, delete::remove_keys(store, thread, writes).await?);
-    counter.add(delete::remove_keys(store, thread, documents).await?, 0);
+    counter.add(0, remove::remove_keys(store, thread, writes).await?);
+    counter.add(remove::remove_keys(store, thread, documents).await?, 0);
     for registry in registered {
         forget_what_is_gone(store, &registry).await?;
     }
     for namespace in pointers {
-        delete::remove(store, &store.keys(thread, &namespace), &[], counter).await?;
+        remove::remove(store, &store.keys(thread, &namespace), &[], counter).await?;
     }
     Ok(())
 }

@@ -9,25 +9,25 @@
 //! afterwards 0: whoever looks for blobs that no checkpoint names leaves aside those that may
 //! still be waiting for theirs.
 
-use super::delete;
 use std::borrow::Cow;
 #[cfg(feature = "server")]
 use std::collections::VecDeque;
 use std::collections::{BTreeSet, HashSet};
+#[cfg(feature = "server")]
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::delete::Counter;
-use super::driver::{Command, Reply, number};
+use super::args::{milliseconds, number, text};
+use super::driver::{Command, Reply};
 use super::keys::{BlobKeys, stored_namespace};
-use super::maintain::{TtlVerb, tuples};
-use super::scripts;
-use super::store::{Step, Store, milliseconds};
-use super::write::text;
+use super::progress::Counter;
+use super::replies::strings;
+use super::store::{Step, Store};
+use super::ttl::TtlVerb;
+use super::{scripts, ttl};
 use crate::checkpoint::Checkpoint;
 use crate::codec::{RawJson, RawObject};
 use crate::error::{Error, Result};
@@ -35,14 +35,18 @@ use crate::id::{CheckpointNamespace, ThreadId};
 
 /// How many blobs are looked at in one flight.
 const FLIGHT: usize = 256;
+
 /// How many blobs are read in the first flight, and in any.
 #[cfg(feature = "server")]
 const READ: (usize, usize) = (2, 64);
+
 /// How many bytes a flight reads at most, if its blobs are no larger than the largest before them.
 #[cfg(feature = "server")]
 const READ_BYTES: usize = 4 * 1024 * 1024;
+
 /// How long a blob waits for its checkpoint, in seconds.
 pub(super) const PATIENCE: u64 = 600;
+
 /// The type of a blob which says that a channel has no value.
 const EMPTY: &str = "empty";
 
@@ -105,46 +109,6 @@ pub(super) fn channels_with_blobs(
         .collect()
 }
 
-/// Whether a blob that was registered at a time waits for its checkpoint still.
-fn is_awaited(since: f64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    since > 0.0
-        && since
-            >= now
-                .unwrap_or_default()
-                .saturating_sub(Duration::from_secs(PATIENCE))
-                .as_secs_f64()
-}
-
-/// Removes the blobs of a namespace that no checkpoint names any more.
-pub(super) async fn sweep(
-    store: &Arc<Store>,
-    thread: &ThreadId,
-    namespace: &CheckpointNamespace,
-    counter: &mut Counter,
-) -> Result<()> {
-    let keys = store.keyspace.blobs(thread, namespace);
-    // The registry before the checkpoints: what is settled here has its checkpoint by then. What
-    // still waits for one is left alone, however it stands when the checkpoints have been read.
-    let mut unnamed: HashSet<String> = HashSet::new();
-    let mut pages = Pages::new(&keys);
-    while let Some(page) = pages.next_scored(store).await? {
-        let settled = page.into_iter().filter(|(_, since)| !is_awaited(*since));
-        unnamed.extend(settled.map(|(member, _)| member));
-    }
-    let mut checkpoints = tuples(store, thread, namespace);
-    while let Some(tuple) = checkpoints.try_next().await? {
-        for (channel, version) in named_by(&tuple.checkpoint) {
-            for is_empty in [false, true] {
-                unnamed.remove(&BlobKeys::member(&channel, &version, is_empty));
-            }
-        }
-    }
-    let unnamed: Vec<_> = unnamed.into_iter().collect();
-    remove_blobs(store, &keys, &unnamed, PATIENCE, counter).await?;
-    forget_mark(store, thread, namespace, counter).await
-}
-
 /// Stores blobs of a checkpoint that is stored next, and keeps those that it names beside
 /// them as long as it is kept. Returns their names for [`Store::settle_blobs`].
 pub(crate) async fn put_blobs(
@@ -184,7 +148,7 @@ pub(crate) async fn put_blobs(
         steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
     }
     if blobs.is_empty() && !named.is_empty() {
-        steps.push(keep_longer(keys.registry.clone(), &key_ttl).into());
+        steps.push(ttl::keep_longer(keys.registry.clone(), &key_ttl).into());
     }
     // Names may be many and long: their keys are made a flight at a time.
     let mut named = named.chunks(FLIGHT);
@@ -193,7 +157,7 @@ pub(crate) async fn put_blobs(
         for (channel, version) in slice.unwrap_or_default() {
             let key = keys.blob(channel, version);
             if !sent.contains(&key) {
-                steps.push(keep_longer(key, &key_ttl).into());
+                steps.push(ttl::keep_longer(key, &key_ttl).into());
             }
         }
         for reply in store.flight("put", std::mem::take(&mut steps)).await? {
@@ -296,7 +260,7 @@ pub(super) async fn delete_blobs(
 
 /// Takes blobs out of their registry and removes them, but those that still wait for their
 /// checkpoint.
-async fn remove_blobs(
+pub(super) async fn remove_blobs(
     store: &Store,
     keys: &BlobKeys,
     members: &[String],
@@ -315,24 +279,6 @@ async fn remove_blobs(
             reply?;
         }
         counter.add_blobs(taken.len() as u64);
-    }
-    Ok(())
-}
-
-/// Takes the mark away of a namespace that has no blob left, and a pin that stands for
-/// nothing more.
-async fn forget_mark(
-    store: &Store,
-    thread: &ThreadId,
-    namespace: &CheckpointNamespace,
-    counter: &mut Counter,
-) -> Result<()> {
-    let keys = store.keyspace.blobs(thread, namespace);
-    let left = Command::on("EXISTS", keys.registry.clone());
-    if store.driver.call("prune", left).await?.as_int() == Some(0) {
-        let mark = Command::on("SREM", keys.namespaces.clone()).arg(keys.mark.clone());
-        store.driver.call("prune", mark).await?;
-        delete::remove(store, &store.keys(thread, namespace), &[], counter).await?;
     }
     Ok(())
 }
@@ -406,7 +352,7 @@ pub(super) async fn change_ttl_of_blobs(
             .iter()
             .map(|member| keys.of_member(member))
             .chain([keys.registry.clone()])
-            .filter_map(|key| ttl_command(key, ttl, verb))
+            .filter_map(|key| ttl::ttl_command(key, ttl, verb))
             .map(Step::from)
             .collect();
         for reply in store.flight("ttl", steps).await? {
@@ -478,7 +424,7 @@ impl NamedBlobs {
         if let Some(ttl) = policy.default.filter(|_| policy.refresh_on_read) {
             let ttl = milliseconds(store.key_ttl(Some(ttl)));
             let all = keys.iter().chain([&self.keys.registry]);
-            steps.extend(all.map(|key| keep_longer(key.clone(), &ttl).into()));
+            steps.extend(all.map(|key| ttl::keep_longer(key.clone(), &ttl).into()));
         }
         // Blobs go after the checkpoints that name them.
         steps.push(Command::on("EXISTS", self.document.clone()).into());
@@ -507,27 +453,6 @@ pub(crate) enum BlobPage {
     Gone,
 }
 
-/// The command that makes a key live as long as something else that needs it.
-fn keep_longer(key: Bytes, ttl: &Bytes) -> Command {
-    if ttl == "0" {
-        Command::on("PERSIST", key)
-    } else {
-        Command::on("PEXPIRE", key).arg(ttl.clone()).arg("GT")
-    }
-}
-
-/// What a verb does to a key: the same as the script does to a checkpoint's.
-fn ttl_command(key: Bytes, ttl: Option<Duration>, verb: TtlVerb) -> Option<Command> {
-    let (milliseconds, has_ttl) = (milliseconds(ttl), ttl.is_some());
-    match verb {
-        TtlVerb::Pin => Some(Command::on("PERSIST", key)),
-        TtlVerb::Keep => Some(keep_longer(key, &milliseconds)),
-        TtlVerb::Unpin if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds)),
-        TtlVerb::Touch if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds).arg("XX")),
-        TtlVerb::Unpin | TtlVerb::Touch | TtlVerb::Kept | TtlVerb::Read => None,
-    }
-}
-
 pub(super) fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
     let stored: StoredBlob<'_> = serde_json::from_slice(document)
         .map_err(|error| Error::corrupt(String::from_utf8_lossy(key), error.to_string()))?;
@@ -537,13 +462,6 @@ pub(super) fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
         type_name: stored.type_name.into_owned(),
         blob: stored.blob.map(Cow::into_owned),
     })
-}
-
-fn strings(reply: Reply) -> Vec<String> {
-    let parts = reply.into_array().into_iter();
-    parts
-        .filter_map(|part| part.as_str().map(str::to_owned))
-        .collect()
 }
 
 /// A walk over a registry of blobs. What is there throughout is seen, some of it perhaps twice.
@@ -567,7 +485,10 @@ impl<'a> Pages<'a> {
     }
 
     /// The same with the times at which they were registered, 0 for those whose checkpoint is there.
-    async fn next_scored(&mut self, store: &Store) -> Result<Option<Vec<(String, f64)>>> {
+    pub(super) async fn next_scored(
+        &mut self,
+        store: &Store,
+    ) -> Result<Option<Vec<(String, f64)>>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
         };

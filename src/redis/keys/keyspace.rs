@@ -1,39 +1,27 @@
-//! The names of keys. Only this module makes or takes apart one.
-//!
-//! The families that are shared with the Python saver are named as it names them:
-//! `checkpoint:{thread}:{ns}:{id}`. There a thread `a:b` with a namespace `x` and a thread `a`
-//! with a namespace `b:x` have one name, which is why every document that is read is compared
-//! with what was asked for. The families that are ours alone tell the two apart: where a thread
-//! holds a colon, its length stands in the family's name.
+//! The families of keys of one saver.
 
-use std::borrow::Cow;
+use bytes::Bytes;
 
-use bytes::{BufMut, Bytes, BytesMut};
-
-use super::document::Identity;
-use super::slots::tag_in;
+use super::encode::{glob_escaped, namespace_from_stored, stored_namespace};
+use super::member::BLOBS_MARK;
+use super::thread::{BlobKeys, SHALLOW_REGISTRY, ThreadKeys};
 use crate::error::{Error, Result};
-use crate::id::{CheckpointId, CheckpointNamespace, EMPTY_NAMESPACE, TaskId, ThreadId};
+use crate::id::{CheckpointNamespace, ThreadId};
+use crate::redis::document::Identity;
+use crate::redis::slots::tag_in;
 
 /// The default prefix of checkpoints.
 pub(crate) const CHECKPOINT_PREFIX: &str = "checkpoint";
+
 /// The default prefix of writes.
 pub(crate) const WRITE_PREFIX: &str = "checkpoint_write";
+
 /// The registry of writes under the default prefix; the Python saver uses it under every prefix.
 const WRITE_REGISTRY: &str = "write_keys_zset";
+
 /// What starts the name of the registry in which the Python package's blocking shallow saver keeps
 /// writes, under every prefix.
 const BLOCKING_SHALLOW_REGISTRY: &str = "write_registry";
-
-/// What ends the name of the registry of a namespace's writes in shallow mode.
-const SHALLOW_REGISTRY: &str = ":shallow";
-
-/// The key that marks, for a millisecond, where replicas must have come to; in a slot, where that
-/// matters.
-pub(crate) fn replication_mark(checkpoint_prefix: &str, slot: Option<u16>) -> Bytes {
-    let tag = slot.map_or(0, tag_in);
-    Bytes::from(format!("{checkpoint_prefix}_wait:{{{tag}}}"))
-}
 
 /// The names of all families of one saver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -346,6 +334,31 @@ impl Keyspace {
     }
 }
 
+/// The writes that a registry may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WritesOf {
+    /// How their keys start.
+    start: String,
+    /// Whether it is the registry of a namespace in shallow mode.
+    pub(crate) is_shallow: bool,
+}
+
+impl WritesOf {
+    /// Whether a member of the registry is named as one of its writes.
+    pub(crate) fn is_named(&self, member: &[u8]) -> bool {
+        let rest = std::str::from_utf8(member).ok();
+        let rest = rest.and_then(|member| member.strip_prefix(&self.start));
+        rest.is_some_and(|rest| rest.contains(':'))
+    }
+}
+
+/// The key that marks, for a millisecond, where replicas must have come to; in a slot, where that
+/// matters.
+pub(crate) fn replication_mark(checkpoint_prefix: &str, slot: Option<u16>) -> Bytes {
+    let tag = slot.map_or(0, tag_in);
+    Bytes::from(format!("{checkpoint_prefix}_wait:{{{tag}}}"))
+}
+
 /// Whether the keys of one family may be taken for those of another: they start alike, up to what
 /// ends the other's name, which is a colon or the length of a thread.
 fn is_inside(one: &str, other: &str) -> bool {
@@ -370,346 +383,3 @@ fn length_mark(thread: &ThreadId) -> String {
         String::new()
     }
 }
-
-/// The names of a thread's keys.
-#[derive(Debug, Clone)]
-pub(crate) struct ThreadKeys {
-    id: String,
-    documents: String,
-    pointers: String,
-    registries: String,
-    namespaces: String,
-    writes: String,
-    write_registries: String,
-    shared_write_registries: Option<String>,
-    blocking_shallow_registries: String,
-}
-
-impl ThreadKeys {
-    /// The set of the thread's namespaces.
-    pub(crate) fn namespaces(&self) -> Bytes {
-        Bytes::copy_from_slice(self.namespaces.as_bytes())
-    }
-
-    /// What stands before a namespace in the key of its registry.
-    pub(crate) fn registries(&self) -> Bytes {
-        Bytes::copy_from_slice(self.registries.as_bytes())
-    }
-
-    /// What a key is to the thread, by its name alone: another thread with a colon may have one of
-    /// the same name in the families that the Python saver has.
-    pub(crate) fn family_of(&self, key: &[u8]) -> Option<Family> {
-        let starts = |start: &String| key.starts_with(start.as_bytes());
-        let rest = |start: &String| {
-            let rest = std::str::from_utf8(key)
-                .ok()?
-                .strip_prefix(start.as_str())?;
-            namespace_from_stored(rest).ok()
-        };
-        if starts(&self.documents) {
-            Some(Family::Document)
-        } else if starts(&self.writes) {
-            Some(Family::Write)
-        } else if starts(&self.write_registries)
-            || self.shared_write_registries.as_ref().is_some_and(starts)
-            || starts(&self.blocking_shallow_registries)
-        {
-            Some(Family::WriteRegistry)
-        } else if starts(&self.pointers) {
-            rest(&self.pointers).map(Family::Pointer)
-        } else {
-            rest(&self.registries).map(Family::Registry)
-        }
-    }
-
-    /// The names of a namespace's keys in shallow mode.
-    pub(crate) fn shallow(&self, namespace: &CheckpointNamespace) -> ShallowKeys {
-        let stored = stored_namespace(namespace);
-        let registry = [stored, SHALLOW_REGISTRY].concat();
-        ShallowKeys {
-            document: join(&self.documents, namespace.as_str(), ""),
-            registry: join(&self.write_registries, &registry, ""),
-            registries_of_others: self
-                .shared_write_registries
-                .iter()
-                .chain([&self.blocking_shallow_registries])
-                .map(|start| join(start, &registry, ""))
-                .collect(),
-            namespaces: self.namespaces(),
-            writes: join(&self.writes, stored, ":"),
-            stored: Bytes::copy_from_slice(stored.as_bytes()),
-        }
-    }
-
-    /// The names of a namespace's keys.
-    pub(crate) fn namespace(&self, namespace: &CheckpointNamespace) -> NamespaceKeys {
-        let stored = stored_namespace(namespace);
-        NamespaceKeys {
-            documents: join(&self.documents, stored, ":"),
-            pointer: join(&self.pointers, stored, ""),
-            registry: join(&self.registries, stored, ""),
-            namespaces: self.namespaces(),
-            writes: join(&self.writes, stored, ":"),
-            write_registries: join(&self.write_registries, stored, ":"),
-            shared_write_registries: self
-                .shared_write_registries
-                .as_ref()
-                .map_or_else(Bytes::new, |start| join(start, stored, ":")),
-            stored: Bytes::copy_from_slice(stored.as_bytes()),
-            thread: Bytes::copy_from_slice(self.id.as_bytes()),
-        }
-    }
-}
-
-/// The writes that a registry may name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WritesOf {
-    /// How their keys start.
-    start: String,
-    /// Whether it is the registry of a namespace in shallow mode.
-    pub(crate) is_shallow: bool,
-}
-
-impl WritesOf {
-    /// Whether a member of the registry is named as one of its writes.
-    pub(crate) fn is_named(&self, member: &[u8]) -> bool {
-        let rest = std::str::from_utf8(member).ok();
-        let rest = rest.and_then(|member| member.strip_prefix(&self.start));
-        rest.is_some_and(|rest| rest.contains(':'))
-    }
-}
-
-/// What a key of a thread is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Family {
-    Document,
-    Write,
-    WriteRegistry,
-    /// The pointer of a namespace.
-    Pointer(CheckpointNamespace),
-    /// The registry of a namespace's checkpoints.
-    Registry(CheckpointNamespace),
-}
-
-/// The names of a namespace's keys.
-#[derive(Debug, Clone)]
-pub(crate) struct NamespaceKeys {
-    /// How the keys of its documents start.
-    pub(crate) documents: Bytes,
-    /// The pointer to its newest document.
-    pub(crate) pointer: Bytes,
-    /// The registry of its checkpoints.
-    pub(crate) registry: Bytes,
-    /// The set of the thread's namespaces.
-    pub(crate) namespaces: Bytes,
-    /// How the keys of its writes start.
-    pub(crate) writes: Bytes,
-    /// How the registries of its writes start.
-    pub(crate) write_registries: Bytes,
-    /// How the registries start that the Python saver keeps under a custom prefix; or empty.
-    pub(crate) shared_write_registries: Bytes,
-    /// The namespace as it is stored.
-    pub(crate) stored: Bytes,
-    /// The thread.
-    pub(crate) thread: Bytes,
-}
-
-impl NamespaceKeys {
-    /// The document of a checkpoint.
-    pub(crate) fn document(&self, checkpoint: &CheckpointId) -> Bytes {
-        append(&self.documents, &[checkpoint.as_str()])
-    }
-
-    /// The registry of a checkpoint's writes.
-    pub(crate) fn write_registry(&self, checkpoint: &CheckpointId) -> Bytes {
-        append(&self.write_registries, &[checkpoint.as_str()])
-    }
-
-    /// Every registry that may name a checkpoint's writes: our own, and under a custom prefix the
-    /// one that the Python saver keeps all the same.
-    pub(crate) fn write_registries_of(&self, checkpoint: &CheckpointId) -> Vec<Bytes> {
-        [&self.write_registries, &self.shared_write_registries]
-            .into_iter()
-            .filter(|start| !start.is_empty())
-            .map(|start| append(start, &[checkpoint.as_str()]))
-            .collect()
-    }
-
-    /// How the keys of a checkpoint's writes start.
-    pub(crate) fn writes_of(&self, checkpoint: &CheckpointId) -> Bytes {
-        append(&self.writes, &[checkpoint.as_str(), ":"])
-    }
-
-    /// One write.
-    pub(crate) fn write(&self, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
-        write_key(&self.writes, checkpoint, task, idx)
-    }
-}
-
-/// The names of a namespace's keys in shallow mode, in which it has one document.
-#[derive(Debug, Clone)]
-pub(crate) struct ShallowKeys {
-    /// The document.
-    pub(crate) document: Bytes,
-    /// The registry of its writes, whichever checkpoint they are for.
-    pub(crate) registry: Bytes,
-    /// The registries in which the Python package's savers keep writes: the async one's, if the
-    /// prefix is a custom one, and the blocking one's.
-    pub(crate) registries_of_others: Vec<Bytes>,
-    /// The set of the thread's namespaces.
-    pub(crate) namespaces: Bytes,
-    /// How the keys of its writes start.
-    pub(crate) writes: Bytes,
-    /// The namespace as it is stored.
-    pub(crate) stored: Bytes,
-}
-
-impl ShallowKeys {
-    /// One write.
-    pub(crate) fn write(&self, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
-        write_key(&self.writes, checkpoint, task, idx)
-    }
-}
-
-/// The names of the keys of a namespace's blobs: values of channels that are stored apart from
-/// their checkpoints.
-#[derive(Debug, Clone)]
-pub(crate) struct BlobKeys {
-    /// How the keys of its blobs start.
-    pub(crate) blobs: Bytes,
-    /// The registry of its blobs.
-    pub(crate) registry: Bytes,
-    /// The set of the thread's namespaces.
-    pub(crate) namespaces: Bytes,
-    /// The member of that set which says that the namespace has blobs.
-    pub(crate) mark: Bytes,
-}
-
-impl BlobKeys {
-    /// The blob of a channel at a version.
-    pub(crate) fn blob(&self, channel: &str, version: &str) -> Bytes {
-        append(&self.blobs, &[&escaped(channel), ":", &escaped(version)])
-    }
-
-    /// What names a blob in the registry: the end of its key, and a colon more for one that says
-    /// that the channel has no value.
-    pub(crate) fn member(channel: &str, version: &str, is_empty: bool) -> String {
-        let end = if is_empty { ":" } else { "" };
-        format!("{}:{}{end}", escaped(channel), escaped(version))
-    }
-
-    /// The blob that a member of the registry names.
-    pub(crate) fn of_member(&self, member: &str) -> Bytes {
-        append(&self.blobs, &[Self::without_mark(member)])
-    }
-
-    /// The end of the key that a member names.
-    pub(crate) fn without_mark(member: &str) -> &str {
-        member.strip_suffix(':').unwrap_or(member)
-    }
-}
-
-fn write_key(writes: &Bytes, checkpoint: &CheckpointId, task: &TaskId, idx: i64) -> Bytes {
-    let (task, idx) = (escaped(task.as_str()), idx.to_string());
-    append(writes, &[checkpoint.as_str(), ":", &task, ":", &idx])
-}
-
-/// The id of a task without colons, so that it cannot take one from the checkpoint's. LangGraph's
-/// ids are UUIDs and stay as they are.
-fn escaped(task: &str) -> Cow<'_, str> {
-    if task.contains([':', '%']) {
-        Cow::Owned(task.replace('%', "%25").replace(':', "%3A"))
-    } else {
-        Cow::Borrowed(task)
-    }
-}
-
-/// A text as a pattern that matches it alone.
-pub(crate) fn glob_escaped(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| {
-            let special = matches!(character, '*' | '?' | '[' | ']' | '\\' | '^');
-            special.then_some('\\').into_iter().chain([character])
-        })
-        .collect()
-}
-
-/// A namespace as it is stored.
-pub(crate) fn stored_namespace(namespace: &CheckpointNamespace) -> &str {
-    if namespace.is_root() {
-        EMPTY_NAMESPACE
-    } else {
-        namespace.as_str()
-    }
-}
-
-/// A namespace from what is stored.
-pub(crate) fn namespace_from_stored(stored: &str) -> Result<CheckpointNamespace> {
-    if stored == EMPTY_NAMESPACE {
-        Ok(CheckpointNamespace::root())
-    } else {
-        CheckpointNamespace::new(stored)
-    }
-}
-
-/// A member of a thread's set of namespaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Member {
-    /// A namespace.
-    Namespace(CheckpointNamespace),
-    /// A checkpoint that has writes and may have no document.
-    Writes(CheckpointNamespace, CheckpointId),
-    /// A namespace that has blobs.
-    Blobs(CheckpointNamespace),
-    /// The thread is pinned.
-    Pinned,
-}
-
-/// How a member starts which says that a namespace has blobs.
-const BLOBS_MARK: &str = "\0blobs\0";
-
-/// The member that says that the thread is pinned.
-pub(crate) const PINNED: &str = "\0pinned";
-
-impl Member {
-    /// Reads a member as it is stored; `None` for one that no saver of ours has written.
-    pub(crate) fn of_bytes(member: &[u8]) -> Option<Self> {
-        Self::parse(std::str::from_utf8(member).ok()?)
-    }
-
-    /// Reads a member; `None` for one that no saver of ours has written.
-    pub(crate) fn parse(member: &str) -> Option<Self> {
-        match member.strip_prefix('\0') {
-            None => namespace_from_stored(member).ok().map(Self::Namespace),
-            Some("pinned") => Some(Self::Pinned),
-            Some(_) if member.starts_with(BLOBS_MARK) => {
-                let namespace = namespace_from_stored(&member[BLOBS_MARK.len()..]).ok()?;
-                Some(Self::Blobs(namespace))
-            }
-            Some(writes) => {
-                let (namespace, checkpoint) = writes.strip_prefix("writes\0")?.split_once('\0')?;
-                Some(Self::Writes(
-                    namespace_from_stored(namespace).ok()?,
-                    CheckpointId::new(checkpoint).ok()?,
-                ))
-            }
-        }
-    }
-}
-
-fn join(start: &str, middle: &str, end: &str) -> Bytes {
-    Bytes::from([start, middle, end].concat())
-}
-
-fn append(start: &Bytes, parts: &[&str]) -> Bytes {
-    let length = start.len() + parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut key = BytesMut::with_capacity(length);
-    key.put_slice(start);
-    for part in parts {
-        key.put_slice(part.as_bytes());
-    }
-    key.freeze()
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,25 +1,26 @@
 //! What carrying threads to another store needs beyond the trait: checkpoints oldest first with
 //! the time they have left, writes that wait for their checkpoint, and a put that changes nothing.
 
-use super::list;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::RedisSaver;
-use super::document::Identity;
-use super::driver::{Command, Reply, number};
-use super::keys::Member;
-use super::list::list_named;
-use super::maintain;
-use super::read::identity;
-use super::store::Store;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::{Progress, PruneStrategy, TtlChoice};
+use crate::redis::args::number;
+use crate::redis::document::Identity;
+use crate::redis::driver::{Command, Reply};
+use crate::redis::keys::Member;
+use crate::redis::list::list_named;
+use crate::redis::read::identity;
+use crate::redis::replies::time_left;
+use crate::redis::saver::RedisSaver;
+use crate::redis::store::Store;
+use crate::redis::{copy, prune, read, registry};
 use crate::saver::SaverStream;
 
 /// A checkpoint with the time that it is kept.
@@ -51,7 +52,7 @@ impl RedisSaver {
     /// # Errors
     /// What the store may say.
     pub async fn namespaces(&self, thread_id: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let mut namespaces = list::namespaces(&self.0, thread_id).await?;
+        let mut namespaces = registry::namespaces(&self.0, thread_id).await?;
         namespaces.sort();
         namespaces.dedup();
         Ok(namespaces)
@@ -88,7 +89,7 @@ impl RedisSaver {
         let (store, thread_id) = (Arc::clone(&self.0), thread_id.clone());
         let members = {
             let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
-            async move { Ok(stream::iter(list::members(&store, &thread_id).await?).map(Ok)) }
+            async move { Ok(stream::iter(registry::members(&store, &thread_id).await?).map(Ok)) }
         };
         stream::once(members)
             .try_flatten()
@@ -118,7 +119,7 @@ impl RedisSaver {
         let ttl = ttl.resolve(self.0.settings.ttl.default)?;
         let thread_id = tuple.config.thread_id.clone();
         let namespace = tuple.config.namespace();
-        maintain::copy_checkpoint(&self.0, &thread_id, &namespace, tuple, ttl).await
+        copy::copy_checkpoint(&self.0, &thread_id, &namespace, tuple, ttl).await
     }
 
     /// Stores writes exactly as they were read, under the indexes that they have. `config` names
@@ -135,7 +136,7 @@ impl RedisSaver {
     ) -> Result<()> {
         let ttl = ttl.resolve(self.0.settings.ttl.default)?;
         let id = config.required_checkpoint()?;
-        maintain::copy_writes(
+        copy::copy_writes(
             &self.0,
             &config.thread_id,
             &config.namespace(),
@@ -155,7 +156,7 @@ impl RedisSaver {
         thread_id: &ThreadId,
         strategy: &PruneStrategy,
     ) -> Result<Progress> {
-        maintain::prunable(&self.0, thread_id, strategy).await
+        prune::prunable(&self.0, thread_id, strategy).await
     }
 }
 
@@ -172,9 +173,9 @@ impl Ascent {
     async fn page(&mut self) -> Result<Option<Vec<TimedCheckpoint>>> {
         let keys = self.store.keys(&self.thread_id, &self.namespace);
         if !self.started {
-            let (incomplete, _) = list::page(&self.store, &keys, None, 1).await?;
+            let (incomplete, _) = registry::page(&self.store, &keys, None, 1).await?;
             if incomplete {
-                list::reconcile(&self.store, &self.thread_id).await?;
+                registry::reconcile(&self.store, &self.thread_id).await?;
             }
             self.started = true;
         }
@@ -222,17 +223,6 @@ impl Ascent {
     }
 }
 
-/// The time that `PTTL` tells; `None` for ever.
-pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
-    match reply.as_int()? {
-        -1 => None,
-        // What has expired by now was still there.
-        left => Some(Duration::from_millis(
-            u64::try_from(left).unwrap_or(0).max(1),
-        )),
-    }
-}
-
 async fn early_writes(
     store: &Store,
     thread_id: &ThreadId,
@@ -252,7 +242,7 @@ async fn early_writes(
     if there.as_int() == Some(1) {
         return Ok(None);
     }
-    let mut writes = maintain::writes_of(store, thread_id, namespace, id).await?;
+    let mut writes = read::writes_of(store, thread_id, namespace, id).await?;
     writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
     Ok((!writes.is_empty()).then(|| EarlyWrites {
         config: CheckpointConfig::of_checkpoint(thread_id.clone(), namespace.clone(), id.clone()),

@@ -1,0 +1,133 @@
+//! The registry of a namespace's checkpoints: their ids, in order.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::id::CheckpointId;
+use crate::redis::args::{number, text};
+use crate::redis::driver::Reply;
+use crate::redis::index::Indexed;
+use crate::redis::keys::NamespaceKeys;
+use crate::redis::store::Store;
+use crate::redis::{scan, scripts};
+
+/// How many ids whose documents are gone are taken out of a registry at once.
+const GONE: usize = 1_000;
+
+/// A page of a namespace's ids, newest first, and whether the registry may lack some.
+pub(crate) async fn page(
+    store: &Store,
+    keys: &NamespaceKeys,
+    before: Option<&CheckpointId>,
+    size: usize,
+) -> Result<(bool, Vec<CheckpointId>)> {
+    let reply = store.script("list", page_call(keys, before, size)).await?;
+    let (state, ids) = read_page_reply(keys, reply)?;
+    Ok((state == "incomplete", ids))
+}
+
+pub(crate) fn page_call(
+    keys: &NamespaceKeys,
+    before: Option<&CheckpointId>,
+    size: usize,
+) -> scripts::ScriptCall {
+    let upper = before.map_or_else(
+        || Bytes::from_static(b"+"),
+        |id| Bytes::from(format!("({id}")),
+    );
+    scripts::PAGE.call(
+        vec![keys.registry.clone(), keys.pointer.clone()],
+        vec![upper, number(size), keys.documents.clone()],
+    )
+}
+
+pub(crate) fn read_page_reply(
+    keys: &NamespaceKeys,
+    reply: Reply,
+) -> Result<(String, Vec<CheckpointId>)> {
+    let mut parts = reply.into_array().into_iter();
+    let state = parts
+        .next()
+        .and_then(|state| state.as_str().map(str::to_owned));
+    let ids = parts
+        .filter_map(Reply::into_bytes)
+        .map(|id| {
+            CheckpointId::from_bytes(&id).map_err(|error| {
+                Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok((state.unwrap_or_default(), ids))
+}
+
+/// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
+/// pointers.
+pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<Indexed>> {
+    let mut found = Vec::new();
+    for (thread_id, namespace) in scan::scanned_namespaces(store, prefix).await? {
+        let keys = store.keys(&thread_id, &namespace);
+        let mut before: Option<CheckpointId> = None;
+        loop {
+            let size = store.settings.page_size;
+            let (_, ids) = page(store, &keys, before.as_ref(), size).await?;
+            let Some(last) = ids.last() else { break };
+            before = Some(last.clone());
+            found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
+                thread_id: thread_id.clone(),
+                namespace: namespace.clone(),
+                checkpoint_id,
+            }));
+        }
+    }
+    Ok(found)
+}
+
+/// Tells a registry all ids that it lacked.
+pub(super) async fn register_ids(
+    store: &Store,
+    keys: &NamespaceKeys,
+    ids: &[&CheckpointId],
+) -> Result<()> {
+    let mut slices: Vec<_> = ids.chunks(500).collect();
+    if slices.is_empty() {
+        slices.push(&[]);
+    }
+    for (position, slice) in slices.iter().enumerate() {
+        let last = position + 1 == slices.len();
+        let mut args = vec![
+            keys.stored.clone(),
+            keys.documents.clone(),
+            Bytes::from_static(if last { b"complete" } else { b"" }),
+        ];
+        args.extend(slice.iter().map(|id| text(id.as_str())));
+        let call =
+            scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
+        store.script("list", call).await?;
+    }
+    Ok(())
+}
+
+/// Takes an id out of the registry if its document is gone; best effort.
+pub(crate) async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &CheckpointId) {
+    let args = vec![keys.documents.clone(), text(id.as_str())];
+    let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+    if let Err(error) = store.script("list", call).await {
+        let key = String::from_utf8_lossy(&keys.registry);
+        tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
+    }
+}
+
+/// Takes the newest ids of a registry whose documents are gone out of it, up to the first whose
+/// document is there.
+pub(crate) async fn forget_gone_heads(store: &Store, keys: &NamespaceKeys) -> Result<()> {
+    loop {
+        let (_, ids) = page(store, keys, None, GONE).await?;
+        let mut args = vec![keys.documents.clone()];
+        args.extend(ids.iter().map(|id| text(id.as_str())));
+        let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+        let forgotten = store.script("list", call).await?.as_int().unwrap_or(0);
+        if ids.is_empty() || usize::try_from(forgotten).unwrap_or(0) < ids.len() {
+            return Ok(());
+        }
+    }
+}

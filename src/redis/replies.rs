@@ -1,0 +1,37 @@
+//! What small replies say.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::driver::Reply;
+
+/// The time that `PTTL` tells; `None` for ever.
+pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
+    match reply.as_int()? {
+        -1 => None,
+        // What has expired by now was still there.
+        left => Some(Duration::from_millis(
+            u64::try_from(left).unwrap_or(0).max(1),
+        )),
+    }
+}
+
+/// The numbers that a script returns, 0 for those that it leaves out.
+pub(super) fn numbers<const COUNT: usize>(reply: Reply) -> [i64; COUNT] {
+    let mut numbers = reply.into_array().into_iter();
+    [(); COUNT].map(|()| numbers.next().and_then(|part| part.as_int()).unwrap_or(0))
+}
+
+/// The names in a list.
+pub(super) fn names(reply: Reply) -> Vec<Bytes> {
+    let parts = reply.into_array().into_iter();
+    parts.filter_map(Reply::into_bytes).collect()
+}
+
+pub(super) fn strings(reply: Reply) -> Vec<String> {
+    let parts = reply.into_array().into_iter();
+    parts
+        .filter_map(|part| part.as_str().map(str::to_owned))
+        .collect()
+}

@@ -1,0 +1,105 @@
+//! `touch`, `pin`, `unpin`, and the TTL of threads that are kept as a whole.
+
+use std::time::Duration;
+
+use super::keys::Member;
+use super::store::Store;
+use super::ttl::TtlVerb;
+use super::{blobs, registry, ttl};
+use crate::error::Result;
+use crate::id::{CheckpointNamespace, ThreadId};
+
+/// How many checkpoints get another TTL at once.
+const SLICE: usize = 64;
+
+/// A thread that is being given its TTL.
+struct Keeping<'a>(&'a Store, &'a ThreadId);
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        self.0.end_keeping(self.1);
+    }
+}
+
+/// Gives all keys of a thread another TTL.
+pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
+    let ttl = match verb {
+        TtlVerb::Pin => None,
+        _ => store.settings.ttl.default,
+    };
+    if verb == TtlVerb::Touch && ttl.is_none() {
+        return Ok(false);
+    }
+    let key_ttl = store.key_ttl(ttl);
+    let found = change_ttl_of_thread(store, thread, key_ttl, verb).await?;
+    Ok(found && (verb == TtlVerb::Pin || ttl.is_some()))
+}
+
+/// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
+/// since the next call finds the same.
+pub(crate) async fn keep_whole(store: &Store, thread: &ThreadId, ttl: Option<Duration>, due: bool) {
+    if !due || !store.start_keeping(thread) {
+        return;
+    }
+    // Also where the call is dropped midway.
+    let _keeping = Keeping(store, thread);
+    let kept = async {
+        let ttl = store.key_ttl(ttl);
+        change_ttl_of_thread(store, thread, ttl, TtlVerb::Keep).await?;
+        let root = store.keys(thread, &CheckpointNamespace::root());
+        ttl::change_ttl_of(store, &root, &[], ttl, TtlVerb::Kept).await
+    };
+    if let Err(error) = kept.await {
+        let key = store.keyspace.thread(thread).namespaces();
+        let key = String::from_utf8_lossy(&key);
+        tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
+    }
+}
+
+async fn change_ttl_of_thread(
+    store: &Store,
+    thread: &ThreadId,
+    ttl: Option<Duration>,
+    verb: TtlVerb,
+) -> Result<bool> {
+    let namespaces = registry::namespaces(store, thread).await?;
+    if registry::members(store, thread).await?.is_empty() {
+        return Ok(false);
+    }
+    if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
+        // The mark first: what is stored from now on follows it, and what was stored before
+        // is visited.
+        let root = store.keys(thread, &CheckpointNamespace::root());
+        ttl::change_ttl_of(store, &root, &[], ttl, verb).await?;
+    }
+    // Writes that wait for their checkpoint now may have it when the walk is over.
+    let mut waiting = registry::members(store, thread).await?;
+    for namespace in &namespaces {
+        let keys = store.keys(thread, namespace);
+        let mut before = None;
+        loop {
+            let (_, ids) = registry::page(store, &keys, before.as_ref(), SLICE).await?;
+            ttl::change_ttl_of(store, &keys, &ids, ttl, verb).await?;
+            match ids.into_iter().next_back() {
+                Some(last) => before = Some(last),
+                None => break,
+            }
+        }
+    }
+    // Read after the thread was pinned, so that what was added meanwhile is visited as well.
+    let members = registry::members(store, thread).await?;
+    waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
+    for member in members.into_iter().chain(waiting) {
+        match member {
+            Member::Writes(namespace, id) => {
+                let keys = store.keys(thread, &namespace);
+                ttl::change_ttl_of(store, &keys, &[id], ttl, verb).await?;
+            }
+            Member::Blobs(namespace) => {
+                blobs::change_ttl_of_blobs(store, thread, &namespace, ttl, verb).await?;
+            }
+            Member::Namespace(_) | Member::Pinned => {}
+        }
+    }
+    Ok(true)
+}
