@@ -4,6 +4,8 @@
 //! `FT.*`, only `driver` knows a Redis client.
 
 mod blob;
+#[cfg(feature = "server")]
+mod blob_api;
 mod builder;
 #[cfg(feature = "cli")]
 mod carry;
@@ -23,8 +25,6 @@ mod plain;
 mod read;
 mod scan;
 mod scripts;
-#[cfg(feature = "server")]
-mod service;
 mod shallow;
 mod slots;
 mod staged;

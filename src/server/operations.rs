@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::access::Access;
+use super::auth::Access;
 use super::body::typed;
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AppState;
-use super::{ServerOptions, access, checkpoints, operations, telemetry, traffic, v1};
+use super::{ServerOptions, auth, checkpoints, middleware, operations, telemetry, v1};
 use crate::error::Result;
 use crate::redis::RedisSaver;
 
@@ -56,13 +56,13 @@ pub(super) fn over(state: &AppState) -> Router {
     telemetry::collector();
     let mut measured: Router<AppState> = measured().split_for_parts().0;
     if !state.options.open_metrics {
-        measured = measured.layer(from_fn_with_state(state.clone(), access::authenticate));
+        measured = measured.layer(from_fn_with_state(state.clone(), auth::authenticate));
     }
     let private: Router<AppState> = private().split_for_parts().0;
     // What is outermost comes last: who it is, then whether there is a turn.
     let private = private
-        .layer(from_fn_with_state(state.clone(), traffic::take_turn))
-        .layer(from_fn_with_state(state.clone(), access::authenticate));
+        .layer(from_fn_with_state(state.clone(), middleware::take_turn))
+        .layer(from_fn_with_state(state.clone(), auth::authenticate));
     let document = openapi().map_err(Problem::from);
     let document = document.unwrap_or_default();
     Router::new()
@@ -80,7 +80,7 @@ pub(super) fn over(state: &AppState) -> Router {
             )
         })
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
-        .layer(from_fn(traffic::tell))
+        .layer(from_fn(middleware::tell))
         .with_state(state.clone())
 }
 
@@ -184,7 +184,7 @@ fn described(mut document: OpenApi) -> OpenApi {
     let components = ComponentsBuilder::new()
         .security_scheme(
             "agent_api_key",
-            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(access::API_KEY_HEADER))),
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(auth::API_KEY_HEADER))),
         )
         .security_scheme(
             "bearer",

@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use super::ServerOptions;
 use super::readiness::Readiness;
 use crate::error::Result;
+use crate::observed::ObservedSaver;
 use crate::redis::RedisSaver;
-use crate::wrapper::ObservedSaver;
 
 /// What the handlers share; cloning is cheap.
 #[derive(Debug, Clone)]

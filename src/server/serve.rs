@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
-use super::linger::Lingering;
+use super::lingering_close::Lingering;
 use super::state::AppState;
 use super::{ServerOptions, routes, telemetry};
 use crate::error::{Error, Result};
