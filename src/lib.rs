@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 // The interface.
+mod blobs;
 mod round_trips;
 mod saver;
 

@@ -14,6 +14,8 @@ mod support;
 mod agentex;
 #[path = "http/auth.rs"]
 mod auth;
+#[path = "http/blobs.rs"]
+mod blobs;
 #[cfg(feature = "http")]
 #[path = "http/client.rs"]
 mod client;

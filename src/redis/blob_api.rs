@@ -1,14 +1,19 @@
-//! What the HTTP service asks of a saver beyond the trait.
+//! What the HTTP service needs of a saver beyond the trait.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 
 use super::RedisSaver;
-use super::blob::{BlobPage, ChannelBlob, NamedBlobs, named_by};
+use super::blob::NamedBlobs;
 use super::document::pending_document;
+use super::driver::HealthProblem;
 use super::read::identity;
 use super::store::Store;
+use crate::blobs::{
+    BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness, named_by,
+};
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
@@ -16,9 +21,10 @@ use crate::id::{CheckpointNamespace, RunId, ThreadId};
 use crate::options::{ListOptions, PutOptions, TtlChoice};
 use crate::saver::{CheckpointSaver, SaverStream};
 
-impl RedisSaver {
-    /// Stores a checkpoint and the values of channels that are kept apart from it.
-    pub(crate) async fn put_with_blobs(
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl BlobStore for RedisSaver {
+    async fn put_with_blobs(
         &self,
         config: &CheckpointConfig,
         checkpoint: &Checkpoint,
@@ -38,7 +44,7 @@ impl RedisSaver {
         let options = PutOptions::default();
         let stored = self.put(config, checkpoint, metadata, &options).await?;
         let settled = async || store.settle_blobs(thread, &namespace, &members, ttl).await;
-        // Whoever deleted the thread meanwhile may have taken them; the checkpoint is there now.
+        // A concurrent delete of the thread may have removed them before the checkpoint was put.
         if !settled().await? {
             put_blobs().await?;
             settled().await?;
@@ -46,9 +52,7 @@ impl RedisSaver {
         Ok(stored)
     }
 
-    /// The values of channels that are kept apart from a checkpoint, as many at once as are read in
-    /// a flight.
-    pub(crate) fn blobs_of(
+    fn blobs_of(
         &self,
         thread: &ThreadId,
         namespace: &CheckpointNamespace,
@@ -61,13 +65,11 @@ impl RedisSaver {
         .boxed()
     }
 
-    /// Stores writes under the tasks and indexes that they name. Of two with one task and index
-    /// the first stays, or with `replace` the last.
-    pub(crate) async fn put_indexed_writes(
+    async fn put_indexed_writes(
         &self,
         config: &CheckpointConfig,
         writes: &[PendingWrite],
-        replace: bool,
+        existing: ExistingWrites,
     ) -> Result<()> {
         let store = &self.0;
         let id = config.required_checkpoint()?;
@@ -88,37 +90,79 @@ impl RedisSaver {
             store.check_size(what, document.len())?;
             documents.push((keys.write(id, &write.task_id, write.idx), document));
         }
+        let replace = existing == ExistingWrites::Replace;
         store
             .put_write_documents(&identity, documents, replace, ttl)
             .await
     }
 
-    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
-    pub(crate) async fn delete_for_runs_within(
-        &self,
-        run_ids: &[RunId],
-        prefix: &str,
-    ) -> Result<()> {
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
         Store::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
-    /// Streams the checkpoints of all threads whose ids start with a prefix, newest first; the
-    /// documents of others are not read.
-    pub(crate) fn list_within(
-        &self,
-        prefix: &str,
-        options: ListOptions,
-    ) -> SaverStream<CheckpointTuple> {
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
         super::list::list_within(Arc::clone(&self.0), prefix, options)
     }
 
-    /// Whether the server answers.
-    pub(crate) async fn ready(&self) -> Result<()> {
-        self.0.check_commands().await
+    async fn readiness(&self) -> StoreReadiness {
+        let health = self.health().await;
+        let mut reasons = Vec::new();
+        let mut has_search = true;
+        for problem in &health.problems {
+            if let Some(reason) = nameless(problem) {
+                tracing::warn!(%problem, "the store is not ready");
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            } else if matches!(problem, HealthProblem::SearchLost { .. }) {
+                tracing::warn!(%problem, "the store is ready, without search");
+                has_search = false;
+            }
+        }
+        if !reasons.is_empty() {
+            let reasons = reasons.join("; ");
+            return StoreReadiness::NotReady(format!("the store is not ready: {reasons}"));
+        }
+        if let Err(error) = self.0.check_commands().await {
+            tracing::warn!(kind = error.kind(), %error, "the store is not ready");
+            return StoreReadiness::NotReady("the store is not ready".to_owned());
+        }
+        if has_search {
+            StoreReadiness::Ready
+        } else {
+            StoreReadiness::WithoutSearch
+        }
     }
 
-    /// How many connections there are, and how many calls are in flight on them.
-    pub(crate) fn load(&self) -> (usize, usize) {
-        self.0.driver.load()
+    fn connections(&self) -> Option<ConnectionCounts> {
+        let (connections, calls_in_flight) = self.0.driver.load();
+        Some(ConnectionCounts {
+            connections,
+            calls_in_flight,
+        })
     }
+
+    async fn close(&self) {
+        RedisSaver::close(self).await;
+    }
+}
+
+/// Why calls fail, without the names of servers; `None` for a problem that stops no calls.
+fn nameless(problem: &HealthProblem) -> Option<String> {
+    let reason = match problem {
+        HealthProblem::Unreachable { .. } => "a server does not answer".to_owned(),
+        HealthProblem::NotPrimary { .. } => "a server takes no writes".to_owned(),
+        HealthProblem::RefusesWrites { reason, .. } => {
+            format!("a server takes no writes: {reason}")
+        }
+        HealthProblem::TooFewReplicas { .. } => {
+            "fewer replicas are in sync than must acknowledge a write".to_owned()
+        }
+        HealthProblem::FailingOver | HealthProblem::UncoveredSlots { .. } => problem.to_string(),
+        HealthProblem::Evicts { .. }
+        | HealthProblem::NotPersistent { .. }
+        | HealthProblem::SearchLost { .. }
+        | HealthProblem::Saturated => return None,
+    };
+    Some(reason)
 }

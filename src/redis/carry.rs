@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::RedisSaver;
-use super::blob::{ChannelBlob, named_by, parse_blob};
+use super::blob::parse_blob;
 use super::driver::Command;
 use super::keys::{BlobKeys, Member};
 use super::store::{Step, Store};
 use super::transfer::time_left;
+use crate::blobs::{ChannelBlob, named_by};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};

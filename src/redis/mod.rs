@@ -40,10 +40,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-#[cfg(feature = "server")]
-pub(crate) use blob::BlobPage;
-#[cfg(any(feature = "cli", feature = "server"))]
-pub(crate) use blob::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
 pub(crate) use carry::{PutBlob, TimedBlob, newly_named};

@@ -20,6 +20,7 @@ use super::problem::{Problem, ProblemBody};
 use super::request_limits::{self, check_count, check_together};
 use super::state::AppState;
 use super::verbatim;
+use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
 };
@@ -31,7 +32,6 @@ use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::observed::measure::{checkpoint_bytes, pending_bytes};
 use crate::observed::observe;
 use crate::options::{DeleteOptions, ListOptions};
-use crate::redis::{BlobPage, ChannelBlob};
 use crate::saver::CheckpointSaver;
 use crate::wire::{
     AnyId, Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
@@ -339,7 +339,7 @@ pub(super) async fn put(
     };
     let written = checkpoint_bytes(&checkpoint) + blobs.iter().map(blob_bytes).sum::<usize>();
     let saver = state.saver.get_ref();
-    let stored = Box::pin(saver.put_with_blobs(&config, &checkpoint, &metadata, &blobs));
+    let stored = saver.put_with_blobs(&config, &checkpoint, &metadata, &blobs);
     let namespace = config.namespace();
     state
         .saver
@@ -388,7 +388,12 @@ pub(super) async fn put_writes(
         request.checkpoint_id,
     );
     let saver = state.saver.get_ref();
-    let stored = Box::pin(saver.put_indexed_writes(&config, &writes, request.upsert));
+    let existing = if request.upsert {
+        ExistingWrites::Replace
+    } else {
+        ExistingWrites::Keep
+    };
+    let stored = saver.put_indexed_writes(&config, &writes, existing);
     let (namespace, written) = (config.namespace(), pending_bytes(&writes));
     state
         .saver

@@ -38,6 +38,7 @@ mod telemetry;
 mod v1;
 mod verbatim;
 
+pub use crate::blobs::BlobStore;
 pub use api_keys::ApiKeys;
 pub use options::{Authentication, ServerOptions};
 pub use routes::{openapi, router};

@@ -1,5 +1,7 @@
 //! Which endpoint is where.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -16,8 +18,8 @@ use utoipa_axum::routes;
 use super::problem::Problem;
 use super::state::AppState;
 use super::{ServerOptions, auth, checkpoints, middleware, operations, telemetry, v1};
+use crate::blobs::BlobStore;
 use crate::error::Result;
-use crate::redis::RedisSaver;
 
 /// The service as a router, for programs that serve it in a way of their own: the limits on
 /// connections and on slow clients are then theirs. [`serve`](super::serve) is the paved path.
@@ -25,8 +27,8 @@ use crate::redis::RedisSaver;
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) if the options cannot be, as
 /// [`ServerOptions::check`].
-pub fn router(saver: RedisSaver, options: &ServerOptions) -> Result<Router> {
-    Ok(over(&AppState::new(saver, options)?))
+pub fn router(saver: impl BlobStore, options: &ServerOptions) -> Result<Router> {
+    Ok(over(&AppState::new(Arc::new(saver), options)?))
 }
 
 /// The OpenAPI document of the service, as JSON; it is served at `/openapi.json` as well.
