@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 // The interface.
+mod blobs;
 mod round_trips;
 mod saver;
 
@@ -33,12 +34,12 @@ pub mod cli;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "http")]
-mod http;
+mod http_saver;
+mod observed;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "wire")]
 mod wire;
-mod wrapper;
 
 pub use checkpoint::{
     ChannelWrite, Checkpoint, CheckpointBuilder, CheckpointMetadata, CheckpointTuple,
@@ -49,9 +50,10 @@ pub use config::CheckpointConfig;
 pub use error::{Error, Result};
 pub use filter::MetadataFilter;
 #[cfg(feature = "http")]
-pub use http::{HttpSaver, HttpSaverBuilder};
+pub use http_saver::{HttpSaver, HttpSaverBuilder};
 pub use id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 pub use memory::MemorySaver;
+pub use observed::ObservedSaver;
 pub use options::{
     CopyOptions, DeleteOptions, ExistingTarget, ExpectedParent, ListOptions, MAX_TTL, Progress,
     ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlChoice,
@@ -61,4 +63,3 @@ pub use options::{
 pub use redis::{RedisSaver, ShallowRedisSaver};
 pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
 pub use version::ChannelVersion;
-pub use wrapper::ObservedSaver;

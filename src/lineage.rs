@@ -97,7 +97,6 @@ impl LineageNode {
     }
 
     /// The same checkpoint with values of channels that are stored apart from it.
-    #[cfg(feature = "redis")]
     #[must_use]
     pub(crate) fn with_values(mut self, channels: impl IntoIterator<Item = Box<str>>) -> Self {
         self.valued.extend(channels);

@@ -10,17 +10,19 @@ mod service;
 #[path = "support/mod.rs"]
 mod support;
 
-#[path = "http/access.rs"]
-mod access;
 #[path = "http/agentex.rs"]
 mod agentex;
+#[path = "http/auth.rs"]
+mod auth;
+#[path = "http/blobs.rs"]
+mod blobs;
 #[cfg(feature = "http")]
 #[path = "http/client.rs"]
 mod client;
 #[path = "http/limits.rs"]
 mod limits;
-#[path = "http/lingering.rs"]
-mod lingering;
+#[path = "http/lingering_close.rs"]
+mod lingering_close;
 #[path = "http/operations.rs"]
 mod operations;
 #[path = "http/readiness.rs"]

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 
 use super::failure::{Failure, Outcome};
 use super::output::{Output, note};
-use super::select::no_checkpoint;
+use super::selection::no_checkpoint;
 use super::settings::Settings;
 use super::text::{shown, unquoted};
 use crate::config::CheckpointConfig;

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::Outcome;
-use super::lifetime::Lifetime;
 use super::progress::Meter;
-use super::select;
+use super::selection;
 use super::text::{self, count, shown};
 use super::threads::milliseconds;
+use super::ttl::Lifetime;
 use crate::options::{CopyOptions, ExistingTarget, ProgressCallback};
 use crate::saver::CheckpointSaver;
 
@@ -43,7 +43,7 @@ impl Copy {
         let rule = self.lifetime.rule(&context.settings)?;
         let source = context.thread_id(&self.source)?;
         let target = context.thread_id(&self.target)?;
-        let found = select::named(context, &source).await?;
+        let found = selection::named(context, &source).await?;
         let mut copied = (found.checkpoints, None);
         let mut left = None;
         if !self.dry_run {

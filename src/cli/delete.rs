@@ -9,7 +9,7 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::progress::Meter;
-use super::select::{Selection, complete};
+use super::selection::{Selection, complete};
 use super::text::{count, shown};
 use crate::id::{RunId, ThreadId};
 use crate::options::DeleteOptions;

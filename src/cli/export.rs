@@ -14,14 +14,14 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 
-use super::checker::{Checker, Event, Line, Sum, next_line};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::note;
 use super::progress::Meter;
 use super::record::{Counts, FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
-use super::select::Selection;
+use super::selection::Selection;
 use super::text::{count, shown};
+use super::verify::{Checker, Event, Line, Sum, next_line};
 use crate::id::ThreadId;
 use crate::redis::{TimedCheckpoint, newly_named};
 

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::graph::Graph;
 use super::output::Output;
-use super::select::{no_checkpoint, no_such_thread};
+use super::selection::{no_checkpoint, no_such_thread};
 use super::text::{shown, shown_namespace, time};
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;

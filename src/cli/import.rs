@@ -14,16 +14,16 @@ use futures_util::stream::{self, TryStreamExt};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::checker::{Checker, Event, Line, next_line};
 use super::context::Context;
 use super::export::cannot;
 use super::failure::{Failure, Outcome};
-use super::lifetime::{Lifetime, Rule};
+use super::json_eq::json_eq;
 use super::output::note;
 use super::progress::Meter;
 use super::record::{Counts, Item, Trailer};
-use super::same::same_json;
 use super::text::{count, shown};
+use super::ttl::{Lifetime, Rule};
+use super::verify::{Checker, Event, Line, next_line};
 use crate::RedisSaver;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
@@ -420,9 +420,9 @@ async fn writes_there(saver: &RedisSaver, config: &CheckpointConfig) -> Outcome<
 /// How the checkpoint that is there is another than the one that comes.
 fn state_difference(found: &CheckpointTuple, tuple: &CheckpointTuple) -> Option<String> {
     let parent = |tuple: &CheckpointTuple| tuple.parent_config.as_ref()?.checkpoint_id.clone();
-    let what = if !same_json(&found.checkpoint.to_json(), &tuple.checkpoint.to_json()) {
+    let what = if !json_eq(&found.checkpoint.to_json(), &tuple.checkpoint.to_json()) {
         "its state is another"
-    } else if !same_json(&found.metadata.to_json(), &tuple.metadata.to_json()) {
+    } else if !json_eq(&found.metadata.to_json(), &tuple.metadata.to_json()) {
         "its metadata is other"
     } else if parent(found) != parent(tuple) {
         "its parent is another"

@@ -4,7 +4,6 @@
 //! a terminal with its control characters. `failure` says which exit code stands for what.
 
 mod bench;
-mod checker;
 mod completions;
 mod context;
 mod copy;
@@ -19,14 +18,13 @@ mod hash_key;
 mod health;
 mod history;
 mod import;
-mod keep;
-mod lifetime;
+mod json_eq;
 mod output;
+mod pin;
 mod progress;
 mod prune;
 mod record;
-mod same;
-mod select;
+mod selection;
 #[cfg(feature = "server")]
 mod serve;
 mod settings;
@@ -35,6 +33,8 @@ mod show;
 mod stats;
 mod text;
 mod threads;
+mod ttl;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -87,9 +87,9 @@ enum Action {
     Delete(delete::Delete),
     Prune(prune::Prune),
     Copy(copy::Copy),
-    Pin(keep::Pin),
-    Unpin(keep::Unpin),
-    Touch(keep::Touch),
+    Pin(pin::Pin),
+    Unpin(pin::Unpin),
+    Touch(pin::Touch),
     Export(export::Export),
     Import(import::Import),
     Stats(stats::Stats),

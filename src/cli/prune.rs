@@ -9,7 +9,7 @@ use super::context::Context;
 use super::delete::named;
 use super::failure::{Failure, Outcome};
 use super::progress::Meter;
-use super::select::Selection;
+use super::selection::Selection;
 use super::text::{count, shown};
 use crate::ThreadId;
 use crate::options::{Progress, PruneOptions, PruneStrategy};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::count;
 use super::threads::milliseconds;
+use crate::blobs::ChannelBlob;
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
 };
@@ -16,7 +17,7 @@ use crate::codec::{RawJson, RawObject};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, TaskId, ThreadId};
-use crate::redis::{ChannelBlob, EarlyWrites, TimedBlob, TimedCheckpoint};
+use crate::redis::{EarlyWrites, TimedBlob, TimedCheckpoint};
 
 /// A pending write, with its value as the serializer gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::output::Output;
 use super::progress::Meter;
-use super::select::complete;
+use super::selection::complete;
 use super::text::{shown, time, ttl};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 

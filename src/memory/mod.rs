@@ -1,5 +1,6 @@
 //! A saver that keeps everything in the memory of the process: the executable specification.
 
+mod blobs;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use crate::options::{
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
-use store::{Key, Lifetime, Namespace, Store, StoredCheckpoint, StoredWrite};
+use store::{Key, Lifetime, Namespace, Store, StoredWrite};
 
 /// A saver that keeps everything in the memory of the process.
 ///
@@ -105,6 +106,58 @@ impl MemorySaver {
             thread.lifetimes_mut().for_each(|old| old.extend(lifetime));
         }
     }
+
+    /// Streams the checkpoints of a config, or of all threads whose ids start with a prefix.
+    fn list_where(
+        &self,
+        config: Option<&CheckpointConfig>,
+        prefix: &str,
+        options: ListOptions,
+    ) -> SaverStream<CheckpointTuple> {
+        let keys = listed(&self.open().0, config, prefix, options.before.as_ref());
+        let saver = self.clone();
+        stream::iter(keys)
+            .filter_map(move |key| {
+                // What was removed since the stream began is not listed.
+                let tuple = saver.open().0.tuple(&key);
+                let tuple = tuple.filter(|tuple| {
+                    let filter = &options.filter;
+                    filter.matches_in(&tuple.config.thread_id, &tuple.metadata)
+                });
+                std::future::ready(tuple.map(Ok))
+            })
+            .take(options.limit.unwrap_or(usize::MAX))
+            .boxed()
+    }
+
+    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
+    fn delete_runs(&self, run_ids: &[RunId], prefix: &str) {
+        let run_ids: BTreeSet<&str> = run_ids.iter().map(RunId::as_str).collect();
+        let (mut store, _) = self.open();
+        for (thread_id, thread) in &mut store.threads {
+            if !thread_id.as_str().starts_with(prefix) {
+                continue;
+            }
+            for namespace in thread.namespaces.values_mut() {
+                let made: Vec<CheckpointId> = namespace
+                    .checkpoints
+                    .iter()
+                    .filter(|(_, stored)| {
+                        let run = stored.metadata.get::<String>("run_id").ok().flatten();
+                        run.is_some_and(|run| run_ids.contains(run.as_str()))
+                    })
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                for id in &made {
+                    namespace.remove(id);
+                }
+                if !made.is_empty() {
+                    namespace.remove_unnamed_blobs();
+                }
+            }
+        }
+        remove_empty(&mut store);
+    }
 }
 
 #[async_trait]
@@ -123,27 +176,13 @@ impl CheckpointSaver for MemorySaver {
     ) -> Result<CheckpointConfig> {
         let ttl = options.ttl.resolve(self.ttl.default)?;
         let metadata = config.joined_metadata(metadata)?;
-        let namespace_id = config.namespace();
         let (mut store, now) = self.open();
-        let namespace = store.namespace(&config.thread_id, &namespace_id);
+        let namespace = store.namespace(&config.thread_id, &config.namespace());
         check_expected_parent(namespace, checkpoint.id(), &options.expected_parent)?;
         let lifetime = Self::lifetime(&mut store, &config.thread_id, ttl, now);
-        let stored = StoredCheckpoint {
-            checkpoint: checkpoint.clone(),
-            metadata,
-            parent: config.checkpoint_id.clone(),
-            lifetime,
-        };
-        store
-            .namespace_mut(&config.thread_id, &namespace_id)
-            .checkpoints
-            .insert(checkpoint.id().clone(), stored);
+        let stored = store.put(config, checkpoint, metadata, lifetime);
         self.keep_whole(&mut store, &config.thread_id, lifetime);
-        Ok(CheckpointConfig::of_checkpoint(
-            config.thread_id.clone(),
-            namespace_id,
-            checkpoint.id().clone(),
-        ))
+        Ok(stored)
     }
 
     async fn put_writes(
@@ -204,20 +243,7 @@ impl CheckpointSaver for MemorySaver {
         config: Option<&CheckpointConfig>,
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple> {
-        let keys = listed(&self.open().0, config, options.before.as_ref());
-        let saver = self.clone();
-        stream::iter(keys)
-            .filter_map(move |key| {
-                // What was removed since the stream began is not listed.
-                let tuple = saver.open().0.tuple(&key);
-                let tuple = tuple.filter(|tuple| {
-                    let filter = &options.filter;
-                    filter.matches_in(&tuple.config.thread_id, &tuple.metadata)
-                });
-                std::future::ready(tuple.map(Ok))
-            })
-            .take(options.limit.unwrap_or(usize::MAX))
-            .boxed()
+        self.list_where(config, "", options)
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
@@ -231,25 +257,7 @@ impl CheckpointSaver for MemorySaver {
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        let run_ids: BTreeSet<&str> = run_ids.iter().map(RunId::as_str).collect();
-        let (mut store, _) = self.open();
-        for thread in store.threads.values_mut() {
-            for namespace in thread.namespaces.values_mut() {
-                let made: Vec<CheckpointId> = namespace
-                    .checkpoints
-                    .iter()
-                    .filter(|(_, stored)| {
-                        let run = stored.metadata.get::<String>("run_id").ok().flatten();
-                        run.is_some_and(|run| run_ids.contains(run.as_str()))
-                    })
-                    .map(|(id, _)| id.clone())
-                    .collect();
-                for id in &made {
-                    namespace.remove(id);
-                }
-            }
-        }
-        remove_empty(&mut store);
+        self.delete_runs(run_ids, "");
         Ok(())
     }
 
@@ -292,6 +300,7 @@ impl CheckpointSaver for MemorySaver {
             count(&mut progress, &copied);
             let into = store.namespace_mut(target, &namespace_id);
             into.checkpoints.extend(copied.checkpoints);
+            into.blobs.merge(copied.blobs, lifetime);
             for (checkpoint_id, writes) in copied.writes {
                 into.writes.entry(checkpoint_id).or_default().extend(writes);
             }
@@ -452,17 +461,21 @@ fn named_or_newest(store: &Store, config: &CheckpointConfig) -> Option<Key> {
     })
 }
 
-/// The checkpoints of a config, newest first; those of the same id by thread and namespace.
+/// The checkpoints of a config whose threads start with a prefix, newest first; those of the same
+/// id by thread and namespace.
 fn listed(
     store: &Store,
     config: Option<&CheckpointConfig>,
+    prefix: &str,
     before: Option<&CheckpointId>,
 ) -> Vec<Key> {
     let wanted_namespace = config.and_then(|config| config.checkpoint_ns.as_ref());
     let wanted_checkpoint = config.and_then(|config| config.checkpoint_id.as_ref());
     let mut keys = Vec::new();
     for (thread_id, thread) in &store.threads {
-        if config.is_some_and(|config| config.thread_id != *thread_id) {
+        if config.is_some_and(|config| config.thread_id != *thread_id)
+            || !thread_id.as_str().starts_with(prefix)
+        {
             continue;
         }
         for (namespace_id, namespace) in &thread.namespaces {
@@ -512,6 +525,8 @@ fn prune(namespace: &mut Namespace, kept: &BTreeSet<CheckpointId>, is_final: boo
         };
         into.writes.insert(id, writes);
     }
+    namespace.blobs = old.blobs;
+    namespace.remove_unnamed_blobs();
     removed
 }
 

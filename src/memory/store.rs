@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::blobs::Blobs;
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
 };
@@ -67,6 +68,31 @@ impl Store {
             .or_default()
     }
 
+    /// Stores a checkpoint, and returns the config that names it.
+    pub(super) fn put(
+        &mut self,
+        config: &CheckpointConfig,
+        checkpoint: &Checkpoint,
+        metadata: CheckpointMetadata,
+        lifetime: Lifetime,
+    ) -> CheckpointConfig {
+        let (thread_id, namespace, id) = (
+            &config.thread_id,
+            config.namespace(),
+            checkpoint.id().clone(),
+        );
+        let stored = StoredCheckpoint {
+            checkpoint: checkpoint.clone(),
+            metadata,
+            parent: config.checkpoint_id.clone(),
+            lifetime,
+        };
+        self.namespace_mut(thread_id, &namespace)
+            .checkpoints
+            .insert(id.clone(), stored);
+        CheckpointConfig::of_checkpoint(thread_id.clone(), namespace, id)
+    }
+
     /// The checkpoint of a key, with what belongs to it.
     pub(super) fn tuple(&self, key: &Key) -> Option<CheckpointTuple> {
         let namespace = self.namespace(&key.thread_id, &key.namespace)?;
@@ -93,7 +119,7 @@ impl Store {
 pub(super) struct Lifetime(pub(super) Option<Instant>);
 
 impl Lifetime {
-    fn is_over(self, now: Instant) -> bool {
+    pub(super) fn is_over(self, now: Instant) -> bool {
         self.0.is_some_and(|expiry| expiry <= now)
     }
 
@@ -145,6 +171,7 @@ impl Thread {
                 writes.retain(|_, write| !write.lifetime.is_over(now));
                 !writes.is_empty()
             });
+            namespace.blobs.retain_alive(now);
             !namespace.is_empty()
         });
     }
@@ -153,7 +180,9 @@ impl Thread {
         self.namespaces.values().flat_map(|namespace| {
             let checkpoints = namespace.checkpoints.values().map(|stored| stored.lifetime);
             let writes = namespace.writes.values().flat_map(BTreeMap::values);
-            checkpoints.chain(writes.map(|write| write.lifetime))
+            checkpoints
+                .chain(writes.map(|write| write.lifetime))
+                .chain(namespace.blobs.lifetimes())
         })
     }
 
@@ -164,7 +193,9 @@ impl Thread {
                 .values_mut()
                 .map(|stored| &mut stored.lifetime);
             let writes = namespace.writes.values_mut().flat_map(BTreeMap::values_mut);
-            checkpoints.chain(writes.map(|write| &mut write.lifetime))
+            checkpoints
+                .chain(writes.map(|write| &mut write.lifetime))
+                .chain(namespace.blobs.lifetimes_mut())
         })
     }
 
@@ -186,9 +217,11 @@ pub(super) struct Namespace {
     pub(super) checkpoints: BTreeMap<CheckpointId, StoredCheckpoint>,
     /// By checkpoint, which may not be there (yet); then by task and index.
     pub(super) writes: BTreeMap<CheckpointId, BTreeMap<(TaskId, i64), StoredWrite>>,
+    pub(super) blobs: Blobs,
 }
 
 impl Namespace {
+    /// Whether there is neither a checkpoint nor a write; blobs without a checkpoint do not count.
     pub(super) fn is_empty(&self) -> bool {
         self.checkpoints.is_empty() && self.writes.is_empty()
     }
@@ -216,6 +249,13 @@ impl Namespace {
         self.writes.remove(checkpoint_id);
     }
 
+    /// Removes the blobs that no checkpoint names.
+    pub(super) fn remove_unnamed_blobs(&mut self) {
+        let checkpoints = self.checkpoints.values();
+        self.blobs
+            .retain_named(checkpoints.map(|stored| &stored.checkpoint));
+    }
+
     /// Lets a checkpoint and its writes expire later.
     pub(super) fn slide(&mut self, checkpoint_id: &CheckpointId, to: Lifetime) {
         if let Some(stored) = self.checkpoints.get_mut(checkpoint_id) {
@@ -232,12 +272,13 @@ impl Namespace {
             .iter()
             .map(|(id, stored)| {
                 let writes = self.writes.get(id).into_iter().flatten();
-                LineageNode::new(
+                let node = LineageNode::new(
                     &stored.checkpoint,
                     &stored.metadata,
                     stored.parent.clone(),
                     writes.map(|(_, write)| write.channel.as_str()),
-                )
+                )?;
+                Ok(node.with_values(self.blobs.channels_of(&stored.checkpoint)))
             })
             .collect()
     }

@@ -34,7 +34,7 @@ pub(super) async fn gc(
     }
     let mut checkpoints = tuples(store, thread, namespace);
     while let Some(tuple) = checkpoints.try_next().await? {
-        for (channel, version) in blobs::named_by(&tuple.checkpoint) {
+        for (channel, version) in crate::blobs::named_by(&tuple.checkpoint) {
             for is_empty in [false, true] {
                 unnamed.remove(&BlobKeys::member(&channel, &version, is_empty));
             }

@@ -28,8 +28,11 @@ use super::replies::strings;
 use super::store::{Step, Store};
 use super::ttl::TtlVerb;
 use super::{scripts, ttl};
+#[cfg(feature = "server")]
+use crate::blobs::BlobPage;
+use crate::blobs::{ChannelBlob, named_by};
 use crate::checkpoint::Checkpoint;
-use crate::codec::{RawJson, RawObject};
+use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 
@@ -47,22 +50,9 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 /// How long a blob waits for its checkpoint, in seconds.
 pub(super) const PATIENCE: u64 = 600;
 
-/// The type of a blob which says that a channel has no value.
-const EMPTY: &str = "empty";
-
-/// The value of a channel at a version, as its caller encoded it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChannelBlob {
-    pub(crate) channel: String,
-    pub(crate) version: String,
-    pub(crate) type_name: String,
-    /// The bytes in base64.
-    pub(crate) blob: Option<String>,
-}
-
 impl ChannelBlob {
     fn member(&self) -> String {
-        BlobKeys::member(&self.channel, &self.version, self.type_name == EMPTY)
+        BlobKeys::member(&self.channel, &self.version, self.is_empty())
     }
 }
 
@@ -76,22 +66,6 @@ struct StoredBlob<'a> {
     #[serde(rename = "type")]
     type_name: Cow<'a, str>,
     blob: Option<Cow<'a, str>>,
-}
-
-/// The channels of a checkpoint with their versions as text, by which its blobs are named.
-pub(crate) fn named_by(checkpoint: &Checkpoint) -> Vec<(String, String)> {
-    let versions = checkpoint.fields().get("channel_versions");
-    let versions = versions
-        .and_then(|versions| RawObject::parse(versions.bytes().clone()).ok())
-        .unwrap_or_default();
-    versions
-        .iter()
-        .map(|(channel, version)| {
-            let text = version.decode::<String>();
-            let text = text.unwrap_or_else(|_| version.as_str().to_owned());
-            (channel.to_owned(), text)
-        })
-        .collect()
 }
 
 /// The channels of a checkpoint that have one of these blobs.
@@ -444,13 +418,6 @@ impl NamedBlobs {
         self.next = fitting.clamp(1, 2 * count).min(READ.1);
         Ok(Some(BlobPage::Found(found)))
     }
-}
-
-/// Some of the blobs of a checkpoint.
-#[cfg(feature = "server")]
-pub(crate) enum BlobPage {
-    Found(Vec<ChannelBlob>),
-    Gone,
 }
 
 pub(super) fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {

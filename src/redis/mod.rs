@@ -4,6 +4,8 @@
 //! `FT.*`, only `driver` knows a Redis client.
 
 mod args;
+#[cfg(feature = "server")]
+mod blob_api;
 mod blob_gc;
 mod blobs;
 mod builder;
@@ -32,8 +34,6 @@ mod saver;
 mod scan;
 mod scripts;
 mod search_state;
-#[cfg(feature = "server")]
-mod service;
 mod shallow;
 mod slots;
 mod staged;
@@ -46,10 +46,6 @@ mod ttl;
 mod unregistered;
 mod url;
 
-#[cfg(feature = "server")]
-pub(crate) use blobs::BlobPage;
-#[cfg(any(feature = "cli", feature = "server"))]
-pub(crate) use blobs::ChannelBlob;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;

@@ -13,13 +13,14 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::access::Access;
+use super::auth::Access;
 use super::body::{JsonBody, json, text_of};
-use super::given;
-use super::names::{self, check_count, check_together};
-use super::pieces;
+use super::json_stream;
 use super::problem::{Problem, ProblemBody};
+use super::request_limits::{self, check_count, check_together};
 use super::state::AppState;
+use super::verbatim;
+use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
 };
@@ -28,13 +29,13 @@ use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::filter::MetadataFilter;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
+use crate::observed::measure::{checkpoint_bytes, pending_bytes};
+use crate::observed::observe;
 use crate::options::{DeleteOptions, ListOptions};
-use crate::redis::{BlobPage, ChannelBlob};
 use crate::saver::CheckpointSaver;
 use crate::wire::{
     AnyId, Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
 };
-use crate::wrapper::{checkpoint_bytes, observed, pending_bytes};
 
 /// How often a checkpoint is read at most that is removed while it is read.
 const ATTEMPTS: usize = 8;
@@ -258,7 +259,7 @@ async fn tuple_answer(
     let measure = state
         .saver
         .measure("get_blobs", thread, Some(namespace.as_str()), 0);
-    let blobs = observed(read, measure, page_bytes);
+    let blobs = observe(read, measure, page_bytes);
     let mut writes = std::mem::take(&mut tuple.pending_writes);
     writes.sort_by(|one, other| (&one.task_id, one.idx).cmp(&(&other.task_id, other.idx)));
     let is_gone = Arc::clone(is_gone);
@@ -275,9 +276,9 @@ async fn tuple_answer(
     let writes = stream::iter(writes.into_iter().map(sent_write).map(Ok)).boxed();
     // Blobs and writes may be many: only a flight of them is held, and the text of one.
     let before = opened(&listed(tuple), "blobs")?;
-    let blobs = pieces::array(before, blobs, "],");
-    let writes = pieces::array(&b"\"pending_writes\":["[..], writes, "]}");
-    pieces::answer(blobs.chain(writes).boxed()).await
+    let blobs = json_stream::array(before, blobs, "],");
+    let writes = json_stream::array(&b"\"pending_writes\":["[..], writes, "]}");
+    json_stream::answer(blobs.chain(writes).boxed()).await
 }
 
 /// The text of an object that goes on with a list.
@@ -313,7 +314,7 @@ pub(super) async fn put(
     let request: Put<'_> = body.parse()?;
     access.check(&request.thread_id)?;
     check_place(&request.thread_id, &request.checkpoint_ns)?;
-    names::check("checkpoint_id", request.checkpoint_id.as_str())?;
+    request_limits::check("checkpoint_id", request.checkpoint_id.as_str())?;
     check_count("blobs", request.blobs.len())?;
     let place = [request.thread_id.as_str(), request.checkpoint_ns.as_str()];
     let limit = state.options.max_body_bytes;
@@ -327,9 +328,10 @@ pub(super) async fn put(
     config.checkpoint_ns = Some(request.checkpoint_ns);
     config.checkpoint_id = named(request.parent_checkpoint_id)?;
     if let Some(parent) = &config.checkpoint_id {
-        names::check("parent_checkpoint_id", parent.as_str())?;
+        request_limits::check("parent_checkpoint_id", parent.as_str())?;
     }
-    let checkpoint = given::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
+    let checkpoint =
+        verbatim::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
     check_count("channel versions", channel_count(&checkpoint))?;
     let metadata = match request.metadata {
         Some(metadata) => CheckpointMetadata::from_json(body.share(metadata.get()))?,
@@ -337,7 +339,7 @@ pub(super) async fn put(
     };
     let written = checkpoint_bytes(&checkpoint) + blobs.iter().map(blob_bytes).sum::<usize>();
     let saver = state.saver.get_ref();
-    let stored = Box::pin(saver.put_with_blobs(&config, &checkpoint, &metadata, &blobs));
+    let stored = saver.put_with_blobs(&config, &checkpoint, &metadata, &blobs);
     let namespace = config.namespace();
     state
         .saver
@@ -368,7 +370,7 @@ pub(super) async fn put_writes(
     let request: PutWrites<'_> = body.parse()?;
     access.check(&request.thread_id)?;
     check_place(&request.thread_id, &request.checkpoint_ns)?;
-    names::check("checkpoint_id", request.checkpoint_id.as_str())?;
+    request_limits::check("checkpoint_id", request.checkpoint_id.as_str())?;
     check_count("writes", request.writes.len())?;
     let (thread, namespace) = (&request.thread_id, &request.checkpoint_ns);
     let id = request.checkpoint_id.as_str();
@@ -386,7 +388,12 @@ pub(super) async fn put_writes(
         request.checkpoint_id,
     );
     let saver = state.saver.get_ref();
-    let stored = Box::pin(saver.put_indexed_writes(&config, &writes, request.upsert));
+    let existing = if request.upsert {
+        ExistingWrites::Replace
+    } else {
+        ExistingWrites::Keep
+    };
+    let stored = saver.put_indexed_writes(&config, &writes, existing);
     let (namespace, written) = (config.namespace(), pending_bytes(&writes));
     state
         .saver
@@ -429,8 +436,8 @@ pub(super) async fn list(
         options.filter = MetadataFilter::from_json(body.share(filter.get()))?;
     }
     let tuples = state.saver.list(Some(&config), options);
-    let list = pieces::array(&b"["[..], tuples.map_ok(listed).boxed(), "]");
-    pieces::answer(list).await
+    let list = json_stream::array(&b"["[..], tuples.map_ok(listed).boxed(), "]");
+    json_stream::answer(list).await
 }
 
 /// Deletes all of a thread.
@@ -464,8 +471,8 @@ fn named(id: Option<String>) -> Result<Option<CheckpointId>> {
 }
 
 fn check_place(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<()> {
-    names::check("thread_id", thread.as_str())?;
-    names::check_path("checkpoint_ns", namespace.as_str())
+    request_limits::check("thread_id", thread.as_str())?;
+    request_limits::check_path("checkpoint_ns", namespace.as_str())
 }
 
 /// How many channels a checkpoint has versions of; each may have a blob.
@@ -484,9 +491,9 @@ fn decoded(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
 }
 
 fn received_blob(blob: VersionedValue) -> Result<ChannelBlob, Problem> {
-    names::check("channel", &blob.channel)?;
-    names::check("version", &blob.version)?;
-    names::check("type", &blob.type_name)?;
+    request_limits::check("channel", &blob.channel)?;
+    request_limits::check("version", &blob.version)?;
+    request_limits::check("type", &blob.type_name)?;
     if blob.version.is_empty() {
         return Err(Problem::unprocessable(format!(
             "the version of channel `{}` cannot be used: it is empty",
@@ -518,10 +525,10 @@ fn blob_bytes(blob: &ChannelBlob) -> usize {
 }
 
 fn received_write(write: TaskWrite<'_>) -> Result<PendingWrite, Problem> {
-    names::check("task_id", write.task_id.as_str())?;
-    names::check("channel", &write.channel)?;
-    names::check("type", write.type_name.as_deref().unwrap_or_default())?;
-    names::check_path("task_path", &write.task_path)?;
+    request_limits::check("task_id", write.task_id.as_str())?;
+    request_limits::check("channel", &write.channel)?;
+    request_limits::check("type", write.type_name.as_deref().unwrap_or_default())?;
+    request_limits::check_path("task_path", &write.task_path)?;
     let field = format!("the write to channel `{}`", write.channel);
     let mut value = TypedValue::new(
         write.type_name.as_deref().unwrap_or_default(),
@@ -563,7 +570,7 @@ fn listed(tuple: CheckpointTuple) -> Listed {
         thread_id: tuple.config.thread_id.to_string(),
         checkpoint_id: tuple.checkpoint.id().to_string(),
         parent_checkpoint_id: parent.map(String::from),
-        checkpoint: given::given(&tuple.checkpoint),
+        checkpoint: verbatim::given(&tuple.checkpoint),
         metadata: tuple.metadata.to_json(),
     }
 }

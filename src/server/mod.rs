@@ -18,28 +18,29 @@
 //! # }
 //! ```
 
-mod access;
 mod api_keys;
+mod auth;
 mod body;
 mod checkpoints;
-mod given;
-mod linger;
-mod names;
+mod json_stream;
+mod lingering_close;
+mod middleware;
+mod ndjson;
 mod operations;
 mod options;
-mod pieces;
 mod problem;
 mod readiness;
+mod request_limits;
 mod routes;
-mod run;
+mod serve;
 mod state;
-mod stream;
 mod telemetry;
-mod traffic;
 mod v1;
+mod verbatim;
 
+pub use crate::blobs::BlobStore;
 pub use api_keys::ApiKeys;
 pub use options::{Authentication, ServerOptions};
 pub use routes::{openapi, router};
-pub use run::{serve, serve_on};
+pub use serve::{serve, serve_on};
 pub use telemetry::log_as_json;

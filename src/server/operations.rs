@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::access::Access;
+use super::auth::Access;
 use super::body::typed;
 use super::problem::{Problem, ProblemBody};
 use super::state::AppState;
 use super::telemetry;
+use crate::blobs::StoreReadiness;
 
 /// Whether the service runs.
 #[utoipa::path(
@@ -38,12 +39,13 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Response {
         return refuse(ENDING);
     }
     let limit = state.options.request_timeout;
-    let verdict = state.readiness.of(state.saver.get_ref(), limit).await;
-    // The shutdown may have begun while Redis was asked.
-    match verdict {
+    let readiness = state.readiness.of(&**state.saver.get_ref(), limit).await;
+    // The shutdown may have begun while the store was asked.
+    match readiness {
         _ if state.is_draining() => refuse(ENDING),
-        Ok(said) => said.into_response(),
-        Err(why) => refuse(&why),
+        StoreReadiness::Ready => "ready".into_response(),
+        StoreReadiness::WithoutSearch => "ready; calls are served without search".into_response(),
+        StoreReadiness::NotReady(reason) => refuse(&reason),
     }
 }
 
@@ -68,9 +70,10 @@ pub(super) async fn metrics(
         let message = "this program collects its metrics in another way";
         return Err(Problem::new(StatusCode::NOT_FOUND, message));
     };
-    let (connections, calls) = state.saver.get_ref().load();
-    gauge("langgraph_redis_connections", connections);
-    gauge("langgraph_redis_calls_in_flight", calls);
+    if let Some(counts) = state.saver.get_ref().connections() {
+        gauge("langgraph_redis_connections", counts.connections);
+        gauge("langgraph_redis_calls_in_flight", counts.calls_in_flight);
+    }
     gauge("langgraph_http_requests_in_flight", state.in_flight());
     collector.run_upkeep();
     let text = Body::from(collector.render());

@@ -1,5 +1,7 @@
 //! Which endpoint is where.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -15,9 +17,9 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AppState;
-use super::{ServerOptions, access, checkpoints, operations, telemetry, traffic, v1};
+use super::{ServerOptions, auth, checkpoints, middleware, operations, telemetry, v1};
+use crate::blobs::BlobStore;
 use crate::error::Result;
-use crate::redis::RedisSaver;
 
 /// The service as a router, for programs that serve it in a way of their own: the limits on
 /// connections and on slow clients are then theirs. [`serve`](super::serve) is the paved path.
@@ -25,8 +27,8 @@ use crate::redis::RedisSaver;
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) if the options cannot be, as
 /// [`ServerOptions::check`].
-pub fn router(saver: RedisSaver, options: &ServerOptions) -> Result<Router> {
-    Ok(over(&AppState::new(saver, options)?))
+pub fn router(saver: impl BlobStore, options: &ServerOptions) -> Result<Router> {
+    Ok(over(&AppState::new(Arc::new(saver), options)?))
 }
 
 /// The OpenAPI document of the service, as JSON; it is served at `/openapi.json` as well.
@@ -56,13 +58,13 @@ pub(super) fn over(state: &AppState) -> Router {
     telemetry::collector();
     let mut measured: Router<AppState> = measured().split_for_parts().0;
     if !state.options.open_metrics {
-        measured = measured.layer(from_fn_with_state(state.clone(), access::authenticate));
+        measured = measured.layer(from_fn_with_state(state.clone(), auth::authenticate));
     }
     let private: Router<AppState> = private().split_for_parts().0;
     // What is outermost comes last: who it is, then whether there is a turn.
     let private = private
-        .layer(from_fn_with_state(state.clone(), traffic::take_turn))
-        .layer(from_fn_with_state(state.clone(), access::authenticate));
+        .layer(from_fn_with_state(state.clone(), middleware::take_turn))
+        .layer(from_fn_with_state(state.clone(), auth::authenticate));
     let document = openapi().map_err(Problem::from);
     let document = document.unwrap_or_default();
     Router::new()
@@ -80,7 +82,7 @@ pub(super) fn over(state: &AppState) -> Router {
             )
         })
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
-        .layer(from_fn(traffic::tell))
+        .layer(from_fn(middleware::tell))
         .with_state(state.clone())
 }
 
@@ -184,7 +186,7 @@ fn described(mut document: OpenApi) -> OpenApi {
     let components = ComponentsBuilder::new()
         .security_scheme(
             "agent_api_key",
-            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(access::API_KEY_HEADER))),
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(auth::API_KEY_HEADER))),
         )
         .security_scheme(
             "bearer",

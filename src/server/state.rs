@@ -7,9 +7,9 @@ use tokio::sync::Semaphore;
 
 use super::ServerOptions;
 use super::readiness::Readiness;
+use crate::blobs::BlobStore;
 use crate::error::Result;
-use crate::redis::RedisSaver;
-use crate::wrapper::ObservedSaver;
+use crate::observed::ObservedSaver;
 
 /// What the handlers share; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub(super) struct AppState(Arc<Shared>);
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) saver: ObservedSaver<RedisSaver>,
+    pub(super) saver: ObservedSaver<Arc<dyn BlobStore>>,
     pub(super) options: ServerOptions,
     /// One for each request that may be served at once.
     pub(super) turns: Arc<Semaphore>,
@@ -26,7 +26,7 @@ pub(super) struct Shared {
 }
 
 impl AppState {
-    pub(super) fn new(saver: RedisSaver, options: &ServerOptions) -> Result<Self> {
+    pub(super) fn new(saver: Arc<dyn BlobStore>, options: &ServerOptions) -> Result<Self> {
         options.check()?;
         let turns = options.max_in_flight.min(Semaphore::MAX_PERMITS);
         Ok(Self(Arc::new(Shared {

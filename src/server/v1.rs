@@ -6,17 +6,19 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::stream::{StreamExt, TryStreamExt};
 
-use super::access::Access;
+use super::auth::Access;
 use super::body::{JsonBody, json};
-use super::names::{check_count, check_together};
+use super::ndjson;
 use super::problem::{Problem, ProblemBody};
+use super::request_limits::{check_count, check_together};
 use super::state::AppState;
-use super::stream;
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata};
 use crate::config::CheckpointConfig;
 use crate::error::Error;
 use crate::filter::MetadataFilter;
 use crate::id::ThreadId;
+use crate::observed::measure::{Measure, tuple_bytes};
+use crate::observed::observe;
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
 };
@@ -26,7 +28,6 @@ use crate::wire::{
     DeleteThreadCall, Fault, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
     PruneCall, PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall,
 };
-use crate::wrapper::{Measure, observed, tuple_bytes};
 
 /// A problem that tells the kind of the error as well.
 #[derive(Debug)]
@@ -196,10 +197,10 @@ pub(super) async fn list(
     } else {
         let saver = state.saver.get_ref();
         let reached = saver.list_within(access.prefix(), options);
-        observed(reached, Measure::start("list", None, None, 0), tuple_bytes)
+        observe(reached, Measure::start("list", None, None, 0), tuple_bytes)
     };
     let tuples = tuples.map_ok(CheckpointAndWrites::from).boxed();
-    stream::lines::<CheckpointLine>(tuples, &state.options).await
+    ndjson::lines::<CheckpointLine>(tuples, &state.options).await
 }
 
 /// Deletes all of a thread. Streams how far that has come, a line each.
@@ -218,7 +219,7 @@ pub(super) async fn delete_thread(
     let call: DeleteThreadCall = body.parse()?;
     access.check(&call.thread_id)?;
     let shared = state.clone();
-    stream::progress(&shared.options, |told| {
+    ndjson::progress(&shared.options, |told| {
         let options = DeleteOptions::default().with_progress(told);
         async move { state.saver.delete_thread(&call.thread_id, &options).await }.boxed()
     })
@@ -273,7 +274,7 @@ pub(super) async fn copy_thread(
         return Err(Told::from(error).with_status(StatusCode::CONFLICT));
     }
     let shared = state.clone();
-    stream::progress(&shared.options, |told| {
+    ndjson::progress(&shared.options, |told| {
         let options = CopyOptions::default()
             .with_existing(call.existing.into())
             .with_ttl(call.ttl.into())
@@ -304,7 +305,7 @@ pub(super) async fn prune(
     check_count("thread_ids", call.thread_ids.len())?;
     check_all(&access, &call.thread_ids)?;
     let shared = state.clone();
-    stream::progress(&shared.options, |told| {
+    ndjson::progress(&shared.options, |told| {
         let options = PruneOptions::new(call.strategy.into()).with_progress(told);
         async move { state.saver.prune(&call.thread_ids, &options).await }.boxed()
     })
@@ -362,7 +363,7 @@ pub(super) async fn threads(
         Some(prefix) => state.saver.threads(prefix),
         None => futures_util::stream::empty().boxed(),
     };
-    stream::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
+    ndjson::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
 }
 
 /// Gives every key of a thread the saver's TTL anew.

@@ -1,21 +1,18 @@
-//! The five endpoints, as scale-agentex's client speaks them.
+//! The five endpoints, as scale-agentex's client calls them, over every saver that can be served.
 
 use futures_util::TryStreamExt;
-use langgraph_checkpoint_redis::redis::DoctorOptions;
 use langgraph_checkpoint_redis::{
     CheckpointConfig, CheckpointSaver, CopyOptions, ListOptions, PruneOptions, PruneStrategy,
-    RedisSaver, ThreadId, TtlPolicy,
+    ThreadId,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
 
-use crate::server::Server;
-use crate::service::{Service, options};
+use crate::service::{CONFINED, Service};
 
-const FIRST: &str = "1f1e5438-3693-6fd2-8000-c562fd0be1e3";
-const SECOND: &str = "1f1e5438-3693-6fd2-8001-c562fd0be1e3";
-const V1: &str = "00000000000000000000000000000001.0.5312";
-const V2: &str = "00000000000000000000000000000002.0.1234";
+pub(crate) const FIRST: &str = "1f1e5438-3693-6fd2-8000-c562fd0be1e3";
+pub(crate) const SECOND: &str = "1f1e5438-3693-6fd2-8001-c562fd0be1e3";
+pub(crate) const V1: &str = "00000000000000000000000000000001.0.5312";
+pub(crate) const V2: &str = "00000000000000000000000000000002.0.1234";
 
 fn checkpoint(id: &str, version: &str) -> Value {
     json!({
@@ -27,7 +24,7 @@ fn checkpoint(id: &str, version: &str) -> Value {
     })
 }
 
-fn put(thread: &str, id: &str, parent: Option<&str>, version: &str) -> Value {
+pub(crate) fn put(thread: &str, id: &str, parent: Option<&str>, version: &str) -> Value {
     json!({
         "thread_id": thread, "checkpoint_ns": "", "checkpoint_id": id,
         "parent_checkpoint_id": parent,
@@ -38,7 +35,7 @@ fn put(thread: &str, id: &str, parent: Option<&str>, version: &str) -> Value {
 }
 
 /// Stores two checkpoints of which the second changes the messages.
-async fn conversation(service: &Service, thread: &str) {
+pub(crate) async fn conversation(service: &Service<impl CheckpointSaver>, thread: &str) {
     let mut first = put(thread, FIRST, None, V1);
     let empty = json!({"channel": "branch:to:agent", "version": V1, "type": "empty", "blob": null});
     first["blobs"].as_array_mut().unwrap().push(empty);
@@ -47,13 +44,11 @@ async fn conversation(service: &Service, thread: &str) {
     service.ok("/checkpoints/put", second).await;
 }
 
-fn named(thread: &str) -> Value {
+pub(crate) fn named(thread: &str) -> Value {
     json!({"thread_id": thread})
 }
 
-#[tokio::test]
-async fn a_checkpoint_comes_back_as_it_went_in() {
-    let service = Service::start().await;
+async fn a_checkpoint_comes_back_as_it_went_in(service: Service<impl CheckpointSaver>) {
     assert_eq!(
         service.ok("/checkpoints/get-tuple", named("t")).await,
         Value::Null
@@ -82,9 +77,9 @@ async fn a_checkpoint_comes_back_as_it_went_in() {
     }
 }
 
-#[tokio::test]
-async fn a_checkpoint_comes_with_the_blobs_that_it_names_whoever_stored_them() {
-    let service = Service::start().await;
+async fn a_checkpoint_comes_with_the_blobs_that_it_names_whoever_stored_them(
+    service: Service<impl CheckpointSaver>,
+) {
     conversation(&service, "t").await;
     let newest = service.ok("/checkpoints/get-tuple", named("t")).await;
     assert_eq!(newest["checkpoint_id"], SECOND);
@@ -98,9 +93,9 @@ async fn a_checkpoint_comes_with_the_blobs_that_it_names_whoever_stored_them() {
     );
 }
 
-#[tokio::test]
-async fn a_blob_that_is_there_is_left_and_a_checkpoint_that_is_there_is_replaced() {
-    let service = Service::start().await;
+async fn a_blob_that_is_there_is_left_and_a_checkpoint_that_is_there_is_replaced(
+    service: Service<impl CheckpointSaver>,
+) {
     service
         .ok("/checkpoints/put", put("t", FIRST, None, V1))
         .await;
@@ -115,9 +110,7 @@ async fn a_blob_that_is_there_is_left_and_a_checkpoint_that_is_there_is_replaced
     assert_eq!(tuple["checkpoint"]["channel_values"], json!({"n": 2}));
 }
 
-#[tokio::test]
-async fn a_checkpoint_of_any_shape_comes_back() {
-    let service = Service::start().await;
+async fn a_checkpoint_of_any_shape_comes_back(service: Service<impl CheckpointSaver>) {
     let shapes = [
         json!({}),
         json!({"id": "another", "channel_values": null}),
@@ -139,13 +132,11 @@ async fn a_checkpoint_of_any_shape_comes_back() {
     }
 }
 
-fn write(task: &str, idx: i64, channel: &str, blob: &str) -> Value {
+pub(crate) fn write(task: &str, idx: i64, channel: &str, blob: &str) -> Value {
     json!({"task_id": task, "idx": idx, "channel": channel, "type": "json", "blob": blob, "task_path": ""})
 }
 
-#[tokio::test]
-async fn writes_come_back_by_task_and_index() {
-    let service = Service::start().await;
+async fn writes_come_back_by_task_and_index(service: Service<impl CheckpointSaver>) {
     // The body that their own tests send, before its checkpoint.
     let theirs = json!({
         "thread_id": "t", "checkpoint_ns": "", "checkpoint_id": FIRST,
@@ -188,9 +179,9 @@ async fn writes_come_back_by_task_and_index() {
     );
 }
 
-#[tokio::test]
-async fn a_write_that_is_there_is_left_unless_it_is_to_be_replaced() {
-    let service = Service::start().await;
+async fn a_write_that_is_there_is_left_unless_it_is_to_be_replaced(
+    service: Service<impl CheckpointSaver>,
+) {
     service
         .ok("/checkpoints/put", put("t", FIRST, None, V1))
         .await;
@@ -219,9 +210,7 @@ async fn a_write_that_is_there_is_left_unless_it_is_to_be_replaced() {
     );
 }
 
-#[tokio::test]
-async fn checkpoints_are_listed_newest_first() {
-    let service = Service::start().await;
+async fn checkpoints_are_listed_newest_first(service: Service<impl CheckpointSaver>) {
     conversation(&service, "t").await;
     let mut child = put("t", FIRST, None, V1);
     child["checkpoint_ns"] = json!("child:1");
@@ -275,84 +264,7 @@ async fn checkpoints_are_listed_newest_first() {
     );
 }
 
-async fn own_service(ttl: TtlPolicy) -> (Server, Service) {
-    let server = Server::start().await;
-    let saver = RedisSaver::builder()
-        .url(server.redis.url())
-        .ttl(ttl)
-        .build()
-        .await
-        .unwrap();
-    let service = Service::over(saver, options()).await;
-    (server, service)
-}
-
-#[tokio::test]
-async fn deleting_a_thread_leaves_no_blob_behind() {
-    let (mut server, service) = own_service(TtlPolicy::default()).await;
-    for thread in ["t", "a:b", "other"] {
-        conversation(&service, thread).await;
-    }
-    let keys = server.keys().await;
-    assert!(
-        keys.contains(&format!("checkpoint_blob:t:__empty__:messages:{V2}")),
-        "{keys:?}"
-    );
-    assert!(
-        keys.contains(&format!("checkpoint_blob@3:a:b:__empty__:messages:{V2}")),
-        "{keys:?}"
-    );
-    for thread in ["t", "a:b", "never"] {
-        let answer = service
-            .post("/checkpoints/delete-thread", named(thread))
-            .await;
-        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
-    }
-    let left = server.keys().await;
-    assert!(left.iter().all(|key| key.contains(":other")), "{left:?}");
-    let other = service.ok("/checkpoints/get-tuple", named("other")).await;
-    assert_eq!(other["blobs"].as_array().unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn a_pruned_thread_keeps_the_blobs_that_a_kept_checkpoint_names() {
-    let (mut server, service) = own_service(TtlPolicy::default()).await;
-    conversation(&service, "t").await;
-    // A write to a channel with a blob is not taken for one to a delta channel.
-    let writes = json!({"thread_id": "t", "checkpoint_id": FIRST, "writes": [write("a", 0, "messages", "")]});
-    service.ok("/checkpoints/put-writes", writes).await;
-    let options = PruneOptions::new(PruneStrategy::KeepLatest);
-    let thread = [ThreadId::new("t").unwrap()];
-    service.saver.prune(&thread, &options).await.unwrap();
-    let keys = server.keys().await;
-    let blobs: Vec<_> = keys
-        .iter()
-        .filter(|key| key.starts_with("checkpoint_blob:"))
-        .collect();
-    assert_eq!(
-        blobs,
-        [
-            &format!("checkpoint_blob:t:__empty__:branch%3Ato%3Aagent:{V1}"),
-            &format!("checkpoint_blob:t:__empty__:messages:{V2}"),
-        ]
-    );
-    assert!(
-        !keys.contains(&format!("checkpoint:t:__empty__:{FIRST}")),
-        "{keys:?}"
-    );
-    let tuple = service.ok("/checkpoints/get-tuple", named("t")).await;
-    assert_eq!(tuple["blobs"].as_array().unwrap().len(), 2);
-    let report = service
-        .saver
-        .doctor(&DoctorOptions::default())
-        .await
-        .unwrap();
-    assert!(report.is_healthy(), "{report}");
-}
-
-#[tokio::test]
-async fn a_copied_thread_has_blobs_of_its_own() {
-    let service = Service::start().await;
+async fn a_copied_thread_has_blobs_of_its_own(service: Service<impl CheckpointSaver>) {
     conversation(&service, "t").await;
     let (source, target) = (ThreadId::new("t").unwrap(), ThreadId::new("copy").unwrap());
     let options = CopyOptions::default();
@@ -365,85 +277,7 @@ async fn a_copied_thread_has_blobs_of_its_own() {
     assert_eq!(after, before);
 }
 
-#[tokio::test]
-async fn blobs_live_as_long_as_the_newest_checkpoint_that_names_them() {
-    let hour = Duration::from_secs(3_600);
-    let (mut server, service) = own_service(TtlPolicy::new(hour).with_refresh_on_read(true)).await;
-    conversation(&service, "t").await;
-    let unchanged = format!("checkpoint_blob:t:__empty__:branch%3Ato%3Aagent:{V1}");
-    let changed = format!("checkpoint_blob:t:__empty__:messages:{V2}");
-    let is_whole = |left: i64| (3_500_000..=3_600_000).contains(&left);
-    for key in server.keys().await {
-        let left = server.time_left(&key).await;
-        assert!(is_whole(left), "{key} has {left} ms left");
-    }
-    for key in [&unchanged, &changed] {
-        server.run(&["PEXPIRE", key, "60000"]).await;
-    }
-    service.ok("/checkpoints/get-tuple", named("t")).await;
-    for key in [&unchanged, &changed] {
-        assert!(is_whole(server.time_left(key).await), "{key} was read");
-        server.run(&["PEXPIRE", key, "60000"]).await;
-    }
-    service
-        .ok("/checkpoints/put", put("t", SECOND, Some(FIRST), V2))
-        .await;
-    for key in [&unchanged, &changed] {
-        assert!(is_whole(server.time_left(key).await), "{key} was named");
-    }
-
-    let thread = ThreadId::new("t").unwrap();
-    assert!(service.saver.pin(&thread).await.unwrap());
-    service
-        .ok("/checkpoints/put", put("t", "2", Some(SECOND), "3"))
-        .await;
-    for key in server.keys().await {
-        assert_eq!(server.time_left(&key).await, -1, "{key}");
-    }
-    assert!(service.saver.unpin(&thread).await.unwrap());
-    for key in server.keys().await {
-        assert!(is_whole(server.time_left(&key).await), "{key}");
-    }
-}
-
-#[tokio::test]
-async fn the_doctor_registers_a_blob_and_takes_out_those_that_are_gone() {
-    let (mut server, service) = own_service(TtlPolicy::default()).await;
-    conversation(&service, "t").await;
-    let report = service
-        .saver
-        .doctor(&DoctorOptions::default())
-        .await
-        .unwrap();
-    assert!(report.is_healthy(), "{report}");
-    let registry = "checkpoint_blob_keys_zset:t:__empty__";
-    server
-        .run(&["ZREM", registry, &format!("messages:{V1}")])
-        .await;
-    server
-        .run(&["DEL", &format!("checkpoint_blob:t:__empty__:messages:{V2}")])
-        .await;
-    server
-        .run(&["SREM", "checkpoint_ns_set:t", "\0blobs\0__empty__"])
-        .await;
-    let look = DoctorOptions::default();
-    let found = service.saver.doctor(&look).await.unwrap();
-    let kinds: Vec<_> = found.counts().keys().map(ToString::to_string).collect();
-    assert_eq!(kinds.len(), 3, "{found}");
-    service
-        .saver
-        .doctor(&look.clone().with_fix(true))
-        .await
-        .unwrap();
-    let report = service.saver.doctor(&look).await.unwrap();
-    assert!(report.is_healthy(), "{report}");
-    service.ok("/checkpoints/delete-thread", named("t")).await;
-    assert_eq!(server.keys().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn what_was_stored_over_http_is_read_by_the_saver() {
-    let service = Service::start().await;
+async fn what_was_stored_over_http_is_read_by_the_saver(service: Service<impl CheckpointSaver>) {
     conversation(&service, "t").await;
     let writes =
         json!({"thread_id": "t", "checkpoint_id": SECOND, "writes": [write("a", 3, "x", "MQ==")]});
@@ -461,9 +295,9 @@ async fn what_was_stored_over_http_is_read_by_the_saver() {
     assert_eq!(listed.len(), 2);
 }
 
-#[tokio::test]
-async fn a_checkpoint_that_is_put_while_its_thread_is_deleted_is_whole_or_gone() {
-    let service = Service::start().await;
+async fn a_checkpoint_that_is_put_while_its_thread_is_deleted_is_whole_or_gone(
+    service: Service<impl CheckpointSaver>,
+) {
     for round in 0..60 {
         let thread = format!("t{}", round % 3);
         let body = put(&thread, FIRST, None, V1);
@@ -486,59 +320,8 @@ async fn a_checkpoint_that_is_put_while_its_thread_is_deleted_is_whole_or_gone()
     }
 }
 
-#[tokio::test]
-async fn deleting_runs_removes_the_blobs_that_only_they_named() {
-    let (mut server, service) = own_service(TtlPolicy::default()).await;
-    for (id, version, run) in [(FIRST, V1, "one"), (SECOND, V2, "two")] {
-        let mut body = put("t", id, None, version);
-        body["metadata"]["run_id"] = json!(run);
-        service.ok("/checkpoints/put", body).await;
-    }
-    service
-        .ok("/v1/delete-for-runs", json!({"run_ids": ["two"]}))
-        .await;
-    let keys = server.keys().await;
-    let blobs: Vec<_> = keys
-        .iter()
-        .filter(|key| key.starts_with("checkpoint_blob:"))
-        .collect();
-    assert_eq!(
-        blobs,
-        [&format!("checkpoint_blob:t:__empty__:messages:{V1}")]
-    );
-    let runs = json!({"run_ids": ["one", "none"]});
-    service.ok("/v1/delete-for-runs", runs).await;
-    let left = server.keys().await;
-    assert!(
-        left.iter()
-            .all(|key| !key.contains("blob") && !key.contains(":t")),
-        "{left:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_cluster_keeps_the_blobs_of_a_thread_with_its_other_keys() {
-    let cluster = redis_modules::Cluster::start().unwrap();
-    let builder = RedisSaver::builder().url(cluster.url());
-    let saver = builder.hash_tag_threads(true).build().await.unwrap();
-    let service = Service::over(saver, options()).await;
-    conversation(&service, "a:b").await;
-    let newest = service.ok("/checkpoints/get-tuple", named("a:b")).await;
-    assert_eq!(newest["blobs"].as_array().unwrap().len(), 2);
-    let thread = [ThreadId::new("a:b").unwrap()];
-    let options = PruneOptions::new(PruneStrategy::KeepLatest);
-    service.saver.prune(&thread, &options).await.unwrap();
-    let after = service.ok("/checkpoints/get-tuple", named("a:b")).await;
-    assert_eq!(after, newest);
-    service.ok("/checkpoints/delete-thread", named("a:b")).await;
-    assert_eq!(
-        service.ok("/checkpoints/get-tuple", named("a:b")).await,
-        Value::Null
-    );
-}
-
 /// The versions of so many channels, and their blobs.
-fn channels(count: usize) -> (serde_json::Map<String, Value>, Vec<Value>) {
+pub(crate) fn channels(count: usize) -> (serde_json::Map<String, Value>, Vec<Value>) {
     (0..count)
         .map(|number| {
             let channel = format!("c{number}");
@@ -548,35 +331,9 @@ fn channels(count: usize) -> (serde_json::Map<String, Value>, Vec<Value>) {
         .unzip()
 }
 
-#[tokio::test]
-async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
-    let (mut server, service) = own_service(TtlPolicy::new(Duration::from_secs(3_600))).await;
-    let (versions, blobs) = channels(600);
-    let put = |id: &str, blobs: &[Value]| {
-        json!({
-            "thread_id": "t", "checkpoint_id": id, "blobs": blobs,
-            "checkpoint": {"id": id, "channel_versions": versions},
-        })
-    };
-    service.ok("/checkpoints/put", put("1", &blobs)).await;
-    let mut keys = server.keys().await;
-    keys.retain(|key| key.starts_with("checkpoint_blob") && key.contains(":c"));
-    assert_eq!(keys.len(), 600);
-    for key in &keys {
-        server.run(&["PEXPIRE", key, "60000"]).await;
-    }
-    service.ok("/checkpoints/put", put("2", &[])).await;
-    for key in &keys {
-        let left = server.time_left(key).await;
-        assert!(left > 60_000, "{key} is not kept: {left}");
-    }
-    let newest = service.ok("/checkpoints/get-tuple", named("t")).await;
-    assert_eq!(newest["blobs"].as_array().unwrap().len(), 600);
-}
-
-#[tokio::test]
-async fn a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole() {
-    let service = Service::start().await;
+async fn a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole(
+    service: Service<impl CheckpointSaver>,
+) {
     let (versions, blobs) = channels(300);
     let body = json!({
         "thread_id": "t", "checkpoint_id": "1", "blobs": blobs,
@@ -595,4 +352,115 @@ async fn a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole() {
             assert_eq!(blobs, 300, "{tuple}");
         }
     }
+}
+
+async fn a_blob_that_no_checkpoint_names_any_more_is_removed(
+    service: Service<impl CheckpointSaver>,
+) {
+    let runs = ["one", "two"];
+    for thread in ["pruned", "runs", "deleted"] {
+        for (run, (id, parent, version)) in runs
+            .iter()
+            .zip([(FIRST, None, V1), (SECOND, Some(FIRST), V2)])
+        {
+            let mut body = put(thread, id, parent, version);
+            body["metadata"]["run_id"] = json!(format!("{thread}-{run}"));
+            service.ok("/checkpoints/put", body).await;
+        }
+    }
+    let prune = json!({"thread_ids": ["pruned"], "strategy": "keep_latest"});
+    service.ok_lines("/v1/prune", prune).await;
+    let runs = json!({"run_ids": ["runs-one"]});
+    service.ok("/v1/delete-for-runs", runs).await;
+    service
+        .ok("/checkpoints/delete-thread", named("deleted"))
+        .await;
+    for (thread, kept) in [("pruned", 1), ("runs", 1), ("deleted", 0)] {
+        // Checkpoints that name either version, without its blob.
+        for (id, version, expected) in [("2", V1, 0), ("3", V2, kept)] {
+            let mut body = put(thread, id, None, version);
+            body["blobs"] = json!([]);
+            service.ok("/checkpoints/put", body).await;
+            let tuple = service.ok("/checkpoints/get-tuple", named(thread)).await;
+            let blobs = tuple["blobs"].as_array().unwrap();
+            assert_eq!(blobs.len(), expected, "{thread} {version}: {tuple}");
+        }
+    }
+}
+
+async fn a_thread_with_blobs_is_pruned_to_its_newest_checkpoint(
+    service: Service<impl CheckpointSaver>,
+) {
+    conversation(&service, "t").await;
+    // A write to a channel with a blob is not taken for one to a delta channel.
+    let writes = json!({"thread_id": "t", "checkpoint_id": FIRST, "writes": [write("a", 0, "messages", "")]});
+    service.ok("/checkpoints/put-writes", writes).await;
+    let prune = json!({"thread_ids": ["t"], "strategy": "keep_latest"});
+    service.ok_lines("/v1/prune", prune).await;
+    let listed = service.ok("/checkpoints/list", named("t")).await;
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let tuple = service.ok("/checkpoints/get-tuple", named("t")).await;
+    assert_eq!(tuple["checkpoint_id"], SECOND);
+    assert_eq!(tuple["blobs"].as_array().unwrap().len(), 2);
+}
+
+async fn a_confined_key_reaches_no_thread_outside_its_prefix(
+    service: Service<impl CheckpointSaver>,
+) {
+    for thread in ["mine/1", "theirs"] {
+        let mut body = put(thread, FIRST, None, V1);
+        body["metadata"]["run_id"] = json!("r");
+        service.ok("/checkpoints/put", body).await;
+    }
+    let read = service
+        .post_as(CONFINED, "/checkpoints/get-tuple", named("theirs"))
+        .await;
+    assert_eq!(read.status, 404);
+    let listed = service.post_as(CONFINED, "/v1/list", json!({})).await;
+    assert!(listed.text.contains("mine/1") && !listed.text.contains("theirs"));
+    let runs = json!({"run_ids": ["r"]});
+    let deleted = service.post_as(CONFINED, "/v1/delete-for-runs", runs).await;
+    assert_eq!(deleted.status, 204);
+    for (thread, is_left) in [("mine/1", false), ("theirs", true)] {
+        let tuple = service.ok("/checkpoints/get-tuple", named(thread)).await;
+        assert_eq!(tuple != Value::Null, is_left, "{thread}");
+    }
+}
+
+async fn the_service_is_ready(service: Service<impl CheckpointSaver>) {
+    let ready = service.get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.text.as_str()), (200, "ready"));
+}
+
+/// Makes a test of each behaviour over a Redis saver and over a memory saver.
+macro_rules! behaviours {
+    ($($name:ident,)*) => {
+        mod redis {
+            use crate::service::Service;
+            $(#[tokio::test] async fn $name() { super::$name(Service::start().await).await; })*
+        }
+
+        mod memory {
+            use crate::service::Service;
+            $(#[tokio::test] async fn $name() { super::$name(Service::in_memory().await).await; })*
+        }
+    };
+}
+
+behaviours! {
+    a_checkpoint_comes_back_as_it_went_in,
+    a_checkpoint_comes_with_the_blobs_that_it_names_whoever_stored_them,
+    a_blob_that_is_there_is_left_and_a_checkpoint_that_is_there_is_replaced,
+    a_checkpoint_of_any_shape_comes_back,
+    writes_come_back_by_task_and_index,
+    a_write_that_is_there_is_left_unless_it_is_to_be_replaced,
+    checkpoints_are_listed_newest_first,
+    a_copied_thread_has_blobs_of_its_own,
+    what_was_stored_over_http_is_read_by_the_saver,
+    a_checkpoint_that_is_put_while_its_thread_is_deleted_is_whole_or_gone,
+    a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole,
+    a_blob_that_no_checkpoint_names_any_more_is_removed,
+    a_thread_with_blobs_is_pruned_to_its_newest_checkpoint,
+    a_confined_key_reaches_no_thread_outside_its_prefix,
+    the_service_is_ready,
 }

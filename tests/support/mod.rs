@@ -45,10 +45,15 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "cluster (hash-tagged)",
         subject: || redis_at(cluster_url, true),
     },
-    #[cfg(all(feature = "server", feature = "http"))]
+    #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
     Kind {
         name: "http",
         subject: http,
+    },
+    #[cfg(all(feature = "server", feature = "http"))]
+    Kind {
+        name: "http over memory",
+        subject: http_over_memory,
     },
 ];
 
@@ -136,19 +141,30 @@ pub(crate) fn without_search_url() -> String {
 }
 
 /// Savers that ask a service, each one of its own on loopback, over a Redis saver.
-#[cfg(all(feature = "server", feature = "http"))]
+#[cfg(all(feature = "server", feature = "http", feature = "redis"))]
 pub(crate) fn http() -> Subject {
     let prefix = random_prefix();
     Subject::new(move |ttl| {
         let prefix = prefix.clone();
-        async move { Ok(Arc::new(http_saver(&prefix, ttl).await?) as Arc<dyn CheckpointSaver>) }
+        async move {
+            let saver = redis_saver(&prefix, ttl).await?;
+            Ok(Arc::new(http_saver(saver).await?) as Arc<dyn CheckpointSaver>)
+        }
+    })
+}
+
+/// The same over a memory saver.
+#[cfg(all(feature = "server", feature = "http"))]
+pub(crate) fn http_over_memory() -> Subject {
+    Subject::new(|ttl| async move {
+        let saver = http_saver(MemorySaver::with_ttl(ttl)?).await?;
+        Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
     })
 }
 
 #[cfg(all(feature = "server", feature = "http"))]
 async fn http_saver(
-    prefix: &str,
-    ttl: langgraph_checkpoint_redis::TtlPolicy,
+    saver: impl langgraph_checkpoint_redis::server::BlobStore,
 ) -> langgraph_checkpoint_redis::Result<langgraph_checkpoint_redis::HttpSaver> {
     use langgraph_checkpoint_redis::HttpSaver;
     use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve_on};
@@ -159,7 +175,6 @@ async fn http_saver(
         .await
         .expect("no port to listen on");
     let address = listener.local_addr().expect("a listener has an address");
-    let saver = redis_saver(prefix, ttl).await?;
     // It serves until the tests end.
     tokio::spawn(serve_on(
         listener,

@@ -3,8 +3,10 @@
 
 use std::net::SocketAddr;
 
-use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve_on};
-use langgraph_checkpoint_redis::{CheckpointSaver, Error, RedisSaver, TtlPolicy};
+use langgraph_checkpoint_redis::server::{
+    ApiKeys, Authentication, BlobStore, ServerOptions, serve_on,
+};
+use langgraph_checkpoint_redis::{Error, MemorySaver, RedisSaver, TtlPolicy};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -26,9 +28,9 @@ pub fn options() -> ServerOptions {
 }
 
 /// A running service.
-pub struct Service {
+pub struct Service<S = RedisSaver> {
     pub address: SocketAddr,
-    pub saver: RedisSaver,
+    pub saver: S,
     client: reqwest::Client,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), Error>>,
@@ -59,8 +61,16 @@ impl Service {
         let saver = crate::support::redis_saver(&prefix, ttl).await.unwrap();
         Self::over(saver, options).await
     }
+}
 
-    pub async fn over(saver: RedisSaver, options: ServerOptions) -> Self {
+impl Service<MemorySaver> {
+    pub async fn in_memory() -> Self {
+        Self::over(MemorySaver::new(), options()).await
+    }
+}
+
+impl<S: BlobStore + Clone> Service<S> {
+    pub async fn over(saver: S, options: ServerOptions) -> Self {
         saver.setup().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -77,7 +87,9 @@ impl Service {
             running,
         }
     }
+}
 
+impl<S> Service<S> {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -107,6 +119,15 @@ impl Service {
         } else {
             answer.json()
         }
+    }
+
+    /// Posts a body that must be served and is answered in lines, of which the last is the end.
+    pub async fn ok_lines(&self, path: &str, body: Value) {
+        let answer = self.post(path, body).await;
+        assert!(
+            answer.status.is_success() && answer.text.ends_with("{\"end\":true}\n"),
+            "{answer:?}"
+        );
     }
 
     pub async fn get(&self, path: &str) -> Answer {

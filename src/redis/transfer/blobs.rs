@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::blobs::{ChannelBlob, named_by};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};
 use crate::options::TtlChoice;
-use crate::redis::blobs::{ChannelBlob, named_by, parse_blob};
+use crate::redis::blobs::parse_blob;
 use crate::redis::driver::Command;
 use crate::redis::keys::{BlobKeys, Member};
 use crate::redis::replies::time_left;

@@ -1,4 +1,4 @@
-//! What is told of one call: a span, and through the `metrics` facade counts and times.
+//! What is recorded of one call: a span, and counts and times through the `metrics` facade.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointTuple, PendingWrite}
 use crate::error::{Error, Result};
 use crate::round_trips::RoundTrips;
 
-/// One call, from its start until it is dropped.
+/// The measurement of one call, from its start until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Measure {
     operation: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
-    /// Begins a call. `written` is about how many bytes it writes.
+    /// Starts a measurement. `written` is the approximate number of bytes that the call writes.
     pub(crate) fn start(
         operation: &'static str,
         thread: Option<&str>,
@@ -55,7 +55,7 @@ impl Measure {
         }
     }
 
-    /// Runs the call; `size` is about how many bytes its result has.
+    /// Runs the call; `size` returns the approximate number of bytes of its result.
     pub(crate) async fn run<T>(
         mut self,
         call: impl Future<Output = Result<T>>,
@@ -70,18 +70,18 @@ impl Measure {
         result
     }
 
-    /// Polls a stream that is the call.
+    /// Polls a stream as part of the call.
     pub(crate) fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
         let _entered = self.span.enter();
         self.round_trips.within(poll)
     }
 
-    /// Adds to what was read.
+    /// Adds to the bytes that were read.
     pub(crate) fn add_read(&mut self, bytes: usize) {
         self.read += bytes;
     }
 
-    /// Says that the call has failed.
+    /// Marks the call as failed.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.failed = Some(error.kind());
     }
@@ -143,8 +143,8 @@ fn count_bytes(operation: &'static str, direction: &'static str, bytes: usize) {
     }
 }
 
-/// A thread's id as logs have it: the first sixteen digits of its SHA-256, or the id itself. The
-/// same everywhere and always, so that the logs of several services are of one thread.
+/// A thread's id as it is logged: the first sixteen hexadecimal digits of its SHA-256, or the id
+/// itself. The hash has no salt, so that the logs of several services can be joined by it.
 pub(crate) fn thread_label(thread: &str, shown: bool) -> String {
     if shown {
         return thread.to_owned();
@@ -157,22 +157,22 @@ pub(crate) fn thread_label(thread: &str, shown: bool) -> String {
     label
 }
 
-/// About how many bytes a checkpoint has.
+/// The approximate size of a checkpoint in bytes.
 pub(crate) fn checkpoint_bytes(checkpoint: &Checkpoint) -> usize {
     checkpoint.fields().text_len()
 }
 
-/// About how many bytes writes have.
+/// The approximate size of writes in bytes.
 pub(super) fn write_bytes(writes: &[ChannelWrite]) -> usize {
     writes.iter().map(|write| write.value.blob.len()).sum()
 }
 
-/// About how many bytes stored writes have.
+/// The approximate size of stored writes in bytes.
 pub(crate) fn pending_bytes(writes: &[PendingWrite]) -> usize {
     writes.iter().map(|write| write.value.blob.len()).sum()
 }
 
-/// About how many bytes a checkpoint has with what belongs to it.
+/// The approximate size of a checkpoint with its metadata and pending writes in bytes.
 pub(crate) fn tuple_bytes(tuple: &CheckpointTuple) -> usize {
     checkpoint_bytes(&tuple.checkpoint)
         + tuple.metadata.fields().text_len()
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_is_known_by_a_hash_unless_it_may_be_shown() {
+    fn a_thread_is_logged_by_a_hash_unless_ids_are_shown() {
         let label = thread_label("user:42", false);
         // What `printf %s user:42 | sha256sum` begins with.
         assert_eq!(label, "ea3fd43be1e57d62");

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::context::Context;
 use super::delete::named;
 use super::failure::{Failure, Outcome};
-use super::select::Selection;
+use super::selection::Selection;
 use super::text::{self, shown};
 use super::threads::milliseconds;
 use crate::id::ThreadId;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::answer::{Problem, fault};
+use super::error::{Problem, fault};
 use crate::error::{Error, Result};
 use crate::options::{Progress, ProgressCallback};
 use crate::wire::{Line, ProgressLine};

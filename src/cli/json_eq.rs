@@ -7,7 +7,7 @@ const MOST_LEVELS: usize = 64;
 
 /// Whether two JSON texts mean the same: blanks, the order of members and the form of a float
 /// do not count.
-pub(crate) fn same_json(one: &RawJson, other: &RawJson) -> bool {
+pub(crate) fn json_eq(one: &RawJson, other: &RawJson) -> bool {
     same(one, other, 0)
 }
 
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn meaning_is_compared_not_text() {
         let same = |one: &str, other: &str| {
-            same_json(
+            json_eq(
                 &RawJson::parse(one.to_owned()).unwrap(),
                 &RawJson::parse(other.to_owned()).unwrap(),
             )

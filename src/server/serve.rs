@@ -15,11 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
-use super::linger::Lingering;
+use super::lingering_close::Lingering;
 use super::state::AppState;
 use super::{ServerOptions, routes, telemetry};
+use crate::blobs::BlobStore;
 use crate::error::{Error, Result};
-use crate::redis::RedisSaver;
 
 /// Serves a saver over HTTP until `shutdown` is ready, then ends the requests that were begun and
 /// closes the saver. The indexes are made by [`setup`](crate::CheckpointSaver::setup), which is
@@ -27,7 +27,11 @@ use crate::redis::RedisSaver;
 ///
 /// # Errors
 /// [`Error::Config`] if the options cannot be, or if the service cannot listen where they say.
-pub async fn serve(saver: RedisSaver, options: ServerOptions, shutdown: impl Future) -> Result<()> {
+pub async fn serve(
+    saver: impl BlobStore,
+    options: ServerOptions,
+    shutdown: impl Future,
+) -> Result<()> {
     options.check()?;
     let listener = TcpListener::bind(options.listen)
         .await
@@ -44,7 +48,7 @@ pub async fn serve(saver: RedisSaver, options: ServerOptions, shutdown: impl Fut
 /// As [`serve`].
 pub async fn serve_on(
     listener: TcpListener,
-    saver: RedisSaver,
+    saver: impl BlobStore,
     mut options: ServerOptions,
     shutdown: impl Future,
 ) -> Result<()> {
@@ -52,7 +56,7 @@ pub async fn serve_on(
         key: "listen".to_owned(),
         reason: format!("the listener has no address: {error}"),
     })?;
-    let state = AppState::new(saver.clone(), &options)?;
+    let state = AppState::new(Arc::new(saver), &options)?;
     let router = routes::over(&state);
     tracing::info!(listen = %options.listen, "the service is ready");
     let graceful = GracefulShutdown::new();
@@ -106,7 +110,7 @@ pub async fn serve_on(
         );
     }
     tasks.shutdown().await;
-    saver.close().await;
+    state.saver.get_ref().close().await;
     Ok(())
 }
 

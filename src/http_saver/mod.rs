@@ -1,7 +1,7 @@
 //! A saver that asks the HTTP service.
 
-mod answer;
 mod client;
+mod error;
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
-//! A saver whose calls are seen from outside.
+//! A wrapper that traces, counts and times every call of a saver.
+
+pub(crate) mod measure;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -7,7 +9,6 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use futures_util::stream::{Stream, StreamExt};
 
-use super::measure::{Measure, checkpoint_bytes, thread_label, tuple_bytes, write_bytes};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
 };
@@ -18,17 +19,21 @@ use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
+use measure::{Measure, checkpoint_bytes, pending_bytes, thread_label, tuple_bytes, write_bytes};
 
-/// A saver around another one that tells of every call: a `tracing` span with the operation, the
-/// thread, the namespace, about how many bytes went each way, in how many round trips, and the
-/// kind of the error if there was one. The thread stands there by the first sixteen digits of its
-/// SHA-256 (`printf %s THREAD | sha256sum`), unless it may be shown: everywhere the same, and no
-/// secret from who can guess the id.
+/// Wraps a saver and records every call in a `tracing` span: the operation, the thread, the
+/// namespace, the approximate number of bytes written and read, the number of round trips, and the
+/// kind of the error if the call failed.
 ///
-/// With the feature `metrics` every call is counted and timed through the `metrics` facade as
-/// well: `langgraph_checkpoint_calls_total`, `langgraph_checkpoint_errors_total`,
+/// A thread is recorded as the first sixteen hexadecimal digits of the SHA-256 of its id
+/// (`printf %s THREAD | sha256sum`), which are the same in every process; ids that can be guessed
+/// can be found out. [`showing_threads`](Self::showing_threads) records the id itself.
+///
+/// With the feature `metrics` every call is also counted and timed through the `metrics` facade:
+/// `langgraph_checkpoint_calls_total`, `langgraph_checkpoint_errors_total`,
 /// `langgraph_checkpoint_duration_seconds`, `langgraph_checkpoint_bytes_total`,
-/// `langgraph_checkpoint_round_trips_total` and `langgraph_checkpoint_in_flight`, each by operation.
+/// `langgraph_checkpoint_round_trips_total` and `langgraph_checkpoint_in_flight`, each with the
+/// label `operation`.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::{CheckpointConfig, CheckpointSaver, MemorySaver, ObservedSaver};
@@ -47,7 +52,7 @@ pub struct ObservedSaver<S> {
 }
 
 impl<S> ObservedSaver<S> {
-    /// Observes a saver.
+    /// Wraps a saver.
     #[must_use]
     pub fn new(saver: S) -> Self {
         Self {
@@ -56,20 +61,20 @@ impl<S> ObservedSaver<S> {
         }
     }
 
-    /// Whether threads are shown by their ids. Default: no, by a hash of them.
+    /// Whether threads are recorded by their ids instead of a hash. Default: `false`.
     #[must_use]
     pub fn showing_threads(mut self, shows_threads: bool) -> Self {
         self.shows_threads = shows_threads;
         self
     }
 
-    /// The saver that is observed.
+    /// The wrapped saver.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.saver
     }
 
-    /// Begins a call on a thread.
+    /// Starts to measure a call on a thread.
     pub(crate) fn measure(
         &self,
         operation: &'static str,
@@ -143,7 +148,7 @@ impl<S: CheckpointSaver> CheckpointSaver for ObservedSaver<S> {
             Some(config) => self.measure_config("list", config, 0),
             None => Measure::start("list", None, None, 0),
         };
-        observed(self.saver.list(config, options), measure, tuple_bytes)
+        observe(self.saver.list(config, options), measure, tuple_bytes)
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
@@ -189,7 +194,7 @@ impl<S: CheckpointSaver> CheckpointSaver for ObservedSaver<S> {
             .run(call, |histories| {
                 histories
                     .values()
-                    .map(|history| super::measure::pending_bytes(&history.writes))
+                    .map(|history| pending_bytes(&history.writes))
                     .sum()
             })
             .await
@@ -197,7 +202,7 @@ impl<S: CheckpointSaver> CheckpointSaver for ObservedSaver<S> {
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
         let measure = Measure::start("threads", None, None, 0);
-        observed(self.saver.threads(prefix), measure, |_| 0)
+        observe(self.saver.threads(prefix), measure, |_| 0)
     }
 
     async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {
@@ -216,20 +221,20 @@ impl<S: CheckpointSaver> CheckpointSaver for ObservedSaver<S> {
     }
 }
 
-/// A stream that is one call, until it ends or is dropped.
-struct Observed<T> {
+/// A stream that is measured as one call until it ends or is dropped.
+struct ObservedStream<T> {
     stream: SaverStream<T>,
     measure: Option<Measure>,
     size: fn(&T) -> usize,
 }
 
-/// A stream whose items are all read by one call.
-pub(crate) fn observed<T: 'static>(
+/// Measures a stream as one call.
+pub(crate) fn observe<T: 'static>(
     stream: SaverStream<T>,
     measure: Measure,
     size: fn(&T) -> usize,
 ) -> SaverStream<T> {
-    let observed = Observed {
+    let observed = ObservedStream {
         stream,
         measure: Some(measure),
         size,
@@ -237,7 +242,7 @@ pub(crate) fn observed<T: 'static>(
     observed.boxed()
 }
 
-impl<T> Stream for Observed<T> {
+impl<T> Stream for ObservedStream<T> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

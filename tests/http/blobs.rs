@@ -1,0 +1,241 @@
+//! The keys in which Redis keeps blobs, and how long they live.
+
+use std::time::Duration;
+
+use langgraph_checkpoint_redis::redis::DoctorOptions;
+use langgraph_checkpoint_redis::{
+    CheckpointSaver, PruneOptions, PruneStrategy, RedisSaver, ThreadId, TtlPolicy,
+};
+use serde_json::{Value, json};
+
+use crate::agentex::{FIRST, SECOND, V1, V2, channels, conversation, named, put, write};
+use crate::server::Server;
+use crate::service::{Service, options};
+
+async fn own_service(ttl: TtlPolicy) -> (Server, Service) {
+    let server = Server::start().await;
+    let saver = RedisSaver::builder()
+        .url(server.redis.url())
+        .ttl(ttl)
+        .build()
+        .await
+        .unwrap();
+    let service = Service::over(saver, options()).await;
+    (server, service)
+}
+
+#[tokio::test]
+async fn deleting_a_thread_leaves_no_blob_behind() {
+    let (mut server, service) = own_service(TtlPolicy::default()).await;
+    for thread in ["t", "a:b", "other"] {
+        conversation(&service, thread).await;
+    }
+    let keys = server.keys().await;
+    assert!(
+        keys.contains(&format!("checkpoint_blob:t:__empty__:messages:{V2}")),
+        "{keys:?}"
+    );
+    assert!(
+        keys.contains(&format!("checkpoint_blob@3:a:b:__empty__:messages:{V2}")),
+        "{keys:?}"
+    );
+    for thread in ["t", "a:b", "never"] {
+        let answer = service
+            .post("/checkpoints/delete-thread", named(thread))
+            .await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
+    }
+    let left = server.keys().await;
+    assert!(left.iter().all(|key| key.contains(":other")), "{left:?}");
+    let other = service.ok("/checkpoints/get-tuple", named("other")).await;
+    assert_eq!(other["blobs"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_pruned_thread_keeps_the_blobs_that_a_kept_checkpoint_names() {
+    let (mut server, service) = own_service(TtlPolicy::default()).await;
+    conversation(&service, "t").await;
+    // A write to a channel with a blob is not taken for one to a delta channel.
+    let writes = json!({"thread_id": "t", "checkpoint_id": FIRST, "writes": [write("a", 0, "messages", "")]});
+    service.ok("/checkpoints/put-writes", writes).await;
+    let options = PruneOptions::new(PruneStrategy::KeepLatest);
+    let thread = [ThreadId::new("t").unwrap()];
+    service.saver.prune(&thread, &options).await.unwrap();
+    let keys = server.keys().await;
+    let blobs: Vec<_> = keys
+        .iter()
+        .filter(|key| key.starts_with("checkpoint_blob:"))
+        .collect();
+    assert_eq!(
+        blobs,
+        [
+            &format!("checkpoint_blob:t:__empty__:branch%3Ato%3Aagent:{V1}"),
+            &format!("checkpoint_blob:t:__empty__:messages:{V2}"),
+        ]
+    );
+    assert!(
+        !keys.contains(&format!("checkpoint:t:__empty__:{FIRST}")),
+        "{keys:?}"
+    );
+    let tuple = service.ok("/checkpoints/get-tuple", named("t")).await;
+    assert_eq!(tuple["blobs"].as_array().unwrap().len(), 2);
+    let report = service
+        .saver
+        .doctor(&DoctorOptions::default())
+        .await
+        .unwrap();
+    assert!(report.is_healthy(), "{report}");
+}
+
+#[tokio::test]
+async fn blobs_live_as_long_as_the_newest_checkpoint_that_names_them() {
+    let hour = Duration::from_secs(3_600);
+    let (mut server, service) = own_service(TtlPolicy::new(hour).with_refresh_on_read(true)).await;
+    conversation(&service, "t").await;
+    let unchanged = format!("checkpoint_blob:t:__empty__:branch%3Ato%3Aagent:{V1}");
+    let changed = format!("checkpoint_blob:t:__empty__:messages:{V2}");
+    let is_whole = |left: i64| (3_500_000..=3_600_000).contains(&left);
+    for key in server.keys().await {
+        let left = server.time_left(&key).await;
+        assert!(is_whole(left), "{key} has {left} ms left");
+    }
+    for key in [&unchanged, &changed] {
+        server.run(&["PEXPIRE", key, "60000"]).await;
+    }
+    service.ok("/checkpoints/get-tuple", named("t")).await;
+    for key in [&unchanged, &changed] {
+        assert!(is_whole(server.time_left(key).await), "{key} was read");
+        server.run(&["PEXPIRE", key, "60000"]).await;
+    }
+    service
+        .ok("/checkpoints/put", put("t", SECOND, Some(FIRST), V2))
+        .await;
+    for key in [&unchanged, &changed] {
+        assert!(is_whole(server.time_left(key).await), "{key} was named");
+    }
+
+    let thread = ThreadId::new("t").unwrap();
+    assert!(service.saver.pin(&thread).await.unwrap());
+    service
+        .ok("/checkpoints/put", put("t", "2", Some(SECOND), "3"))
+        .await;
+    for key in server.keys().await {
+        assert_eq!(server.time_left(&key).await, -1, "{key}");
+    }
+    assert!(service.saver.unpin(&thread).await.unwrap());
+    for key in server.keys().await {
+        assert!(is_whole(server.time_left(&key).await), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_registers_a_blob_and_takes_out_those_that_are_gone() {
+    let (mut server, service) = own_service(TtlPolicy::default()).await;
+    conversation(&service, "t").await;
+    let report = service
+        .saver
+        .doctor(&DoctorOptions::default())
+        .await
+        .unwrap();
+    assert!(report.is_healthy(), "{report}");
+    let registry = "checkpoint_blob_keys_zset:t:__empty__";
+    server
+        .run(&["ZREM", registry, &format!("messages:{V1}")])
+        .await;
+    server
+        .run(&["DEL", &format!("checkpoint_blob:t:__empty__:messages:{V2}")])
+        .await;
+    server
+        .run(&["SREM", "checkpoint_ns_set:t", "\0blobs\0__empty__"])
+        .await;
+    let look = DoctorOptions::default();
+    let found = service.saver.doctor(&look).await.unwrap();
+    let kinds: Vec<_> = found.counts().keys().map(ToString::to_string).collect();
+    assert_eq!(kinds.len(), 3, "{found}");
+    service
+        .saver
+        .doctor(&look.clone().with_fix(true))
+        .await
+        .unwrap();
+    let report = service.saver.doctor(&look).await.unwrap();
+    assert!(report.is_healthy(), "{report}");
+    service.ok("/checkpoints/delete-thread", named("t")).await;
+    assert_eq!(server.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn deleting_runs_removes_the_blobs_that_only_they_named() {
+    let (mut server, service) = own_service(TtlPolicy::default()).await;
+    for (id, version, run) in [(FIRST, V1, "one"), (SECOND, V2, "two")] {
+        let mut body = put("t", id, None, version);
+        body["metadata"]["run_id"] = json!(run);
+        service.ok("/checkpoints/put", body).await;
+    }
+    service
+        .ok("/v1/delete-for-runs", json!({"run_ids": ["two"]}))
+        .await;
+    let keys = server.keys().await;
+    let blobs: Vec<_> = keys
+        .iter()
+        .filter(|key| key.starts_with("checkpoint_blob:"))
+        .collect();
+    assert_eq!(
+        blobs,
+        [&format!("checkpoint_blob:t:__empty__:messages:{V1}")]
+    );
+    let runs = json!({"run_ids": ["one", "none"]});
+    service.ok("/v1/delete-for-runs", runs).await;
+    let left = server.keys().await;
+    assert!(
+        left.iter()
+            .all(|key| !key.contains("blob") && !key.contains(":t")),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_blobs_of_a_thread_with_its_other_keys() {
+    let cluster = redis_modules::Cluster::start().unwrap();
+    let builder = RedisSaver::builder().url(cluster.url());
+    let saver = builder.hash_tag_threads(true).build().await.unwrap();
+    let service = Service::over(saver, options()).await;
+    conversation(&service, "a:b").await;
+    let newest = service.ok("/checkpoints/get-tuple", named("a:b")).await;
+    assert_eq!(newest["blobs"].as_array().unwrap().len(), 2);
+    let thread = [ThreadId::new("a:b").unwrap()];
+    let options = PruneOptions::new(PruneStrategy::KeepLatest);
+    service.saver.prune(&thread, &options).await.unwrap();
+    let after = service.ok("/checkpoints/get-tuple", named("a:b")).await;
+    assert_eq!(after, newest);
+    service.ok("/checkpoints/delete-thread", named("a:b")).await;
+    assert_eq!(
+        service.ok("/checkpoints/get-tuple", named("a:b")).await,
+        Value::Null
+    );
+}
+
+#[tokio::test]
+async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
+    let (mut server, service) = own_service(TtlPolicy::new(Duration::from_secs(3_600))).await;
+    let (versions, blobs) = channels(600);
+    let put = |id: &str, blobs: &[Value]| {
+        json!({
+            "thread_id": "t", "checkpoint_id": id, "blobs": blobs,
+            "checkpoint": {"id": id, "channel_versions": versions},
+        })
+    };
+    service.ok("/checkpoints/put", put("1", &blobs)).await;
+    let mut keys = server.keys().await;
+    keys.retain(|key| key.starts_with("checkpoint_blob") && key.contains(":c"));
+    assert_eq!(keys.len(), 600);
+    for key in &keys {
+        server.run(&["PEXPIRE", key, "60000"]).await;
+    }
+    service.ok("/checkpoints/put", put("2", &[])).await;
+    for key in &keys {
+        let left = server.time_left(key).await;
+        assert!(left > 60_000, "{key} is not kept: {left}");
+    }
+    let newest = service.ok("/checkpoints/get-tuple", named("t")).await;
+    assert_eq!(newest["blobs"].as_array().unwrap().len(), 600);
+}
