@@ -1,5 +1,7 @@
 //! The native module of the Python package `langgraph_checkpoint_redis_rs`.
 
+#![forbid(unsafe_code)]
+
 mod saver;
 mod value;
 

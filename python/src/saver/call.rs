@@ -28,11 +28,11 @@ pub(super) type Into = Option<(Py<Bridge>, Py<PyAny>)>;
 ///
 /// Either way the call runs to its end, also if the caller goes away: a write has then happened
 /// as a whole or not at all. A long call is made by [`run_in_pages`].
-pub(super) fn run<'py>(
-    py: Python<'py>,
+pub(super) fn run(
+    py: Python<'_>,
     into: Into,
     call: impl Future<Output = Result<Outcome>> + Send + 'static,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'_, PyAny>> {
     let handle = runtime::handle(py)?;
     if let Some((bridge, future)) = into {
         let (queue, number) = bridge.get().wait(future.clone_ref(py));
@@ -44,11 +44,11 @@ pub(super) fn run<'py>(
 
 /// The same for a call that does its work a page at a time: it stops at the next one when its
 /// caller is cancelled or interrupted.
-pub(super) fn run_in_pages<'py>(
-    py: Python<'py>,
+pub(super) fn run_in_pages(
+    py: Python<'_>,
     into: Into,
     call: impl Future<Output = Result<Outcome>> + Send + 'static,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'_, PyAny>> {
     let (stop, stopped) = oneshot::channel::<()>();
     let call = async move {
         // Only a word stops the call, not that nobody can say it any more.
@@ -86,11 +86,11 @@ pub(super) fn run_in_pages<'py>(
 }
 
 /// Waits for a call. If the caller is interrupted the call goes on, unless it can be stopped.
-fn block<'py>(
-    py: Python<'py>,
+fn block(
+    py: Python<'_>,
     call: impl Future<Output = Result<Outcome>> + Send + 'static,
     stop: Option<oneshot::Sender<()>>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'_, PyAny>> {
     let (sender, mut receiver) = sync_channel(1);
     runtime::handle(py)?.spawn(async move {
         // A caller that was interrupted waits no more.

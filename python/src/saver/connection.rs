@@ -16,7 +16,7 @@ use super::runtime;
 /// What a saver is made with.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    pub(super) settings: Vec<(ConfigKey, String)>,
+    pub(super) values: Vec<(ConfigKey, String)>,
     pub(super) ttl: Option<Duration>,
     pub(super) refresh_on_read: bool,
     /// Whether only the newest checkpoint of each thread and namespace is kept.
@@ -30,7 +30,7 @@ impl Settings {
         let mut policy = TtlPolicy::default();
         policy.default = self.ttl;
         policy.refresh_on_read = self.refresh_on_read;
-        let mut builder = self.settings.iter().fold(
+        let mut builder = self.values.iter().fold(
             RedisSaver::builder().ttl(policy),
             |builder, (key, value)| builder.set(*key, value),
         );

@@ -28,8 +28,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-pub use bridge::Bridge;
-pub use listing::Listing;
+pub(crate) use bridge::Bridge;
+pub(crate) use listing::Listing;
 
 use call::{Into, run, run_in_pages};
 use connection::{Settings, Slot};
@@ -74,7 +74,7 @@ impl Saver {
             .map_err(|error| exception(py, &error))?;
         Ok(Self {
             slot: Slot::new(Settings {
-                settings,
+                values: settings,
                 ttl,
                 refresh_on_read,
                 shallow,

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -18,11 +19,11 @@ use super::Codec;
 use super::encode::is_marker_key;
 use super::hint::{self, Sidecar, View};
 use super::message::has_raw_tool_calls;
-use super::text::{Number, Reader, Text};
+use super::text::{Malformed, Number, Reader, Text};
 
 /// Strings that recur, above all the keys of dicts.
 #[derive(Debug, Default)]
-pub struct StringCache {
+pub(super) struct StringCache {
     slots: Vec<Option<(Box<str>, Py<PyString>)>>,
 }
 
@@ -32,7 +33,7 @@ impl StringCache {
 
     /// The Python string of `text`.
     #[inline]
-    pub fn get<'py>(&mut self, py: Python<'py>, text: &str) -> Bound<'py, PyString> {
+    pub(super) fn get<'py>(&mut self, py: Python<'py>, text: &str) -> Bound<'py, PyString> {
         if text.len() > Self::LONGEST {
             return PyString::new(py, text);
         }
@@ -69,7 +70,7 @@ struct Frame<'py, 'h> {
 }
 
 /// Decodes a value.
-pub struct Decoder<'a, 'py> {
+pub(super) struct Decoder<'a, 'py> {
     /// What revives classes.
     pub codec: &'a Codec,
     /// The interpreter.
@@ -85,7 +86,7 @@ type Object<'py> = Bound<'py, PyAny>;
 
 impl<'a, 'py> Decoder<'a, 'py> {
     /// A decoder that has read nothing yet.
-    pub fn new(
+    pub(super) fn new(
         py: Python<'py>,
         codec: &'a Codec,
         strings: &'a mut StringCache,
@@ -101,7 +102,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     /// Reads the value of `text`.
-    pub fn decode(&mut self, text: &[u8], sidecar: &Sidecar) -> PyResult<Object<'py>> {
+    pub(super) fn decode(&mut self, text: &[u8], sidecar: &Sidecar) -> PyResult<Object<'py>> {
         self.parts.resize_with(sidecar.parts.len(), || None);
         // A part may refer to later ones only.
         for (at, (text, node)) in sidecar.parts.iter().enumerate().rev() {
@@ -162,7 +163,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             loop {
                 let Some(frame) = frames.last_mut() else {
                     if !reader.is_at_end() {
-                        return Err(reader.error("trailing characters"));
+                        return Err(reader.error("trailing characters").into());
                     }
                     return Ok(value);
                 };
@@ -187,7 +188,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
                     }
                 }
                 let Some(frame) = frames.pop() else {
-                    return Err(reader.error("unreachable"));
+                    return Err(reader.error("unreachable").into());
                 };
                 value = self.close(frame, &mut values)?;
             }
@@ -434,6 +435,12 @@ impl<'a, 'py> Decoder<'a, 'py> {
             .rebuild
             .bind(self.py)
             .call1((value, hint::code(op), args))
+    }
+}
+
+impl From<Malformed> for PyErr {
+    fn from(Malformed(reason): Malformed) -> Self {
+        PyValueError::new_err(reason)
     }
 }
 

@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 120;
 
 /// The addresses of the types that are told apart without asking Python.
 #[derive(Debug)]
-pub struct Types {
+pub(super) struct Types {
     none: usize,
     bool: usize,
     int: usize,
@@ -41,7 +41,7 @@ pub struct Types {
 
 impl Types {
     /// The addresses in this interpreter.
-    pub fn new(py: Python<'_>) -> Self {
+    pub(super) fn new(py: Python<'_>) -> Self {
         fn address<T: PyTypeInfo>(py: Python<'_>) -> usize {
             T::type_object_raw(py) as usize
         }
@@ -146,7 +146,7 @@ struct Waiting<'py> {
 }
 
 /// What comes of a value.
-pub struct Output {
+pub(super) struct Output {
     /// The JSON text.
     pub json: Vec<u8>,
     /// The hint of the value as a whole.
@@ -160,7 +160,11 @@ pub struct Output {
 }
 
 /// Encodes `value`; `label` says in errors what the keys of its dict are.
-pub fn encode(codec: &Codec, value: &Bound<'_, PyAny>, label: Option<&str>) -> PyResult<Output> {
+pub(super) fn encode(
+    codec: &Codec,
+    value: &Bound<'_, PyAny>,
+    label: Option<&str>,
+) -> PyResult<Output> {
     let mut encoder = Encoder {
         codec,
         py: value.py(),
@@ -656,7 +660,7 @@ impl<'py> Encoder<'_, 'py> {
 }
 
 /// Whether a dict with this key may be taken for a marker by a reader.
-pub fn is_marker_key(key: &[u8]) -> bool {
+pub(super) fn is_marker_key(key: &[u8]) -> bool {
     matches!(
         key,
         b"lc" | b"__bytes__" | b"__send__" | b"__interrupt__" | b"__delta_snapshot__"

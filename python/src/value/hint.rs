@@ -53,18 +53,18 @@ use serde_json::{Map, Value};
 use super::text::{write_int, write_str};
 
 /// The version of the format that this code reads and writes.
-pub const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 
 /// A tree is cut where it would be nested deeper than this, so that a sidecar
 /// can be embedded in a `RedisJSON` document, which takes 127 levels.
 const MAX_DEPTH: usize = 96;
 
 /// What a value needs said about it; mostly nothing.
-pub type Hint = Option<Box<Node>>;
+pub(super) type Hint = Option<Box<Node>>;
 
 /// An operation and its arguments; these are JSON, each with a comma before it.
 #[derive(Debug, PartialEq)]
-pub struct Op {
+pub(super) struct Op {
     /// The name of the operation.
     pub code: Cow<'static, str>,
     /// The arguments.
@@ -73,7 +73,7 @@ pub struct Op {
 
 /// A node of the tree, while it is built.
 #[derive(Debug, Default, PartialEq)]
-pub struct Node {
+pub(super) struct Node {
     /// The operations, the first to perform first.
     pub ops: Vec<Op>,
     /// Nodes of children; of all children if `star`.
@@ -83,12 +83,16 @@ pub struct Node {
 }
 
 /// A hint of one operation without arguments.
-pub fn op(code: &'static str) -> Hint {
+pub(super) fn op(code: &'static str) -> Hint {
     then(None, code, String::new())
 }
 
 /// `hint`, and after it one more operation.
-pub fn then(hint: Hint, code: impl Into<Cow<'static, str>>, args: String) -> Hint {
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a hint of nothing is `None`; this one is handed on as any"
+)]
+pub(super) fn then(hint: Hint, code: impl Into<Cow<'static, str>>, args: String) -> Hint {
     let mut node = hint.unwrap_or_default();
     let code = code.into();
     node.ops.push(Op { code, args });
@@ -96,7 +100,7 @@ pub fn then(hint: Hint, code: impl Into<Cow<'static, str>>, args: String) -> Hin
 }
 
 /// A hint of nothing but children; none if there are none.
-pub fn children(children: Vec<(String, Node)>) -> Hint {
+pub(super) fn children(children: Vec<(String, Node)>) -> Hint {
     (!children.is_empty()).then(|| {
         Box::new(Node {
             children,
@@ -106,7 +110,7 @@ pub fn children(children: Vec<(String, Node)>) -> Hint {
 }
 
 /// The hint of a list whose `len` elements have the hints `children`.
-pub fn elements(mut children: Vec<(String, Node)>, len: usize) -> Hint {
+pub(super) fn elements(mut children: Vec<(String, Node)>, len: usize) -> Hint {
     let star = len > 1 && children.len() == len && {
         let (first, rest) = children.split_at(1);
         rest.iter().all(|(_, node)| *node == first[0].1)
@@ -122,7 +126,7 @@ pub fn elements(mut children: Vec<(String, Node)>, len: usize) -> Hint {
 }
 
 /// Writes the sidecar of a value and its parts, or nothing if none is needed.
-pub fn write(root: &Hint, parts: &[(Vec<u8>, Hint)], force: bool) -> Option<Vec<u8>> {
+pub(super) fn write(root: &Hint, parts: &[(Vec<u8>, Hint)], force: bool) -> Option<Vec<u8>> {
     if root.is_none() && parts.is_empty() && !force {
         return None;
     }
@@ -224,7 +228,7 @@ impl<'a> Pool<'a> {
 
 /// A sidecar that was read.
 #[derive(Debug, Default)]
-pub struct Sidecar {
+pub(super) struct Sidecar {
     /// The node of the value.
     pub root: Value,
     /// The parts: JSON text and node.
@@ -234,7 +238,7 @@ pub struct Sidecar {
 
 /// The children of a node.
 #[derive(Clone, Copy, Default)]
-pub enum Children<'a> {
+pub(super) enum Children<'a> {
     /// Nothing is said of them.
     #[default]
     None,
@@ -247,7 +251,7 @@ pub enum Children<'a> {
 impl<'a> Children<'a> {
     /// The node of the child at `key`.
     #[inline]
-    pub fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         match self {
             Self::None => None,
             Self::Some(map) => map.get(key),
@@ -257,7 +261,7 @@ impl<'a> Children<'a> {
 
     /// The node of the child at `index`.
     #[inline]
-    pub fn at(&self, index: usize) -> Option<&'a Value> {
+    pub(super) fn at(&self, index: usize) -> Option<&'a Value> {
         match self {
             Self::None => None,
             Self::Some(map) => map.get(itoa::Buffer::new().format(index)),
@@ -268,7 +272,7 @@ impl<'a> Children<'a> {
 
 /// A node made ready: its operations in order, and its children.
 #[derive(Default)]
-pub struct View<'a> {
+pub(super) struct View<'a> {
     /// Each operation: a string, or an array `[op, node, arg...]`.
     pub ops: Vec<&'a Value>,
     /// The nodes of the children.
@@ -276,7 +280,7 @@ pub struct View<'a> {
 }
 
 /// The name of an operation.
-pub fn code(op: &Value) -> &str {
+pub(super) fn code(op: &Value) -> &str {
     match op {
         Value::String(code) => code,
         Value::Array(items) => items.first().and_then(Value::as_str).unwrap_or(""),
@@ -285,13 +289,13 @@ pub fn code(op: &Value) -> &str {
 }
 
 /// An argument of an operation, counted from 0.
-pub fn arg(op: &Value, index: usize) -> Option<&Value> {
+pub(super) fn arg(op: &Value, index: usize) -> Option<&Value> {
     op.as_array().and_then(|items| items.get(index + 2))
 }
 
 impl Sidecar {
     /// Reads a sidecar.
-    pub fn parse(text: &[u8]) -> PyResult<Self> {
+    pub(super) fn parse(text: &[u8]) -> PyResult<Self> {
         let fail = |what: &str| PyValueError::new_err(format!("invalid type hints: {what}"));
         let value: Value =
             serde_json::from_slice(text).map_err(|error| fail(&error.to_string()))?;
@@ -322,7 +326,7 @@ impl Sidecar {
     }
 
     /// Makes a node ready.
-    pub fn view<'a>(&'a self, node: Option<&'a Value>) -> View<'a> {
+    pub(super) fn view<'a>(&'a self, node: Option<&'a Value>) -> View<'a> {
         let mut view = View::default();
         // A node cut off may refer to a later one only, so this ends.
         let mut seen = None;

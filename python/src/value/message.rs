@@ -22,7 +22,7 @@ enum Default {
 
 /// One field of a class.
 #[derive(Debug)]
-pub struct Field {
+pub(super) struct Field {
     /// Its name.
     pub name: Py<PyString>,
     /// Its name, for hints and errors.
@@ -36,7 +36,7 @@ pub struct Field {
 
 impl Field {
     /// What `LangChain`'s `_is_field_useful` says of a value.
-    pub fn is_useful(&self, value: &Bound<'_, PyAny>) -> bool {
+    pub(super) fn is_useful(&self, value: &Bound<'_, PyAny>) -> bool {
         if matches!(self.default, Default::Required) || value.is_truthy().unwrap_or(false) {
             return true;
         }
@@ -55,7 +55,7 @@ impl Field {
 
 /// How the instances of one class are written.
 #[derive(Debug)]
-pub struct MessagePlan {
+pub(super) struct MessagePlan {
     /// `{"lc":1,...,"kwargs":`.
     pub prefix: Vec<u8>,
     /// The fields, in the order in which instances have them.
@@ -66,7 +66,7 @@ pub struct MessagePlan {
 
 impl MessagePlan {
     /// Reads `(prefix, [(name, kind, default, excluded), ...], attributes)`.
-    pub fn new(plan: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(super) fn new(plan: &Bound<'_, PyAny>) -> PyResult<Self> {
         type Plan<'py> = (String, Vec<Bound<'py, PyTuple>>, Vec<String>);
         let (prefix, items, attributes): Plan<'_> = plan.extract()?;
         let mut fields = Vec::with_capacity(items.len());
@@ -108,7 +108,7 @@ impl MessagePlan {
     }
 
     /// The field of this name, most likely the one at index `guess`.
-    pub fn find(&self, guess: usize, name: &Bound<'_, PyAny>) -> Option<(usize, &Field)> {
+    pub(super) fn find(&self, guess: usize, name: &Bound<'_, PyAny>) -> Option<(usize, &Field)> {
         if let Some(field) = self.fields.get(guess)
             && field.name.is(name)
         {
@@ -124,7 +124,7 @@ impl MessagePlan {
 
 /// Whether kwargs hold tool calls in `LangChain`'s old form only. A constructor
 /// would parse those anew and so change a message that was stored without.
-pub fn has_raw_tool_calls(kwargs: &Bound<'_, PyDict>) -> PyResult<bool> {
+pub(super) fn has_raw_tool_calls(kwargs: &Bound<'_, PyDict>) -> PyResult<bool> {
     let py = kwargs.py();
     let additional = kwargs.get_item(intern!(py, "additional_kwargs"))?;
     let Some(Ok(additional)) = additional.as_ref().map(|value| value.cast::<PyDict>()) else {

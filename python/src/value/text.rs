@@ -1,14 +1,13 @@
 //! JSON text: writing strings and numbers, and reading tokens.
+//!
+//! It knows nothing of Python, so that it can be fuzzed without it.
 
 use std::borrow::Cow;
-
-use pyo3::exceptions::PyValueError;
-use pyo3::prelude::*;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `text` as a JSON string, quotes included.
-pub fn write_str(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.reserve(bytes.len() + 2);
     out.push(b'"');
@@ -64,17 +63,18 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 }
 
 /// Appends a finite float in the shortest form that reads back the same.
-pub fn write_float(out: &mut Vec<u8>, value: f64) {
+pub(super) fn write_float(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
 }
 
 /// Appends a whole number.
-pub fn write_int(out: &mut Vec<u8>, value: impl itoa::Integer) {
+pub(super) fn write_int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// A number as it stands in the text.
-pub enum Number<'a> {
+#[derive(Debug)]
+pub(super) enum Number<'a> {
     /// Fits 64 bits with a sign.
     Signed(i64),
     /// A whole number of any size, as its digits.
@@ -84,35 +84,43 @@ pub enum Number<'a> {
 }
 
 /// A string of the text, its escapes resolved.
-pub enum Text<'a> {
+#[derive(Debug)]
+pub(super) enum Text<'a> {
     /// Proper Unicode.
     Str(Cow<'a, str>),
     /// UTF-8 in which surrogates stand alone, as Python's `surrogatepass` writes it.
     Surrogates(Vec<u8>),
 }
 
+/// Why a text cannot be read.
+#[derive(Debug)]
+pub(super) struct Malformed(pub(super) String);
+
+type Result<T> = std::result::Result<T, Malformed>;
+
 /// A cursor over one JSON text.
-pub struct Reader<'a> {
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// A cursor at the start of `text`, which must be UTF-8.
-    pub fn new(text: &'a [u8]) -> PyResult<Self> {
+    pub(super) fn new(text: &'a [u8]) -> Result<Self> {
         let text = std::str::from_utf8(text)
-            .map_err(|error| PyValueError::new_err(format!("the JSON is not UTF-8: {error}")))?;
+            .map_err(|error| Malformed(format!("the JSON is not UTF-8: {error}")))?;
         Ok(Self { text, at: 0 })
     }
 
     /// An error that names where the cursor stands.
-    pub fn error(&self, what: &str) -> PyErr {
-        PyValueError::new_err(format!("invalid JSON: {what} at byte {}", self.at))
+    pub(super) fn error(&self, what: &str) -> Malformed {
+        Malformed(format!("invalid JSON: {what} at byte {}", self.at))
     }
 
     /// Skips blanks and shows the next byte; 0 at the end.
     #[inline]
-    pub fn peek(&mut self) -> u8 {
+    pub(super) fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         while let Some(&byte) = bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -124,19 +132,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether nothing but blanks is left.
-    pub fn is_at_end(&mut self) -> bool {
+    pub(super) fn is_at_end(&mut self) -> bool {
         self.peek() == 0 && self.at == self.text.len()
     }
 
     /// Steps over the byte that [`Reader::peek`] has just shown.
     #[inline]
-    pub fn bump(&mut self) {
+    pub(super) fn bump(&mut self) {
         self.at += 1;
     }
 
     /// Steps over `byte`, or fails.
     #[inline]
-    pub fn expect(&mut self, byte: u8) -> PyResult<()> {
+    pub(super) fn expect(&mut self, byte: u8) -> Result<()> {
         if self.peek() == byte {
             self.at += 1;
             return Ok(());
@@ -145,7 +153,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over `word` if it comes next.
-    pub fn keyword(&mut self, word: &str) -> bool {
+    pub(super) fn keyword(&mut self, word: &str) -> bool {
         let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
         if found {
             self.at += word.len();
@@ -154,7 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the number that comes next.
-    pub fn number(&mut self) -> PyResult<Number<'a>> {
+    pub(super) fn number(&mut self) -> Result<Number<'a>> {
         let bytes = &self.text.as_bytes()[self.at..];
         let sign = usize::from(bytes.first() == Some(&b'-'));
         let digits = sign + count_digits(&bytes[sign..]);
@@ -190,7 +198,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the string that comes next; the cursor stands on its first quote.
     #[inline]
-    pub fn string(&mut self) -> PyResult<Text<'a>> {
+    pub(super) fn string(&mut self) -> Result<Text<'a>> {
         self.expect(b'"')?;
         let rest = &self.text[self.at..];
         match memchr::memchr2(b'"', b'\\', rest.as_bytes()) {
@@ -208,7 +216,7 @@ impl<'a> Reader<'a> {
 
     /// The rest of a string that has escapes; `out` holds what came before them.
     #[cold]
-    fn escaped(&mut self, mut out: Vec<u8>) -> PyResult<Text<'a>> {
+    fn escaped(&mut self, mut out: Vec<u8>) -> Result<Text<'a>> {
         let bytes = self.text.as_bytes();
         loop {
             let rest = &bytes[self.at..];
@@ -253,7 +261,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn hex4(&mut self) -> PyResult<u32> {
+    fn hex4(&mut self) -> Result<u32> {
         let digits = self.text.get(self.at..self.at + 4);
         let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         match digits.map(|digits| u32::from_str_radix(digits, 16)) {
@@ -275,16 +283,13 @@ fn count_digits(bytes: &[u8]) -> usize {
 
 /// Appends a code point in UTF-8; a lone surrogate in the form of its three bytes.
 fn push_wtf8(out: &mut Vec<u8>, unit: u32) {
-    match char::from_u32(unit) {
-        Some(character) => {
-            let mut buffer = [0; 4];
-            out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-        }
+    if let Some(character) = char::from_u32(unit) {
+        let mut buffer = [0; 4];
+        out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+    } else {
         // Only a surrogate, U+D800 to U+DFFF, is no `char` here.
-        None => {
-            let [_, _, high, low] = unit.to_be_bytes();
-            let middle = ((high & 0x0f) << 2) | (low >> 6);
-            out.extend_from_slice(&[0xe0 | (high >> 4), 0x80 | middle, 0x80 | (low & 0x3f)]);
-        }
+        let [_, _, high, low] = unit.to_be_bytes();
+        let middle = ((high & 0x0f) << 2) | (low >> 6);
+        out.extend_from_slice(&[0xe0 | (high >> 4), 0x80 | middle, 0x80 | (low & 0x3f)]);
     }
 }

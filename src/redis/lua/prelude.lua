@@ -192,9 +192,9 @@ end
 -- looked for.
 local function own_writes(registry, prefix, thread, namespace, most, wanted)
   local own, gone = {}, {}
-  local first, page = 0, nil
+  local first = 0
   repeat
-    page = redis.call('ZRANGE', registry, first, first + 999)
+    local page = redis.call('ZRANGE', registry, first, first + 999)
     first = first + 1000
     local keys = {}
     for _, key in ipairs(page) do
