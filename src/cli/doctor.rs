@@ -169,8 +169,8 @@ fn say(
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (position, report) in rounds.iter().enumerate() {
         let is_last = position + 1 == rounds.len();
-        let told = report.findings().iter();
-        findings.extend(told.filter(|found| found.fixed || is_last).map(|finding| {
+        let found = report.findings().iter();
+        findings.extend(found.filter(|found| found.fixed || is_last).map(|finding| {
             json!({
                 "kind": format!("{:?}", finding.kind),
                 "what": finding.kind.to_string(),
@@ -181,9 +181,9 @@ fn say(
         }));
         for (kind, number) in report.counts() {
             let fixed = report.fixed().get(kind).copied().unwrap_or(0);
-            let told = if is_last { *number } else { fixed };
-            if told > 0 {
-                *counts.entry(format!("{kind:?}")).or_default() += told;
+            let counted = if is_last { *number } else { fixed };
+            if counted > 0 {
+                *counts.entry(format!("{kind:?}")).or_default() += counted;
             }
         }
     }
