@@ -306,7 +306,7 @@ async fn a_thread_is_pinned_and_gets_its_ttl_back() {
         .json();
     assert_eq!(touched["touched"], true);
     assert!(ttl().as_u64().is_some_and(|left| left <= 3_600_000));
-    assert!(cli.run(&["pin", "t"]).ok().contains("for ever"));
+    assert!(cli.run(&["pin", "t"]).ok().contains("never expires"));
     assert_eq!(ttl(), Value::Null);
     cli.run(&["touch", "t", "--ttl", "1h", "--yes"]).ok();
     assert_eq!(ttl(), Value::Null);

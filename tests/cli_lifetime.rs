@@ -92,7 +92,7 @@ async fn a_copy_stays_as_long_as_its_source_and_says_so() {
     let cli = two_threads().await;
     let said = cli.run(&["copy", "hour", "copy"]).ok();
     assert!(
-        said.contains("stays 59 minutes") || said.contains("stays 60 minutes"),
+        said.contains("expires in 59 minutes") || said.contains("expires in 60 minutes"),
         "{said}"
     );
     assert_about(left(&cli, "copy").await, hours(1));

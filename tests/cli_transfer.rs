@@ -592,7 +592,7 @@ async fn a_thread_longer_than_a_page_and_a_batch_comes_through() {
     let told = source.run_on(&["import"], bad.as_bytes());
     assert_eq!(told.code, 8);
     assert!(
-        told.stderr.contains("a part of the thread was stored"),
+        told.stderr.contains("the thread was stored in part"),
         "{told:?}"
     );
 }

@@ -1,7 +1,8 @@
-//! `bench`: a short load on a server, under a prefix of its own, which is cleaned up after.
+//! `bench`: measures a short load under a random prefix, and deletes what it wrote.
 
 use std::time::{Duration, Instant};
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -21,22 +22,22 @@ use crate::redis::duration;
 use crate::saver::CheckpointSaver;
 use crate::{CheckpointTuple, RedisSaver};
 
-/// How many writes one `put_writes` has.
+/// The number of writes of a `put_writes`.
 const WRITES: usize = 5;
-/// How many checkpoints one `list` gives.
+/// The number of checkpoints of a `list`.
 const LISTED: usize = 10;
 
-/// Put a short load on the server and say how fast it answers; cleans up after itself
+/// Measure throughput and latency under a short load; deletes what it wrote
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// How long each kind of call is made
+    /// How long each kind of call is measured
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = seconds)]
     time: Duration,
-    /// How many callers there are at once, each on a thread of its own
-    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = callers)]
+    /// The number of concurrent callers, each with a thread id of its own
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     callers: usize,
-    /// How large the state of a checkpoint is, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = size)]
+    /// The size of the state of a checkpoint in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = RangedU64ValueParser::<usize>::new().range(1..=16 * 1024 * 1024))]
     size: usize,
     /// Only these kinds of calls
     #[arg(long, value_enum, value_name = "CALL")]
@@ -72,25 +73,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     range
         .contains(&time)
         .then_some(time)
-        .ok_or_else(|| "it is not between a millisecond and ten minutes".to_owned())
+        .ok_or_else(|| "it must be between a millisecond and ten minutes".to_owned())
 }
 
-fn callers(text: &str) -> Result<usize, String> {
-    between(text, 1, 1_000)
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    between(text, 1, 16 * 1024 * 1024)
-}
-
-fn between(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("it is no number from {least} to {most}"))
-}
-
-/// How fast one kind of call was.
+/// The measurement of one kind of call.
 struct Measured {
     call: Call,
     /// How long each call took, shortest first.
@@ -116,18 +102,18 @@ impl Bench {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         let prefix = format!("langgraph-redis-bench-{}", CheckpointId::now_ulid());
         let saver = context.settings.builder().prefix(&prefix).build().await?;
-        // Whatever happens, what was written goes.
+        // What was written is deleted whatever happens.
         let outcome = tokio::select! {
             outcome = self.load(&saver, &mut context.output) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted(
-                "ended before it was done; what was written is deleted".to_owned(),
+                "interrupted; what was written is deleted".to_owned(),
             )),
         };
         let cleaned = self.clean_up(&saver).await;
         saver.close().await;
         if let Err(error) = cleaned {
             note(&format!(
-                "not all was cleaned up ({error}): `langgraph-redis delete --all --prefix {prefix}` does"
+                "not everything was deleted ({error}): run `langgraph-redis delete --all --prefix {prefix}`"
             ));
             return outcome.and(Err(error.into()));
         }
@@ -137,7 +123,7 @@ impl Bench {
     async fn load(&self, saver: &RedisSaver, output: &mut Output) -> Outcome {
         saver.setup().await?;
         for thread in self.threads()? {
-            // Lists and reads find something, whichever calls are made.
+            // Lists and reads find something, whichever calls are measured.
             for _ in 0..LISTED {
                 self.put(saver, &CheckpointConfig::of_thread(thread.clone()))
                     .await?;

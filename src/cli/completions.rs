@@ -1,13 +1,12 @@
-//! `completions`: what a shell needs to complete the command line.
+//! `completions`: shell completions.
 
 use std::io::Write;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Arguments;
 use super::failure::{Failure, Outcome};
 
 /// Print the completions for a shell
@@ -24,9 +23,8 @@ fn shells() -> impl TypedValueParser<Value = Shell> {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run(self, mut command: Command) -> Outcome {
         let mut text = Vec::new();
-        let mut command = Arguments::command();
         clap_complete::generate(self.shell, &mut command, "langgraph-redis", &mut text);
         std::io::stdout()
             .write_all(&text)

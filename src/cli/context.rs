@@ -1,4 +1,4 @@
-//! What every command works with.
+//! The saver, the settings and the output of a command.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -6,41 +6,40 @@ use futures_util::TryStreamExt;
 
 use super::failure::{Failure, Outcome};
 use super::output::{Output, note};
-use super::selection::no_checkpoint;
 use super::settings::Settings;
-use super::text::{shown, unquoted};
+use super::text::{shown, shown_namespace, unquoted};
 use crate::config::CheckpointConfig;
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::ListOptions;
 use crate::saver::CheckpointSaver;
 use crate::{CheckpointTuple, RedisSaver};
 
-/// A saver, and how to talk to the caller.
+/// The saver, the settings and the output of a command.
 pub(crate) struct Context {
     pub(crate) saver: RedisSaver,
     pub(crate) settings: Settings,
     pub(crate) output: Output,
-    /// Whether ids may be given as they are printed, in quotes.
+    /// Whether ids may be given in quotes, as unusual ids are printed.
     pub(crate) quoted: bool,
 }
 
 impl Context {
-    /// A thread that was named.
+    /// A thread id from an argument.
     pub(crate) fn thread_id(&self, argument: &str) -> Outcome<ThreadId> {
         Ok(ThreadId::new(self.id(argument)?)?)
     }
 
-    /// A checkpoint that was named.
+    /// A checkpoint id from an argument.
     pub(crate) fn checkpoint_id(&self, argument: &str) -> Outcome<CheckpointId> {
         Ok(CheckpointId::new(self.id(argument)?)?)
     }
 
-    /// A run that was named.
+    /// A run id from an argument.
     pub(crate) fn run_id(&self, argument: &str) -> Outcome<RunId> {
         Ok(RunId::new(self.id(argument)?)?)
     }
 
-    /// A namespace that was named.
+    /// A namespace from an argument.
     pub(crate) fn namespace(&self, argument: &str) -> Outcome<CheckpointNamespace> {
         Ok(CheckpointNamespace::new(self.id(argument)?)?)
     }
@@ -53,8 +52,8 @@ impl Context {
         }
     }
 
-    /// Reads a checkpoint, or the newest of its namespace. Looking does not give it its TTL anew,
-    /// whatever the settings say.
+    /// Reads a checkpoint, or the newest of its namespace. This does not refresh its TTL, whatever
+    /// `refresh_on_read` is.
     pub(crate) async fn look(&self, config: &CheckpointConfig) -> Outcome<CheckpointTuple> {
         let mut config = config.clone();
         config.checkpoint_ns = Some(config.namespace());
@@ -68,13 +67,13 @@ impl Context {
                 "thread {} has no checkpoint {} in the namespace {}",
                 shown(config.thread_id.as_str()),
                 shown(id.as_str()),
-                super::text::shown_namespace(&config.namespace()),
+                shown_namespace(&config.namespace()),
             )),
-            None => no_checkpoint(&config.thread_id, &config.namespace()),
+            None => Failure::no_checkpoint(&config.thread_id, &config.namespace()),
         })
     }
 
-    /// Goes on only if the caller agrees: with `--yes`, or at a terminal when asked.
+    /// Continues only if the user agrees: by `--yes`, or at a prompt on a terminal.
     pub(crate) async fn confirm(&self, yes: bool, what: &str) -> Outcome {
         if yes {
             return Ok(());
@@ -82,9 +81,9 @@ impl Context {
         let asked = io::stdin().is_terminal() && io::stderr().is_terminal();
         if asked && !self.output.is_json() {
             note(&format!("This {what}."));
-            let _ = write!(io::stderr(), "Go on? [y/N] ");
+            let _ = write!(io::stderr(), "Continue? [y/N] ");
             let _ = io::stderr().flush();
-            // On a thread of its own, so that Ctrl-C is heard.
+            // On a blocking thread, so that Ctrl-C is handled.
             let answer = tokio::task::spawn_blocking(|| {
                 let mut answer = String::new();
                 io::stdin().lock().read_line(&mut answer).map(|_| answer)

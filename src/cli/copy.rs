@@ -1,4 +1,4 @@
-//! `copy`: all of a thread under another name.
+//! `copy`: copies a thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,40 +10,39 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::progress::Meter;
 use super::selection;
-use super::text::{self, count, shown};
-use super::threads::milliseconds;
-use super::ttl::Lifetime;
+use super::text::{count, expiry, milliseconds, shown};
+use super::ttl::TtlArgs;
 use crate::options::{CopyOptions, ExistingTarget, ProgressCallback};
 use crate::saver::CheckpointSaver;
 
-/// Copy all of a thread, its history and pending writes included
+/// Copy a thread with its history and pending writes
 ///
-/// The copy stays as long as the newest checkpoint of the thread, unless --ttl or --forever is
-/// given.
+/// The copy has the remaining TTL of the newest checkpoint of the thread, unless --ttl or
+/// --forever is given.
 #[derive(Args)]
 pub(crate) struct Copy {
     /// The thread to copy
     #[arg(value_name = "SOURCE")]
     source: String,
-    /// What the copy is called
+    /// The id of the copy
     #[arg(value_name = "TARGET")]
     target: String,
-    /// Add to a target that is there; checkpoints of the same id are replaced
+    /// Add to a target that exists; checkpoints with the same id are replaced
     #[arg(long)]
     merge: bool,
     #[command(flatten)]
-    lifetime: Lifetime,
-    /// Only say what would be copied
+    ttl: TtlArgs,
+    /// Only print what would be copied
     #[arg(long)]
     dry_run: bool,
 }
 
 impl Copy {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        let rule = self.lifetime.rule(&context.settings)?;
+        let rule = self.ttl.rule(&context.settings)?;
         let source = context.thread_id(&self.source)?;
         let target = context.thread_id(&self.target)?;
-        let found = selection::named(context, &source).await?;
+        let found = selection::existing(context, &source).await?;
         let mut copied = (found.checkpoints, None);
         let mut left = None;
         if !self.dry_run {
@@ -93,11 +92,9 @@ impl Copy {
         let writes = writes.map_or_else(String::new, |writes| {
             format!(" and {}", count(writes, "write"))
         });
-        let stays = left.map_or_else(String::new, |copy| {
-            format!(", which stays {}", text::ttl(copy.ttl))
-        });
+        let expiry = left.map_or_else(String::new, |copy| format!(", which {}", expiry(copy.ttl)));
         context.output.line(format!(
-            "{} {}{writes} of {} to {}{stays}",
+            "{} {}{writes} of {} to {}{expiry}",
             if self.dry_run { "would copy" } else { "copied" },
             count(checkpoints, "checkpoint"),
             shown(source.as_str()),

@@ -1,4 +1,4 @@
-//! `delete`: all of a thread, or of many.
+//! `delete`: deletes threads, or the checkpoints of runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,25 +9,25 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::progress::Meter;
-use super::selection::{Selection, complete};
-use super::text::{count, shown};
+use super::selection::{Selection, require_complete_index};
+use super::text::{count, shown, thread_or_count};
 use crate::id::{RunId, ThreadId};
 use crate::options::DeleteOptions;
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
-/// Delete threads, every checkpoint and write of theirs; or with --run what runs have made
+/// Delete threads, or with --run the checkpoints of runs
 #[derive(Args)]
 pub(crate) struct Delete {
     #[command(flatten)]
     threads: Selection,
-    /// Delete the checkpoints that a run has made, with their writes, in every thread, or in those
-    /// of --starting-with; may be given more than once
+    /// Delete the checkpoints of a run with their writes, in every thread or in those of
+    /// --starting-with; can be repeated
     #[arg(long, value_name = "RUN", conflicts_with_all = ["threads", "all"])]
     run: Vec<String>,
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Only say what would be deleted
+    /// Only print what would be deleted
     #[arg(long)]
     dry_run: bool,
 }
@@ -42,7 +42,7 @@ impl Delete {
         if !self.dry_run && !threads.is_empty() {
             let what = format!(
                 "would delete {} with {} and their writes",
-                named(threads.iter().map(|thread| thread.thread_id.as_str())),
+                thread_or_count(threads.iter().map(|thread| thread.thread_id.as_str())),
                 count(checkpoints, "checkpoint")
             );
             context.confirm(self.yes, &what).await?;
@@ -71,7 +71,7 @@ impl Delete {
         let runs: BTreeSet<RunId> = runs.collect::<Outcome<_>>()?;
         let runs = Vec::from_iter(runs);
         let mut found: BTreeMap<ThreadId, u64> = BTreeMap::new();
-        complete(context).await?;
+        require_complete_index(context).await?;
         for run in &runs {
             for thread in context.saver.checkpoints_of_run(run, prefix).await? {
                 *found.entry(thread).or_default() += 1;
@@ -90,7 +90,7 @@ impl Delete {
             let what = format!(
                 "would delete {} and their writes in {}",
                 count(found.values().sum(), "checkpoint"),
-                named(found.keys().map(ThreadId::as_str))
+                thread_or_count(found.keys().map(ThreadId::as_str))
             );
             context.confirm(self.yes, &what).await?;
             context.saver.delete_runs(&runs, prefix).await?;
@@ -101,18 +101,22 @@ impl Delete {
                 self.say(&mut context.output, &thread)?;
                 continue;
             }
-            let verb = if self.dry_run {
-                "would delete"
-            } else {
-                "deleted"
-            };
             context.output.line(format!(
-                "{verb} {} of {}",
+                "{} {} of {}",
+                self.verb(),
                 count(thread.checkpoints, "checkpoint"),
                 shown(thread.thread_id.as_str())
             ))?;
         }
         Ok(())
+    }
+
+    fn verb(&self) -> &'static str {
+        if self.dry_run {
+            "would delete"
+        } else {
+            "deleted"
+        }
     }
 
     fn say(&self, output: &mut Output, thread: &ThreadSummary) -> Outcome {
@@ -125,21 +129,9 @@ impl Delete {
         }
         output.line(format!(
             "{} {} with {}",
-            if self.dry_run {
-                "would delete"
-            } else {
-                "deleted"
-            },
+            self.verb(),
             shown(thread.thread_id.as_str()),
             count(thread.checkpoints, "checkpoint")
         ))
-    }
-}
-
-/// One thread by name, or how many.
-pub(crate) fn named<'a>(mut threads: impl ExactSizeIterator<Item = &'a str>) -> String {
-    match (threads.len(), threads.next()) {
-        (1, Some(thread)) => format!("thread {}", shown(thread)),
-        (number, _) => count(number as u64, "thread"),
     }
 }

@@ -1,4 +1,4 @@
-//! `diff`: what changed from one checkpoint's state to another's.
+//! `diff`: compares the state of two checkpoints.
 
 use std::collections::BTreeSet;
 
@@ -7,37 +7,28 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::text::{count, cut, shown};
+use super::selection::NamespaceSelection;
+use super::text::{count, cut, printable_json, shown};
 use crate::codec::{RawJson, RawObject};
-use crate::config::CheckpointConfig;
 use crate::error::Result;
 
-/// How deep values are compared; what is nested deeper is compared as a whole.
-const MOST_LEVELS: usize = 64;
-/// How much of a value is shown unless all is asked for, in characters.
-const MOST: usize = 400;
+/// The depth to which values are compared; deeper ones are compared as a whole.
+const MAX_DEPTH: usize = 64;
+/// The length to which a value is cut without `--full`, in characters.
+const MAX_CHARS: usize = 400;
 
-/// Show what changed between two checkpoints' state, channel by channel
+/// Show what changed in the state between two checkpoints, channel by channel
 #[derive(Args)]
 pub(crate) struct Diff {
-    /// The thread
-    #[arg(value_name = "THREAD")]
-    thread: String,
+    #[command(flatten)]
+    namespace: NamespaceSelection,
     /// The earlier checkpoint [default: the parent of the later]
     #[arg(value_name = "A")]
     from: Option<String>,
     /// The later checkpoint [default: the newest]
     #[arg(value_name = "B")]
     to: Option<String>,
-    /// The namespace; "" is that of the root graph
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        default_value = "",
-        hide_default_value = true
-    )]
-    namespace: String,
-    /// All of every value, however long
+    /// Do not cut long values
     #[arg(long)]
     full: bool,
 }
@@ -66,8 +57,7 @@ enum Kind {
 
 impl Diff {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        let mut config = CheckpointConfig::of_thread(context.thread_id(&self.thread)?);
-        config.checkpoint_ns = Some(context.namespace(&self.namespace)?);
+        let config = self.namespace.config(context)?;
         let mut later = config.clone();
         later.checkpoint_id = match &self.to {
             Some(id) => Some(context.checkpoint_id(id)?),
@@ -79,7 +69,7 @@ impl Diff {
             (None, Some(parent)) => parent.required_checkpoint()?.clone(),
             (None, None) => {
                 return Err(Failure::NotFound(format!(
-                    "the checkpoint {} has no parent; name the one to compare it with",
+                    "the checkpoint {} has no parent; give the checkpoint to compare it with",
                     shown(later.checkpoint.id().as_str())
                 )));
             }
@@ -122,12 +112,12 @@ impl Diff {
             let values = [("-", &change.from), ("+", &change.to)];
             for (sign, value) in values {
                 if let Some(value) = value {
-                    // On one line, so that no value can look like another difference.
-                    let text = super::text::printable_json(value.as_str());
+                    // On one line, so that no value looks like a second difference.
+                    let text = printable_json(value.as_str());
                     let text = if self.full {
                         text
                     } else {
-                        cut(&text, MOST).into_owned().into()
+                        cut(&text, MAX_CHARS).into_owned().into()
                     };
                     output.line(format!("  {sign} {place}{text}"))?;
                 }
@@ -186,7 +176,7 @@ impl Walk<'_> {
         }
         let starts = |json: &RawJson| json.bytes().first().copied();
         match (starts(one), starts(other)) {
-            (Some(b'{'), Some(b'{')) if level < MOST_LEVELS => {
+            (Some(b'{'), Some(b'{')) if level < MAX_DEPTH => {
                 let (one, other): (RawObject, RawObject) = (one.decode()?, other.decode()?);
                 for (name, value) in one.iter() {
                     let path = format!("{path}.{}", shown(name));
@@ -197,7 +187,7 @@ impl Walk<'_> {
                     self.compare(None, Some(value), &path, level + 1)?;
                 }
             }
-            (Some(b'['), Some(b'[')) if level < MOST_LEVELS => {
+            (Some(b'['), Some(b'[')) if level < MAX_DEPTH => {
                 let (one, other): (Vec<RawJson>, Vec<RawJson>) = (one.decode()?, other.decode()?);
                 for position in 0..one.len().max(other.len()) {
                     let path = format!("{path}[{position}]");
@@ -225,7 +215,7 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn told(from: &'static str, to: &'static str) -> Vec<String> {
+    fn described(from: &'static str, to: &'static str) -> Vec<String> {
         let (from, to) = (
             RawObject::parse(from).unwrap(),
             RawObject::parse(to).unwrap(),
@@ -251,7 +241,7 @@ mod tests {
     #[test]
     fn what_was_added_removed_and_changed_is_told_with_its_place() {
         assert_eq!(
-            told(
+            described(
                 r#"{"gone":1,"list":[1,{"a":1,"b":2}],"same":{"x":[1, 2]}}"#,
                 r#"{"list":[1,{"a":2,"c":3},4],"new":null,"same":{"x":[1,2]}}"#
             ),
@@ -269,7 +259,7 @@ mod tests {
     #[test]
     fn numbers_are_compared_to_the_last_digit() {
         assert_eq!(
-            told(
+            described(
                 r#"{"n":100000000000000000000000001,"f":1.0}"#,
                 r#"{"n":100000000000000000000000002,"f":1}"#
             ),

@@ -1,4 +1,4 @@
-//! `doctor`: looks through what is stored for what should not be there, and mends if asked.
+//! `doctor`: finds problems in the stored data and fixes them with `--fix`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -13,23 +13,23 @@ use super::output::note;
 use super::text::count;
 use crate::redis::{DoctorOptions, DoctorReport, Finding, FindingKind, Health, Rested, duration};
 
-/// How often what is stored is walked at most, until nothing is left to be put right.
-const MOST_ROUNDS: usize = 5;
+/// How often the data is examined at most, until nothing is left to fix.
+const MAX_ROUNDS: usize = 5;
 
-/// Look at every key for what should not be there, and put it right with --fix
+/// Find problems in the stored data, and fix them with --fix
 #[derive(Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub(crate) struct Doctor {
-    /// Put right what is wrong
+    /// Fix the problems that can be fixed safely
     #[arg(long)]
     fix: bool,
-    /// Do it without asking; for --fix
+    /// Do not ask for confirmation; for --fix
     #[arg(long, requires = "fix")]
     yes: bool,
-    /// Make indexes anew whose schema differs; the documents stay
+    /// Drop and create indexes whose schema differs; the documents stay
     #[arg(long, requires = "fix")]
     rebuild_indexes: bool,
-    /// Only threads whose ids start so
+    /// Only threads whose ids start with this text
     #[arg(
         long,
         value_name = "TEXT",
@@ -37,16 +37,12 @@ pub(crate) struct Doctor {
         hide_default_value = true
     )]
     starting_with: String,
-    /// Read the ids of documents alone, not whether calls can read them: quicker where they are large
+    /// Check only the ids of documents, not whether they can be read; faster for large documents
     #[arg(long)]
     quick: bool,
-    /// How long writes without a checkpoint must have been left alone to be reported
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = age)]
+    /// How long writes without a checkpoint must be idle to be reported
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     orphan_age: Duration,
-}
-
-fn age(text: &str) -> Result<Duration, String> {
-    duration(text)
 }
 
 impl Doctor {
@@ -63,7 +59,7 @@ impl Doctor {
         if self.rebuild_indexes {
             options = options.with_rebuild_indexes(true);
         }
-        // First, as it says why the rest may fail.
+        // First, because a problem of a server explains why the rest fails.
         let health = context.saver.health().await;
         let problems = problems(&health);
         for problem in &problems {
@@ -74,14 +70,14 @@ impl Doctor {
                 context.output.line(format!("warning: {warning}"))?;
             }
         }
-        // What is looked at is young for the server, and would not be put right afterwards.
-        let mut rested = Rested::default();
+        // Reading a key resets its idle time, so the first pass remembers which keys were idle.
+        let mut idle = Rested::default();
         if self.fix && !self.yes {
-            let looking = DoctorOptions {
+            let dry_run = DoctorOptions {
                 fix: false,
                 ..options.clone()
             };
-            let found = context.saver.doctor_again(&looking, &mut rested).await?;
+            let found = context.saver.doctor_again(&dry_run, &mut idle).await?;
             let kinds = found.counts().iter();
             let fixable: u64 = kinds
                 .filter(|(kind, _)| kind.is_fixable(&options))
@@ -93,29 +89,29 @@ impl Doctor {
                 return self.verdict(&rounds, &problems);
             }
             let what = format!(
-                "would put right what can be of {}, in part by a TTL or by removing writes without a checkpoint",
+                "would fix {}, which may set TTLs or remove writes without a checkpoint",
                 count(fixable, "finding")
             );
             context.confirm(false, &what).await?;
         }
         let mut rounds = Vec::new();
-        // One repair shows what only the next round mends.
-        while rounds.len() < MOST_ROUNDS && rounds.last().is_none_or(calls_for_another) {
-            rounds.push(context.saver.doctor_again(&options, &mut rested).await?);
+        // A repair may reveal problems that the next round fixes.
+        while rounds.len() < MAX_ROUNDS && rounds.last().is_none_or(calls_for_another) {
+            rounds.push(context.saver.doctor_again(&options, &mut idle).await?);
             options.rebuild_indexes = false;
         }
         say(context, &rounds, &health, &problems)?;
         self.verdict(&rounds, &problems)
     }
 
-    /// What is left after the last round.
+    /// The result: what is left after the last round.
     fn verdict(&self, rounds: &[DoctorReport], problems: &[String]) -> Outcome {
         let Some(last) = rounds.last() else {
             return Ok(());
         };
         let found: u64 = last.counts().values().sum();
         let fixed: u64 = last.fixed().values().sum();
-        // An index that was made just now only takes time.
+        // An index that was created in this run needs time to read the documents.
         let made: HashSet<&str> = all_findings(rounds)
             .filter(|found| found.fixed && is_of_index(found.kind))
             .map(|found| found.key.as_str())
@@ -126,15 +122,15 @@ impl Doctor {
         match found - fixed - reading.count() as u64 {
             0 if problems.is_empty() => Ok(()),
             0 => Err(Failure::Unhealthy(format!(
-                "what is stored is in order, but not every call can be served: {}",
+                "the stored data has no problems, but some calls fail: {}",
                 problems.join("; ")
             ))),
             left if self.fix => Err(Failure::Unhealthy(format!(
-                "{} left that could not be put right, or not in this run",
+                "{} left that could not be fixed, or not in this run",
                 count(left, "finding")
             ))),
             left => Err(Failure::Unhealthy(format!(
-                "{}; --fix puts right what can be",
+                "{}; --fix fixes what can be fixed safely",
                 count(left, "finding")
             ))),
         }
@@ -149,12 +145,12 @@ fn is_of_index(kind: FindingKind) -> bool {
     matches!(kind, FindingKind::IndexMissing | FindingKind::IndexDiffers)
 }
 
-/// Whether something was put right that may show more; an index shows nothing.
+/// Whether something was fixed that may reveal more; an index reveals nothing.
 fn calls_for_another(report: &DoctorReport) -> bool {
     report.fixed().keys().any(|kind| !is_of_index(*kind))
 }
 
-/// Tells what was put right in every round, and what is left after the last.
+/// Prints what was fixed in every round, and what is left after the last.
 fn say(
     context: &mut Context,
     rounds: &[DoctorReport],
@@ -173,8 +169,8 @@ fn say(
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (position, report) in rounds.iter().enumerate() {
         let is_last = position + 1 == rounds.len();
-        let told = report.findings().iter();
-        findings.extend(told.filter(|found| found.fixed || is_last).map(|finding| {
+        let found = report.findings().iter();
+        findings.extend(found.filter(|found| found.fixed || is_last).map(|finding| {
             json!({
                 "kind": format!("{:?}", finding.kind),
                 "what": finding.kind.to_string(),
@@ -185,9 +181,9 @@ fn say(
         }));
         for (kind, number) in report.counts() {
             let fixed = report.fixed().get(kind).copied().unwrap_or(0);
-            let told = if is_last { *number } else { fixed };
-            if told > 0 {
-                *counts.entry(format!("{kind:?}")).or_default() += told;
+            let counted = if is_last { *number } else { fixed };
+            if counted > 0 {
+                *counts.entry(format!("{kind:?}")).or_default() += counted;
             }
         }
     }

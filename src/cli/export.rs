@@ -1,9 +1,8 @@
-//! `export`: whole threads as JSON Lines.
+//! `export`: writes threads as JSON Lines.
 //!
-//! A header; of each thread its checkpoints, oldest first and namespace by namespace, each after
-//! the blobs that it names, then the
-//! writes that wait for a checkpoint, then a trailer with a digest; a trailer for all. Memory is
-//! bounded by a page of checkpoints and the ids of the threads.
+//! A header; for each thread its checkpoints by namespace, oldest first, each after the blobs that it
+//! names, then the writes without a checkpoint, then a trailer with a digest; a trailer for all.
+//! Memory is bounded by a page of checkpoints and the ids of the threads.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -21,27 +20,27 @@ use super::progress::Meter;
 use super::record::{Counts, FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
 use super::selection::Selection;
 use super::text::{count, shown};
-use super::verify::{Checker, Event, Line, Sum, next_line};
+use super::verify::{Event, Line, Sum, Verifier, next_line};
 use crate::id::ThreadId;
 use crate::redis::{TimedCheckpoint, newly_named};
 
-/// How many checkpoints are held at once.
+/// How many checkpoints are held in memory.
 const PAGE: usize = 32;
-/// How many blobs are held at once; they may be large.
+/// How many blobs are held in memory; they may be large.
 const BLOBS: usize = 16;
 
-/// Write whole threads as JSON Lines, to a file or into a pipe; all threads if none is named
+/// Write threads as JSON Lines to a file or a pipe; all threads if none is given
 #[derive(Args)]
 pub(crate) struct Export {
     #[command(flatten)]
     threads: Selection,
-    /// The file; it must not be there yet, and is readable for its owner alone [default: stdout]
+    /// The file, which must not exist; only its owner can read it [default: stdout]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Go on with a file that was cut, after its last whole thread
+    /// Continue a truncated file after its last complete thread
     #[arg(long, requires = "output")]
     resume: bool,
-    /// Only say what would be exported
+    /// Only print what would be exported
     #[arg(long)]
     dry_run: bool,
 }
@@ -68,12 +67,12 @@ impl Export {
         let (mut sink, done) = match &self.output {
             None if io::stdout().is_terminal() => {
                 return Err(Failure::Usage(
-                    "an export is not for the eye: give a file with --output, or a pipe".to_owned(),
+                    "an export is not written to a terminal: give a file with --output, or use a pipe".to_owned(),
                 ));
             }
             None => (Sink::new(Box::new(BufWriter::new(io::stdout()))), None),
             Some(path) if self.resume => match resume(path, &header)? {
-                Resumed::Whole(trailer) => return self.say(context, &trailer),
+                Resumed::Complete(trailer) => return self.say(context, &trailer),
                 Resumed::Started(sink, done) => (*sink, Some(done)),
                 Resumed::Empty(file) => (Sink::new(Box::new(BufWriter::new(file))), None),
             },
@@ -95,15 +94,15 @@ impl Export {
         let trailer = sink.finish()?;
         if let Some(path) = &self.output {
             let synced = File::open(path).and_then(|file| file.sync_all());
-            synced.map_err(|error| cannot("written", path, &error))?;
+            synced.map_err(|error| cannot("write", path, &error))?;
         }
         self.say(context, &trailer)
     }
 
-    /// Where the export itself goes to stdout, what is said of it goes to stderr.
+    /// Prints the summary: to stderr if the export itself goes to stdout.
     fn say(&self, context: &mut Context, trailer: &Trailer) -> Outcome {
         let Some(path) = &self.output else {
-            note(&told(trailer, ""));
+            note(&summary(trailer, ""));
             return Ok(());
         };
         if context.output.is_json() {
@@ -119,11 +118,11 @@ impl Export {
         let path = path.display().to_string();
         context
             .output
-            .line(told(trailer, &format!(" to {}", shown(&path))))
+            .line(summary(trailer, &format!(" to {}", shown(&path))))
     }
 }
 
-fn told(trailer: &Trailer, place: &str) -> String {
+fn summary(trailer: &Trailer, place: &str) -> String {
     format!(
         "exported {} with {}{place}",
         count(trailer.threads, "thread"),
@@ -132,7 +131,7 @@ fn told(trailer: &Trailer, place: &str) -> String {
             writes: trailer.writes,
             blobs: trailer.blobs,
         }
-        .told()
+        .text()
     )
 }
 
@@ -147,7 +146,7 @@ fn header(context: &Context) -> Header {
     }
 }
 
-/// Where lines go, summed up.
+/// The destination of lines, with their digest.
 struct Sink {
     writer: Box<dyn Write>,
     all: Sum,
@@ -211,8 +210,8 @@ async fn export_thread(
         let mut named = HashSet::new();
         while let Some(page) = pages.next().await {
             let page: Vec<TimedCheckpoint> = page.into_iter().collect::<Result<_, _>>()?;
-            // After the checkpoints were read and before they are written: what they name is
-            // there, also if the thread goes on meanwhile, and an import finds it in time.
+            // After the checkpoints were read, so that the blobs that they name exist even if the
+            // thread is written to, and before they are exported, so that an import finds them first.
             if saver.has_blobs(thread_id, &namespace).await? {
                 let tuples = page.iter().map(|one| &one.tuple.checkpoint);
                 for few in newly_named(tuples, &mut named).chunks(BLOBS) {
@@ -238,19 +237,18 @@ async fn export_thread(
         sha256: sum.digest(),
     }))?;
     sink.threads += 1;
-    // Whole threads are on disk, or in the pipe, before the next is begun.
+    // A thread is written completely before the next one begins.
     sink.writer.flush().map_err(|error| Failure::output(&error))
 }
 
-/// What was found in a file to go on with.
+/// The state of a file to continue.
 enum Resumed {
-    Whole(Trailer),
+    Complete(Trailer),
     Started(Box<Sink>, HashSet<ThreadId>),
     Empty(File),
 }
 
-/// Reads a file that was cut, and cuts it after its last whole thread.
-/// Whether a file is empty, or the beginning of an export that was cut in its first line.
+/// Whether a file is empty or a truncated first line of an export.
 fn is_begun(path: &Path) -> io::Result<bool> {
     const START: &[u8] = b"{\"kind\":\"header\"";
     let mut start = Vec::new();
@@ -260,18 +258,19 @@ fn is_begun(path: &Path) -> io::Result<bool> {
     Ok(START.starts_with(&start))
 }
 
+/// Verifies a truncated file and cuts it after its last complete thread.
 fn resume(path: &Path, header: &Header) -> Outcome<Resumed> {
-    let failed = |error: io::Error| cannot("gone on with", path, &error);
+    let failed = |error: io::Error| cannot("continue", path, &error);
     let mut options = OpenOptions::new();
     let mut file = options.read(true).write(true).open(path).map_err(failed)?;
     let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
-    let mut checker = Checker::default();
+    let mut verifier = Verifier::default();
     let mut done = HashSet::new();
     let mut position = 0;
-    let mut whole = None;
-    while let Some(Line::Whole(line)) = next_line(&mut reader).map_err(failed)? {
+    let mut complete = None;
+    while let Some(Line::Complete(line)) = next_line(&mut reader).map_err(failed)? {
         position += line.len() as u64;
-        match checker.take(&line)? {
+        match verifier.take(&line)? {
             Event::Item(_) => {}
             Event::Start(found) => {
                 let same = found.format == header.format
@@ -285,32 +284,32 @@ fn resume(path: &Path, header: &Header) -> Outcome<Resumed> {
                         shown(&found.checkpoint_write_prefix)
                     )));
                 }
-                whole = Some((position, checker.clone()));
+                complete = Some((position, verifier.clone()));
             }
             Event::ThreadDone(trailer) => {
                 done.insert(trailer.thread_id);
-                whole = Some((position, checker.clone()));
+                complete = Some((position, verifier.clone()));
             }
-            Event::Done(trailer) => return Ok(Resumed::Whole(trailer)),
+            Event::Done(trailer) => return Ok(Resumed::Complete(trailer)),
         }
     }
-    if whole.is_none() && !is_begun(path).map_err(failed)? {
+    if complete.is_none() && !is_begun(path).map_err(failed)? {
         return Err(Failure::Damaged(format!(
-            "{} is no export, so it is left as it is",
+            "{} is not an export, so it was not changed",
             shown(&path.display().to_string())
         )));
     }
-    let end = whole.as_ref().map_or(0, |(position, _)| *position);
+    let end = complete.as_ref().map_or(0, |(position, _)| *position);
     file.set_len(end)
         .and_then(|()| file.seek(SeekFrom::Start(end)))
         .map_err(failed)?;
-    let Some((_, checker)) = whole else {
+    let Some((_, verifier)) = complete else {
         return Ok(Resumed::Empty(file));
     };
     let sink = Sink {
         writer: Box::new(BufWriter::new(file)),
-        all: checker.all,
-        threads: checker.threads,
+        all: verifier.all,
+        threads: verifier.threads,
     };
     Ok(Resumed::Started(Box::new(sink), done))
 }
@@ -323,17 +322,17 @@ fn create(path: &Path) -> Outcome<File> {
     options.open(path).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             Failure::Conflict(format!(
-                "{} is there already: choose another file, or go on with this one with --resume",
+                "{} exists: choose another file, or continue this one with --resume",
                 shown(&path.display().to_string())
             ))
         } else {
-            cannot("written", path, &error)
+            cannot("write", path, &error)
         }
     })
 }
 
-/// The failure to do something with a file.
+/// A failed operation on a file.
 pub(crate) fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
     let path = path.display().to_string();
-    Failure::File(format!("{} cannot be {what}: {error}", shown(&path)))
+    Failure::File(format!("cannot {what} {}: {error}", shown(&path)))
 }

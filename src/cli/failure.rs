@@ -1,10 +1,12 @@
-//! Why a command ended without doing what it was told, and the exit code that says so.
+//! Failures of commands and their exit codes.
 
 use std::io;
 
+use super::text::{shown, shown_namespace};
 use crate::error::Error;
+use crate::id::{CheckpointNamespace, ThreadId};
 
-/// What a command comes to.
+/// The result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 /// Why a command failed.
@@ -12,33 +14,50 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 pub(crate) enum Failure {
     /// A call of the saver failed.
     Saver(Error),
-    /// The arguments cannot be used.
+    /// The arguments are not valid.
     Usage(String),
-    /// What was asked for is not there.
+    /// A thread or checkpoint does not exist.
     NotFound(String),
-    /// Something is in the way.
+    /// Something that exists is in conflict with the command.
     Conflict(String),
-    /// The server cannot serve at the moment.
+    /// The server is unavailable.
     Unavailable(String),
-    /// Nobody said yes.
+    /// The user has not confirmed.
     NotConfirmed(String),
-    /// Something is wrong with what is stored.
+    /// The stored data has problems.
     Unhealthy(String),
-    /// A file is not what was exported.
+    /// A file is not an intact export.
     Damaged(String),
     /// A file cannot be read or written.
     File(String),
-    /// Ctrl-C, with what to do to go on.
+    /// Ctrl-C, with how to continue.
     Interrupted(String),
-    /// Nobody reads the output any more, which is no failure.
-    NobodyReads,
+    /// The reader of the output has closed the pipe, which is not a failure.
+    ClosedPipe,
 }
 
 impl Failure {
+    /// A thread does not exist.
+    pub(crate) fn no_such_thread(thread_id: &ThreadId) -> Self {
+        Self::NotFound(format!(
+            "there is no thread {}; `langgraph-redis threads` lists the threads under these prefixes",
+            shown(thread_id.as_str())
+        ))
+    }
+
+    /// A namespace has no checkpoint.
+    pub(crate) fn no_checkpoint(thread_id: &ThreadId, namespace: &CheckpointNamespace) -> Self {
+        Self::NotFound(format!(
+            "thread {} has no checkpoint in the namespace {}",
+            shown(thread_id.as_str()),
+            shown_namespace(namespace),
+        ))
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::NobodyReads => 0,
+            Self::ClosedPipe => 0,
             Self::Usage(_) | Self::Saver(Error::InvalidInput { .. } | Error::Config { .. }) => 2,
             Self::NotFound(_) => 3,
             Self::Conflict(_) | Self::Saver(Error::Conflict { .. }) => 4,
@@ -52,7 +71,7 @@ impl Failure {
         }
     }
 
-    /// What it is called in JSON.
+    /// The name in JSON.
     pub(crate) fn name(&self) -> &'static str {
         match self.code() {
             2 => "usage",
@@ -67,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// What happened, in one sentence.
+    /// The message: one sentence.
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Saver(error) => error.to_string(),
@@ -80,14 +99,14 @@ impl Failure {
             | Self::Damaged(message)
             | Self::File(message)
             | Self::Interrupted(message) => message.clone(),
-            Self::NobodyReads => "nobody reads the output".to_owned(),
+            Self::ClosedPipe => "the output was closed".to_owned(),
         }
     }
 
     /// A failure to write output.
     pub(crate) fn output(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::NobodyReads
+            Self::ClosedPipe
         } else {
             Self::File(format!("the output cannot be written: {error}"))
         }

@@ -1,8 +1,8 @@
-//! The tree of a history, drawn beside it line by line: newest first, each checkpoint in the lane
-//! of the child that came before it, as `git log --graph` draws commits.
+//! The tree of a history, drawn line by line as `git log --graph` draws commits: newest first, each
+//! checkpoint in the lane of its child.
 //!
-//! What is remembered is the parent that each open lane waits for, so that memory is bounded by
-//! the number of forks, not by the length of the history.
+//! Only the parent that each open lane waits for is held, so that memory is bounded by the number of
+//! forks, not by the length of the history.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ pub(crate) struct Graph {
     lanes: Vec<Option<CheckpointId>>,
 }
 
-/// What stands beside one checkpoint.
+/// The part of the tree beside one checkpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Drawn {
     /// The line between the one before and this one, where lanes meet.

@@ -1,4 +1,4 @@
-//! How the servers are doing, as `setup` and `doctor` tell it.
+//! The health of the servers in the output of `setup` and `doctor`.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(crate) fn servers_json(health: &Health) -> Vec<Value> {
     servers.collect()
 }
 
-/// What is wrong with them, each in a sentence.
+/// The problems that make calls fail, each in a sentence.
 pub(crate) fn problems(health: &Health) -> Vec<String> {
     let stopping = health
         .problems
@@ -28,7 +28,7 @@ pub(crate) fn problems(health: &Health) -> Vec<String> {
     stopping.map(ToString::to_string).collect()
 }
 
-/// What is to be mended though calls are served, each in a sentence.
+/// The problems that do not make calls fail, each in a sentence.
 pub(crate) fn warnings(health: &Health) -> Vec<String> {
     let problems = health.problems.iter();
     problems

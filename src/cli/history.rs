@@ -1,14 +1,13 @@
-//! `history`: the checkpoints of a thread, newest first, with the tree of its forks.
+//! `history`: lists the checkpoints of a thread with the tree of its forks.
 
 use clap::Args;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::graph::Graph;
 use super::output::Output;
-use super::selection::{no_checkpoint, no_such_thread};
 use super::text::{shown, shown_namespace, time};
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
@@ -23,16 +22,16 @@ pub(crate) struct History {
     /// The thread
     #[arg(value_name = "THREAD")]
     thread: String,
-    /// Only this namespace; "" is that of the root graph
+    /// Only this namespace; "" is the root graph's
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// Only checkpoints older than this one
     #[arg(long, value_name = "CHECKPOINT")]
     before: Option<String>,
-    /// Only checkpoints whose metadata has these members, as JSON: {"source":"fork"}
+    /// Only checkpoints whose metadata contains these members, as JSON: {"source":"fork"}
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
-    /// At most so many of each namespace
+    /// At most this many checkpoints of each namespace
     #[arg(
         long,
         value_name = "NUMBER",
@@ -40,7 +39,7 @@ pub(crate) struct History {
         conflicts_with = "every"
     )]
     limit: usize,
-    /// However many there are
+    /// All checkpoints
     #[arg(long)]
     every: bool,
 }
@@ -59,17 +58,17 @@ impl History {
         if let Some(filter) = self.filter.clone() {
             options = options.with_filter(MetadataFilter::from_json(filter)?);
         }
-        // One more, to know whether there are more.
+        // One more, to find out whether there are more.
         if !self.every {
             options = options.with_limit(self.limit.saturating_add(1));
         }
         if context.saver.thread(&thread_id).await?.is_none() {
-            return Err(no_such_thread(&thread_id));
+            return Err(Failure::no_such_thread(&thread_id));
         }
         if self.namespace.is_some() {
             let there = context.saver.namespaces(&thread_id).await?;
             if let Some(missing) = namespaces.iter().find(|one| !there.contains(one)) {
-                return Err(no_checkpoint(&thread_id, missing));
+                return Err(Failure::no_checkpoint(&thread_id, missing));
             }
         }
         for namespace in namespaces {
@@ -95,7 +94,7 @@ impl History {
             if left == 0 {
                 if !output.is_json() {
                     output.line(
-                        "… there are more: --every shows all, --before those older than the last",
+                        "… there are more: --every shows all, --before the ones before a checkpoint",
                     )?;
                 }
                 return Ok(());

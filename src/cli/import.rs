@@ -1,8 +1,8 @@
-//! `import`: what `export` wrote, into any store.
+//! `import`: stores what `export` wrote.
 //!
-//! A file is read twice: first it is checked to its end, then it is written. A pipe is checked as
-//! it comes: a thread of up to [`BATCH`] bytes is whole and checked before any of it is written,
-//! a longer one is written in such pieces, and its digest is known only afterwards.
+//! A file is read twice: it is verified to its end, then stored. A pipe is verified as it is read: a
+//! thread of up to [`MAX_BATCH_BYTES`] is verified before any of it is stored; a longer one is stored
+//! in batches of that size, and its digest is verified afterwards.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -22,8 +22,8 @@ use super::output::note;
 use super::progress::Meter;
 use super::record::{Counts, Item, Trailer};
 use super::text::{count, shown};
-use super::ttl::{Lifetime, Rule};
-use super::verify::{Checker, Event, Line, next_line};
+use super::ttl::{TtlArgs, TtlRule};
+use super::verify::{Event, Line, Verifier, next_line};
 use crate::RedisSaver;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
@@ -31,54 +31,54 @@ use crate::id::CheckpointNamespace;
 use crate::redis::{EarlyWrites, PutBlob, TimedCheckpoint};
 use crate::saver::CheckpointSaver;
 
-/// How much of a thread is held, in bytes of the export.
-const BATCH: usize = 8 * 1024 * 1024;
-/// How many checkpoints are written at once.
-const AT_ONCE: usize = 16;
+/// How much of a thread is held in memory, in bytes of the export.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How many checkpoints are stored concurrently.
+const CONCURRENCY: usize = 16;
 
-/// Read what `export` wrote, and store what is not there yet
+/// Store what `export` wrote and is not stored yet
 ///
-/// May be repeated, also after it was ended: what is there already is left alone. Everything gets
-/// the time that it had left when it was exported, unless --ttl or --forever is given.
+/// Idempotent: an interrupted import can be run again. Everything gets the TTL that remained when
+/// it was exported, unless --ttl or --forever is given.
 #[derive(Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub(crate) struct Import {
     /// The file [default: stdin]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Take the whole threads of a file that was cut
+    /// Import the complete threads of a truncated file
     #[arg(long, requires = "file")]
     resume: bool,
     #[command(flatten)]
-    lifetime: Lifetime,
-    /// Replace checkpoints and writes that are there and differ
+    ttl: TtlArgs,
+    /// Replace existing checkpoints and writes that differ
     #[arg(long)]
     replace: bool,
-    /// Do it without asking; for --replace
+    /// Do not ask for confirmation; for --replace
     #[arg(long)]
     yes: bool,
-    /// Only check that the file is what was exported
+    /// Only verify the file
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What an import came to.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     threads: u64,
     stored: Counts,
-    /// Checkpoints that were there already, with all their writes.
+    /// Checkpoints that exist already, with all their writes.
     there: u64,
-    /// Blobs of which there were others already, which stay.
+    /// Blobs that exist with another content and stay.
     other_blobs: u64,
 }
 
-/// What became of one item.
+/// The result for one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stored,
     There,
-    /// Something else is in its place, and stays.
+    /// Another value exists and stays.
     Other,
 }
 
@@ -86,75 +86,76 @@ impl Import {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         if self.file.is_none() && io::stdin().is_terminal() {
             return Err(Failure::Usage(
-                "there is nothing to import: give a file, or a pipe from `export`".to_owned(),
+                "there is nothing to import: give a file, or pipe the output of `export`"
+                    .to_owned(),
             ));
         }
-        self.lifetime.rule(&context.settings)?;
+        self.ttl.rule(&context.settings)?;
         if self.replace && !self.dry_run {
-            let what = "would replace checkpoints and writes that are there and differ";
+            let what = "would replace existing checkpoints and writes that differ";
             context.confirm(self.yes, what).await?;
         }
-        // A file is checked to its end before anything is written.
-        let mut whole_threads = None;
+        // A file is verified to its end before anything is stored.
+        let mut complete_threads = None;
         let mut first_pass = None;
         if let Some(path) = &self.file {
-            let checker = self.check(path).await?;
-            if !checker.is_whole() && !self.resume {
+            let verifier = self.check(path).await?;
+            if !verifier.is_complete() && !self.resume {
                 return Err(Failure::Damaged(format!(
-                    "{} was cut{}: `export --resume` completes it, `import --resume` takes its {}",
+                    "{} is truncated{}: `export --resume` completes it, `import --resume` imports its {}",
                     shown(&path.display().to_string()),
-                    in_the_middle_of(&checker),
-                    count(checker.threads, "whole thread")
+                    in_the_middle_of(&verifier),
+                    count(verifier.threads, "complete thread")
                 )));
             }
-            whole_threads = Some(checker.threads);
-            first_pass = Some(checker);
+            complete_threads = Some(verifier.threads);
+            first_pass = Some(verifier);
         }
         if !self.dry_run {
             context.saver.setup().await?;
         }
-        let tally = if let (true, Some(checker)) = (self.dry_run, &first_pass) {
+        let tally = if let (true, Some(verifier)) = (self.dry_run, &first_pass) {
             Tally {
-                threads: checker.threads,
-                stored: checker.all.counts,
+                threads: verifier.threads,
+                stored: verifier.all.counts,
                 ..Tally::default()
             }
         } else {
-            self.import(context, whole_threads).await?
+            self.import(context, complete_threads).await?
         };
         self.say(context, tally)?;
-        match first_pass.filter(|checker| !checker.is_whole()) {
-            Some(checker) => Err(Failure::Damaged(format!(
+        match first_pass.filter(|verifier| !verifier.is_complete()) {
+            Some(verifier) => Err(Failure::Damaged(format!(
                 "the file was cut{}: its {} done, the rest is missing",
-                in_the_middle_of(&checker),
-                if checker.threads == 1 {
+                in_the_middle_of(&verifier),
+                if verifier.threads == 1 {
                     "one whole thread is".to_owned()
                 } else {
-                    format!("{} are", count(checker.threads, "whole thread"))
+                    format!("{} are", count(verifier.threads, "complete thread"))
                 }
             ))),
             None => Ok(()),
         }
     }
 
-    async fn check(&self, path: &PathBuf) -> Outcome<Checker> {
+    async fn check(&self, path: &PathBuf) -> Outcome<Verifier> {
         let file = File::open(path).map_err(|error| cannot("read", path, &error))?;
         let mut lines = lines_of(BufReader::new(file));
-        let mut checker = Checker::default();
-        let meter = Meter::spinner("records checked");
+        let mut verifier = Verifier::default();
+        let meter = Meter::spinner("records verified");
         while let Some(line) = lines.recv().await {
             match line.map_err(|error| cannot("read", path, &error))? {
-                Line::Whole(line) => {
-                    checker.take(&line)?;
+                Line::Complete(line) => {
+                    verifier.take(&line)?;
                     meter.add(1);
                 }
-                Line::Cut => break,
+                Line::Truncated => break,
             }
         }
-        Ok(checker)
+        Ok(verifier)
     }
 
-    /// Stores what the input holds; of a file only so many whole threads, as it may be cut.
+    /// Stores the input; of a file at most `max_threads` threads, because it may be truncated.
     async fn import(&self, context: &mut Context, max_threads: Option<u64>) -> Outcome<Tally> {
         let mut lines = match &self.file {
             Some(path) => {
@@ -163,21 +164,21 @@ impl Import {
             }
             None => lines_of(BufReader::new(io::stdin())),
         };
-        let mut checker = Checker::default();
+        let mut verifier = Verifier::default();
         let mut tally = Tally::default();
         let mut held = Held::default();
         let meter = Meter::spinner("checkpoints imported");
-        while max_threads.is_none_or(|most| tally.threads < most) {
+        while max_threads.is_none_or(|max| tally.threads < max) {
             let line = match lines.recv().await {
-                Some(Ok(Line::Whole(line))) => line,
-                Some(Ok(Line::Cut)) | None => break,
+                Some(Ok(Line::Complete(line))) => line,
+                Some(Ok(Line::Truncated)) | None => break,
                 Some(Err(error)) => {
-                    return Err(Failure::File(format!("the input cannot be read: {error}")));
+                    return Err(Failure::File(format!("cannot read the input: {error}")));
                 }
             };
-            match checker
+            match verifier
                 .take(&line)
-                .map_err(|failure| held.spoiled(failure))?
+                .map_err(|failure| held.failed(failure))?
             {
                 Event::Start(_) | Event::Done(Trailer { .. }) => {}
                 Event::Item(item) => {
@@ -187,7 +188,7 @@ impl Import {
                         held.with_blobs.insert(blob.namespace.clone());
                     }
                     held.items.push(item);
-                    if held.bytes > BATCH {
+                    if held.bytes > MAX_BATCH_BYTES {
                         self.store(context, &mut held, &mut tally).await?;
                         held.partly_stored = true;
                     }
@@ -200,22 +201,22 @@ impl Import {
                 }
             }
         }
-        if self.file.is_none() && !checker.is_whole() {
+        if self.file.is_none() && !verifier.is_complete() {
             let failure = Failure::Damaged(format!(
-                "the input was cut{}, after {}",
-                in_the_middle_of(&checker),
-                count(tally.threads, "whole thread")
+                "the input is truncated{}, after {}",
+                in_the_middle_of(&verifier),
+                count(tally.threads, "complete thread")
             ));
-            return Err(held.spoiled(failure));
+            return Err(held.failed(failure));
         }
         Ok(tally)
     }
 
-    /// Stores what is held of a thread.
+    /// Stores the held items of a thread.
     async fn store(&self, context: &Context, held: &mut Held, tally: &mut Tally) -> Outcome {
         held.bytes = 0;
         let items = std::mem::take(&mut held.items);
-        // A checkpoint that can be read finds its blobs.
+        // Blobs first, so that a reader of a checkpoint finds them.
         let (blobs, others) = items
             .into_iter()
             .partition(|item| matches!(item, Item::Blob(_)));
@@ -232,7 +233,7 @@ impl Import {
         tally: &mut Tally,
     ) -> Outcome {
         let saver = &context.saver;
-        let rule = self.lifetime.rule(&context.settings)?;
+        let rule = self.ttl.rule(&context.settings)?;
         let stored = stream::iter(items.into_iter().map(Ok::<_, Failure>))
             .map_ok(|item| async move {
                 let counts = item.counts();
@@ -243,7 +244,7 @@ impl Import {
                 };
                 Ok((counts, fate))
             })
-            .try_buffer_unordered(AT_ONCE);
+            .try_buffer_unordered(CONCURRENCY);
         stored
             .try_fold(tally, |tally, (counts, fate)| async move {
                 match fate {
@@ -257,13 +258,13 @@ impl Import {
             .map(|_| ())
     }
 
-    /// Stores one item unless it is there.
+    /// Stores one item unless it exists.
     async fn store_one(
         &self,
         saver: &RedisSaver,
         item: Item,
         with_blobs: &HashSet<CheckpointNamespace>,
-        rule: Rule,
+        rule: TtlRule,
     ) -> Outcome<Fate> {
         match item {
             Item::Blob(blob) => {
@@ -273,7 +274,7 @@ impl Import {
                         PutBlob::There => Fate::There,
                         PutBlob::Differs => {
                             note(&format!(
-                                "langgraph-redis: warning: thread {} has another blob of channel {} at version {}, which stays",
+                                "langgraph-redis: warning: thread {} has another blob of channel {} at version {}, which is kept",
                                 shown(blob.thread_id.as_str()),
                                 shown(&blob.blob.channel),
                                 shown(&blob.blob.version),
@@ -309,12 +310,12 @@ impl Import {
                 writes,
                 ttl,
             }) => {
-                let found = writes_there(saver, &config).await?;
+                let found = stored_writes(saver, &config).await?;
                 let difference = difference(&found, &writes);
                 if !self.is_missing(&config, difference, &found, &writes)? {
                     return Ok(Fate::There);
                 }
-                // If their checkpoint has come in the meantime they join it.
+                // They belong to their checkpoint even if it was stored since the export.
                 saver
                     .put_pending_writes(&config, &writes, rule.ttl(ttl))
                     .await?;
@@ -323,7 +324,7 @@ impl Import {
         Ok(Fate::Stored)
     }
 
-    /// Whether something of what comes is to be stored, and nothing is in its way.
+    /// Whether something is missing; fails if something that exists differs and is not replaced.
     fn is_missing(
         &self,
         config: &CheckpointConfig,
@@ -332,7 +333,7 @@ impl Import {
         writes: &[PendingWrite],
     ) -> Outcome<bool> {
         match difference {
-            Some(difference) if !self.replace => Err(in_the_way(config, &difference)),
+            Some(difference) if !self.replace => Err(conflict(config, &difference)),
             Some(_) => Ok(true),
             None => Ok(writes
                 .iter()
@@ -355,27 +356,27 @@ impl Import {
         let what = format!(
             "{} with {}",
             count(tally.threads, "thread"),
-            tally.stored.told()
+            tally.stored.text()
         );
         if self.dry_run {
-            let line = format!("{what} are what was exported; nothing was imported");
+            let line = format!("{what} verified; nothing was imported");
             return context.output.line(line);
         }
         let mut parts = vec![format!("imported {what}")];
         if tally.there > 0 {
             let were = if tally.there == 1 { "was" } else { "were" };
             let there = count(tally.there, "checkpoint");
-            parts.push(format!("{there} {were} there already"));
+            parts.push(format!("{there} {were} stored already"));
         }
         if tally.other_blobs > 0 {
             let others = count(tally.other_blobs, "blob");
-            parts.push(format!("{others} left out, as others were there"));
+            parts.push(format!("{others} skipped, because others exist"));
         }
         context.output.line(parts.join("; "))
     }
 }
 
-/// What is held of a thread until it is stored.
+/// The items of a thread that are not stored yet.
 #[derive(Debug, Default)]
 struct Held {
     items: Vec<Item>,
@@ -386,25 +387,28 @@ struct Held {
 }
 
 impl Held {
-    /// What went wrong, and what became of the thread that it went wrong in.
-    fn spoiled(&self, failure: Failure) -> Failure {
+    /// Notes that the thread of a failure was stored in part.
+    fn failed(&self, failure: Failure) -> Failure {
         if self.partly_stored {
             note(
-                "a part of the thread was stored before that was known: delete the thread, or import it again from a whole export",
+                "the thread was stored in part: delete the thread, or import it again from an intact export",
             );
         }
         failure
     }
 }
 
-fn in_the_middle_of(checker: &Checker) -> String {
-    checker.open_thread().map_or_else(String::new, |thread| {
+fn in_the_middle_of(verifier: &Verifier) -> String {
+    verifier.open_thread().map_or_else(String::new, |thread| {
         format!(" in the middle of thread {}", shown(thread.as_str()))
     })
 }
 
-/// The writes that there are for a checkpoint, which may not be there itself.
-async fn writes_there(saver: &RedisSaver, config: &CheckpointConfig) -> Outcome<Vec<PendingWrite>> {
+/// The stored writes of a checkpoint, which may not exist itself.
+async fn stored_writes(
+    saver: &RedisSaver,
+    config: &CheckpointConfig,
+) -> Outcome<Vec<PendingWrite>> {
     if let Some(tuple) = saver.get_tuple(config).await? {
         return Ok(tuple.pending_writes);
     }
@@ -417,28 +421,28 @@ async fn writes_there(saver: &RedisSaver, config: &CheckpointConfig) -> Outcome<
     Ok(Vec::new())
 }
 
-/// How the checkpoint that is there is another than the one that comes.
+/// How an existing checkpoint differs from the imported one.
 fn state_difference(found: &CheckpointTuple, tuple: &CheckpointTuple) -> Option<String> {
     let parent = |tuple: &CheckpointTuple| tuple.parent_config.as_ref()?.checkpoint_id.clone();
     let what = if !json_eq(&found.checkpoint.to_json(), &tuple.checkpoint.to_json()) {
-        "its state is another"
+        "whose state differs"
     } else if !json_eq(&found.metadata.to_json(), &tuple.metadata.to_json()) {
-        "its metadata is other"
+        "whose metadata differs"
     } else if parent(found) != parent(tuple) {
-        "its parent is another"
+        "whose parent differs"
     } else {
         return None;
     };
     Some(what.to_owned())
 }
 
-/// How writes that are there contradict those that come; what is merely missing does not.
+/// How existing writes differ from the imported ones; missing ones do not count.
 fn difference(found: &[PendingWrite], writes: &[PendingWrite]) -> Option<String> {
     let differs =
         |write: &&PendingWrite| same_place(found, write).is_some_and(|found| found != *write);
     let write = writes.iter().find(differs)?;
     Some(format!(
-        "the write {} of its task {} is another",
+        "whose write {} of task {} differs",
         write.idx,
         shown(write.task_id.as_str())
     ))
@@ -450,21 +454,21 @@ fn same_place<'a>(found: &'a [PendingWrite], write: &PendingWrite) -> Option<&'a
         .find(|one| one.task_id == write.task_id && one.idx == write.idx)
 }
 
-fn in_the_way(config: &CheckpointConfig, difference: &str) -> Failure {
+fn conflict(config: &CheckpointConfig, difference: &str) -> Failure {
     let id = config.checkpoint_id.as_ref().map_or("", |id| id.as_str());
     Failure::Conflict(format!(
-        "thread {} has another checkpoint {}, {difference}: --replace takes that of the export",
+        "thread {} has a checkpoint {} {difference}: --replace replaces it",
         shown(config.thread_id.as_str()),
         shown(id),
     ))
 }
 
-/// Reads lines on a thread of its own, so that Ctrl-C is heard while a pipe is quiet.
+/// Reads lines on a separate thread, so that Ctrl-C is handled while a pipe is idle.
 fn lines_of(mut reader: impl BufRead + Send + 'static) -> mpsc::Receiver<io::Result<Line>> {
     let (sender, receiver) = mpsc::channel(2);
     std::thread::spawn(move || {
         while let Some(line) = next_line(&mut reader).transpose() {
-            let last = !matches!(line, Ok(Line::Whole(_)));
+            let last = !matches!(line, Ok(Line::Complete(_)));
             if sender.blocking_send(line).is_err() || last {
                 return;
             }

@@ -1,12 +1,12 @@
-//! Whether two JSON texts mean the same, to the last digit.
+//! Equality of JSON texts, exact to the last digit.
 
 use crate::codec::{RawJson, RawObject};
 
-/// How deep values are compared; what is nested deeper is the same only if its text is.
-const MOST_LEVELS: usize = 64;
+/// The depth to which values are compared; deeper ones are equal only if their text is.
+const MAX_DEPTH: usize = 64;
 
-/// Whether two JSON texts mean the same: blanks, the order of members and the form of a float
-/// do not count.
+/// Whether two JSON texts are equal, apart from whitespace, the order of members and the notation of
+/// floats.
 pub(crate) fn json_eq(one: &RawJson, other: &RawJson) -> bool {
     same(one, other, 0)
 }
@@ -17,7 +17,7 @@ fn same(one: &RawJson, other: &RawJson, level: usize) -> bool {
     }
     let starts = |json: &RawJson| json.bytes().first().copied();
     match (starts(one), starts(other)) {
-        (Some(b'{'), Some(b'{')) if level < MOST_LEVELS => {
+        (Some(b'{'), Some(b'{')) if level < MAX_DEPTH => {
             let (Ok(one), Ok(other)) = (one.decode::<RawObject>(), other.decode::<RawObject>())
             else {
                 return false;
@@ -29,7 +29,7 @@ fn same(one: &RawJson, other: &RawJson, level: usize) -> bool {
                         .is_some_and(|other| same(value, other, level + 1))
                 })
         }
-        (Some(b'['), Some(b'[')) if level < MOST_LEVELS => {
+        (Some(b'['), Some(b'[')) if level < MAX_DEPTH => {
             let (Ok(one), Ok(other)) =
                 (one.decode::<Vec<RawJson>>(), other.decode::<Vec<RawJson>>())
             else {

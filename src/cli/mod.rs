@@ -1,7 +1,7 @@
-//! The command line, `langgraph-redis`: for the person on call, who does not know key names.
+//! The command line, `langgraph-redis`, for operators, who need not know the names of keys.
 //!
-//! One module a command. `output` is the only place that prints: nothing that is stored reaches
-//! a terminal with its control characters. `failure` says which exit code stands for what.
+//! Each command is a module. Only `output` prints, which escapes the control characters in stored
+//! text. `failure` defines the exit codes.
 
 mod bench;
 mod completions;
@@ -39,28 +39,28 @@ mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Context;
 use failure::{Failure, Outcome};
 use output::Output;
 use settings::Settings;
 
-/// Exit codes, as `--help` tells them.
+/// The exit codes for `--help`.
 const EXIT_CODES: &str = "\
 Exit codes:
-    0  done
-    1  failed
-    2  the arguments or settings cannot be used
-    3  there is no such thread or checkpoint
-    4  something is in the way: a target that exists, another writer
-    5  the server cannot be reached or cannot serve at the moment: try again
+    0  success
+    1  failure
+    2  invalid arguments or settings
+    3  the thread or checkpoint does not exist
+    4  conflict: the target exists, or another writer was faster
+    5  the server is unavailable: try again
     6  nothing was changed, because --yes is missing
-    7  doctor: something is wrong and was not put right
-    8  import: the file is not what was exported
-  130  ended by Ctrl-C";
+    7  doctor: problems were found and not fixed
+    8  import: the file is damaged
+  130  interrupted by Ctrl-C";
 
-/// Looks after LangGraph checkpoints in Redis.
+/// Inspect and maintain LangGraph checkpoints in Redis
 #[derive(Parser)]
 #[command(name = "langgraph-redis", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -68,15 +68,15 @@ struct Arguments {
     command: Action,
     #[command(flatten)]
     settings: Settings,
-    /// Answer in JSON: one document, or one a line where there are many
+    /// Print JSON: one document, or one per line for commands that print many
     #[arg(long, global = true)]
     json: bool,
-    /// Take an id that starts with a quote as a JSON string, as unusual ids are printed
+    /// Read an id that starts with a quote as a JSON string, as unusual ids are printed
     #[arg(long, global = true)]
     quoted: bool,
 }
 
-/// What to do. Each command is a module of its own.
+/// The commands, each in a module of its own.
 #[derive(Subcommand)]
 enum Action {
     Setup(setup::Setup),
@@ -103,27 +103,27 @@ enum Action {
 }
 
 impl Action {
-    /// What to say when Ctrl-C ended the command.
+    /// The message when Ctrl-C interrupts the command.
     fn on_interrupt(&self) -> &'static str {
         match self {
             Self::Delete(_) | Self::Prune(_) | Self::Copy(_) | Self::Doctor(_) => {
-                "ended before it was done; the same command again goes on where it stopped"
+                "interrupted; run the same command again to continue"
             }
             Self::Pin(_) | Self::Unpin(_) | Self::Touch(_) => {
-                "ended before it was done; the same command again does the rest"
+                "interrupted; run the same command again for the remaining threads"
             }
             Self::Export(_) => {
-                "ended before it was done; with --output, the same command with --resume goes on after the last whole thread"
+                "interrupted; with --output, add --resume to continue after the last complete thread"
             }
             Self::Import(_) => {
-                "ended before it was done; the same command again leaves alone what is there and does the rest"
+                "interrupted; run the same command again, which skips what is stored already"
             }
-            _ => "ended before it was done; nothing was changed",
+            _ => "interrupted; nothing was changed",
         }
     }
 
-    /// Whether the command hears Ctrl-C itself and ends in order.
-    fn hears_interrupts(&self) -> bool {
+    /// Whether the command handles Ctrl-C itself.
+    fn handles_interrupts(&self) -> bool {
         match self {
             Self::Bench(_) => true,
             #[cfg(feature = "server")]
@@ -132,7 +132,7 @@ impl Action {
         }
     }
 
-    /// How many threads the command works on; `None` for as many as there are cores.
+    /// The number of worker threads of the runtime; `None` for one per core.
     #[cfg_attr(not(feature = "server"), allow(clippy::unnecessary_wraps))] // As with it.
     fn workers(&self) -> Option<usize> {
         match self {
@@ -142,14 +142,14 @@ impl Action {
         }
     }
 
-    /// Begins to tell what the library has to say.
+    /// Starts to log.
     #[cfg_attr(not(feature = "server"), allow(clippy::unnecessary_wraps))] // As with it.
-    fn listen(&self) -> Outcome {
+    fn start_log(&self) -> Outcome {
         match self {
             #[cfg(feature = "server")]
             Self::Serve(serve) => serve.prepare(),
             _ => {
-                listen_to_warnings();
+                log_warnings();
                 Ok(())
             }
         }
@@ -175,7 +175,7 @@ impl Action {
             Self::Bench(command) => command.run(context).await,
             #[cfg(feature = "server")]
             Self::Serve(command) => command.run(context).await,
-            // Are done without a server.
+            // These run without a server.
             #[cfg(feature = "server")]
             Self::HashKey(_) => Ok(()),
             Self::Completions(_) => Ok(()),
@@ -192,40 +192,40 @@ pub fn main() -> ExitCode {
     };
     let json = arguments.json;
     match run(arguments) {
-        Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure, json);
+            output::print_failure(&failure, json);
             ExitCode::from(failure.code())
         }
     }
 }
 
-/// Help, or what is wrong with the arguments, which may hold a URL with a password.
+/// Prints help, or the problem with the arguments, which may contain a URL with a password.
 fn refused(error: &clap::Error) -> ExitCode {
     let message = error.render().to_string();
     if error.use_stderr() {
-        if asks_for_json() {
-            let failure = Failure::Usage(in_a_sentence(&message));
-            output::complain(&failure, true);
+        if wants_json() {
+            let failure = Failure::Usage(one_line(&message));
+            output::print_failure(&failure, true);
             return ExitCode::from(failure.code());
         }
         output::note(text::printable(&message).trim_end());
         return ExitCode::from(2);
     }
     let message = text::printable(&message);
-    // Nobody may read the help, which is no failure.
+    // A closed pipe is not a failure.
     let _ = std::io::stdout().write_all(message.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// Whether `--json` is among arguments that could not be read.
-fn asks_for_json() -> bool {
+/// Whether `--json` is among arguments that could not be parsed.
+fn wants_json() -> bool {
     let mut options = std::env::args_os().skip(1).take_while(|one| one != "--");
     options.any(|one| one == "--json")
 }
 
-/// What is wrong with the arguments, without how they are used, on one line.
-fn in_a_sentence(message: &str) -> String {
+/// The problem with the arguments on one line, without the usage.
+fn one_line(message: &str) -> String {
     let message = message.split("\n\nUsage:").next().unwrap_or(message);
     let message = message
         .split("\n\nFor more information")
@@ -240,12 +240,12 @@ fn in_a_sentence(message: &str) -> String {
 
 fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
-        Action::Completions(completions) => return completions.run(),
+        Action::Completions(completions) => return completions.run(Arguments::command()),
         #[cfg(feature = "server")]
         Action::HashKey(hash_key) => return hash_key.run(arguments.json),
         _ => {}
     }
-    arguments.command.listen()?;
+    arguments.command.start_log()?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = arguments.command.workers() {
         builder.worker_threads(workers);
@@ -253,16 +253,16 @@ fn run(arguments: Arguments) -> Outcome {
     let runtime = builder
         .enable_all()
         .build()
-        .map_err(|error| Failure::File(format!("the runtime cannot start: {error}")))?;
+        .map_err(|error| Failure::File(format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(connected(arguments));
-    // A prompt or a pipe that is still being read must not hold the process up.
+    // A pending read of a prompt or a pipe must not block the exit.
     runtime.shutdown_background();
     outcome
 }
 
 async fn connected(arguments: Arguments) -> Outcome {
     let hint = arguments.command.on_interrupt();
-    let hears = arguments.command.hears_interrupts();
+    let handles_interrupts = arguments.command.handles_interrupts();
     let work = async {
         let saver = arguments.settings.connect().await?;
         let mut context = Context {
@@ -278,15 +278,15 @@ async fn connected(arguments: Arguments) -> Outcome {
     };
     tokio::select! {
         outcome = work => outcome,
-        interrupted = tokio::signal::ctrl_c(), if !hears => match interrupted {
+        interrupted = tokio::signal::ctrl_c(), if !handles_interrupts => match interrupted {
             Ok(()) => Err(Failure::Interrupted(hint.to_owned())),
-            Err(error) => Err(Failure::File(format!("Ctrl-C cannot be heard: {error}"))),
+            Err(error) => Err(Failure::File(format!("cannot listen for Ctrl-C: {error}"))),
         },
     }
 }
 
-/// What the library warns of goes to stderr, the same warning once.
-fn listen_to_warnings() {
+/// Writes warnings of the library to stderr, each once.
+fn log_warnings() {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(output::Warnings::default())
@@ -295,6 +295,6 @@ fn listen_to_warnings() {
         .with_level(false)
         .with_target(false)
         .finish();
-    // Only this process' own main sets one.
+    // It is the only subscriber of the process.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -1,4 +1,4 @@
-//! What a command says: lines of text, or JSON, one document a line.
+//! The output of commands: lines of text, or JSON with one document per line.
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -11,7 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::text::{printable, printable_json, without_secrets};
 use crate::codec::RawJson;
 
-/// Where a command's answer goes.
+/// The standard output of a command.
 pub(crate) struct Output {
     json: bool,
     terminal: bool,
@@ -28,68 +28,68 @@ impl Output {
         }
     }
 
-    /// Whether JSON is wanted.
+    /// Whether the output is JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Says text, without anything that a terminal would act upon.
+    /// Prints a line of text, with control characters escaped.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Outcome {
         let text = printable(text.as_ref());
         self.write(&[text.trim_end_matches(' ').as_bytes(), b"\n"].concat())?;
-        self.after_a_line()
+        self.end_line()
     }
 
-    /// Says a JSON document on one line.
+    /// Prints a JSON document on one line.
     pub(crate) fn json<T: Serialize + ?Sized>(&mut self, document: &T) -> Outcome {
         self.raw_json(&RawJson::encode(document)?)
     }
 
-    /// Says a JSON document that is text already.
+    /// Prints JSON text on one line.
     pub(crate) fn raw_json(&mut self, document: &RawJson) -> Outcome {
         let text = printable_json(document.as_str()).into_owned() + "\n";
         self.write(text.as_bytes())?;
-        self.after_a_line()
+        self.end_line()
     }
 
-    /// Says bytes as they are.
+    /// Prints bytes verbatim.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Outcome {
         self.stdout
             .write_all(bytes)
             .map_err(|error| Failure::output(&error))
     }
 
-    fn after_a_line(&mut self) -> Outcome {
+    fn end_line(&mut self) -> Outcome {
         if self.terminal {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Hands on what was said so far.
+    /// Flushes the output.
     pub(crate) fn flush(&mut self) -> Outcome {
         self.stdout.flush().map_err(|error| Failure::output(&error))
     }
 }
 
-/// Says something beside the answer; where nobody listens, nothing is lost.
+/// Prints a message to stderr; a failure to do so is ignored.
 pub(crate) fn note(text: &str) {
     let text = printable(text);
     let _ = writeln!(io::stderr(), "{}", without_secrets(&text));
 }
 
-/// How many different warnings are said.
-const MOST_WARNINGS: usize = 100;
+/// The number of different warnings that are printed.
+const MAX_WARNINGS: usize = 100;
 
-/// Says warnings of the library, each once.
+/// Prints warnings of the library, each once.
 #[derive(Default)]
 pub(crate) struct Warnings(Mutex<HashSet<Vec<u8>>>);
 
 impl Write for &Warnings {
     fn write(&mut self, warning: &[u8]) -> io::Result<usize> {
-        // A set has no broken state.
+        // A set is valid even if its holder panicked.
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.len() < MOST_WARNINGS && said.insert(warning.to_vec()) {
+        if said.len() < MAX_WARNINGS && said.insert(warning.to_vec()) {
             let text = String::from_utf8_lossy(warning);
             note(&format!("langgraph-redis: warning: {}", text.trim()));
         }
@@ -109,10 +109,10 @@ impl<'a> MakeWriter<'a> for Warnings {
     }
 }
 
-/// Says why a command failed.
-pub(crate) fn complain(failure: &Failure, json: bool) {
+/// Prints why a command failed.
+pub(crate) fn print_failure(failure: &Failure, json: bool) {
     #[derive(Serialize)]
-    struct Complaint<'a> {
+    struct Document<'a> {
         error: &'static str,
         code: u8,
         message: &'a str,
@@ -120,16 +120,16 @@ pub(crate) fn complain(failure: &Failure, json: bool) {
     let message = failure.message();
     let message = without_secrets(&message);
     if json {
-        let complaint = Complaint {
+        let document = Document {
             error: failure.name(),
             code: failure.code(),
             message: &message,
         };
-        if let Ok(complaint) = RawJson::encode(&complaint) {
-            let _ = writeln!(io::stderr(), "{}", printable_json(complaint.as_str()));
+        if let Ok(document) = RawJson::encode(&document) {
+            let _ = writeln!(io::stderr(), "{}", printable_json(document.as_str()));
         }
     } else {
-        // An id in the message may hold line breaks.
+        // An id in the message may contain line breaks.
         note(&format!(
             "langgraph-redis: {}",
             message.replace('\n', "\\u000a")

@@ -1,4 +1,4 @@
-//! `pin`, `unpin` and `touch`: how long threads stay.
+//! `pin`, `unpin` and `touch`: change the TTL of threads.
 
 use std::time::Duration;
 
@@ -6,38 +6,36 @@ use clap::Args;
 use serde_json::json;
 
 use super::context::Context;
-use super::delete::named;
 use super::failure::{Failure, Outcome};
 use super::selection::Selection;
-use super::text::{self, shown};
-use super::threads::milliseconds;
+use super::text::{self, milliseconds, shown, thread_or_count};
 use crate::id::ThreadId;
 use crate::redis::{ConfigKey, duration};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
-/// Keep threads for ever, until they are unpinned
+/// Remove the TTL of threads until they are unpinned
 #[derive(Args)]
 pub(crate) struct Pin {
     #[command(flatten)]
     threads: Selection,
 }
 
-/// Give threads the TTL of --ttl, also those that are pinned or kept for ever
+/// Set the TTL of threads to --ttl, also of those that are pinned or have no TTL
 #[derive(Args)]
 pub(crate) struct Unpin {
     #[command(flatten)]
     threads: Selection,
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-/// Give threads the TTL of --ttl anew; what is kept for ever stays so
+/// Reset the TTL of threads to --ttl, except of what has no TTL
 #[derive(Args)]
 pub(crate) struct Touch {
     #[command(flatten)]
     threads: Selection,
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -51,7 +49,7 @@ enum Verb {
 
 impl Pin {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        // What is pinned loses nothing.
+        // Pinning shortens nothing, so it needs no confirmation.
         change(context, &self.threads, Verb::Pin, true).await
     }
 }
@@ -69,11 +67,10 @@ impl Touch {
 }
 
 async fn change(context: &mut Context, threads: &Selection, verb: Verb, yes: bool) -> Outcome {
-    let ttl = given_ttl(context)?;
+    let ttl = configured_ttl(context)?;
     if ttl.is_none() && verb != Verb::Pin {
         return Err(Failure::Usage(
-            "no TTL is set: give the one that the threads should have with --ttl, such as --ttl 24h"
-                .to_owned(),
+            "no TTL is set: set it with --ttl, such as --ttl 24h".to_owned(),
         ));
     }
     let threads = threads.required(context).await?;
@@ -81,11 +78,11 @@ async fn change(context: &mut Context, threads: &Selection, verb: Verb, yes: boo
         && verb != Verb::Pin
         && !threads.is_empty()
     {
-        // Some of a thread may stay longer now, or for ever, than its newest checkpoint tells.
+        // Parts of a thread may have a longer TTL than its newest checkpoint, or none.
         let what = format!(
-            "would let {} stay {}, also what stays longer now",
-            named(threads.iter().map(|thread| thread.thread_id.as_str())),
-            text::ttl(Some(ttl))
+            "would set the TTL of {} to {}, also where more time is left",
+            thread_or_count(threads.iter().map(|thread| thread.thread_id.as_str())),
+            text::duration(ttl)
         );
         context.confirm(yes, &what).await?;
     }
@@ -102,8 +99,8 @@ async fn change(context: &mut Context, threads: &Selection, verb: Verb, yes: boo
     Ok(())
 }
 
-/// How long the TTL that is set keeps what it is given to.
-fn given_ttl(context: &Context) -> Outcome<Option<Duration>> {
+/// The TTL that the settings result in.
+fn configured_ttl(context: &Context) -> Outcome<Option<Duration>> {
     let Some(ttl) = context.settings.get(ConfigKey::Ttl) else {
         return Ok(None);
     };
@@ -111,9 +108,9 @@ fn given_ttl(context: &Context) -> Outcome<Option<Duration>> {
         return Ok(None);
     }
     let ttl = duration(&ttl).map_err(Failure::Usage)?;
-    // A thread that is kept whole gets a quarter more than was asked for.
-    let is_whole = context.settings.get(ConfigKey::TtlScope);
-    Ok(Some(match is_whole.as_deref() {
+    // With the scope `thread`, keys live a quarter longer than the TTL.
+    let scope = context.settings.get(ConfigKey::TtlScope);
+    Ok(Some(match scope.as_deref() {
         Some("thread") => ttl + ttl / 4,
         _ => ttl,
     }))
@@ -141,8 +138,8 @@ fn say(
     }
     let thread = shown(thread.as_str());
     context.output.line(match (changed, after) {
-        // It expired, or someone deleted it.
-        (false, _) | (true, None) => format!("{thread} is gone"),
-        (true, Some(_)) => format!("{thread} stays {}", text::ttl(left)),
+        // It expired or was deleted since it was selected.
+        (false, _) | (true, None) => format!("{thread} does not exist any more"),
+        (true, Some(_)) => format!("{thread} {}", text::expiry(left)),
     })
 }

@@ -1,4 +1,4 @@
-//! How far long work has come, for a person: nothing is shown unless stderr is a terminal.
+//! Progress bars on stderr; nothing is shown unless stderr is a terminal.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::{Progress, ProgressCallback};
 
-/// A line that tells how far work has come; it goes when this is dropped.
+/// A progress bar, which is removed when this is dropped.
 pub(crate) struct Meter(ProgressBar);
 
 impl Meter {
-    /// Work of unknown length.
+    /// A spinner, for work of unknown length.
     pub(crate) fn spinner(what: &'static str) -> Self {
         let bar = ProgressBar::new_spinner().with_message(what);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} ({per_sec})")
@@ -20,7 +20,7 @@ impl Meter {
         Self::started(bar)
     }
 
-    /// Work of a known length.
+    /// A bar, for work of a known length.
     pub(crate) fn bar(what: &'static str, length: u64) -> Self {
         let bar = ProgressBar::new(length).with_message(what);
         let template = "{msg} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta})";
@@ -35,17 +35,17 @@ impl Meter {
         Self(bar)
     }
 
-    /// So much more is done.
+    /// Advances the bar.
     pub(crate) fn add(&self, done: u64) {
         self.0.inc(done);
     }
 
-    /// Says something with the line out of the way.
+    /// Prints something while the bar is hidden.
     pub(crate) fn aside<T>(&self, say: impl FnOnce() -> T) -> T {
         self.0.suspend(say)
     }
 
-    /// Tells of a library call that counts checkpoints, from where the line stands now.
+    /// A callback for a library call that counts checkpoints, from the current position on.
     pub(crate) fn callback(&self) -> ProgressCallback {
         let (bar, before) = (self.0.clone(), self.0.position());
         ProgressCallback::new(move |progress: Progress| {

@@ -1,4 +1,4 @@
-//! `prune`: old checkpoints of threads.
+//! `prune`: removes old checkpoints of threads.
 
 use std::time::Duration;
 
@@ -6,17 +6,16 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::context::Context;
-use super::delete::named;
 use super::failure::{Failure, Outcome};
 use super::progress::Meter;
 use super::selection::Selection;
-use super::text::{count, shown};
+use super::text::{count, shown, thread_or_count};
 use crate::ThreadId;
 use crate::options::{Progress, PruneOptions, PruneStrategy};
 use crate::redis::duration;
 use crate::saver::CheckpointSaver;
 
-/// Remove old checkpoints of threads, never one that a kept one needs
+/// Remove old checkpoints of threads, except those that a kept checkpoint needs
 #[derive(Args)]
 #[command(group = ArgGroup::new("kept").required(true))]
 pub(crate) struct Prune {
@@ -25,22 +24,18 @@ pub(crate) struct Prune {
     /// Keep the newest checkpoint of each namespace
     #[arg(long, group = "kept")]
     keep_latest: bool,
-    /// Keep the newest checkpoints of each namespace, so many of them
+    /// Keep this many of the newest checkpoints of each namespace
     #[arg(long, value_name = "NUMBER", group = "kept")]
     keep_last: Option<usize>,
-    /// Keep what is younger than this, such as 7d or 12h, and the newest of each namespace
-    #[arg(long, value_name = "TIME", group = "kept", value_parser = age)]
+    /// Remove checkpoints older than this, such as 7d or 12h, except the newest of each namespace
+    #[arg(long, value_name = "TIME", group = "kept", value_parser = duration)]
     older_than: Option<Duration>,
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Only say what would be removed
+    /// Only print what would be removed
     #[arg(long)]
     dry_run: bool,
-}
-
-fn age(text: &str) -> Result<Duration, String> {
-    duration(text)
 }
 
 impl Prune {
@@ -52,7 +47,7 @@ impl Prune {
         };
         strategy.check()?;
         let threads = self.threads.required(context).await?;
-        let meter = Meter::bar("threads looked at", threads.len() as u64);
+        let meter = Meter::bar("threads examined", threads.len() as u64);
         let mut prunable: Vec<(ThreadId, Progress)> = Vec::new();
         for thread in threads {
             let found = context.saver.prunable(&thread.thread_id, &strategy).await?;
@@ -76,7 +71,7 @@ impl Prune {
                 "would remove {} and {} of {}",
                 count(checkpoints, "checkpoint"),
                 count(writes, "write"),
-                named(prunable.iter().map(|(thread, _)| thread.as_str()))
+                thread_or_count(prunable.iter().map(|(thread, _)| thread.as_str()))
             );
             context.confirm(self.yes, &what).await?;
         }

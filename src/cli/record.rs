@@ -1,4 +1,4 @@
-//! Checkpoints and writes as JSON: what `show --json` says, and what is exported.
+//! Checkpoints and writes as JSON: the output of `show --json`, and the export format.
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::text::count;
-use super::threads::milliseconds;
+use super::text::{count, milliseconds};
 use crate::blobs::ChannelBlob;
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
@@ -19,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, TaskId, ThreadId};
 use crate::redis::{EarlyWrites, TimedBlob, TimedCheckpoint};
 
-/// A pending write, with its value as the serializer gave it.
+/// A pending write, with its value as the serializer encoded it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteRecord {
@@ -84,7 +83,7 @@ pub(crate) fn writes_json(writes: &[PendingWrite]) -> Result<RawJson> {
     RawJson::encode(&writes.iter().map(WriteRecord::from).collect::<Vec<_>>())
 }
 
-/// The members of a checkpoint with what belongs to it, each value as it is stored.
+/// The members of a checkpoint with its metadata and pending writes, each value as it is stored.
 pub(crate) fn tuple_members(tuple: &CheckpointTuple) -> Result<Vec<(&'static str, RawJson)>> {
     let parent = tuple.parent_config.as_ref();
     let parent = parent.and_then(|parent| parent.checkpoint_id.as_ref());
@@ -99,13 +98,13 @@ pub(crate) fn tuple_members(tuple: &CheckpointTuple) -> Result<Vec<(&'static str
     ])
 }
 
-/// A checkpoint with what belongs to it as one JSON document.
+/// A checkpoint with its metadata and pending writes as one JSON document.
 pub(crate) fn tuple_json(tuple: &CheckpointTuple) -> Result<RawJson> {
     let members: RawObject = tuple_members(tuple)?.into_iter().collect();
     Ok(members.to_json())
 }
 
-/// The version of the export format that this program writes and the newest that it reads.
+/// The version of the export format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
 
 /// The first line of an export.
@@ -118,7 +117,7 @@ pub(crate) struct Header {
     pub(crate) checkpoint_write_prefix: String,
 }
 
-/// What follows the records of a thread.
+/// The line after the records of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ThreadTrailer {
     pub(crate) thread_id: ThreadId,
@@ -126,7 +125,7 @@ pub(crate) struct ThreadTrailer {
     pub(crate) writes: u64,
     #[serde(default)]
     pub(crate) blobs: u64,
-    /// Of the thread's lines, line breaks included, in hexadecimal digits.
+    /// The digest of the thread's lines with their line breaks, in hexadecimal.
     pub(crate) sha256: String,
 }
 
@@ -138,22 +137,22 @@ pub(crate) struct Trailer {
     pub(crate) writes: u64,
     #[serde(default)]
     pub(crate) blobs: u64,
-    /// Of all lines before this one, line breaks included, in hexadecimal digits.
+    /// The digest of all lines before this one with their line breaks, in hexadecimal.
     pub(crate) sha256: String,
 }
 
-/// What a thread is made of.
+/// A part of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     /// A checkpoint with its pending writes.
     Checkpoint(Box<TimedCheckpoint>),
-    /// Writes that came before their checkpoint.
+    /// Writes whose checkpoint is not stored yet.
     Writes(EarlyWrites),
-    /// A channel's value that is stored apart; it stands before the checkpoints that name it.
+    /// A blob; it precedes the checkpoints that name it.
     Blob(Box<TimedBlob>),
 }
 
-/// How much there is of each kind.
+/// The number of parts of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) checkpoints: u64,
@@ -171,7 +170,7 @@ impl std::ops::AddAssign for Counts {
 
 impl Counts {
     /// As text; blobs only if there are any.
-    pub(crate) fn told(self) -> String {
+    pub(crate) fn text(self) -> String {
         let checkpoints = count(self.checkpoints, "checkpoint");
         let writes = count(self.writes, "write");
         if self.blobs == 0 {
@@ -191,7 +190,7 @@ pub(crate) enum Record {
 }
 
 impl Item {
-    /// The thread that this is a part of.
+    /// The thread of this part.
     pub(crate) fn thread_id(&self) -> &ThreadId {
         match self {
             Self::Checkpoint(checkpoint) => &checkpoint.tuple.config.thread_id,
@@ -200,7 +199,7 @@ impl Item {
         }
     }
 
-    /// How many checkpoints, writes and blobs this is.
+    /// The number of checkpoints, writes and blobs in this part.
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         match self {
@@ -273,7 +272,7 @@ impl Record {
             all.insert(name, value.clone());
         }
         let mut line = all.to_json().bytes().to_vec();
-        // Line breaks are never part of a JSON string: here they are blanks between values.
+        // Raw line breaks are whitespace between values: never part of a JSON string.
         for byte in &mut line {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';
@@ -283,13 +282,13 @@ impl Record {
         Ok(line)
     }
 
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] if it is no record.
+    /// [`Error::InvalidInput`] if it is not a record.
     pub(crate) fn parse(line: Bytes) -> Result<Self> {
         let members = RawObject::parse(line)?;
-        let kind: String = needed(&members, "kind")?.decode()?;
+        let kind: String = required(&members, "kind")?.decode()?;
         match kind.as_str() {
             "header" => Ok(Self::Header(members.to_json().decode()?)),
             "thread" => Ok(Self::Thread(members.to_json().decode()?)),
@@ -297,11 +296,11 @@ impl Record {
             "checkpoint" => {
                 let config = config_of(&members)?;
                 let parent: Option<CheckpointId> =
-                    needed(&members, "parent_checkpoint_id")?.decode()?;
+                    required(&members, "parent_checkpoint_id")?.decode()?;
                 let checkpoint =
-                    Checkpoint::from_json(needed(&members, "checkpoint")?.bytes().clone())?;
+                    Checkpoint::from_json(required(&members, "checkpoint")?.bytes().clone())?;
                 let metadata =
-                    CheckpointMetadata::from_json(needed(&members, "metadata")?.bytes().clone())?;
+                    CheckpointMetadata::from_json(required(&members, "metadata")?.bytes().clone())?;
                 if Some(checkpoint.id()) != config.checkpoint_id.as_ref() {
                     return Err(Error::invalid(
                         "checkpoint_id",
@@ -326,17 +325,17 @@ impl Record {
                 ttl: ttl_of(&members)?,
             }))),
             "blob" => {
-                let blob: Option<String> = needed(&members, "blob")?.decode()?;
+                let blob: Option<String> = required(&members, "blob")?.decode()?;
                 if let Some(blob) = &blob {
                     decoded(blob)?;
                 }
                 Ok(Self::Item(Item::Blob(Box::new(TimedBlob {
-                    thread_id: needed(&members, "thread_id")?.decode()?,
-                    namespace: needed(&members, "checkpoint_ns")?.decode()?,
+                    thread_id: required(&members, "thread_id")?.decode()?,
+                    namespace: required(&members, "checkpoint_ns")?.decode()?,
                     blob: ChannelBlob {
-                        channel: needed(&members, "channel")?.decode()?,
-                        version: needed(&members, "version")?.decode()?,
-                        type_name: needed(&members, "type")?.decode()?,
+                        channel: required(&members, "channel")?.decode()?,
+                        version: required(&members, "version")?.decode()?,
+                        type_name: required(&members, "type")?.decode()?,
                         blob,
                     },
                     ttl: ttl_of(&members)?,
@@ -344,13 +343,13 @@ impl Record {
             }
             other => Err(Error::invalid(
                 "kind",
-                format!("`{other}` is not known; a newer langgraph-redis may have written it"),
+                format!("`{other}` is unknown; a newer langgraph-redis may have written it"),
             )),
         }
     }
 }
 
-fn needed<'a>(members: &'a RawObject, name: &str) -> Result<&'a RawJson> {
+fn required<'a>(members: &'a RawObject, name: &str) -> Result<&'a RawJson> {
     members
         .get(name)
         .ok_or_else(|| Error::invalid(name, "it is missing"))
@@ -358,19 +357,19 @@ fn needed<'a>(members: &'a RawObject, name: &str) -> Result<&'a RawJson> {
 
 fn config_of(members: &RawObject) -> Result<CheckpointConfig> {
     Ok(CheckpointConfig::of_checkpoint(
-        needed(members, "thread_id")?.decode()?,
-        needed(members, "checkpoint_ns")?.decode()?,
-        needed(members, "checkpoint_id")?.decode()?,
+        required(members, "thread_id")?.decode()?,
+        required(members, "checkpoint_ns")?.decode()?,
+        required(members, "checkpoint_id")?.decode()?,
     ))
 }
 
 fn writes_of(members: &RawObject) -> Result<Vec<PendingWrite>> {
-    let records: Vec<WriteRecord> = needed(members, "pending_writes")?.decode()?;
+    let records: Vec<WriteRecord> = required(members, "pending_writes")?.decode()?;
     records.into_iter().map(PendingWrite::try_from).collect()
 }
 
 fn ttl_of(members: &RawObject) -> Result<Option<Duration>> {
-    let left: Option<u64> = needed(members, "ttl_ms")?.decode()?;
+    let left: Option<u64> = required(members, "ttl_ms")?.decode()?;
     Ok(left.map(Duration::from_millis))
 }
 
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_record_is_refused() {
+    fn a_line_that_is_not_a_record_is_refused() {
         for line in [
             "",
             "[]",

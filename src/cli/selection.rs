@@ -1,60 +1,60 @@
-//! Which threads a command is for.
+//! The threads and namespaces that a command is for.
 
 use clap::Args;
 use futures_util::TryStreamExt;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::text::{count, shown, shown_namespace};
-use crate::id::{CheckpointNamespace, ThreadId};
+use super::text::{count, shown};
+use crate::config::CheckpointConfig;
+use crate::id::ThreadId;
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
-/// Threads by name, by how their ids start, or all.
+/// Threads by id, by the prefix of their ids, or all.
 #[derive(Args)]
 pub(crate) struct Selection {
-    /// The threads
+    /// The ids of the threads
     #[arg(value_name = "THREAD")]
     threads: Vec<String>,
-    /// Every thread whose id starts so
+    /// Every thread whose id starts with this text
     #[arg(long, value_name = "TEXT", conflicts_with = "threads")]
     starting_with: Option<String>,
-    /// Every thread there is
+    /// Every thread
     #[arg(long, conflicts_with_all = ["threads", "starting_with"])]
     all: bool,
 }
 
 impl Selection {
-    /// Whether nothing is said, neither names nor `--all`.
+    /// Whether neither ids nor `--starting-with` nor `--all` are given.
     pub(crate) fn is_empty(&self) -> bool {
         self.threads.is_empty() && self.starting_with.is_none() && !self.all
     }
 
-    /// How the ids start of the threads that are meant where none is named.
+    /// The prefix of the ids if none is given in full.
     pub(crate) fn prefix(&self) -> &str {
         self.starting_with.as_deref().unwrap_or_default()
     }
 
-    /// The threads, each once, in the order of their ids; a command that changes anything must
-    /// have been told which.
+    /// The threads, each once, ordered by id; a command that changes something needs a selection.
     pub(crate) async fn required(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
         if self.is_empty() {
             return Err(Failure::Usage(
-                "no thread is named: name threads, or give --starting-with or --all".to_owned(),
+                "no thread is given: give ids, --starting-with or --all".to_owned(),
             ));
         }
         self.resolve(context).await
     }
 
-    /// The threads, each once, in the order of their ids; all if nothing is said. One that was named and is not there is a failure, before anything
-    /// is done to the others.
+    /// The threads, each once, ordered by id; all if there is no selection. An id that does not exist
+    /// is a failure before anything is changed.
     pub(crate) async fn resolve(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
         let mut found: Vec<ThreadSummary> = if self.threads.is_empty() {
-            complete(context).await?;
+            require_complete_index(context).await?;
             context.saver.threads(self.prefix()).try_collect().await?
         } else {
             let mut found = Vec::with_capacity(self.threads.len());
             for thread in &self.threads {
-                found.push(named(context, &context.thread_id(thread)?).await?);
+                found.push(existing(context, &context.thread_id(thread)?).await?);
             }
             found
         };
@@ -64,46 +64,52 @@ impl Selection {
     }
 }
 
-/// Fails if the index does not know all checkpoints, so that some threads would be missing from what
-/// is done to all.
-pub(crate) async fn complete(context: &Context) -> Outcome {
+/// A thread, and a namespace of it.
+#[derive(Args)]
+pub(crate) struct NamespaceSelection {
+    /// The id of the thread
+    #[arg(value_name = "THREAD")]
+    thread: String,
+    /// The namespace; "" is the root graph's
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    namespace: String,
+}
+
+impl NamespaceSelection {
+    pub(crate) fn config(&self, context: &Context) -> Outcome<CheckpointConfig> {
+        let mut config = CheckpointConfig::of_thread(context.thread_id(&self.thread)?);
+        config.checkpoint_ns = Some(context.namespace(&self.namespace)?);
+        Ok(config)
+    }
+}
+
+/// Fails if the index lacks checkpoints, because a command for all threads would miss some.
+pub(crate) async fn require_complete_index(context: &Context) -> Outcome {
     let Some(lacking) = context.saver.search_lacks().await? else {
         return Ok(());
     };
     let (index, _) = context.saver.prefixes();
     Err(Failure::Unhealthy(format!(
-        "the index {} knows {} of {}, so threads would be missing: run `langgraph-redis doctor --fix --rebuild-indexes`, or give --search off",
+        "the index {} knows {} of {}, so threads would be missed: run `langgraph-redis doctor --fix --rebuild-indexes`, or use --search off",
         shown(index),
         lacking.indexed,
         count(lacking.stored, "checkpoint")
     )))
 }
 
-/// A thread that must be there, if only with writes that wait for a checkpoint.
-pub(crate) async fn named(context: &Context, thread_id: &ThreadId) -> Outcome<ThreadSummary> {
+/// A thread that must exist, if only with writes that have no checkpoint yet.
+pub(crate) async fn existing(context: &Context, thread_id: &ThreadId) -> Outcome<ThreadSummary> {
     if let Some(summary) = context.saver.thread(thread_id).await? {
         return Ok(summary);
     }
     let early = context.saver.early_writes(thread_id).try_next().await?;
     match early {
         Some(early) => Ok(ThreadSummary::new(thread_id.clone(), 0, None, early.ttl)),
-        None => Err(no_such_thread(thread_id)),
+        None => Err(Failure::no_such_thread(thread_id)),
     }
-}
-
-/// The failure of naming a thread that is not there.
-pub(crate) fn no_such_thread(thread_id: &ThreadId) -> Failure {
-    Failure::NotFound(format!(
-        "there is no thread {}; `langgraph-redis threads` lists those there are under the prefixes given",
-        shown(thread_id.as_str())
-    ))
-}
-
-/// The failure of naming a namespace without checkpoints.
-pub(crate) fn no_checkpoint(thread_id: &ThreadId, namespace: &CheckpointNamespace) -> Failure {
-    Failure::NotFound(format!(
-        "thread {} has no checkpoint in the namespace {}",
-        shown(thread_id.as_str()),
-        shown_namespace(namespace),
-    ))
 }

@@ -1,4 +1,4 @@
-//! `serve`: the HTTP service, until Ctrl-C, SIGTERM or SIGHUP.
+//! `serve`: runs the HTTP service until Ctrl-C, SIGTERM or SIGHUP.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -18,87 +18,83 @@ const KEYS_FILE: &str = "LANGGRAPH_REDIS_API_KEYS_FILE";
 /// The variable that holds the keys themselves.
 const KEYS: &str = "LANGGRAPH_REDIS_API_KEYS";
 
-/// Serve the checkpoints over HTTP, until Ctrl-C, SIGTERM or SIGHUP
+/// Serve the checkpoints over HTTP until Ctrl-C, SIGTERM or SIGHUP
 ///
-/// Makes the indexes unless they are there. The first signal lets the requests end that were
-/// begun, a second one ends them.
+/// Creates the indexes first. The first signal starts a graceful shutdown, which waits for the
+/// requests in flight; a second one aborts them.
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Where to listen, as ADDRESS:PORT or NAME:PORT; of a name's addresses an IPv4 one
+    /// The address to listen on, ADDRESS:PORT or NAME:PORT; IPv4 is preferred for a name
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:8080",
-        value_parser = resolved
+        value_parser = resolve
     )]
     listen: SocketAddr,
-    /// The file with the API keys, a line each as `hash-key` prints it
-    /// [env: LANGGRAPH_REDIS_API_KEYS_FILE, or the lines in LANGGRAPH_REDIS_API_KEYS]
+    /// The file of API keys, one per line as `hash-key` prints it
+    /// [env: LANGGRAPH_REDIS_API_KEYS_FILE, or the lines themselves in LANGGRAPH_REDIS_API_KEYS]
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
-    /// Serve everybody on this machine, without keys; on a loopback address only
+    /// Serve everybody on this machine without keys, on a loopback address only
     #[arg(long, conflicts_with = "api_keys")]
     no_authentication: bool,
-    /// The largest body of a request [default: 33554432]
+    /// The largest request body [default: 33554432]
     #[arg(long, value_name = "BYTES")]
     max_body_bytes: Option<usize>,
-    /// How many requests are served at once; one more is answered 503 [default: 256]
+    /// The number of concurrent requests; more are answered 503 [default: 256]
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<usize>,
-    /// How many connections are open at once; one more is closed [default: 4096]
+    /// The number of open connections; more are closed [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     max_connections: Option<usize>,
-    /// How long a request may take until its answer begins [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// The time until the response to a request begins [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     request_timeout: Option<Duration>,
-    /// How long the head of a request may take, and a connection rest [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// The time for the head of a request, and for an idle connection [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     header_timeout: Option<Duration>,
-    /// How long the body of a request may take [default: 20s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// The time for the body of a request [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     body_timeout: Option<Duration>,
-    /// How long a client may leave an answer unread [default: 20s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// The time that a client may leave a response unread [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     write_timeout: Option<Duration>,
-    /// How long what was begun may go on after the first signal [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// The time for requests in flight to complete after the first signal [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     drain_timeout: Option<Duration>,
-    /// Let everybody read /metrics, without a key
+    /// Serve /metrics without a key
     #[arg(long)]
     open_metrics: bool,
-    /// Show threads by their ids in the log, not by a hash of them
+    /// Log the ids of threads instead of a hash
     #[arg(long)]
     show_threads: bool,
-    /// What is logged, as JSON on stderr: a level, or levels by target
+    /// The log filter: a level, or levels by target; the log is JSON on stderr
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
-    duration(text)
-}
-
-/// An address, or that of a name.
-fn resolved(text: &str) -> Result<SocketAddr, String> {
-    let is_whole = text
+/// The address of `ADDRESS:PORT` or `NAME:PORT`.
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let has_port = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if !is_whole {
+    if !has_port {
         return Err("write the address and the port, such as 127.0.0.1:8080".to_owned());
     }
     let found = text
         .to_socket_addrs()
-        .map_err(|error| format!("it has no address: {error}"))?;
+        .map_err(|error| format!("the name cannot be resolved: {error}"))?;
     let found: Vec<_> = found.collect();
     let chosen = found.iter().find(|address| address.is_ipv4());
     chosen
         .or(found.first())
         .copied()
-        .ok_or_else(|| "it has no address".to_owned())
+        .ok_or_else(|| "the name has no address".to_owned())
 }
 
 impl Serve {
-    /// Begins to log; what cannot be used is refused before anybody connects.
+    /// Validates the options and starts to log, before it connects to Redis.
     pub(crate) fn prepare(&self) -> Outcome {
         self.options()?.check()?;
         Ok(log_as_json(&self.log)?)
@@ -110,21 +106,21 @@ impl Serve {
         tokio::select! {
             ready = context.saver.setup() => ready?,
             () = signals.next() => {
-                return Err(Failure::Interrupted("ended before the service began".to_owned()));
+                return Err(Failure::Interrupted("interrupted before the service started".to_owned()));
             }
         }
         let (stop, begun) = oneshot::channel::<()>();
         let served = serve(context.saver.clone(), options, begun);
         let twice = async {
             signals.next().await;
-            // It is gone only if serving has failed.
+            // The receiver is gone only if serving has failed.
             let _ = stop.send(());
             signals.next().await;
         };
         tokio::select! {
             served = served => Ok(served?),
             () = twice => Err(Failure::Interrupted(
-                "ended by a second signal; requests that were being served were cut off".to_owned(),
+                "interrupted by a second signal; requests in flight were aborted".to_owned(),
             )),
         }
     }
@@ -159,7 +155,7 @@ impl Serve {
         if self.no_authentication {
             if file.is_some() || !matches!(keys, Err(std::env::VarError::NotPresent)) {
                 return Err(Failure::Usage(format!(
-                    "--no-authentication contradicts the keys of {KEYS_FILE} or {KEYS}: give one of them"
+                    "--no-authentication contradicts the keys in {KEYS_FILE} or {KEYS}: use one of them"
                 )));
             }
             return Ok(Authentication::Off);
@@ -169,24 +165,24 @@ impl Serve {
             (None, Ok(lines)) => ApiKeys::parse(&lines)?,
             (None, Err(std::env::VarError::NotPresent)) => {
                 return Err(Failure::Usage(
-                    "nobody could use the service: give a file of keys with --api-keys, or --no-authentication".to_owned(),
+                    "there are no API keys: give a file with --api-keys, or use --no-authentication".to_owned(),
                 ));
             }
             (None, Err(error)) => {
-                return Err(Failure::Usage(format!("{KEYS} cannot be read: {error}")));
+                return Err(Failure::Usage(format!("cannot read {KEYS}: {error}")));
             }
         };
         Ok(Authentication::Keys(keys))
     }
 }
 
-/// What tells the service to end.
+/// The signals that stop the service.
 struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
-    /// The terminal is gone; `None` where that is to be ignored, as `nohup` has it.
+    /// The terminal was closed; `None` if the signal is ignored, as under `nohup`.
     #[cfg(unix)]
     hangup: Option<tokio::signal::unix::Signal>,
 }
@@ -196,7 +192,8 @@ impl Signals {
     fn listen() -> Outcome<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
-            signal(kind).map_err(|error| Failure::File(format!("signals cannot be heard: {error}")))
+            signal(kind)
+                .map_err(|error| Failure::File(format!("cannot listen for signals: {error}")))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -225,7 +222,7 @@ impl Signals {
     }
 }
 
-/// Whether the process was started with SIGHUP ignored, where the system tells.
+/// Whether SIGHUP was ignored when the process started, as far as the system says.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
@@ -248,7 +245,7 @@ impl Signals {
     /// Waits for Ctrl-C.
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            // It cannot be heard: the service runs until it is ended from outside.
+            // Without a handler the service runs until the process is killed.
             std::future::pending::<()>().await;
         }
     }

@@ -1,119 +1,115 @@
-//! Every setting of the saver as an option of the command line.
+//! The settings of the saver as options of the command line.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::redis::{ConfigKey, RedisSaverBuilder};
 use crate::{RedisSaver, Result};
 
-/// What the command line says of the connection and the store.
+/// The settings from the command line.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     prefix: Option<String>,
     values: Vec<(ConfigKey, String)>,
 }
 
-/// What each setting means, by its name, and how its value is called.
+/// The name, value name and help of each setting.
 const HELP: &[(&str, &str, &str)] = &[
     (
         "url",
         "URL",
         "The server: redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://. \
-         Other users of this machine may see it here; REDIS_URL they do not",
+         Other users of this machine can see arguments, but not REDIS_URL",
     ),
     (
         "checkpoint_prefix",
         "NAME",
-        "The prefix of checkpoints and the name of their index [default: checkpoint]",
+        "The prefix and index name of checkpoints [default: checkpoint]",
     ),
     (
         "checkpoint_write_prefix",
         "NAME",
-        "The prefix of writes and the name of their index [default: checkpoint_write]",
+        "The prefix and index name of writes [default: checkpoint_write]",
     ),
     (
         "ttl",
         "TIME",
-        "How long what is written is kept, such as 90m or 24h; none for ever [default: none]",
+        "The TTL of what is written, such as 90m or 24h, or none [default: none]",
     ),
     (
         "refresh_on_read",
         "BOOL",
-        "Whether reading a checkpoint gives it its TTL anew [default: false]",
+        "Whether reading a checkpoint resets its TTL [default: false]",
     ),
     (
         "ttl_scope",
         "SCOPE",
-        "What a TTL keeps together: checkpoint or thread [default: checkpoint]",
+        "What expires together: checkpoint or thread [default: checkpoint]",
     ),
     (
         "pool_size",
         "NUMBER",
-        "How many connections are kept [default: 2]",
+        "The number of connections [default: 2]",
     ),
     (
         "command_timeout",
         "TIME",
-        "How long a command may take [default: 10s]",
+        "The time limit of a command [default: 10s]",
     ),
     (
         "connect_timeout",
         "TIME",
-        "How long making a connection may take [default: 5s]",
+        "The time limit to connect [default: 5s]",
     ),
     (
         "max_document_bytes",
         "BYTES",
-        "The largest document that is stored [default: 67108864]",
+        "The largest document to store [default: 67108864]",
     ),
     (
         "hash_tag_threads",
         "BOOL",
-        "Whether the thread stands in braces in every key, as a cluster needs it [default: false]",
+        "Whether keys have the thread id as a hash tag, as a cluster needs it [default: false]",
     ),
     (
         "page_size",
         "NUMBER",
-        "How many checkpoints are read at once [default: 32]",
+        "The number of checkpoints per page [default: 32]",
     ),
     (
         "search",
         "MODE",
-        "Whether search is used: auto, required or off [default: auto]",
+        "Whether RediSearch is used: auto, required or off [default: auto]",
     ),
     (
         "wait_replicas",
         "NUMBER",
-        "How many replicas must have a write before it counts [default: 0]",
+        "The number of replicas that must acknowledge a write [default: 0]",
     ),
     (
         "wait_replicas_timeout",
         "TIME",
-        "How long a write waits for replicas [default: 1s]",
+        "The time limit of that acknowledgement [default: 1s]",
     ),
     (
         "tls_ca_file",
         "FILE",
-        "Certificates (PEM) of authorities that are trusted beside the system's",
+        "Certificates (PEM) of additional certificate authorities",
     ),
-    (
-        "tls_cert_file",
-        "FILE",
-        "The client's own certificate (PEM), for servers that ask for one",
-    ),
+    ("tls_cert_file", "FILE", "The client certificate (PEM)"),
     (
         "tls_key_file",
         "FILE",
-        "The key of that certificate (PEM, not encrypted)",
+        "The private key of the client certificate (PEM, not encrypted)",
     ),
     (
         "client_name",
         "NAME",
-        "What connections are called in CLIENT LIST [default: langgraph-checkpoint-redis]",
+        "The name of connections in CLIENT LIST [default: langgraph-checkpoint-redis]",
     ),
 ];
 
 impl Settings {
-    /// A builder with what the environment says, and over it what the command line says.
+    /// A builder with the settings of the environment, overridden by those of the command line.
     pub(crate) fn builder(&self) -> RedisSaverBuilder {
         let mut builder = RedisSaver::builder();
         for key in ConfigKey::ALL {
@@ -135,12 +131,12 @@ impl Settings {
         self.builder().build().await
     }
 
-    /// Whether a setting is an option of this command, wherever else it may be given.
+    /// Whether a setting is given on the command line.
     pub(crate) fn is_option(&self, key: ConfigKey) -> bool {
         self.values.iter().any(|(one, _)| *one == key)
     }
 
-    /// The value of a setting that the command line or the environment gives.
+    /// The value of a setting on the command line, else in the environment.
     pub(crate) fn get(&self, key: ConfigKey) -> Option<String> {
         let given = self.values.iter().find(|(one, _)| *one == key);
         given

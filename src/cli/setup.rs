@@ -1,4 +1,4 @@
-//! `setup`: makes the indexes, and says whether the server has what is needed.
+//! `setup`: creates the indexes and checks the server.
 
 use clap::Args;
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::text::{count, shown};
 use crate::redis::StatsOptions;
 use crate::saver::CheckpointSaver;
 
-/// Make the indexes unless they are there, and check that the server has what is needed
+/// Create the indexes and check the server
 #[derive(Args)]
 pub(crate) struct Setup {}
 
@@ -32,9 +32,7 @@ impl Setup {
             }))?;
         } else {
             if problems.is_empty() {
-                context
-                    .output
-                    .line("ready: the server has what is needed")?;
+                context.output.line("ready")?;
             }
             for index in &stats.indexes {
                 context.output.line(format!(
@@ -54,7 +52,7 @@ impl Setup {
             return Ok(());
         }
         Err(Failure::Unavailable(format!(
-            "the indexes are there, but not every call can be served: {}",
+            "the indexes exist, but some calls fail: {}",
             problems.join("; ")
         )))
     }

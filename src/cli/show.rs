@@ -1,4 +1,4 @@
-//! `show`: one checkpoint, read by a person.
+//! `show`: prints a checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -8,42 +8,32 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::record::tuple_json;
+use super::selection::NamespaceSelection;
 use super::text::{bytes, count, cut, pretty, shown, shown_namespace, time};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
-use crate::config::CheckpointConfig;
 
-/// How much of a value is shown unless all is asked for, in characters.
-const MOST: usize = 2_000;
+/// The length to which a value is cut without `--full`, in characters.
+const MAX_CHARS: usize = 2_000;
 
-/// Show a checkpoint: what it is, the values of its channels, and its pending writes
+/// Show a checkpoint: its metadata, the values of its channels and its pending writes
 #[derive(Args)]
 pub(crate) struct Show {
-    /// The thread
-    #[arg(value_name = "THREAD")]
-    thread: String,
+    #[command(flatten)]
+    namespace: NamespaceSelection,
     /// The checkpoint [default: the newest]
     #[arg(value_name = "CHECKPOINT")]
     checkpoint: Option<String>,
-    /// The namespace; "" is that of the root graph
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        default_value = "",
-        hide_default_value = true
-    )]
-    namespace: String,
-    /// Only the value of this channel, all of it
+    /// Only the value of this channel, uncut
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
-    /// All of every value, however long
+    /// Do not cut long values
     #[arg(long)]
     full: bool,
 }
 
 impl Show {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        let mut config = CheckpointConfig::of_thread(context.thread_id(&self.thread)?);
-        config.checkpoint_ns = Some(context.namespace(&self.namespace)?);
+        let mut config = self.namespace.config(context)?;
         if let Some(checkpoint) = &self.checkpoint {
             config = config.with_checkpoint(context.checkpoint_id(checkpoint)?);
         }
@@ -89,7 +79,7 @@ impl Show {
         output.line("metadata")?;
         self.value(output, tuple.metadata.to_json().as_str())?;
         let values = checkpoint.channel_values()?;
-        // Versions that cannot be read are no reason not to show the values.
+        // The values are shown even if the versions cannot be read.
         let versions: BTreeMap<_, _> = checkpoint.channel_versions().unwrap_or_default();
         output.line(count(values.len() as u64, "channel"))?;
         for (channel, value) in values.iter() {
@@ -124,7 +114,7 @@ impl Show {
         ))?;
         match std::str::from_utf8(&write.value.blob) {
             Ok(text) if write.value.type_name == "json" => self.value(output, text),
-            // Of other types only the writer's serializer knows what they mean.
+            // Other types can be decoded only by the writer's serializer.
             _ => Ok(()),
         }
     }
@@ -134,7 +124,7 @@ impl Show {
         let text = if self.full {
             text.into()
         } else {
-            cut(&text, MOST)
+            cut(&text, MAX_CHARS)
         };
         for line in text.lines() {
             output.line(format!("    {line}"))?;

@@ -1,4 +1,4 @@
-//! `stats`: how much is stored, how large it is, how long it stays.
+//! `stats`: the number, size and TTL of what is stored.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,14 +9,14 @@ use super::output::Output;
 use super::text::{bytes, count, shown, shown_namespace};
 use crate::redis::{Sizes, Stats as Report, StatsOptions};
 
-/// Say how much is stored, how large it is and how long it stays; sizes are those of a sample
+/// Show the number of checkpoints and writes, and the sizes and TTLs of a sample
 #[derive(Args)]
 pub(crate) struct Stats {
-    /// How many checkpoints and writes are asked for their size
+    /// The number of checkpoints and writes in the sample
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     sample: usize,
-    /// Count threads however many checkpoints there are: about a second for a million, in which
-    /// the server serves nobody else
+    /// Count threads even if there are many checkpoints, which blocks the server for about a second
+    /// per million
     #[arg(long)]
     count_threads: bool,
 }
@@ -43,7 +43,7 @@ fn ttl_counts(stats: &Report) -> [(&'static str, &'static str, u64); 6] {
         ("within_week", "under a week", ttl.within_week),
         ("within_month", "under 30 days", ttl.within_month),
         ("longer", "longer", ttl.longer),
-        ("forever", "for ever", ttl.forever),
+        ("forever", "no TTL", ttl.forever),
     ]
 }
 
@@ -60,7 +60,7 @@ fn say(output: &mut Output, stats: &Report) -> Outcome {
     ] {
         if sizes.sampled > 0 {
             output.line(format!(
-                "size of a {name}: median {}, 99 of 100 up to {}, largest {}, all about {} (of {} sampled)",
+                "size of a {name}: median {}, p99 {}, largest {}, total about {} (of {} sampled)",
                 bytes(sizes.median),
                 bytes(sizes.p99),
                 bytes(sizes.max),
@@ -72,7 +72,7 @@ fn say(output: &mut Output, stats: &Report) -> Outcome {
     let counts = ttl_counts(stats);
     let sampled: u64 = counts.iter().map(|(_, _, number)| number).sum();
     if sampled > 0 {
-        output.line("checkpoints stay")?;
+        output.line("checkpoints by remaining TTL")?;
         for (_, name, number) in counts {
             if number > 0 {
                 let share =
@@ -98,15 +98,11 @@ fn say(output: &mut Output, stats: &Report) -> Outcome {
     }
     for index in &stats.indexes {
         let failures = if index.failures > 0 {
-            format!(", {} not taken", count(index.failures, "document"))
+            format!(", {} not indexed", count(index.failures, "document"))
         } else {
             String::new()
         };
-        let busy = if index.busy {
-            ", still reading what was stored before it"
-        } else {
-            ""
-        };
+        let busy = if index.busy { ", still indexing" } else { "" };
         output.line(format!(
             "index {}: {}, {}{failures}{busy}",
             shown(&index.name),

@@ -1,4 +1,4 @@
-//! How stored text is shown: so that it can be read, told apart, and does nothing to a terminal.
+//! Formats stored text for people: readable, unambiguous, and harmless to a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,8 +9,8 @@ use indicatif::{HumanBytes, HumanDuration};
 use crate::error::Error;
 use crate::id::{CheckpointId, CheckpointNamespace};
 
-/// Whether a character would do something to a terminal, or hide what stands there: control
-/// characters, and those that change the direction of text or take no room.
+/// Whether a character may act on a terminal or hide text: control characters, and those that change
+/// the direction of text or have no width.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -27,7 +27,7 @@ fn is_unsafe(character: char) -> bool {
         )
 }
 
-/// Text with what is not safe to print as `\u…` escapes; line breaks stay.
+/// Escapes unsafe characters as `\u…`, except line breaks.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(|character| is_unsafe(character) && character != '\n') {
         return Cow::Borrowed(text);
@@ -43,7 +43,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// JSON text on one line and safe to print: what is not stands in escapes, which mean the same.
+/// JSON on one line with unsafe characters escaped, which does not change its meaning.
 pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -51,7 +51,7 @@ pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
     let mut safe = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         match character {
-            // Never part of a JSON string: blanks between values.
+            // Whitespace between values: never part of a JSON string.
             '\n' | '\r' | '\t' => safe.push(' '),
             unsafe_one if is_unsafe(unsafe_one) => escape_into(&mut safe, unsafe_one),
             other => safe.push(other),
@@ -67,8 +67,8 @@ fn escape_into(text: &mut String, character: char) {
     }
 }
 
-/// An id as it is printed: as it is, or where that would mislead as a JSON string in quotes,
-/// which `--quoted` takes back.
+/// An id for printing: verbatim, or, where that would be ambiguous, as a JSON string in quotes, which
+/// `--quoted` reads.
 pub(crate) fn shown(id: &str) -> Cow<'_, str> {
     let plain = !id.is_empty()
         && !id.contains(is_unsafe)
@@ -87,7 +87,7 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A namespace as it is printed.
+/// A namespace for printing.
 pub(crate) fn shown_namespace(namespace: &CheckpointNamespace) -> Cow<'_, str> {
     if namespace.is_root() {
         Cow::Borrowed("(root)")
@@ -96,16 +96,17 @@ pub(crate) fn shown_namespace(namespace: &CheckpointNamespace) -> Cow<'_, str> {
     }
 }
 
-/// An id as it was printed and quoted, or as it is.
+/// An id from an argument, quoted or verbatim.
 pub(crate) fn unquoted(argument: &str) -> Result<String, Error> {
     if !argument.starts_with('"') {
         return Ok(argument.to_owned());
     }
-    serde_json::from_str(argument)
-        .map_err(|error| Error::invalid("the quoted id", format!("it is no JSON string: {error}")))
+    serde_json::from_str(argument).map_err(|error| {
+        Error::invalid("the quoted id", format!("it is not a JSON string: {error}"))
+    })
 }
 
-/// A time to the second.
+/// The time of a checkpoint to the second.
 pub(crate) fn time(id: &CheckpointId, ts: Option<&str>) -> String {
     let of_id = id.time();
     let of_ts = || Some(SystemTime::from(ts?.parse::<jiff::Timestamp>().ok()?));
@@ -118,12 +119,31 @@ pub(crate) fn time(id: &CheckpointId, ts: Option<&str>) -> String {
         )
 }
 
-/// How long something stays.
-pub(crate) fn ttl(left: Option<Duration>) -> String {
-    left.map_or_else(
-        || "for ever".to_owned(),
-        |left| HumanDuration(left).to_string(),
+/// A duration.
+pub(crate) fn duration(duration: Duration) -> String {
+    HumanDuration(duration).to_string()
+}
+
+/// The remaining time to live: `expires in 5 minutes`, `never expires`.
+pub(crate) fn expiry(ttl: Option<Duration>) -> String {
+    ttl.map_or_else(
+        || "never expires".to_owned(),
+        |ttl| format!("expires in {}", duration(ttl)),
     )
+}
+
+/// A duration in JSON.
+#[allow(clippy::cast_possible_truncation)] // The longest TTL has 42 bits.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// The id of one thread, or the number of several.
+pub(crate) fn thread_or_count<'a>(mut threads: impl ExactSizeIterator<Item = &'a str>) -> String {
+    match (threads.len(), threads.next()) {
+        (1, Some(thread)) => format!("thread {}", shown(thread)),
+        (number, _) => count(number as u64, "thread"),
+    }
 }
 
 /// A size.
@@ -131,13 +151,13 @@ pub(crate) fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// A number of things: `1 checkpoint`, `2 checkpoints`.
+/// A number with its unit: `1 checkpoint`, `2 checkpoints`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
 
-/// Text without the credentials of URLs in it.
+/// Removes the credentials of URLs from text.
 pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
     if !text.contains("://") {
         return Cow::Borrowed(text);
@@ -147,7 +167,7 @@ pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
     while let Some(position) = rest.find("://") {
         let (before, after) = rest.split_at(position + 3);
         safe.push_str(before);
-        // A password may hold a slash or a blank by mistake: up to the last `@` of the line.
+        // An unescaped password may contain slashes and blanks: up to the last `@` of the line.
         let line = after.find('\n').unwrap_or(after.len());
         let end = after[..line].rfind('@');
         if end.is_some() {
@@ -156,7 +176,7 @@ pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
         rest = &after[end.unwrap_or(0)..];
     }
     safe.push_str(rest);
-    // A password of Sentinel's stands in the query.
+    // Sentinel's password is a query parameter.
     Cow::Owned(without_query_secrets(&safe))
 }
 
@@ -178,7 +198,7 @@ fn without_query_secrets(text: &str) -> String {
     safe
 }
 
-/// JSON text over several lines, two blanks a level; the values stay as they are, to the digit.
+/// Indented JSON; the text of each value is unchanged.
 pub(crate) fn pretty(json: &str) -> String {
     let mut text = String::with_capacity(json.len() * 2);
     let mut depth = 0;
@@ -228,9 +248,9 @@ pub(crate) fn pretty(json: &str) -> String {
     text
 }
 
-/// Text cut to a number of characters, with a sign that more follows.
-pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(most) {
+/// Text cut to a number of characters, with an ellipsis.
+pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
     }

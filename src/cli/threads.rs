@@ -1,4 +1,4 @@
-//! `threads`: the threads there are.
+//! `threads`: lists threads.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,14 +11,14 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::output::Output;
 use super::progress::Meter;
-use super::selection::complete;
-use super::text::{shown, time, ttl};
+use super::selection::require_complete_index;
+use super::text::{duration, milliseconds, shown, time};
 use crate::saver::{CheckpointSaver, ThreadSummary};
 
-/// List threads, with how many checkpoints each has and how long it stays
+/// List threads with the number of their checkpoints and their time to live
 #[derive(Args)]
 pub(crate) struct Threads {
-    /// Only threads whose ids start so
+    /// Only threads whose ids start with this text
     #[arg(
         long,
         value_name = "TEXT",
@@ -26,17 +26,17 @@ pub(crate) struct Threads {
         hide_default_value = true
     )]
     starting_with: String,
-    /// Only the threads with the most checkpoints, so many of them
+    /// Only this many threads, those with the most checkpoints
     #[arg(long, value_name = "NUMBER", conflicts_with = "limit")]
     top: Option<usize>,
-    /// At most so many
+    /// At most this many threads
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
 }
 
 impl Threads {
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
-        complete(context).await?;
+        require_complete_index(context).await?;
         let mut threads = context.saver.threads(&self.starting_with);
         let output = &mut context.output;
         if !output.is_json() {
@@ -71,7 +71,7 @@ impl Threads {
     }
 }
 
-/// A thread by how many checkpoints it has, ties by its id.
+/// A thread, ordered by the number of its checkpoints, then by its id.
 #[derive(PartialEq, Eq)]
 struct Ranked(ThreadSummary);
 
@@ -105,25 +105,16 @@ fn say(output: &mut Output, summary: &ThreadSummary) -> Outcome {
     output.line(row(
         &summary.checkpoints.to_string(),
         &newest.map_or_else(|| "-".to_owned(), |id| time(id, None)),
-        &summary
-            .ttl
-            .map_or_else(|| "never".to_owned(), |left| ttl(Some(left))),
+        &summary.ttl.map_or_else(|| "never".to_owned(), duration),
         &shown(summary.thread_id.as_str()),
     ))
 }
 
-/// A thread as JSON.
-pub(crate) fn document(summary: &ThreadSummary) -> Value {
+fn document(summary: &ThreadSummary) -> Value {
     json!({
         "thread_id": summary.thread_id,
         "checkpoints": summary.checkpoints,
         "newest": summary.newest,
         "ttl_ms": summary.ttl.map(milliseconds),
     })
-}
-
-/// A time as JSON has it.
-#[allow(clippy::cast_possible_truncation)] // The longest TTL has 42 bits.
-pub(crate) fn milliseconds(time: std::time::Duration) -> u64 {
-    time.as_millis() as u64
 }

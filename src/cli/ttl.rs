@@ -1,4 +1,5 @@
-//! How long what a command stores is kept: as long as what it was made from, unless it is said.
+//! The TTL of what `copy` and `import` store: the remaining TTL of the original, unless an option
+//! says otherwise.
 
 use std::time::Duration;
 
@@ -9,49 +10,49 @@ use super::settings::Settings;
 use crate::options::TtlChoice;
 use crate::redis::ConfigKey;
 
-/// What `import` and `copy` say of TTLs.
+/// The TTL options of `copy` and `import`.
 #[derive(Args)]
-pub(crate) struct Lifetime {
-    /// Store everything without a TTL, not with the time that it has left
+pub(crate) struct TtlArgs {
+    /// Store without a TTL instead of the remaining TTL
     #[arg(long)]
     forever: bool,
 }
 
-impl Lifetime {
-    /// Which rule holds.
+impl TtlArgs {
+    /// The rule that the options result in.
     ///
-    /// A TTL of the environment is that of the application's own writes: only one that was given
-    /// with this command takes the place of the time that is left.
-    pub(crate) fn rule(&self, settings: &Settings) -> Outcome<Rule> {
+    /// A TTL in the environment is meant for the application's writes: only the option of this
+    /// command replaces the remaining TTL.
+    pub(crate) fn rule(&self, settings: &Settings) -> Outcome<TtlRule> {
         match (self.forever, settings.is_option(ConfigKey::Ttl)) {
             (true, true) => Err(Failure::Usage(
-                "--forever contradicts --ttl: give one of them".to_owned(),
+                "--forever contradicts --ttl: use one of them".to_owned(),
             )),
-            (true, false) => Ok(Rule::Forever),
-            (false, true) => Ok(Rule::Given),
-            (false, false) => Ok(Rule::Left),
+            (true, false) => Ok(TtlRule::None),
+            (false, true) => Ok(TtlRule::Option),
+            (false, false) => Ok(TtlRule::Remaining),
         }
     }
 }
 
-/// Which TTL is given.
+/// Which TTL is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum TtlRule {
     /// None.
-    Forever,
+    None,
     /// That of `--ttl`.
-    Given,
-    /// The time that is left, or none if there is none.
-    Left,
+    Option,
+    /// The remaining TTL, if there is one.
+    Remaining,
 }
 
-impl Rule {
-    /// The TTL of what has some time left; `None` if it has no TTL.
-    pub(crate) fn ttl(self, left: Option<Duration>) -> TtlChoice {
-        match (self, left) {
-            (Self::Given, _) => TtlChoice::Default,
-            (Self::Left, Some(left)) => TtlChoice::For(left),
-            (Self::Forever, _) | (Self::Left, None) => TtlChoice::Forever,
+impl TtlRule {
+    /// The TTL of a copy of what has a remaining TTL, or none.
+    pub(crate) fn ttl(self, remaining: Option<Duration>) -> TtlChoice {
+        match (self, remaining) {
+            (Self::Option, _) => TtlChoice::Default,
+            (Self::Remaining, Some(remaining)) => TtlChoice::For(remaining),
+            (Self::None, _) | (Self::Remaining, None) => TtlChoice::Forever,
         }
     }
 }

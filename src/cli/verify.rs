@@ -1,5 +1,4 @@
-//! Reads an export line by line and checks that it is what was exported: the order of its
-//! records, its counts and its digests.
+//! Verifies an export line by line: the order of its records, its counts and its digests.
 
 use std::fmt::Write;
 use std::io::{self, BufRead, Read};
@@ -12,16 +11,16 @@ use super::record::{Counts, FORMAT, Header, Item, Record, ThreadTrailer, Trailer
 use super::text::shown;
 use crate::id::ThreadId;
 
-/// The longest line that is read: a document of the largest size with as much again of writes.
-const MOST_BYTES: u64 = 1 << 30;
+/// The longest line that is read: a document of the largest size and as much again for writes.
+const MAX_LINE_BYTES: u64 = 1 << 30;
 
 /// A line of an export.
 #[derive(Debug)]
 pub(crate) enum Line {
     /// With its line break.
-    Whole(Bytes),
-    /// The input ended in the middle of it.
-    Cut,
+    Complete(Bytes),
+    /// The input ends in the middle of it.
+    Truncated,
 }
 
 /// Reads the next line; `None` at the end.
@@ -29,35 +28,35 @@ pub(crate) fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut line = Vec::new();
     reader
         .by_ref()
-        .take(MOST_BYTES)
+        .take(MAX_LINE_BYTES)
         .read_until(b'\n', &mut line)?;
     if line.is_empty() {
         return Ok(None);
     }
     if line.last() == Some(&b'\n') {
-        return Ok(Some(Line::Whole(line.into())));
+        return Ok(Some(Line::Complete(line.into())));
     }
-    if line.len() as u64 == MOST_BYTES {
-        let problem = format!("a line is longer than {MOST_BYTES} bytes");
+    if line.len() as u64 == MAX_LINE_BYTES {
+        let problem = format!("a line is longer than {MAX_LINE_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
-    Ok(Some(Line::Cut))
+    Ok(Some(Line::Truncated))
 }
 
-/// What a line turned out to be.
+/// The meaning of a line.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The start of an export.
     Start(Header),
-    /// A part of a thread, whose digest is not known yet.
+    /// A part of a thread, whose digest is not verified yet.
     Item(Item),
-    /// The end of a thread, whose records are what was exported.
+    /// The end of a thread that is verified.
     ThreadDone(ThreadTrailer),
-    /// The end of an export that is whole.
+    /// The end of an export that is verified.
     Done(Trailer),
 }
 
-/// The digest of lines, and what they hold.
+/// The digest of lines, and the counts of their parts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sum {
     sha256: Sha256,
@@ -83,9 +82,9 @@ impl Sum {
     }
 }
 
-/// Checks an export, line by line.
+/// Verifies an export line by line.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Checker {
+pub(crate) struct Verifier {
     lines: u64,
     started: bool,
     thread: Option<(ThreadId, Sum)>,
@@ -93,17 +92,17 @@ pub(crate) struct Checker {
     pub(crate) all: Sum,
 }
 
-impl Checker {
-    /// Takes the next line.
+impl Verifier {
+    /// Verifies the next line.
     pub(crate) fn take(&mut self, line: &Bytes) -> Outcome<Event> {
         self.lines += 1;
         let record = Record::parse(line.clone())
-            .map_err(|error| self.damaged(format!("it is no record of an export: {error}")))?;
+            .map_err(|error| self.damaged(format!("it is not a record of an export: {error}")))?;
         match (record, self.started) {
             (Record::Header(header), false) => {
                 if header.format > FORMAT {
                     return Err(Failure::Usage(format!(
-                        "the export has format {}, and this langgraph-redis reads up to {FORMAT}: use a newer one",
+                        "the export has format {}, and this langgraph-redis reads up to {FORMAT}: use a newer version",
                         header.format
                     )));
                 }
@@ -116,7 +115,9 @@ impl Checker {
                 Ok(Event::Start(header))
             }
             (_, false) => Err(self.damaged("an export starts with a header")),
-            (Record::Header(_), true) => Err(self.damaged("a header stands amid an export")),
+            (Record::Header(_), true) => {
+                Err(self.damaged("there is a header in the middle of an export"))
+            }
             (Record::Item(item), true) => self.item(item, line),
             (Record::Thread(trailer), true) => self.thread(trailer, line),
             (Record::End(trailer), true) => self.end(trailer),
@@ -128,7 +129,7 @@ impl Checker {
             .thread
             .get_or_insert_with(|| (item.thread_id().clone(), Sum::default()));
         if thread != item.thread_id() {
-            return Err(self.damaged("a thread starts before the end of the one before"));
+            return Err(self.damaged("a thread starts before the end of the previous one"));
         }
         sum.add_line(line);
         sum.add_counts(item.counts());
@@ -152,7 +153,7 @@ impl Checker {
         if found != trailer {
             let thread = shown(found.thread_id.as_str());
             return Err(self.damaged(format!(
-                "thread {thread} is not what was exported: its digest or its counts differ"
+                "thread {thread} is damaged: its digest or its counts differ"
             )));
         }
         self.threads += 1;
@@ -169,20 +170,18 @@ impl Checker {
             sha256: self.all.digest(),
         };
         if self.thread.is_some() || found != trailer {
-            return Err(
-                self.damaged("the whole is not what was exported: its digest or its counts differ")
-            );
+            return Err(self.damaged("the export is damaged: its digest or its counts differ"));
         }
         self.started = false;
         Ok(Event::Done(trailer))
     }
 
     /// Whether the input may end here.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.started && self.lines > 0
     }
 
-    /// The thread that the input ends in the middle of.
+    /// The thread that is not complete yet.
     pub(crate) fn open_thread(&self) -> Option<&ThreadId> {
         self.thread.as_ref().map(|(thread, _)| thread)
     }
@@ -197,11 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_from_a_cut_one() {
+    fn a_truncated_line_is_recognized() {
         let mut reader = io::Cursor::new(b"one\n\ntwo");
-        assert!(matches!(next_line(&mut reader), Ok(Some(Line::Whole(line))) if line == "one\n"));
-        assert!(matches!(next_line(&mut reader), Ok(Some(Line::Whole(line))) if line == "\n"));
-        assert!(matches!(next_line(&mut reader), Ok(Some(Line::Cut))));
+        assert!(
+            matches!(next_line(&mut reader), Ok(Some(Line::Complete(line))) if line == "one\n")
+        );
+        assert!(matches!(next_line(&mut reader), Ok(Some(Line::Complete(line))) if line == "\n"));
+        assert!(matches!(next_line(&mut reader), Ok(Some(Line::Truncated))));
         assert!(matches!(next_line(&mut reader), Ok(None)));
     }
 }

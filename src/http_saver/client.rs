@@ -1,4 +1,4 @@
-//! The connection to the service, and how its endpoints are asked.
+//! The HTTP client of the service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::error::{Problem, fault};
+use super::error::{Problem, error_of};
 use crate::error::{Error, Result};
 use crate::options::{Progress, ProgressCallback};
 use crate::wire::{Line, ProgressLine};
 
-/// Keeps checkpoints behind an HTTP service of this crate, with all that
-/// [`CheckpointSaver`](crate::CheckpointSaver) promises. Cloning is cheap.
+/// A client of this crate's HTTP service, with every promise of
+/// [`CheckpointSaver`](crate::CheckpointSaver). Clones share their connections.
 ///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, HttpSaver};
@@ -41,7 +41,7 @@ struct Service {
     timeout: Duration,
 }
 
-/// Makes an [`HttpSaver`].
+/// Builds an [`HttpSaver`].
 #[must_use]
 pub struct HttpSaverBuilder {
     url: String,
@@ -51,8 +51,8 @@ pub struct HttpSaverBuilder {
 }
 
 impl HttpSaver {
-    /// A builder for the service at a URL, `http://host:port` or `https://host`, with a path if
-    /// the service stands below one.
+    /// A builder for the service at a URL, `http://host:port` or `https://host`, with an optional
+    /// path.
     pub fn builder(url: impl Into<String>) -> HttpSaverBuilder {
         HttpSaverBuilder {
             url: url.into(),
@@ -62,7 +62,7 @@ impl HttpSaver {
         }
     }
 
-    /// Asks an endpoint that answers at once.
+    /// Calls an endpoint that responds with one document.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         operation: &'static str,
@@ -74,13 +74,13 @@ impl HttpSaver {
         serde_json::from_slice(&body).map_err(|error| self.0.unreadable(&error.to_string()))
     }
 
-    /// Asks an endpoint that only says that it is done.
+    /// Calls an endpoint that responds without a body.
     pub(super) async fn done(&self, operation: &'static str, call: &impl Serialize) -> Result<()> {
         self.0.send(operation, encode(call)?).await?;
         Ok(())
     }
 
-    /// Asks an endpoint that answers in lines.
+    /// Calls an endpoint that responds in lines.
     pub(super) fn lines<L: Line>(
         &self,
         operation: &'static str,
@@ -94,7 +94,7 @@ impl HttpSaver {
         stream::once(opened).try_flatten().boxed()
     }
 
-    /// Asks an endpoint that tells how far it has come, and passes that on.
+    /// Calls an endpoint that streams its progress, and reports it.
     pub(super) async fn follow(
         &self,
         operation: &'static str,
@@ -132,24 +132,25 @@ impl HttpSaverBuilder {
         self
     }
 
-    /// How long the service may say nothing. Default: 60 seconds.
+    /// The time that the service may send nothing. Default: 60 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long making a connection may take. Default: 5 seconds.
+    /// The time to connect. Default: 5 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The saver. Connections are made when they are needed. The certificates are trusted that
-    /// the system trusts (`SSL_CERT_FILE` names others); redirects are not followed, and proxies
-    /// of the environment are not used.
+    /// Builds the saver, which connects when it is first used.
+    ///
+    /// Certificates are verified against those of the system (or of `SSL_CERT_FILE`). Redirects are
+    /// not followed, and proxy variables are ignored.
     ///
     /// # Errors
-    /// [`Error::Config`] if the URL is none of a service, or holds a user name or password.
+    /// [`Error::Config`] if the URL is not `http` or `https`, or contains a user name or password.
     pub fn build(self) -> Result<HttpSaver> {
         let refuse = |reason: String| Error::Config {
             key: "url".to_owned(),
@@ -170,7 +171,7 @@ impl HttpSaverBuilder {
             .tls_backend_preconfigured(tls(url.scheme() == "https")?)
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.timeout)
-            // Less than the service lets a connection rest, so that none is used that it closes.
+            // Shorter than the idle timeout of the service, so that no closing connection is reused.
             .pool_idle_timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
@@ -196,7 +197,7 @@ fn encode(call: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(call).map_err(|error| Error::invalid("the call", error.to_string()))
 }
 
-/// What TLS needs; without it nothing is trusted, and nothing has to be.
+/// The TLS configuration; it trusts nothing if TLS is not used.
 fn tls(is_used: bool) -> Result<rustls::ClientConfig> {
     let mut trusted = rustls::RootCertStore::empty();
     if is_used {
@@ -250,7 +251,7 @@ impl Service {
         Err(problem.read(&body))
     }
 
-    /// What the network says, in this crate's terms.
+    /// A failure of the network as this crate's error.
     fn lost(&self, operation: &'static str, error: &reqwest::Error) -> Error {
         if error.is_timeout() && !error.is_connect() {
             return Error::Timeout {
@@ -261,12 +262,12 @@ impl Service {
         let mut reason = String::new();
         let mut cause: Option<&dyn std::error::Error> = Some(error);
         while let Some(one) = cause {
-            let words = one.to_string();
-            if !reason.ends_with(&words) {
+            let message = one.to_string();
+            if !reason.ends_with(&message) {
                 if !reason.is_empty() {
                     reason.push_str(": ");
                 }
-                reason.push_str(&words);
+                reason.push_str(&message);
             }
             cause = one.source();
         }
@@ -280,19 +281,19 @@ impl Service {
     fn unreadable(&self, reason: &str) -> Error {
         Error::Service {
             server: self.base.clone(),
-            reason: format!("its answer cannot be read: {reason}"),
+            reason: format!("its response cannot be read: {reason}"),
             retryable: false,
         }
     }
 }
 
-/// An answer in lines, as it comes.
+/// A response in lines, parsed as it arrives.
 struct Lines<L> {
     service: Arc<Service>,
     operation: &'static str,
     chunks: BoxStream<'static, Result<Bytes, reqwest::Error>>,
     buffer: BytesMut,
-    /// How much of the buffer holds no end of a line.
+    /// The length of the part of the buffer that contains no end of a line.
     searched: usize,
     line: std::marker::PhantomData<fn() -> L>,
 }
@@ -332,11 +333,11 @@ impl<L: Line> Lines<L> {
                     .map_err(|error| self.service.unreadable(&error.to_string()))?;
                 return match line.read() {
                     (Some(item), _, _) => Ok(Some(item)),
-                    (None, Some(told), _) => {
-                        Err(fault(self.operation, &self.service.base, told, None))
+                    (None, Some(fault), _) => {
+                        Err(error_of(self.operation, &self.service.base, fault, None))
                     }
                     (None, None, true) => Ok(None),
-                    (None, None, false) => Err(self.service.unreadable("a line says nothing")),
+                    (None, None, false) => Err(self.service.unreadable("a line is empty")),
                 };
             }
             self.searched = self.buffer.len();
@@ -346,7 +347,7 @@ impl<L: Line> Lines<L> {
                 None => {
                     return Err(Error::Service {
                         server: self.service.base.clone(),
-                        reason: "its answer ended before it was whole".to_owned(),
+                        reason: "its response is incomplete".to_owned(),
                         retryable: true,
                     });
                 }

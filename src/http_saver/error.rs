@@ -1,4 +1,4 @@
-//! What the service says when it does not serve a call, in this crate's terms.
+//! Error responses of the service as this crate's errors.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::wire::Fault;
 
-/// Where an answer comes from.
+/// The context of an error response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Problem<'a> {
     pub(super) operation: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Problem<'a> {
     pub(super) request_id: Option<&'a str>,
 }
 
-/// The body of an answer.
+/// The body of an error response.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Body {
@@ -26,77 +26,77 @@ struct Body {
 }
 
 impl Problem<'_> {
-    /// The error that an answer stands for.
+    /// The error of a response body.
     pub(super) fn read(&self, body: &[u8]) -> Error {
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
-        if let Some(told) = body.data {
-            return fault(self.operation, self.server, told, self.request_id);
+        if let Some(fault) = body.data {
+            return error_of(self.operation, self.server, fault, self.request_id);
         }
-        let said = body.message.or(body.detail);
+        let message = body.message.or(body.detail);
         let status = self.status.unwrap_or_default();
         match status {
             422 => Error::InvalidInput {
                 field: "the request".to_owned(),
-                reason: said.unwrap_or_else(|| "the service refuses it".to_owned()),
+                reason: message.unwrap_or_else(|| "the service refused it".to_owned()),
             },
             504 => Error::Service {
                 server: self.server.to_owned(),
-                reason: self.named(said.as_deref(), "it took too long"),
+                reason: self.with_request_id(message.as_deref(), "it took too long"),
                 retryable: true,
             },
             _ => Error::Service {
                 server: self.server.to_owned(),
-                reason: self.named(said.as_deref(), &format!("it answered {status}")),
+                reason: self.with_request_id(message.as_deref(), &format!("it answered {status}")),
                 retryable: matches!(status, 408 | 429 | 502 | 503),
             },
         }
     }
 
-    fn named(&self, said: Option<&str>, otherwise: &str) -> String {
-        named(said.unwrap_or(otherwise), self.request_id)
+    fn with_request_id(&self, message: Option<&str>, otherwise: &str) -> String {
+        with_request_id(message.unwrap_or(otherwise), self.request_id)
     }
 }
 
-fn named(said: &str, request_id: Option<&str>) -> String {
+fn with_request_id(message: &str, request_id: Option<&str>) -> String {
     match request_id {
-        Some(id) => format!("{said} (request {id})"),
-        None => said.to_owned(),
+        Some(id) => format!("{message} (request {id})"),
+        None => message.to_owned(),
     }
 }
 
-/// The error that the service told by its kind.
-pub(super) fn fault(
+/// The error of a fault.
+pub(super) fn error_of(
     operation: &'static str,
     server: &str,
-    told: Fault,
+    fault: Fault,
     request_id: Option<&str>,
 ) -> Error {
     let text = Option::unwrap_or_default;
-    match &*told.kind {
+    match &*fault.kind {
         "invalid_input" => Error::InvalidInput {
-            field: text(told.field),
-            reason: text(told.reason),
+            field: text(fault.field),
+            reason: text(fault.reason),
         },
         "too_large" => Error::TooLarge {
-            what: text(told.what),
-            size: told.size.unwrap_or_default(),
-            limit: told.limit.unwrap_or_default(),
+            what: text(fault.what),
+            size: fault.size.unwrap_or_default(),
+            limit: fault.limit.unwrap_or_default(),
         },
         "conflict" => Error::Conflict {
-            what: text(told.what),
-            reason: text(told.reason),
+            what: text(fault.what),
+            reason: text(fault.reason),
         },
         "timeout" => Error::Timeout {
             operation,
-            limit: Duration::from_millis(told.limit.unwrap_or_default() as u64),
+            limit: Duration::from_millis(fault.limit.unwrap_or_default() as u64),
         },
         "out_of_memory" => Error::OutOfMemory,
         "unavailable" => Error::Unavailable {
-            reason: named("the service does not tell why", request_id),
+            reason: with_request_id("the service gave no reason; its log has it", request_id),
         },
         kind => Error::Service {
             server: server.to_owned(),
-            reason: named(&format!("it failed ({kind})"), request_id),
+            reason: with_request_id(&format!("it failed ({kind})"), request_id),
             retryable: matches!(kind, "connection" | "closed" | "service"),
         },
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_by_its_kind_is_the_same_error_again() {
+    fn an_error_with_a_kind_round_trips() {
         for error in [
             Error::invalid("thread_id", "it is empty"),
             Error::TooLarge {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_named_by_its_status() {
+    fn an_error_without_a_kind_is_named_by_its_status() {
         for (status, is_retryable) in [(401, false), (404, false), (500, false), (503, true)] {
             for body in ["", "{}", "<html>", r#"{"detail":"Unauthorized"}"#] {
                 let error = read(status, body);

@@ -1,4 +1,4 @@
-//! A saver that asks the HTTP service.
+//! A saver that is a client of the HTTP service.
 
 mod client;
 mod error;
@@ -22,8 +22,8 @@ use crate::options::{
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 use crate::wire::{
     Changed, CheckpointAndWrites, CheckpointLine, Config, CopyThreadCall, DeleteForRunsCall,
-    DeleteThreadCall, GetTupleCall, Histories, HistoryCall, ListCall, MOST, PruneCall, PutCall,
-    PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall, Write,
+    DeleteThreadCall, GetTupleCall, Histories, HistoryCall, ListCall, MAX_ITEMS, PruneCall,
+    PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall, Write,
 };
 
 #[async_trait]
@@ -87,7 +87,7 @@ impl CheckpointSaver for HttpSaver {
             config: config.map(Config::from),
             filter: (!options.filter.is_empty()).then(|| options.filter.to_json()),
             before: options.before,
-            // The service counts to 2^63, which nobody lists.
+            // The service reads 63 bits.
             limit: options
                 .limit
                 .map(|limit| limit.min(isize::MAX.unsigned_abs())),
@@ -108,7 +108,7 @@ impl CheckpointSaver for HttpSaver {
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        for run_ids in run_ids.chunks(MOST) {
+        for run_ids in run_ids.chunks(MAX_ITEMS) {
             let run_ids = run_ids.to_vec();
             self.done("delete-for-runs", &DeleteForRunsCall { run_ids })
                 .await?;
@@ -138,7 +138,7 @@ impl CheckpointSaver for HttpSaver {
     async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
         options.strategy.check()?;
         let mut done = Progress::default();
-        for thread_ids in thread_ids.chunks(MOST) {
+        for thread_ids in thread_ids.chunks(MAX_ITEMS) {
             let call = PruneCall {
                 thread_ids: thread_ids.to_vec(),
                 strategy: (&options.strategy).into(),

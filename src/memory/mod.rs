@@ -29,9 +29,9 @@ use store::{Key, Lifetime, Namespace, Store, StoredWrite};
 
 /// A saver that keeps everything in the memory of the process.
 ///
-/// It is the specification of [`CheckpointSaver`] as code: every call does the plainest thing
-/// that is right. Use it in tests, and where a thread may end with the process. Clones share
-/// what they hold.
+/// It is the executable specification of [`CheckpointSaver`]: every call is implemented in the
+/// simplest correct way. Use it in tests, and where threads need not outlive the process. Clones
+/// share their contents. The HTTP service can serve it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,16 +57,16 @@ pub struct MemorySaver {
 }
 
 impl MemorySaver {
-    /// A saver that holds nothing yet and keeps things for ever.
+    /// An empty saver without a TTL.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A saver that holds nothing yet and keeps things for a time.
+    /// An empty saver with a TTL.
     ///
     /// # Errors
-    /// [`Error::Config`] if the time cannot be a TTL.
+    /// [`Error::Config`] if the TTL is not valid.
     pub fn with_ttl(ttl: TtlPolicy) -> Result<Self> {
         ttl.check()?;
         Ok(Self {

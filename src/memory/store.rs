@@ -133,7 +133,7 @@ impl Lifetime {
         }
     }
 
-    /// Lets what would expire expire at another time; what stays for ever stays so.
+    /// Changes the expiry of what expires; what never expires is not changed.
     pub(super) fn slide(&mut self, to: Self) {
         if self.0.is_some() {
             *self = to;
@@ -151,7 +151,7 @@ pub(super) struct Key {
 
 #[derive(Debug, Default)]
 pub(super) struct Thread {
-    /// Whether what is written to the thread is kept for ever.
+    /// Whether what is written to the thread never expires.
     pub(super) pinned: bool,
     pub(super) namespaces: BTreeMap<CheckpointNamespace, Namespace>,
 }

@@ -1,4 +1,4 @@
-//! API keys, of which only hashes are kept.
+//! API keys, of which only hashes are stored.
 
 use std::fmt;
 use std::path::Path;
@@ -9,37 +9,37 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::error::{Error, Result};
 
-/// The keys that the service takes, each by its SHA-256 hash.
+/// The API keys that the service accepts, each by its SHA-256 hash.
 ///
-/// A key is a line `name:hash` or `name:hash:prefix`. The name stands in logs; the hash has 64
-/// hexadecimal digits; a key with a prefix reaches only threads whose ids start with it, and finds
-/// no other. No two keys have one name, or one hash. Empty lines and those that start with `#` are left out. Make keys long and random:
-/// their hashes are not salted.
+/// A key is a line `name:hash` or `name:hash:prefix`. The name appears in logs; the hash has 64
+/// hexadecimal digits; a key with a prefix reaches only threads whose ids start with the prefix.
+/// Names and hashes are unique. Empty lines and lines that start with `#` are ignored. Keys must be
+/// long and random, because the hashes are not salted.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::server::ApiKeys;
 /// let (all, team) = (ApiKeys::hash("a long secret"), ApiKeys::hash("another long secret"));
-/// let keys = ApiKeys::parse(&format!("# who may come in\nagents:{all}\nteam-a:{team}:team-a/"))?;
+/// let keys = ApiKeys::parse(&format!("# API keys\nagents:{all}\nteam-a:{team}:team-a/"))?;
 /// assert_eq!(keys.len(), 2);
 /// # Ok::<(), langgraph_checkpoint_redis::Error>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct ApiKeys(Vec<Arc<ApiKey>>);
 
-/// One key.
+/// An API key.
 #[derive(Debug)]
 pub(super) struct ApiKey {
     pub(super) name: String,
     hash: [u8; 32],
-    /// How the threads start that the key reaches.
+    /// The prefix of the ids of the threads that the key reaches.
     pub(super) prefix: String,
 }
 
 impl ApiKeys {
-    /// Reads keys, one a line.
+    /// Parses keys, one a line.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the line that is none.
+    /// [`Error::Config`] with the number of the first line that is not valid.
     pub fn parse(text: &str) -> Result<Self> {
         let mut keys: Vec<Arc<ApiKey>> = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -58,20 +58,20 @@ impl ApiKeys {
                 return Err(refuse("the key has no name; write `name:hash`"));
             }
             if keys.iter().any(|key| key.name == name) {
-                return Err(refuse("another key has this name"));
+                return Err(refuse("another key has this name; names must be unique"));
             }
             let hash = from_hex(hash)
-                .ok_or_else(|| refuse("the hash is no SHA-256 of 64 hexadecimal digits"))?;
+                .ok_or_else(|| refuse("the hash is not a SHA-256 of 64 hexadecimal digits"))?;
             if let Some(other) = keys.iter().find(|key| key.hash == hash) {
                 return Err(refuse(&format!(
-                    "the key `{}` has the same hash, so that one of the two would never count; make a key for each",
+                    "the key `{}` has the same hash; create a key for each",
                     other.name
                 )));
             }
             let prefix = parts.next();
             if prefix == Some("") {
                 return Err(refuse(
-                    "nothing stands behind the second colon; leave it out for a key of all threads",
+                    "the prefix is empty; leave out the second colon for a key that reaches every thread",
                 ));
             }
             keys.push(Arc::new(ApiKey {
@@ -86,7 +86,7 @@ impl ApiKeys {
     /// Reads keys from a file.
     ///
     /// # Errors
-    /// [`Error::Config`] if the file cannot be read, or as [`parse`](Self::parse).
+    /// [`Error::Config`] if the file cannot be read, and as [`parse`](Self::parse).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| Error::Config {
@@ -96,7 +96,7 @@ impl ApiKeys {
         Self::parse(&text)
     }
 
-    /// The hash of a key, as [`parse`](Self::parse) takes it.
+    /// The hash of a key in the form that [`parse`](Self::parse) reads.
     #[must_use]
     pub fn hash(key: &str) -> String {
         use fmt::Write;
@@ -108,19 +108,19 @@ impl ApiKeys {
         text
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The key that a secret is. Takes as long for every secret.
+    /// The key with this secret. Takes constant time for every secret.
     pub(super) fn find(&self, secret: &[u8]) -> Option<Arc<ApiKey>> {
         let hash: [u8; 32] = Sha256::digest(secret).into();
         let mut found = Choice::from(0);

@@ -1,4 +1,4 @@
-//! Who a request comes from, and which threads it reaches.
+//! Authentication by API keys, and the threads that a key reaches.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Authentication;
 use super::api_keys::{ApiKey, ApiKeys};
+use super::options::Authentication;
 use super::problem::Problem;
 use super::state::AppState;
 use crate::id::ThreadId;
@@ -17,12 +17,12 @@ use crate::id::ThreadId;
 /// The header in which scale-agentex's client sends its key.
 pub(super) const API_KEY_HEADER: &str = "x-agent-api-key";
 
-/// What a request may reach.
+/// The threads that a request may reach.
 #[derive(Debug, Clone)]
 pub(super) struct Access(Option<Arc<ApiKey>>);
 
 impl Access {
-    /// How the threads start that the request reaches.
+    /// The prefix of the ids of the threads that the request reaches.
     pub(super) fn prefix(&self) -> &str {
         self.0.as_ref().map_or("", |key| &key.prefix)
     }
@@ -32,7 +32,7 @@ impl Access {
         self.prefix().is_empty()
     }
 
-    /// The name of the key.
+    /// The name of the key, for logs.
     pub(super) fn name(&self) -> &str {
         self.0.as_ref().map_or("-", |key| &key.name)
     }
@@ -42,7 +42,7 @@ impl Access {
         thread.as_str().starts_with(self.prefix())
     }
 
-    /// Refuses a thread that the request does not reach, as if it were not there.
+    /// Refuses a thread that the request does not reach, as if it did not exist.
     pub(super) fn check(&self, thread: &ThreadId) -> Result<(), Problem> {
         if self.reaches(thread) {
             Ok(())
@@ -65,7 +65,7 @@ fn unauthorized() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized")
 }
 
-/// Lets requests pass that have a key, and says what each may reach.
+/// Refuses requests without a key, and attaches an [`Access`] to the others.
 pub(super) async fn authenticate(
     State(state): State<AppState>,
     mut request: Request,
@@ -76,9 +76,9 @@ pub(super) async fn authenticate(
             Some(key) => Access(Some(key)),
             None => return unauthorized().into_response(),
         },
-        // A page in a browser must not reach the service by a name of its own.
+        // DNS rebinding: a web page must not reach the service under a name of its own.
         Authentication::Off if !is_local(request.headers()) => {
-            let message = "without keys the service answers to a loopback name only";
+            let message = "without API keys the service answers only to a loopback host name";
             return Problem::new(StatusCode::FORBIDDEN, message).into_response();
         }
         Authentication::Off => Access(None),

@@ -1,4 +1,4 @@
-//! Bodies: JSON in, within a size and a time; JSON out.
+//! JSON request bodies, within limits of size and time, and JSON responses.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -11,22 +11,20 @@ use super::problem::Problem;
 use super::state::AppState;
 use crate::codec::strict;
 
-/// The body of a request, read within the limits of size and time.
+/// A request body, read within `max_body_bytes` and `body_timeout`.
 #[derive(Debug)]
 pub(super) struct JsonBody(Bytes);
 
 impl JsonBody {
-    /// Reads the body as JSON.
+    /// Parses the body as JSON.
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
-        {
-            let mut reader = serde_json::Deserializer::from_slice(&self.0);
-            strict::object(&mut reader)
-                .and_then(|read| reader.end().map(|()| read))
-                .map_err(|error| Problem::unprocessable(format!("the body does not fit: {error}")))
-        }
+        let mut reader = serde_json::Deserializer::from_slice(&self.0);
+        strict::object(&mut reader)
+            .and_then(|read| reader.end().map(|()| read))
+            .map_err(|error| Problem::unprocessable(format!("the body is not valid: {error}")))
     }
 
-    /// The part of the body that a value was read from, shared.
+    /// The slice of the body that a value was parsed from, without a copy.
     pub(super) fn share(&self, part: &str) -> Bytes {
         self.0.slice_ref(part.as_bytes())
     }
@@ -37,7 +35,7 @@ impl FromRequest<AppState> for JsonBody {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         if !is_json(&request) {
-            let message = "the body must be JSON, and say so: content-type: application/json";
+            let message = "the content type must be application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
         let limit = state.options.max_body_bytes;
@@ -63,7 +61,7 @@ impl FromRequest<AppState> for JsonBody {
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Problem::new(
                 StatusCode::BAD_REQUEST,
-                "the body ended before it was whole",
+                "the body is incomplete",
             )),
             Err(_) => Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -81,25 +79,25 @@ fn is_json(request: &Request) -> bool {
         || (kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case("+json"))
 }
 
-/// JSON as an answer.
+/// A JSON response.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, Problem> {
     let text = text_of(value)?;
     Ok(typed(Body::from(text), "application/json"))
 }
 
-/// The text of JSON.
+/// The JSON text of a value.
 pub(super) fn text_of<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer has no JSON form");
+        tracing::error!(%error, "a response cannot be serialized");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed")
     })
 }
 
-/// A body of a type as an answer.
-pub(super) fn typed(body: Body, kind: &'static str) -> Response {
+/// A response with a content type.
+pub(super) fn typed(body: Body, content_type: &'static str) -> Response {
     let mut response = body.into_response();
     response
         .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

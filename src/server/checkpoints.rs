@@ -1,4 +1,4 @@
-//! The five endpoints under `/checkpoints`, as scale-agentex's client speaks them.
+//! The five endpoints under `/checkpoints`, as scale-agentex's client calls them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,19 +37,19 @@ use crate::wire::{
     AnyId, Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
 };
 
-/// How often a checkpoint is read at most that is removed while it is read.
-const ATTEMPTS: usize = 8;
-/// How many checkpoints one page has at most.
-const MOST_LISTED: usize = 1_000;
+/// How often a checkpoint is read at most if it is removed while it is read.
+const MAX_ATTEMPTS: usize = 8;
+/// The largest `limit` of a list.
+const MAX_LIMIT: usize = 1_000;
 
-/// Names a checkpoint, or the newest of a namespace.
+/// A checkpoint, or the newest of a namespace.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct GetTuple {
     thread_id: ThreadId,
     #[serde(default)]
     #[schema(default = "")]
     checkpoint_ns: CheckpointNamespace,
-    /// Null or `""` is the newest.
+    /// Null or `""` means the newest.
     #[schema(value_type = Option<AnyId>)]
     checkpoint_id: Option<String>,
 }
@@ -61,7 +61,7 @@ pub(super) struct VersionedValue {
     channel: String,
     #[schema(value_type = ShortVersion)]
     version: String,
-    /// How the bytes are encoded; `empty` says that the channel has no value.
+    /// The encoding of the bytes; `empty` means that the channel has no value.
     #[serde(rename = "type")]
     #[schema(value_type = ShortName)]
     type_name: String,
@@ -70,7 +70,7 @@ pub(super) struct VersionedValue {
     blob: Option<String>,
 }
 
-/// A write of a task.
+/// A stored write of a task.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct StoredWrite {
     task_id: String,
@@ -83,14 +83,14 @@ pub(super) struct StoredWrite {
     blob: Option<String>,
 }
 
-/// A checkpoint with what belongs to it.
-#[allow(dead_code)] // It is sent in pieces; this says of which.
+/// A checkpoint with its blobs and pending writes.
+#[allow(dead_code)] // The response is streamed; this type describes it.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Tuple {
     #[serde(flatten)]
     listed: Listed,
     blobs: Vec<VersionedValue>,
-    /// In the order of task and idx.
+    /// Ordered by `task_id` and `idx`.
     pending_writes: Vec<StoredWrite>,
 }
 
@@ -130,7 +130,7 @@ pub(super) struct Put<'a> {
     blobs: Vec<VersionedValue>,
 }
 
-/// Names the checkpoint that was stored.
+/// The checkpoint that was stored.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Stored {
     thread_id: String,
@@ -151,7 +151,7 @@ pub(super) struct PutWrites<'a> {
     #[serde(borrow, deserialize_with = "strict::objects")]
     #[schema(max_items = 10_000)]
     writes: Vec<TaskWrite<'a>>,
-    /// Whether writes that are there are replaced.
+    /// Whether existing writes are replaced.
     #[serde(default)]
     upsert: bool,
 }
@@ -183,12 +183,12 @@ pub(super) struct TaskWrite<'a> {
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct List<'a> {
     thread_id: ThreadId,
-    /// Null is every namespace.
+    /// Null means every namespace.
     checkpoint_ns: Option<CheckpointNamespace>,
-    /// Only checkpoints with lesser ids.
+    /// Only checkpoints with smaller ids.
     #[schema(value_type = Option<AnyId>)]
     before_checkpoint_id: Option<String>,
-    /// What the metadata must hold.
+    /// Only checkpoints whose metadata contains these members.
     #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
     filter_metadata: Option<&'a RawValue>,
@@ -197,7 +197,7 @@ pub(super) struct List<'a> {
     limit: usize,
 }
 
-/// A value that is there, be it null.
+/// A value that is present, even if it is null.
 fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -206,19 +206,19 @@ fn default_limit() -> usize {
     100
 }
 
-/// Names a thread.
+/// A thread to delete.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct DeleteThread {
     thread_id: ThreadId,
 }
 
-/// Reads a checkpoint with its blobs and pending writes; `null` if there is none.
+/// Returns a checkpoint, or the newest, with its blobs and pending writes; `null` if there is none.
 #[utoipa::path(
     post, path = "/checkpoints/get-tuple", tag = "checkpoints", request_body = GetTuple,
     responses(
         (status = 200, body = Option<Tuple>),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn get_tuple(
@@ -230,8 +230,8 @@ pub(super) async fn get_tuple(
     access.check(&request.thread_id)?;
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
-    config.checkpoint_id = named(request.checkpoint_id)?;
-    let mut attempts = ATTEMPTS;
+    config.checkpoint_id = optional_id(request.checkpoint_id)?;
+    let mut attempts = MAX_ATTEMPTS;
     loop {
         attempts -= 1;
         let Some(tuple) = state.saver.get_tuple(&config).await? else {
@@ -239,14 +239,14 @@ pub(super) async fn get_tuple(
         };
         let is_gone = Arc::new(AtomicBool::new(false));
         match tuple_answer(&state, &config, tuple, &is_gone).await {
-            // A checkpoint that was removed meanwhile is as one that was removed before.
+            // It was removed after it was read: read again, to find that or its successor.
             Err(_) if attempts > 0 && is_gone.load(Ordering::Relaxed) => {}
             answer => return answer,
         }
     }
 }
 
-/// Answers with a checkpoint. Tells whether it failed because the checkpoint is gone by now.
+/// Responds with a checkpoint. Sets `is_gone` if that failed because the checkpoint was removed.
 async fn tuple_answer(
     state: &AppState,
     config: &CheckpointConfig,
@@ -274,14 +274,14 @@ async fn tuple_answer(
     });
     let blobs = pages.try_flatten().boxed();
     let writes = stream::iter(writes.into_iter().map(sent_write).map(Ok)).boxed();
-    // Blobs and writes may be many: only a flight of them is held, and the text of one.
+    // Blobs may be many and large: only a page of them is held, and the text of one.
     let before = opened(&listed(tuple), "blobs")?;
     let blobs = json_stream::array(before, blobs, "],");
     let writes = json_stream::array(&b"\"pending_writes\":["[..], writes, "]}");
-    json_stream::answer(blobs.chain(writes).boxed()).await
+    json_stream::respond(blobs.chain(writes).boxed()).await
 }
 
-/// The text of an object that goes on with a list.
+/// The text of an object up to the elements of a further member, which is a list.
 fn opened<T: Serialize>(object: &T, list: &str) -> Result<Vec<u8>, Problem> {
     let mut text = text_of(object)?;
     text.pop();
@@ -296,14 +296,14 @@ fn page_bytes(page: &BlobPage) -> usize {
     }
 }
 
-/// Stores a checkpoint and the blobs that are not there yet. One that is there gets the new
-/// checkpoint and metadata.
+/// Stores a checkpoint and the blobs that are not stored yet. An existing checkpoint is replaced,
+/// an existing blob is not.
 #[utoipa::path(
     post, path = "/checkpoints/put", tag = "checkpoints", request_body = Put<'_>,
     responses(
         (status = 200, body = Stored),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn put(
@@ -326,12 +326,12 @@ pub(super) async fn put(
         .collect::<Result<Vec<_>, _>>()?;
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = Some(request.checkpoint_ns);
-    config.checkpoint_id = named(request.parent_checkpoint_id)?;
+    config.checkpoint_id = optional_id(request.parent_checkpoint_id)?;
     if let Some(parent) = &config.checkpoint_id {
         request_limits::check("parent_checkpoint_id", parent.as_str())?;
     }
     let checkpoint =
-        verbatim::stored(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
+        verbatim::checkpoint_of(body.share(request.checkpoint.get()), &request.checkpoint_id)?;
     check_count("channel versions", channel_count(&checkpoint))?;
     let metadata = match request.metadata {
         Some(metadata) => CheckpointMetadata::from_json(body.share(metadata.get()))?,
@@ -353,13 +353,13 @@ pub(super) async fn put(
     })
 }
 
-/// Stores writes of tasks, all of them together.
+/// Stores writes of tasks atomically.
 #[utoipa::path(
     post, path = "/checkpoints/put-writes", tag = "checkpoints", request_body = PutWrites<'_>,
     responses(
-        (status = 204, description = "They are stored"),
+        (status = 204, description = "The writes are stored"),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn put_writes(
@@ -408,13 +408,13 @@ pub(super) async fn put_writes(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists checkpoints, newest first, without blobs or writes.
+/// Lists checkpoints, newest first, without blobs and writes.
 #[utoipa::path(
     post, path = "/checkpoints/list", tag = "checkpoints", request_body = List<'_>,
     responses(
         (status = 200, body = [Listed]),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn list(
@@ -424,29 +424,29 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let request: List<'_> = body.parse()?;
     access.check(&request.thread_id)?;
-    if !(1..=MOST_LISTED).contains(&request.limit) {
-        let message = format!("limit cannot be used: it is not from 1 to {MOST_LISTED}");
+    if !(1..=MAX_LIMIT).contains(&request.limit) {
+        let message = format!("limit cannot be used: it must be from 1 to {MAX_LIMIT}");
         return Err(Problem::unprocessable(message));
     }
     let mut config = CheckpointConfig::of_thread(request.thread_id);
     config.checkpoint_ns = request.checkpoint_ns;
     let mut options = ListOptions::default().with_limit(request.limit);
-    options.before = named(request.before_checkpoint_id)?;
+    options.before = optional_id(request.before_checkpoint_id)?;
     if let Some(filter) = request.filter_metadata {
         options.filter = MetadataFilter::from_json(body.share(filter.get()))?;
     }
     let tuples = state.saver.list(Some(&config), options);
     let list = json_stream::array(&b"["[..], tuples.map_ok(listed).boxed(), "]");
-    json_stream::answer(list).await
+    json_stream::respond(list).await
 }
 
-/// Deletes all of a thread.
+/// Deletes a thread.
 #[utoipa::path(
     post, path = "/checkpoints/delete-thread", tag = "checkpoints", request_body = DeleteThread,
     responses(
-        (status = 204, description = "Nothing of it is there"),
+        (status = 204, description = "The thread is deleted"),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn delete_thread(
@@ -464,8 +464,8 @@ pub(super) async fn delete_thread(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A checkpoint's id, which may be absent in two ways.
-fn named(id: Option<String>) -> Result<Option<CheckpointId>> {
+/// The id of a checkpoint; null and `""` mean none.
+fn optional_id(id: Option<String>) -> Result<Option<CheckpointId>> {
     let id = id.filter(|id| !id.is_empty());
     id.map(CheckpointId::new).transpose()
 }
@@ -475,7 +475,7 @@ fn check_place(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<()>
     request_limits::check_path("checkpoint_ns", namespace.as_str())
 }
 
-/// How many channels a checkpoint has versions of; each may have a blob.
+/// The number of channels that a checkpoint has versions of; each may have a blob.
 fn channel_count(checkpoint: &Checkpoint) -> usize {
     let versions = checkpoint.fields().get("channel_versions");
     let versions = versions.and_then(|versions| RawObject::parse(versions.bytes().clone()).ok());
@@ -558,7 +558,7 @@ fn sent_write(write: PendingWrite) -> StoredWrite {
     }
 }
 
-/// What a write that was given without a type is known by.
+/// The hints that mark a write without a type.
 fn no_type() -> RawJson {
     RawJson::from(serde_json::json!({"type": null}))
 }
@@ -570,7 +570,7 @@ fn listed(tuple: CheckpointTuple) -> Listed {
         thread_id: tuple.config.thread_id.to_string(),
         checkpoint_id: tuple.checkpoint.id().to_string(),
         parent_checkpoint_id: parent.map(String::from),
-        checkpoint: verbatim::given(&tuple.checkpoint),
+        checkpoint: verbatim::object_of(&tuple.checkpoint),
         metadata: tuple.metadata.to_json(),
     }
 }

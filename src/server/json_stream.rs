@@ -1,9 +1,7 @@
-//! Answers that come in pieces, so that none is held whole however much is stored: JSON that is
-//! the same text as if it had been made at once.
+//! JSON responses that are streamed, so that memory is bounded however much is stored.
 //!
-//! What fails while the first of it is gathered is answered with a status of its own. What fails
-//! later ends the connection before the answer is whole: a status was told already, and a part must
-//! not pass for the whole.
+//! A failure while the start of the response is buffered has an HTTP status of its own. A later one
+//! aborts the connection, so that no client takes a part for the whole.
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -14,24 +12,24 @@ use super::body::typed;
 use super::problem::Problem;
 use crate::error::{Error, Result};
 
-/// How much is gathered before an answer begins, in bytes.
-const WHOLE: usize = 64 * 1024;
+/// How many bytes are buffered before a response begins.
+const BUFFERED: usize = 64 * 1024;
 
-/// Pieces of a text.
-pub(super) type Pieces = BoxStream<'static, Result<Bytes>>;
+/// The chunks of a JSON text.
+pub(super) type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// Answers with JSON that comes in pieces; with its length if it is short.
-pub(super) async fn answer(mut pieces: Pieces) -> Result<Response, Problem> {
+/// Responds with chunks of JSON; a short response has its length.
+pub(super) async fn respond(mut chunks: Chunks) -> Result<Response, Problem> {
     let mut begun = Vec::new();
-    while begun.len() < WHOLE {
-        match pieces.next().await.transpose()? {
-            Some(piece) => begun.extend_from_slice(&piece),
+    while begun.len() < BUFFERED {
+        match chunks.next().await.transpose()? {
+            Some(chunk) => begun.extend_from_slice(&chunk),
             None => return Ok(typed(Body::from(begun), "application/json")),
         }
     }
-    let rest = pieces.inspect(|piece| {
-        if let Err(error) = piece {
-            tracing::error!(kind = error.kind(), %error, "a request failed after its answer had begun");
+    let rest = chunks.inspect(|chunk| {
+        if let Err(error) = chunk {
+            tracing::error!(kind = error.kind(), %error, "a request failed after its response had begun");
         }
     });
     let begun = stream::iter([Ok(Bytes::from(begun))]);
@@ -41,12 +39,12 @@ pub(super) async fn answer(mut pieces: Pieces) -> Result<Response, Problem> {
     ))
 }
 
-/// A JSON array, an element a piece, between other text.
+/// A JSON array, one chunk an element, between other text.
 pub(super) fn array<T: Serialize + Send + 'static>(
     before: impl Into<Bytes>,
     items: BoxStream<'static, Result<T>>,
     after: &'static str,
-) -> Pieces {
+) -> Chunks {
     let mut is_first = true;
     let elements = items.map(move |item| {
         let mut text = if std::mem::take(&mut is_first) {
@@ -75,26 +73,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_array_is_the_same_text_however_it_is_sent() {
+    async fn a_streamed_array_is_the_same_text_as_one_that_is_not() {
         for count in [0, 1, 5, 500] {
-            let pieces = array("[", texts(count, Ok("last".to_owned())), "]");
-            let answer = answer(pieces).await.map_err(|_| ()).unwrap();
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let chunks = array("[", texts(count, Ok("last".to_owned())), "]");
+            let response = respond(chunks).await.map_err(|_| ()).unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
             let mut expected = vec!["x".repeat(1_000); count];
             expected.push("last".to_owned());
             assert_eq!(body, serde_json::to_vec(&expected).unwrap());
         }
         let none = array("[", stream::empty::<Result<u8>>().boxed(), "]");
-        let body = answer(none).await.map_err(|_| ()).unwrap().into_body();
+        let body = respond(none).await.map_err(|_| ()).unwrap().into_body();
         assert_eq!(body.collect().await.unwrap().to_bytes(), "[]");
     }
 
     #[tokio::test]
-    async fn what_fails_has_a_status_until_the_answer_has_begun_and_breaks_it_afterwards() {
+    async fn a_failure_has_a_status_before_the_response_begins_and_aborts_it_afterwards() {
         let failed = || Err(Error::Closed);
-        let problem = answer(array("[", texts(5, failed()), "]")).await;
+        let problem = respond(array("[", texts(5, failed()), "]")).await;
         assert_eq!(problem.map(|_| ()).unwrap_err().status, 503);
-        let begun = answer(array("[", texts(500, failed()), "]")).await;
+        let begun = respond(array("[", texts(500, failed()), "]")).await;
         let body = begun.map_err(|_| ()).unwrap().into_body();
         assert!(body.collect().await.is_err());
     }

@@ -1,9 +1,8 @@
-//! Closing a connection so that its last answer arrives.
+//! Lingering close: a connection is closed so that the client receives the last response.
 //!
-//! Closing a socket of which something was not read resets the connection, and the client loses an
-//! answer that it has not read yet. A request that is refused before its body was read (without a
-//! key, too large, too many at once) leaves just that, so the rest is read and dropped first,
-//! within limits of size and time.
+//! Closing a socket with unread data resets the connection, and the client loses a response that it
+//! has not read yet. A request that is refused before its body was read (no key, too large, too many
+//! at once) leaves such data, so it is read and discarded first, within limits of size and time.
 
 use std::io;
 use std::pin::Pin;
@@ -18,60 +17,60 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::ServerOptions;
+use super::options::ServerOptions;
 
-/// How long what is left of a refused request is read; no longer than a body may take.
-const TIME: Duration = Duration::from_secs(5);
-/// How much of it is read at least; else twice the largest body.
-const BYTES: usize = 8 * 1024 * 1024;
+/// How long the rest of a refused request is read; at most `body_timeout`.
+const MAX_TIME: Duration = Duration::from_secs(5);
+/// How many bytes of it are read at least; else twice `max_body_bytes`.
+const MIN_BYTES: usize = 8 * 1024 * 1024;
 
-/// A connection that reads on for a while when it is closed and a body was left unread.
-pub(super) struct Lingering<S> {
+/// A connection that, when it is closed with an unread body, first reads the rest.
+pub(super) struct LingeringStream<S> {
     stream: S,
     is_unread: Arc<AtomicBool>,
-    /// How many bytes are still read after the end of the answer.
+    /// How many bytes are still read after the end of the response.
     bytes: usize,
     time: Duration,
     end: Option<Pin<Box<Sleep>>>,
 }
 
-/// Knows of each request of a connection whether its body was read.
+/// Records whether the body of the current request of a connection was read.
 #[derive(Clone)]
-pub(super) struct Watch(Arc<AtomicBool>);
+pub(super) struct BodyMonitor(Arc<AtomicBool>);
 
-impl<S> Lingering<S> {
-    pub(super) fn new(stream: S, options: &ServerOptions) -> (Self, Watch) {
+impl<S> LingeringStream<S> {
+    pub(super) fn new(stream: S, options: &ServerOptions) -> (Self, BodyMonitor) {
         let is_unread = Arc::new(AtomicBool::new(false));
-        let watch = Watch(Arc::clone(&is_unread));
+        let monitor = BodyMonitor(Arc::clone(&is_unread));
         let lingering = Self {
             stream,
             is_unread,
-            bytes: BYTES.max(options.max_body_bytes.saturating_mul(2)),
-            time: TIME.min(options.body_timeout),
+            bytes: MIN_BYTES.max(options.max_body_bytes.saturating_mul(2)),
+            time: MAX_TIME.min(options.body_timeout),
             end: None,
         };
-        (lingering, watch)
+        (lingering, monitor)
     }
 }
 
-impl Watch {
-    pub(super) fn over(&self, request: Request<Incoming>) -> Request<WatchedBody> {
+impl BodyMonitor {
+    pub(super) fn monitor(&self, request: Request<Incoming>) -> Request<MonitoredBody> {
         self.0
             .store(!request.body().is_end_stream(), Ordering::Relaxed);
-        request.map(|body| WatchedBody {
+        request.map(|body| MonitoredBody {
             body,
             is_unread: Arc::clone(&self.0),
         })
     }
 }
 
-/// The body of a request, which tells when it was read to its end.
-pub(super) struct WatchedBody {
+/// The body of a request, which records that it was read to its end.
+pub(super) struct MonitoredBody {
     body: Incoming,
     is_unread: Arc<AtomicBool>,
 }
 
-impl HttpBody for WatchedBody {
+impl HttpBody for MonitoredBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -95,8 +94,8 @@ impl HttpBody for WatchedBody {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
-    /// Reads and drops until the client has closed its side, or a limit is reached.
+impl<S: AsyncRead + AsyncWrite + Unpin> LingeringStream<S> {
+    /// Reads and discards until the client has closed its side or a limit is reached.
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let time = self.time;
         let end = self
@@ -108,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
         let mut dropped = [0; 16 * 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut dropped);
-            // A connection that broke has nobody to read the answer.
+            // Nobody reads the response on a broken connection.
             let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
             let length = buffer.filled().len();
             self.bytes = self.bytes.saturating_sub(length);
@@ -119,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LingeringStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Says that the answer has ended, then reads what the client is still sending.
+    /// Ends the response, then reads what the client is still sending.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.end.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
@@ -156,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for LingeringStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! What every request passes: an id, a log line, counts, a turn, and a time limit.
+//! Middleware: request ids, the request log, metrics, the concurrency limit and the time limit.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ use super::state::AppState;
 /// The header that names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives every request an id, tells of it in one line, and counts it. What panics is answered 500.
-pub(super) async fn tell(mut request: Request, next: Next) -> Response {
+/// Assigns a request id, logs each request and counts it. A panic is answered 500.
+pub(super) async fn trace(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = id_of(&request);
     request.headers_mut().insert(REQUEST_ID, id.clone());
@@ -50,7 +50,7 @@ pub(super) async fn tell(mut request: Request, next: Next) -> Response {
         "answered"
     );
     let status = status.as_str().to_owned();
-    // A method is text of the caller's; those that are not known share a name.
+    // A method is any text of the caller's; unknown ones share a label, which bounds the series.
     let method = match method.as_str() {
         known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH") => {
             known.to_owned()
@@ -70,17 +70,17 @@ pub(super) async fn tell(mut request: Request, next: Next) -> Response {
                     .increment(data.len() as u64);
             }
         };
-        Body::new(Watched { body, each })
+        Body::new(InspectedBody { body, each })
     })
 }
 
-/// A body, and what is done with each frame of it. Its length stays known if it is.
-struct Watched<F> {
+/// A body of which each frame is inspected. Its size hint is that of the inner body.
+struct InspectedBody<F> {
     body: Body,
     each: F,
 }
 
-impl<F: FnMut(&Frame<Bytes>) + Unpin> HttpBody for Watched<F> {
+impl<F: FnMut(&Frame<Bytes>) + Unpin> HttpBody for InspectedBody<F> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -88,10 +88,10 @@ impl<F: FnMut(&Frame<Bytes>) + Unpin> HttpBody for Watched<F> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let watched = self.get_mut();
-        let frame = ready!(Pin::new(&mut watched.body).poll_frame(context));
+        let inspected = self.get_mut();
+        let frame = ready!(Pin::new(&mut inspected.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame {
-            (watched.each)(frame);
+            (inspected.each)(frame);
         }
         Poll::Ready(frame)
     }
@@ -105,7 +105,7 @@ impl<F: FnMut(&Frame<Bytes>) + Unpin> HttpBody for Watched<F> {
     }
 }
 
-/// The caller's id of the request if it is a short word, else a new one.
+/// The caller's request id if it is short and printable, else a new one.
 fn id_of(request: &Request) -> HeaderValue {
     let given = request.headers().get(&REQUEST_ID).filter(|id| {
         let id = id.as_bytes();
@@ -113,18 +113,15 @@ fn id_of(request: &Request) -> HeaderValue {
     });
     given.cloned().unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
-        // A UUID is made of characters that a header takes.
+        // A UUID consists of characters that are valid in a header.
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
     })
 }
 
-/// Serves a request if there is a turn for it, which it has until its answer was sent.
-pub(super) async fn take_turn(
-    State(state): State<AppState>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Ok(turn) = state.turns.clone().try_acquire_owned() else {
+/// Serves a request if a permit is free, which it holds until its response was sent, within
+/// `request_timeout`.
+pub(super) async fn limit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let Ok(permit) = state.permits.clone().try_acquire_owned() else {
         metrics::counter!("langgraph_http_rejected_total", "what" => "request").increment(1);
         return Problem::overloaded().into_response();
     };
@@ -135,8 +132,8 @@ pub(super) async fn take_turn(
     });
     response.map(|body| {
         let each = move |_: &Frame<Bytes>| {
-            let _turn = &turn;
+            let _permit = &permit;
         };
-        Body::new(Watched { body, each })
+        Body::new(InspectedBody { body, each })
     })
 }

@@ -1,8 +1,9 @@
-//! The HTTP service: the five checkpoint endpoints under `/checkpoints` that scale-agentex's
-//! client speaks, everything of [`CheckpointSaver`](crate::CheckpointSaver) under `/v1`, and what
-//! running it takes: API keys, limits, health, metrics.
+//! The HTTP service: the five checkpoint endpoints under `/checkpoints` of scale-agentex, every
+//! method of [`CheckpointSaver`](crate::CheckpointSaver) under `/v1`, and API keys, limits, health
+//! checks and metrics.
 //!
-//! See `docs/http.md` for how to run it and what each endpoint says.
+//! It serves any [`BlobStore`]: a `RedisSaver`, or a [`MemorySaver`](crate::MemorySaver) in tests.
+//! `docs/http.md` describes the endpoints and how to run the service.
 //!
 //! ```no_run
 //! use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions, serve};

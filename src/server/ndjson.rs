@@ -1,6 +1,6 @@
-//! Long answers: lines of JSON, of which the last says that all was well, or what was not.
+//! Streamed responses in `application/x-ndjson`. The last line reports success or the error.
 //!
-//! What fails before the first line is answered with a status of its own.
+//! A failure before the first line has an HTTP status of its own.
 
 use std::time::Duration;
 
@@ -11,95 +11,94 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::ServerOptions;
 use super::body::typed;
-use super::problem::status_of;
-use super::v1::Told;
+use super::options::ServerOptions;
+use super::problem::{V1Problem, status_of};
 use crate::error::{Error, Result};
 use crate::options::{Progress, ProgressCallback};
 use crate::wire::{Fault, Line, ProgressLine};
 
-/// How many lines are sent together, if so many are ready.
-const TOGETHER: usize = 32;
-/// How long a call may go on before its answer begins without a line.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often an empty line says that a call still goes on.
+/// How many lines that are ready are sent in one chunk.
+const MAX_CHUNK_LINES: usize = 32;
+/// How long a response waits for its first line before it begins with an empty one.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(2);
+/// The interval of empty lines while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often an answer that has nothing to say yet says that, so that its time limit ends only what
-/// does not begin.
+/// Paces the empty lines. The first is sent well within `request_timeout`, which ends a response
+/// that has not begun.
 fn heartbeat(options: &ServerOptions) -> Interval {
-    let patience = PATIENCE.min(options.request_timeout / 2);
-    let mut heartbeat = tokio::time::interval_at(Instant::now() + patience, HEARTBEAT);
+    let first = FIRST_HEARTBEAT.min(options.request_timeout / 2);
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + first, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat
 }
 
-/// Answers with the items of a stream.
+/// Responds with the items of a stream.
 pub(super) async fn lines<L: Line>(
     items: BoxStream<'static, Result<L::Item>>,
     options: &ServerOptions,
-) -> Result<Response, Told> {
-    let mut items = PatientItems {
+) -> Result<Response, V1Problem> {
+    let mut items = ItemsWithHeartbeat {
         items,
         heartbeat: heartbeat(options),
     };
     let first = match items.next().await {
-        Sign::Item(Err(error)) => return Err(error.into()),
+        Next::Item(Err(error)) => return Err(error.into()),
         first => first,
     };
     let lines = stream::unfold(Some((Some(first), items)), async |state| {
         let (first, mut items) = state?;
-        let sign = match first {
+        let next = match first {
             Some(first) => first,
             None => items.next().await,
         };
-        Some(match sign {
-            Sign::Item(Ok(item)) => (line(&L::of(item)), Some((None, items))),
-            Sign::Item(Err(error)) => (failed::<L>(&error), None),
-            Sign::Waiting => (Bytes::from_static(b"\n"), Some((None, items))),
-            Sign::End => (line(&L::end()), None),
+        Some(match next {
+            Next::Item(Ok(item)) => (line(&L::of(item)), Some((None, items))),
+            Next::Item(Err(error)) => (failed::<L>(&error), None),
+            Next::Heartbeat => (Bytes::from_static(b"\n"), Some((None, items))),
+            Next::End => (line(&L::end()), None),
         })
     });
-    Ok(answer(lines.boxed()))
+    Ok(respond(lines.boxed()))
 }
 
-/// Items, and a sign of life while they are awaited.
-struct PatientItems<T> {
+/// Items, and heartbeats while none is ready.
+struct ItemsWithHeartbeat<T> {
     items: BoxStream<'static, Result<T>>,
     heartbeat: Interval,
 }
 
-enum Sign<T> {
+enum Next<T> {
     Item(Result<T>),
-    Waiting,
+    Heartbeat,
     End,
 }
 
-impl<T> PatientItems<T> {
-    async fn next(&mut self) -> Sign<T> {
-        let sign = tokio::select! {
+impl<T> ItemsWithHeartbeat<T> {
+    async fn next(&mut self) -> Next<T> {
+        let next = tokio::select! {
             biased;
-            item = self.items.next() => item.map_or(Sign::End, Sign::Item),
-            _ = self.heartbeat.tick() => return Sign::Waiting,
+            item = self.items.next() => item.map_or(Next::End, Next::Item),
+            _ = self.heartbeat.tick() => return Next::Heartbeat,
         };
         self.heartbeat.reset();
-        sign
+        next
     }
 }
 
-/// Answers with how far a call has come.
+/// Responds with the progress of a call.
 pub(super) async fn progress(
     options: &ServerOptions,
     call: impl FnOnce(ProgressCallback) -> BoxFuture<'static, Result<()>>,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let told = ProgressCallback::new(move |progress| {
-        // Nobody listens any more once the call was dropped.
+    let report = ProgressCallback::new(move |progress| {
+        // The receiver is gone once the response was dropped.
         let _ = sender.send(progress);
     });
     let mut call = LongCall {
-        call: call(told),
+        call: call(report),
         receiver,
         heartbeat: heartbeat(options),
         state: State::Running,
@@ -117,7 +116,7 @@ pub(super) async fn progress(
         Event::Ended(Ok(())) => line(&ProgressLine::end()),
         Event::Ended(Err(error)) => failed::<ProgressLine>(&error),
     });
-    Ok(answer(lines.boxed()))
+    Ok(respond(lines.boxed()))
 }
 
 struct LongCall {
@@ -129,9 +128,9 @@ struct LongCall {
 
 enum State {
     Running,
-    /// What became of the call, until what it told before was sent.
+    /// The result is held until the progress before it was sent.
     Ended(Result<()>),
-    Told,
+    Done,
 }
 
 enum Event {
@@ -147,10 +146,10 @@ impl LongCall {
                 self.heartbeat.reset();
                 return Some(Event::Progress(progress));
             }
-            match std::mem::replace(&mut self.state, State::Told) {
+            match std::mem::replace(&mut self.state, State::Done) {
                 State::Running => self.state = State::Running,
                 State::Ended(result) => return Some(Event::Ended(result)),
-                State::Told => return None,
+                State::Done => return None,
             }
             tokio::select! {
                 biased;
@@ -174,7 +173,7 @@ fn failed<L: Line>(error: &Error) -> Bytes {
 
 fn line<L: Line>(line: &L) -> Bytes {
     let mut text = serde_json::to_vec(line).unwrap_or_else(|error| {
-        // Without its last line the answer is known to be broken.
+        // A client sees that the response is broken, because its last line is missing.
         tracing::error!(%error, "a line has no JSON form");
         Vec::new()
     });
@@ -182,8 +181,8 @@ fn line<L: Line>(line: &L) -> Bytes {
     Bytes::from(text)
 }
 
-fn answer(lines: BoxStream<'static, Bytes>) -> Response {
-    let chunks = lines.ready_chunks(TOGETHER).map(|lines| {
+fn respond(lines: BoxStream<'static, Bytes>) -> Response {
+    let chunks = lines.ready_chunks(MAX_CHUNK_LINES).map(|lines| {
         Ok::<_, std::convert::Infallible>(match <[Bytes; 1]>::try_from(lines) {
             Ok([line]) => line,
             Err(lines) => lines.concat().into(),
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_quiet_stream_gives_signs_of_life_until_there_is_something() {
+    async fn a_quiet_stream_sends_heartbeats_until_there_is_an_item() {
         let (found, waits) = oneshot::channel::<()>();
         let thread = ThreadId::new("t").unwrap();
         let item = ThreadSummary::new(thread, 1, None, None).into();
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_tells_how_far_it_has_come_needs_no_other_sign_of_life() {
+    async fn a_call_that_reports_progress_sends_no_heartbeat() {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut call = LongCall {
             call: future::pending().boxed(),
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fails_at_once_is_no_answer_in_lines() {
+    async fn a_failure_before_the_first_line_is_no_response_in_lines() {
         let items = stream::once(future::ready(Err(Error::Closed)));
         let answer = lines::<ThreadLine>(items.boxed(), &options()).await;
         assert!(answer.is_err());

@@ -13,49 +13,49 @@ use super::state::AppState;
 use super::telemetry;
 use crate::blobs::StoreReadiness;
 
-/// Whether the service runs.
+/// Liveness: the service is running.
 #[utoipa::path(
     get, path = "/healthz", tag = "operations", security(()),
-    responses((status = 200, description = "It runs", body = String))
+    responses((status = 200, description = "The service is running", body = String))
 )]
 pub(super) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Whether the service can serve: Redis answers and takes writes, and no shutdown has begun. What
-/// Redis said stands for a second. It can also while calls are served without search, which it says.
+/// Readiness: the store answers and accepts writes, and no shutdown has begun. The result is
+/// cached for a second. The service is also ready without search, which the response mentions.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", security(()),
     responses(
-        (status = 200, description = "It can", body = String),
-        (status = 503, description = "It cannot", body = ProblemBody),
+        (status = 200, description = "The service is ready", body = String),
+        (status = 503, description = "The service is not ready", body = ProblemBody),
     )
 )]
 pub(super) async fn readyz(State(state): State<AppState>) -> Response {
-    const ENDING: &str = "the service is shutting down";
+    const SHUTTING_DOWN: &str = "the service is shutting down";
     let refuse =
         |message: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
     if state.is_draining() {
-        return refuse(ENDING);
+        return refuse(SHUTTING_DOWN);
     }
     let limit = state.options.request_timeout;
     let readiness = state.readiness.of(&**state.saver.get_ref(), limit).await;
     // The shutdown may have begun while the store was asked.
     match readiness {
-        _ if state.is_draining() => refuse(ENDING),
+        _ if state.is_draining() => refuse(SHUTTING_DOWN),
         StoreReadiness::Ready => "ready".into_response(),
         StoreReadiness::WithoutSearch => "ready; calls are served without search".into_response(),
         StoreReadiness::NotReady(reason) => refuse(&reason),
     }
 }
 
-/// Metrics in Prometheus' text format; for keys that reach every thread.
+/// Metrics in the Prometheus text format, for keys that reach every thread.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
     responses(
         (status = 200, description = "The metrics", body = String),
-        (status = 403, description = "The key is confined to some threads", body = ProblemBody),
-        (status = 404, description = "The program collects them in another way", body = ProblemBody),
+        (status = 403, description = "The key has a prefix", body = ProblemBody),
+        (status = 404, description = "The program has its own metrics recorder", body = ProblemBody),
     )
 )]
 pub(super) async fn metrics(
@@ -63,11 +63,11 @@ pub(super) async fn metrics(
     access: Option<Extension<Access>>,
 ) -> Result<Response, Problem> {
     if !access.is_none_or(|Extension(access)| access.is_everywhere()) {
-        let message = "the metrics are of all threads, and the key is confined to some";
+        let message = "the metrics cover all threads: use a key without a prefix";
         return Err(Problem::new(StatusCode::FORBIDDEN, message));
     }
     let Some(collector) = telemetry::collector() else {
-        let message = "this program collects its metrics in another way";
+        let message = "this program has its own metrics recorder";
         return Err(Problem::new(StatusCode::NOT_FOUND, message));
     };
     if let Some(counts) = state.saver.get_ref().connections() {

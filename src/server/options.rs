@@ -1,40 +1,40 @@
-//! How the service runs.
+//! The options of the service.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::ApiKeys;
+use super::api_keys::ApiKeys;
 use crate::error::{Error, Result};
 
-/// How the service runs. Every field can be set; [`ServerOptions::check`] says what cannot be.
+/// The options of the service. [`ServerOptions::check`] validates them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Where the service listens. Default: `127.0.0.1:8080`.
+    /// The address to listen on. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// Who may use it. Default: nobody; give it keys.
+    /// Who may use the service. Default: no key, which [`check`](Self::check) refuses.
     pub authentication: Authentication,
-    /// The largest body of a request, in bytes. Default: 32 MiB.
+    /// The largest request body in bytes. Default: 32 MiB.
     pub max_body_bytes: usize,
-    /// How many requests are served at once; one more is answered 503 at once. Default: 256.
+    /// The number of requests that are served concurrently; more are answered 503. Default: 256.
     pub max_in_flight: usize,
-    /// How many connections are open at once; one more is closed at once. Default: 4,096.
+    /// The number of open connections; more are closed immediately. Default: 4,096.
     pub max_connections: usize,
-    /// How long a request may take until its answer begins. Default: 30 seconds.
+    /// The time until the response to a request begins. Default: 30 seconds.
     pub request_timeout: Duration,
-    /// How long a client may take for the head of a request, and how long a connection may rest.
+    /// The time for a client to send the head of a request, and for a connection to be idle.
     /// Default: 30 seconds.
     pub header_timeout: Duration,
-    /// How long a client may take for the body of a request. Default: 20 seconds.
+    /// The time for a client to send the body of a request. Default: 20 seconds.
     pub body_timeout: Duration,
-    /// How long a client may leave an answer unread. Default: 20 seconds.
+    /// The time that a client may leave a response unread. Default: 20 seconds.
     pub write_timeout: Duration,
-    /// How long requests may go on after the shutdown began; then they are cut off. Default: 30
-    /// seconds.
+    /// The time for requests in flight to complete once a shutdown begins; the rest is aborted.
+    /// Default: 30 seconds.
     pub drain_timeout: Duration,
-    /// Whether `/metrics` needs no key. Default: no.
+    /// Whether `/metrics` is served without a key. Default: `false`.
     pub open_metrics: bool,
-    /// Whether logs show threads by their ids. Default: no, by a hash of them.
+    /// Whether logs contain the ids of threads instead of a hash. Default: `false`.
     pub shows_threads: bool,
 }
 
@@ -42,9 +42,9 @@ pub struct ServerOptions {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Authentication {
-    /// Whoever has one of these keys.
+    /// Clients with one of these keys.
     Keys(ApiKeys),
-    /// Everybody on this machine; the service then listens on a loopback address only.
+    /// Everybody on this machine; the service may listen only on a loopback address.
     Off,
 }
 
@@ -68,7 +68,7 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// The defaults, with who may use the service.
+    /// The default options with an authentication.
     #[must_use]
     pub fn new(authentication: Authentication) -> Self {
         Self {
@@ -77,11 +77,11 @@ impl ServerOptions {
         }
     }
 
-    /// Says what cannot be.
+    /// Validates the options.
     ///
     /// # Errors
-    /// [`Error::Config`] if nobody has a key, if keys are off and the address is no loopback
-    /// address, or if a limit is zero.
+    /// [`Error::Config`] if there is no key, if authentication is off and the address is not a
+    /// loopback address, or if a limit is zero.
     pub fn check(&self) -> Result<()> {
         let refuse = |key: &str, reason: &str| {
             Err(Error::Config {
@@ -93,13 +93,13 @@ impl ServerOptions {
             Authentication::Keys(keys) if keys.is_empty() => {
                 return refuse(
                     "authentication",
-                    "there is no API key, so nobody could use the service",
+                    "there is no API key, so nobody could use the service; add one",
                 );
             }
             Authentication::Off if !self.listen.ip().is_loopback() => {
                 return refuse(
                     "authentication",
-                    "it is off, so the service may only listen on a loopback address",
+                    "it is off, so the service may listen only on a loopback address; add API keys for others",
                 );
             }
             Authentication::Keys(_) | Authentication::Off => {}
@@ -114,7 +114,10 @@ impl ServerOptions {
             ("write_timeout", self.write_timeout.is_zero()),
         ] {
             if is_zero {
-                return refuse(key, "it is zero, so no request could be served");
+                return refuse(
+                    key,
+                    "it is zero, so no request could be served; it must be positive",
+                );
             }
         }
         Ok(())
@@ -126,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_nobody_or_everybody_could_use_is_refused() {
+    fn a_service_without_keys_is_refused_beyond_loopback() {
         assert!(ServerOptions::default().check().is_err());
         let mut options = ServerOptions::new(Authentication::Off);
         assert!(options.check().is_ok());

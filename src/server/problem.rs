@@ -1,4 +1,4 @@
-//! What is answered when a request is not served.
+//! Error responses.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::wire::Fault;
 
-/// The code that stands for a body that does not fit, in the answer to it.
+/// The `status_code` of a response to a body that is not valid.
 const UNPROCESSABLE: u16 = 10_422;
 
-/// Why a request is not served.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
@@ -19,8 +20,8 @@ pub(super) struct Problem {
     data: Value,
 }
 
-/// An answer to a request that is not served. `code` is the status; a body that does not fit has
-/// `status_code`, 10422, instead.
+/// The body of an error response. `code` is the HTTP status; for a body that is not valid it is
+/// absent, and `status_code` is 10422.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct ProblemBody {
     message: String,
@@ -29,7 +30,7 @@ pub(super) struct ProblemBody {
     code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_code: Option<u16>,
-    /// Under `/v1` what the error is, by its kind; else null.
+    /// Under `/v1` the kind of the error and its details; otherwise null.
     #[schema(value_type = Option<Object>)]
     data: Value,
 }
@@ -43,28 +44,53 @@ impl Problem {
         }
     }
 
-    /// A body that does not fit.
+    /// A body that is not valid.
     pub(super) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// A thread that the key does not reach, told as one that is not there.
+    /// A thread that the key does not reach, reported as if it did not exist.
     pub(super) fn no_such_thread() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such thread")
     }
 
-    /// More requests than are served at once.
+    /// More concurrent requests than the limit.
     pub(super) fn overloaded() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many requests are being served; try again later",
+            "too many concurrent requests; try again later",
         )
     }
+}
 
-    /// The same, telling the kind of error as `/v1` does.
-    pub(super) fn with_data(mut self, data: Value) -> Self {
-        self.data = data;
+/// An error response under `/v1`, whose `data` holds the kind of the error.
+#[derive(Debug)]
+pub(super) struct V1Problem(Problem);
+
+impl V1Problem {
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
         self
+    }
+}
+
+impl From<Problem> for V1Problem {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<Error> for V1Problem {
+    fn from(error: Error) -> Self {
+        let data = serde_json::to_value(Fault::from(&error)).unwrap_or_default();
+        let problem = Problem::from(error);
+        Self(Problem { data, ..problem })
+    }
+}
+
+impl IntoResponse for V1Problem {
+    fn into_response(self) -> Response {
+        self.0.into_response()
     }
 }
 
@@ -72,15 +98,15 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = status_of(&error);
         if status.is_server_error() {
-            // Keys, addresses and replies of the server stay in the log.
+            // Keys, addresses and replies of Redis are for the log alone.
             tracing::error!(kind = error.kind(), %error, "a request failed");
-            return Self::new(status, words_of(status));
+            return Self::new(status, public_message(status));
         }
         Self::new(status, error.to_string())
     }
 }
 
-/// The status that stands for an error.
+/// The status of an error.
 pub(super) fn status_of(error: &Error) -> StatusCode {
     match error {
         Error::InvalidInput { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -97,10 +123,10 @@ pub(super) fn status_of(error: &Error) -> StatusCode {
     }
 }
 
-/// What is said of a failure that is not the caller's.
-fn words_of(status: StatusCode) -> &'static str {
+/// The message for a failure of the service, which discloses nothing of the store.
+fn public_message(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::SERVICE_UNAVAILABLE => "the store cannot serve the request at the moment",
+        StatusCode::SERVICE_UNAVAILABLE => "the store is unavailable; try again later",
         StatusCode::GATEWAY_TIMEOUT => "the store did not answer in time",
         _ => "the request failed",
     }

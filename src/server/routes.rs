@@ -1,4 +1,4 @@
-//! Which endpoint is where.
+//! The routes and the OpenAPI document.
 
 use std::sync::Arc;
 
@@ -15,26 +15,28 @@ use utoipa::openapi::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::options::ServerOptions;
 use super::problem::Problem;
 use super::state::AppState;
-use super::{ServerOptions, auth, checkpoints, middleware, operations, telemetry, v1};
+use super::{auth, checkpoints, middleware, operations, telemetry, v1};
 use crate::blobs::BlobStore;
 use crate::error::Result;
 
-/// The service as a router, for programs that serve it in a way of their own: the limits on
-/// connections and on slow clients are then theirs. [`serve`](super::serve) is the paved path.
+/// The service as an axum router, for programs that serve it themselves.
+///
+/// The limits on connections and slow clients are then theirs; [`serve`](super::serve) has them.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) if the options cannot be, as
+/// [`Error::Config`](crate::Error::Config) if the options are not valid; see
 /// [`ServerOptions::check`].
 pub fn router(saver: impl BlobStore, options: &ServerOptions) -> Result<Router> {
     Ok(over(&AppState::new(Arc::new(saver), options)?))
 }
 
-/// The OpenAPI document of the service, as JSON; it is served at `/openapi.json` as well.
+/// The OpenAPI document of the service as JSON, which is also served at `/openapi.json`.
 ///
 /// # Errors
-/// None in practice: the document has a JSON form.
+/// None in practice: the document can always be serialized.
 ///
 /// ```
 /// let document = langgraph_checkpoint_redis::server::openapi()?;
@@ -61,9 +63,9 @@ pub(super) fn over(state: &AppState) -> Router {
         measured = measured.layer(from_fn_with_state(state.clone(), auth::authenticate));
     }
     let private: Router<AppState> = private().split_for_parts().0;
-    // What is outermost comes last: who it is, then whether there is a turn.
+    // The layer added last runs first: a request is authenticated before it takes a permit.
     let private = private
-        .layer(from_fn_with_state(state.clone(), middleware::take_turn))
+        .layer(from_fn_with_state(state.clone(), middleware::limit))
         .layer(from_fn_with_state(state.clone(), auth::authenticate));
     let document = openapi().map_err(Problem::from);
     let document = document.unwrap_or_default();
@@ -78,27 +80,27 @@ pub(super) fn over(state: &AppState) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "the endpoint has another method",
+                "the endpoint does not support this method",
             )
         })
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
-        .layer(from_fn(middleware::tell))
+        .layer(from_fn(middleware::trace))
         .with_state(state.clone())
 }
 
-/// What needs no key.
+/// The routes that need no key.
 fn public() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(operations::healthz))
         .routes(routes!(operations::readyz))
 }
 
-/// What needs a key, unless the options say otherwise.
+/// The routes that need a key unless `open_metrics` is set.
 fn measured() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(operations::metrics))
 }
 
-/// What needs a key and takes a turn.
+/// The routes that need a key and count towards `max_in_flight`.
 fn private() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(checkpoints::get_tuple))
@@ -122,7 +124,7 @@ fn private() -> OpenApiRouter<AppState> {
         .routes(routes!(v1::unpin))
 }
 
-/// A choice with a value has that one member; others would be another choice.
+/// An alternative of an enum is an object with one member: no others are allowed.
 fn close_choices(document: &mut OpenApi) {
     let schemas = document.components.iter_mut();
     for schema in schemas.flat_map(|components| components.schemas.values_mut()) {
@@ -140,7 +142,7 @@ fn close_choices(document: &mut OpenApi) {
     }
 }
 
-/// What any request with a key may be answered.
+/// Adds the error responses that every route with a key may have.
 fn add_common_problems(document: &mut OpenApi) {
     let body = Ref::from_schema_name("ProblemBody");
     for operation in document.paths.paths.values_mut() {
@@ -148,16 +150,16 @@ fn add_common_problems(document: &mut OpenApi) {
             continue;
         };
         for (status, description) in [
-            ("400", "The body ended before it was whole"),
-            ("401", "There is no key, or one that is not known"),
+            ("400", "The body is incomplete"),
+            ("401", "The API key is missing or unknown"),
             ("404", "The key does not reach the thread"),
-            ("408", "The body took too long"),
-            ("413", "The body, or a document of it, is too large"),
-            ("415", "The body does not say that it is JSON"),
+            ("408", "The body took too long to arrive"),
+            ("413", "The body or a document in it is too large"),
+            ("415", "The content type is not JSON"),
             ("500", "The request failed"),
             (
                 "503",
-                "Too many requests are served, or the store cannot be reached",
+                "Too many concurrent requests, or the store is unavailable",
             ),
             ("504", "The request took too long"),
         ] {
@@ -178,10 +180,11 @@ fn described(mut document: OpenApi) -> OpenApi {
         .title("LangGraph checkpoints in Redis")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Keeps the state of LangGraph threads. Every request may be answered 401 without a \
-             key, 413 for a body that is too large, 415 for one that is not JSON, 408 for one \
-             that takes too long, 503 with Retry-After when too many are served, 504 when the \
-             store takes too long, and 500 when it fails.",
+            "Stores the checkpoints of LangGraph threads. Any request may be answered 401 \
+             (no API key), 408 (the body takes too long to arrive), 413 (the body is too \
+             large), 415 (the body is not JSON), 500 (the request failed), 503 with \
+             Retry-After (too many concurrent requests, or the store is unavailable) or 504 \
+             (the request takes too long).",
         ));
     let components = ComponentsBuilder::new()
         .security_scheme(

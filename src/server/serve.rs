@@ -1,4 +1,4 @@
-//! Serving: connections, slow clients, and an end that waits for what was begun.
+//! The accept loop: connection limits, slow clients and graceful shutdown.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,18 +15,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
-use super::lingering_close::Lingering;
+use super::lingering_close::LingeringStream;
+use super::options::ServerOptions;
 use super::state::AppState;
-use super::{ServerOptions, routes, telemetry};
+use super::{routes, telemetry};
 use crate::blobs::BlobStore;
 use crate::error::{Error, Result};
 
-/// Serves a saver over HTTP until `shutdown` is ready, then ends the requests that were begun and
-/// closes the saver. The indexes are made by [`setup`](crate::CheckpointSaver::setup), which is
-/// the caller's to call.
+/// Serves a saver over HTTP until `shutdown` resolves, then completes the requests in flight (for at
+/// most [`drain_timeout`](ServerOptions::drain_timeout)) and closes the saver.
+///
+/// Call [`setup`](crate::CheckpointSaver::setup) before, which creates the indexes.
 ///
 /// # Errors
-/// [`Error::Config`] if the options cannot be, or if the service cannot listen where they say.
+/// [`Error::Config`] if the options are not valid or the address cannot be bound.
 pub async fn serve(
     saver: impl BlobStore,
     options: ServerOptions,
@@ -37,12 +39,13 @@ pub async fn serve(
         .await
         .map_err(|error| Error::Config {
             key: "listen".to_owned(),
-            reason: format!("{} cannot be listened on: {error}", options.listen),
+            reason: format!("cannot listen on {}: {error}", options.listen),
         })?;
     serve_on(listener, saver, options, shutdown).await
 }
 
-/// Like [`serve`], on a listener of the caller's; its address stands for that of the options.
+/// As [`serve`], on a listener of the caller's, whose address takes the place of
+/// [`listen`](ServerOptions::listen).
 ///
 /// # Errors
 /// As [`serve`].
@@ -60,7 +63,7 @@ pub async fn serve_on(
     let router = routes::over(&state);
     tracing::info!(listen = %options.listen, "the service is ready");
     let graceful = GracefulShutdown::new();
-    // They end with the service, also when it is dropped.
+    // The tasks end when the service is dropped.
     let mut tasks = JoinSet::new();
     let connections = Arc::new(Semaphore::new(
         options.max_connections.min(Semaphore::MAX_PERMITS),
@@ -72,7 +75,7 @@ pub async fn serve_on(
             _ = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => match Arc::clone(&connections).try_acquire_owned() {
-                    Ok(place) => connect(&mut tasks, stream, place, &router, &options, &graceful),
+                    Ok(permit) => connect(&mut tasks, stream, permit, &router, &options, &graceful),
                     Err(_) => {
                         metrics::counter!(
                             "langgraph_http_rejected_total", "what" => "connection"
@@ -81,12 +84,12 @@ pub async fn serve_on(
                     }
                 },
                 Err(error) => {
-                    // Most often too many open files, which only time cures.
+                    // Most often too many open files: wait until some are closed.
                     tracing::warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            // What has ended is forgotten.
+            // Completed tasks are dropped.
             Some(_) = tasks.join_next() => {}
             _ = upkeep.tick() => {
                 if let Some(collector) = telemetry::collector() {
@@ -106,7 +109,7 @@ pub async fn serve_on(
         tracing::warn!(
             left,
             connections = tasks.len(),
-            "requests were still being served when the time was over, and were cut off"
+            "the drain timeout has elapsed; the remaining requests were aborted"
         );
     }
     tasks.shutdown().await;
@@ -117,19 +120,19 @@ pub async fn serve_on(
 fn connect(
     tasks: &mut JoinSet<()>,
     stream: TcpStream,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     router: &Router,
     options: &ServerOptions,
     graceful: &GracefulShutdown,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection has gone already");
+        tracing::debug!(%error, "a connection was closed before it was served");
         return;
     }
     let mut stream = TimeoutStream::new(stream);
-    // A client that leaves its answer unread holds a turn. Reading has limits of its own.
+    // A client that does not read its response holds a permit. Reads have limits of their own.
     stream.set_write_timeout(Some(options.write_timeout));
-    let (stream, watch) = Lingering::new(Box::pin(stream), options);
+    let (stream, monitor) = LingeringStream::new(Box::pin(stream), options);
     let router = TowerToHyperService::new(router.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -138,31 +141,31 @@ fn connect(
         .max_buf_size(64 * 1024)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| router.call(watch.over(request))),
+            service_fn(move |request| router.call(monitor.monitor(request))),
         );
     let connection = graceful.watch(connection);
-    let open = Open::new(place);
+    let connected = OpenConnection::new(permit);
     tasks.spawn(async move {
-        let _open = open;
+        let _connected = connected;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection broke");
         }
     });
 }
 
-/// A connection, counted until it has ended in whatever way.
-struct Open {
-    _place: OwnedSemaphorePermit,
+/// Counts a connection until it is dropped.
+struct OpenConnection {
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Open {
-    fn new(place: OwnedSemaphorePermit) -> Self {
+impl OpenConnection {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
         metrics::gauge!("langgraph_http_connections").increment(1.0);
-        Self { _place: place }
+        Self { _permit: permit }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         metrics::gauge!("langgraph_http_connections").decrement(1.0);
     }

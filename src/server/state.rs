@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::ServerOptions;
+use super::options::ServerOptions;
 use super::readiness::Readiness;
 use crate::blobs::BlobStore;
 use crate::error::Result;
@@ -19,8 +19,8 @@ pub(super) struct AppState(Arc<Shared>);
 pub(super) struct Shared {
     pub(super) saver: ObservedSaver<Arc<dyn BlobStore>>,
     pub(super) options: ServerOptions,
-    /// One for each request that may be served at once.
-    pub(super) turns: Arc<Semaphore>,
+    /// One permit for each request that may be served concurrently.
+    pub(super) permits: Arc<Semaphore>,
     pub(super) readiness: Readiness,
     draining: AtomicBool,
 }
@@ -28,10 +28,10 @@ pub(super) struct Shared {
 impl AppState {
     pub(super) fn new(saver: Arc<dyn BlobStore>, options: &ServerOptions) -> Result<Self> {
         options.check()?;
-        let turns = options.max_in_flight.min(Semaphore::MAX_PERMITS);
+        let permits = options.max_in_flight.min(Semaphore::MAX_PERMITS);
         Ok(Self(Arc::new(Shared {
             saver: ObservedSaver::new(saver).showing_threads(options.shows_threads),
-            turns: Arc::new(Semaphore::new(turns)),
+            permits: Arc::new(Semaphore::new(permits)),
             options: options.clone(),
             readiness: Readiness::default(),
             draining: AtomicBool::new(false),
@@ -48,7 +48,7 @@ impl std::ops::Deref for AppState {
 }
 
 impl Shared {
-    /// Begins to end: what is asked from now on whether the service is ready is denied.
+    /// Starts the shutdown: `/readyz` reports 503 from here on.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -57,10 +57,10 @@ impl Shared {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// How many requests are served at the moment.
+    /// How many requests are being served.
     pub(super) fn in_flight(&self) -> usize {
         self.options
             .max_in_flight
-            .saturating_sub(self.turns.available_permits())
+            .saturating_sub(self.permits.available_permits())
     }
 }

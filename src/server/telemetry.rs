@@ -1,4 +1,4 @@
-//! What the service tells of itself: metrics and logs.
+//! Metrics and logs.
 
 use std::sync::OnceLock;
 
@@ -9,13 +9,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::{Error, Result};
 
-/// Upper ends of the buckets that times are counted in, in seconds.
+/// The upper bounds of the histogram buckets, in seconds.
 const SECONDS: [f64; 14] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// What collects the metrics of this process, unless its program collects them in a way of its
-/// own.
+/// The Prometheus recorder of this process; `None` if the program has installed another one.
 pub(super) fn collector() -> Option<&'static PrometheusHandle> {
     static COLLECTOR: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let collector = COLLECTOR.get_or_init(|| {
@@ -32,13 +31,10 @@ pub(super) fn collector() -> Option<&'static PrometheusHandle> {
 
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(
-        "langgraph_http_requests_total",
-        "Requests that were answered"
-    );
+    describe_counter!("langgraph_http_requests_total", "Requests answered");
     describe_histogram!(
         "langgraph_http_request_duration_seconds",
-        "From the head of a request to the head of its answer"
+        "Time from the head of a request to the head of its response"
     );
     describe_counter!(
         "langgraph_http_request_bytes_total",
@@ -50,14 +46,14 @@ fn describe() {
     );
     describe_counter!(
         "langgraph_http_rejected_total",
-        "Requests and connections that were one too many"
+        "Requests and connections refused because of a limit"
     );
     describe_gauge!("langgraph_http_requests_in_flight", "Requests being served");
     describe_gauge!("langgraph_http_connections", "Open connections");
     describe_gauge!("langgraph_redis_connections", "Connections to Redis");
     describe_gauge!(
         "langgraph_redis_calls_in_flight",
-        "Calls in flight to Redis"
+        "Calls to Redis in flight"
     );
     describe_counter!("langgraph_checkpoint_calls_total", "Calls of the saver");
     describe_counter!(
@@ -66,7 +62,7 @@ fn describe() {
     );
     describe_histogram!(
         "langgraph_checkpoint_duration_seconds",
-        "How long calls of the saver took"
+        "Duration of calls of the saver"
     );
     describe_counter!("langgraph_checkpoint_bytes_total", "Bytes read and written");
     describe_counter!(
@@ -79,11 +75,11 @@ fn describe() {
     );
 }
 
-/// Writes what `tracing` tells to standard error as JSON, a line each. `filter` is a level, or
-/// levels by target: `info`, `warn,langgraph_checkpoint_redis=debug`.
+/// Writes the events of `tracing` to standard error as lines of JSON. `filter` is a level or levels
+/// by target: `info`, `warn,langgraph_checkpoint_redis=debug`.
 ///
 /// # Errors
-/// [`Error::Config`] if the filter cannot be read, or if the program logs in another way already.
+/// [`Error::Config`] if the filter is not valid, or if the program has a subscriber already.
 pub fn log_as_json(filter: &str) -> Result<()> {
     let refuse = |reason: String| Error::Config {
         key: "log".to_owned(),
@@ -91,7 +87,7 @@ pub fn log_as_json(filter: &str) -> Result<()> {
     };
     let targets: Targets = filter
         .parse()
-        .map_err(|error| refuse(format!("`{filter}` is no filter: {error}")))?;
+        .map_err(|error| refuse(format!("`{filter}` is not a valid filter: {error}")))?;
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -102,5 +98,5 @@ pub fn log_as_json(filter: &str) -> Result<()> {
         .with(lines)
         .with(targets)
         .try_init()
-        .map_err(|_| refuse("this process logs already".to_owned()))
+        .map_err(|_| refuse("this process has a `tracing` subscriber already".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Everything of the trait, under `/v1`.
+//! The endpoints under `/v1`: every method of `CheckpointSaver`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 use super::auth::Access;
 use super::body::{JsonBody, json};
 use super::ndjson;
-use super::problem::{Problem, ProblemBody};
+use super::problem::{ProblemBody, V1Problem};
 use super::request_limits::{check_count, check_together};
 use super::state::AppState;
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata};
@@ -25,42 +25,12 @@ use crate::options::{
 use crate::saver::CheckpointSaver;
 use crate::wire::{
     Changed, CheckpointAndWrites, CheckpointLine, Config, CopyThreadCall, DeleteForRunsCall,
-    DeleteThreadCall, Fault, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
+    DeleteThreadCall, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
     PruneCall, PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall,
 };
 
-/// A problem that tells the kind of the error as well.
-#[derive(Debug)]
-pub(super) struct Told(Problem);
-
-impl Told {
-    fn with_status(mut self, status: StatusCode) -> Self {
-        self.0.status = status;
-        self
-    }
-}
-
-impl From<Problem> for Told {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
-impl From<Error> for Told {
-    fn from(error: Error) -> Self {
-        let fault = serde_json::to_value(Fault::from(&error)).unwrap_or_default();
-        Self(Problem::from(error).with_data(fault))
-    }
-}
-
-impl IntoResponse for Told {
-    fn into_response(self) -> Response {
-        self.0.into_response()
-    }
-}
-
-/// Reads what names a thread, and refuses one that the request does not reach.
-fn reached(access: &Access, config: Config) -> Result<CheckpointConfig, Told> {
+/// The config of a request, unless its thread is out of reach.
+fn reached(access: &Access, config: Config) -> Result<CheckpointConfig, V1Problem> {
     access.check(&config.thread_id)?;
     Ok(config.try_into()?)
 }
@@ -68,40 +38,40 @@ fn reached(access: &Access, config: Config) -> Result<CheckpointConfig, Told> {
 fn check_all<'a>(
     access: &Access,
     threads: impl IntoIterator<Item = &'a ThreadId>,
-) -> Result<(), Told> {
+) -> Result<(), V1Problem> {
     for thread in threads {
         access.check(thread)?;
     }
     Ok(())
 }
 
-/// Makes the indexes; harmless when repeated.
+/// Creates the indexes. Idempotent.
 #[utoipa::path(
     post, path = "/v1/setup", tag = "v1",
-    responses((status = 204, description = "They are there"))
+    responses((status = 204, description = "The indexes exist"))
 )]
 pub(super) async fn setup(
     State(state): State<AppState>,
     _access: Access,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     state.saver.setup().await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Stores a checkpoint and makes it the newest of its namespace if its id is the greatest.
+/// Stores a checkpoint. It becomes the newest of its namespace if its id is the greatest.
 #[utoipa::path(
     post, path = "/v1/put", tag = "v1", request_body = PutCall,
     responses(
         (status = 200, body = PutDone),
-        (status = 409, description = "The expected parent is not the newest", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 409, description = "The expected parent is not the newest checkpoint", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn put(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: PutCall = body.parse()?;
     let config = reached(&access, call.config)?;
     let checkpoint = Checkpoint::from_json(call.checkpoint.bytes().clone())?;
@@ -117,19 +87,19 @@ pub(super) async fn put(
     Ok(json(&PutDone { config })?)
 }
 
-/// Stores the writes of a task, all of them together.
+/// Stores the writes of a task atomically.
 #[utoipa::path(
     post, path = "/v1/put-writes", tag = "v1", request_body = PutWritesCall,
     responses(
-        (status = 204, description = "They are stored"),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 204, description = "The writes are stored"),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn put_writes(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: PutWritesCall = body.parse()?;
     let config = reached(&access, call.config)?;
     check_count("writes", call.writes.len())?;
@@ -149,38 +119,39 @@ pub(super) async fn put_writes(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Reads a checkpoint with its pending writes, or the newest; `null` if there is none.
+/// Returns a checkpoint, or the newest of its namespace, with its pending writes; `null` if there
+/// is none.
 #[utoipa::path(
     post, path = "/v1/get-tuple", tag = "v1", request_body = GetTupleCall,
     responses(
         (status = 200, body = Option<CheckpointAndWrites>),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn get_tuple(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: GetTupleCall = body.parse()?;
     let config = reached(&access, call.config)?;
     let tuple = state.saver.get_tuple(&config).await?;
     Ok(json(&tuple.map(CheckpointAndWrites::from))?)
 }
 
-/// Streams checkpoints with their pending writes, newest first, a line each.
+/// Streams checkpoints with their pending writes, newest first, as one line each.
 #[utoipa::path(
     post, path = "/v1/list", tag = "v1", request_body = ListCall,
     responses(
         (status = 200, body = CheckpointLine, content_type = "application/x-ndjson"),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: ListCall = body.parse()?;
     let config = call.config.map(|config| reached(&access, config));
     let config = config.transpose()?;
@@ -203,42 +174,42 @@ pub(super) async fn list(
     ndjson::lines::<CheckpointLine>(tuples, &state.options).await
 }
 
-/// Deletes all of a thread. Streams how far that has come, a line each.
+/// Deletes a thread. Streams the progress as lines.
 #[utoipa::path(
     post, path = "/v1/delete-thread", tag = "v1", request_body = DeleteThreadCall,
     responses(
         (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn delete_thread(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: DeleteThreadCall = body.parse()?;
     access.check(&call.thread_id)?;
     let shared = state.clone();
-    ndjson::progress(&shared.options, |told| {
-        let options = DeleteOptions::default().with_progress(told);
+    ndjson::progress(&shared.options, |report| {
+        let options = DeleteOptions::default().with_progress(report);
         async move { state.saver.delete_thread(&call.thread_id, &options).await }.boxed()
     })
     .await
 }
 
-/// Deletes the checkpoints that runs made, in every thread that the key reaches.
+/// Deletes the checkpoints of runs in every thread that the key reaches.
 #[utoipa::path(
     post, path = "/v1/delete-for-runs", tag = "v1", request_body = DeleteForRunsCall,
     responses(
-        (status = 204, description = "None of them is there"),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 204, description = "The checkpoints are deleted"),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn delete_for_runs(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: DeleteForRunsCall = body.parse()?;
     check_count("run_ids", call.run_ids.len())?;
     if access.is_everywhere() {
@@ -252,33 +223,33 @@ pub(super) async fn delete_for_runs(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Copies all of a thread. Streams how far that has come, a line each.
+/// Copies a thread. Streams the progress as lines.
 #[utoipa::path(
     post, path = "/v1/copy-thread", tag = "v1", request_body = CopyThreadCall,
     responses(
         (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
-        (status = 409, description = "The target exists, or is the source", body = ProblemBody),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 409, description = "The target exists or is the source", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn copy_thread(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: CopyThreadCall = body.parse()?;
     check_all(&access, [&call.source, &call.target])?;
     if call.source == call.target {
-        // No schema can tell it; and the target that must not be there is there.
+        // The schema cannot express it. The target exists, hence the status of a conflict.
         let error = Error::invalid("target_thread_id", "it is the source as well");
-        return Err(Told::from(error).with_status(StatusCode::CONFLICT));
+        return Err(V1Problem::from(error).with_status(StatusCode::CONFLICT));
     }
     let shared = state.clone();
-    ndjson::progress(&shared.options, |told| {
+    ndjson::progress(&shared.options, |report| {
         let options = CopyOptions::default()
             .with_existing(call.existing.into())
             .with_ttl(call.ttl.into())
-            .with_progress(told);
+            .with_progress(report);
         async move {
             let (source, target) = (&call.source, &call.target);
             state.saver.copy_thread(source, target, &options).await
@@ -288,43 +259,43 @@ pub(super) async fn copy_thread(
     .await
 }
 
-/// Removes old checkpoints of threads. Streams how far that has come, a line each.
+/// Removes old checkpoints of threads. Streams the progress as lines.
 #[utoipa::path(
     post, path = "/v1/prune", tag = "v1", request_body = PruneCall,
     responses(
         (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn prune(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: PruneCall = body.parse()?;
     check_count("thread_ids", call.thread_ids.len())?;
     check_all(&access, &call.thread_ids)?;
     let shared = state.clone();
-    ndjson::progress(&shared.options, |told| {
-        let options = PruneOptions::new(call.strategy.into()).with_progress(told);
+    ndjson::progress(&shared.options, |report| {
+        let options = PruneOptions::new(call.strategy.into()).with_progress(report);
         async move { state.saver.prune(&call.thread_ids, &options).await }.boxed()
     })
     .await
 }
 
-/// What channels were given along the ancestors of a checkpoint.
+/// Returns the writes to channels along the ancestors of a checkpoint.
 #[utoipa::path(
     post, path = "/v1/delta-channel-history", tag = "v1", request_body = HistoryCall,
     responses(
         (status = 200, body = BTreeMap<String, History>),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn delta_channel_history(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: HistoryCall = body.parse()?;
     check_count("channels", call.channels.len())?;
     let config = reached(&access, call.config)?;
@@ -339,19 +310,19 @@ pub(super) async fn delta_channel_history(
     Ok(json(&histories)?)
 }
 
-/// Streams the threads there are, a line each.
+/// Streams the threads that the key reaches as one line each.
 #[utoipa::path(
     post, path = "/v1/threads", tag = "v1", request_body = ThreadsCall,
     responses(
         (status = 200, body = ThreadLine, content_type = "application/x-ndjson"),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn threads(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
     let call: ThreadsCall = body.parse()?;
     let (asked, reached) = (call.prefix.as_str(), access.prefix());
     let prefix = if asked.starts_with(reached) {
@@ -366,59 +337,64 @@ pub(super) async fn threads(
     ndjson::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
 }
 
-/// Gives every key of a thread the saver's TTL anew.
+/// Resets the TTL of every key of a thread to the saver's; a pinned thread stays pinned.
 #[utoipa::path(
     post, path = "/v1/touch", tag = "v1", request_body = ThreadCall,
     responses(
         (status = 200, body = Changed),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn touch(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
-    let call: ThreadCall = body.parse()?;
-    access.check(&call.thread_id)?;
-    let changed = state.saver.touch(&call.thread_id).await?;
-    Ok(json(&Changed { changed })?)
+) -> Result<Response, V1Problem> {
+    let thread = thread_of(&access, &body)?;
+    changed(state.saver.touch(&thread).await?)
 }
 
-/// Takes the TTL from every key of a thread.
+/// Removes the TTL from every key of a thread, until it is unpinned.
 #[utoipa::path(
     post, path = "/v1/pin", tag = "v1", request_body = ThreadCall,
     responses(
         (status = 200, body = Changed),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn pin(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
-    let call: ThreadCall = body.parse()?;
-    access.check(&call.thread_id)?;
-    let changed = state.saver.pin(&call.thread_id).await?;
-    Ok(json(&Changed { changed })?)
+) -> Result<Response, V1Problem> {
+    let thread = thread_of(&access, &body)?;
+    changed(state.saver.pin(&thread).await?)
 }
 
-/// Gives every key of a thread the saver's TTL, pinned ones too.
+/// Gives every key of a thread the saver's TTL, also when the thread is pinned.
 #[utoipa::path(
     post, path = "/v1/unpin", tag = "v1", request_body = ThreadCall,
     responses(
         (status = 200, body = Changed),
-        (status = 422, description = "The body does not fit", body = ProblemBody),
+        (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
 pub(super) async fn unpin(
     State(state): State<AppState>,
     access: Access,
     body: JsonBody,
-) -> Result<Response, Told> {
+) -> Result<Response, V1Problem> {
+    let thread = thread_of(&access, &body)?;
+    changed(state.saver.unpin(&thread).await?)
+}
+
+/// The thread that a request names, unless it is out of reach.
+fn thread_of(access: &Access, body: &JsonBody) -> Result<ThreadId, V1Problem> {
     let call: ThreadCall = body.parse()?;
     access.check(&call.thread_id)?;
-    let changed = state.saver.unpin(&call.thread_id).await?;
+    Ok(call.thread_id)
+}
+
+fn changed(changed: bool) -> Result<Response, V1Problem> {
     Ok(json(&Changed { changed })?)
 }

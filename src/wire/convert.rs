@@ -1,4 +1,4 @@
-//! The types of the trait as those of the service, and back.
+//! Conversions between the types of the trait and those of the service.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl From<Ttl> for TtlChoice {
     }
 }
 
-/// As the service reads them, in 63 bits.
+/// Milliseconds in 63 bits, as the service reads them.
 fn milliseconds(duration: Duration) -> u64 {
     i64::try_from(duration.as_millis())
         .unwrap_or(i64::MAX)

@@ -1,7 +1,7 @@
-//! What the service says under `/v1` and its client understands: every type of the trait as JSON,
-//! without a loss.
+//! The JSON types of the endpoints under `/v1`, which the service and its client share. Every type
+//! of the trait round-trips without loss.
 
-// The service and its client each use a half of it.
+// The service and its client each use one half.
 #![cfg_attr(not(all(feature = "server", feature = "http")), allow(dead_code))]
 
 mod convert;
@@ -26,16 +26,16 @@ use crate::checkpoint::CheckpointMetadata;
 use crate::codec::{RawJson, strict};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 
-/// How many writes, blobs, channels, runs or threads one request may hold.
-pub(crate) const MOST: usize = 10_000;
-/// How many characters an id, a channel, a version or a type has at most under `/checkpoints`.
+/// The number of writes, blobs, channels, runs or threads that one request may hold.
+pub(crate) const MAX_ITEMS: usize = 10_000;
+/// The longest id, channel, version or type under `/checkpoints`, in characters.
 #[cfg(feature = "server")]
-pub(crate) const LONGEST: usize = 1_024;
-/// The same for namespaces and the paths of tasks, which name a graph within a graph.
+pub(crate) const MAX_NAME_CHARS: usize = 1_024;
+/// The longest namespace or task path under `/checkpoints`, in characters.
 #[cfg(feature = "server")]
-pub(crate) const LONGEST_PATH: usize = 4_096;
+pub(crate) const MAX_PATH_CHARS: usize = 4_096;
 
-/// Derives what the service and its client need of a type.
+/// Derives the traits that the service and its client need.
 macro_rules! wire {
     ($($(#[$meta:meta])* $visibility:vis $kind:ident $name:ident $body:tt)*) => {
         $(
@@ -47,23 +47,23 @@ macro_rules! wire {
     };
 }
 
-/// How many there are.
+/// A count.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Count(#[serde(deserialize_with = "strict::integer")] pub(crate) u64);
 
-/// How many there are, at least one.
+/// A count of at least one.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Positive(#[serde(deserialize_with = "strict::integer")] pub(crate) usize);
 
-/// A time in milliseconds, at least one and at most a hundred years.
+/// A duration in milliseconds, from one to a hundred years.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Milliseconds(#[serde(deserialize_with = "strict::integer")] pub(crate) u64);
 
 wire! {
-    /// What names a thread, a namespace in it, or one checkpoint.
+    /// A thread, a namespace in it, or one checkpoint.
     pub(crate) struct Config {
         pub(crate) thread_id: ThreadId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,33 +72,33 @@ wire! {
         pub(crate) checkpoint_id: Option<CheckpointId>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) run_id: Option<RunId>,
-        /// Joined to the metadata of each checkpoint that is put.
+        /// Merged into the metadata of each checkpoint that is put.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
         pub(crate) metadata: Option<RawJson>,
     }
 
-    /// How long something is kept.
+    /// A time to live.
     #[derive(Copy, Default)]
     #[serde(rename_all = "snake_case")]
     pub(crate) enum Ttl {
-        /// As the service's saver is set.
+        /// The default of the service's saver.
         #[default]
         Saver,
-        /// For ever.
+        /// No expiry.
         Forever,
-        /// For so many milliseconds from now on.
+        /// This many milliseconds.
         ForMs(Milliseconds),
     }
 
-    /// What must be the newest checkpoint of the namespace for another one to be put.
+    /// The checkpoint that must be the newest of the namespace for another one to be put.
     #[derive(Default)]
     #[serde(rename_all = "snake_case")]
     pub(crate) enum Expected {
-        /// Anything.
+        /// Any or none.
         #[default]
         Any,
-        /// Nothing: the namespace has no checkpoint yet.
+        /// None: the namespace has no checkpoint.
         None,
         /// This checkpoint.
         Is(CheckpointId),
@@ -119,22 +119,22 @@ wire! {
         pub(crate) expected_parent: Expected,
     }
 
-    /// Names the checkpoint that was stored.
+    /// The checkpoint that was stored.
     pub(crate) struct PutDone {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
     }
 
-    /// A value as a serializer gave it.
+    /// A value as a serializer encoded it.
     pub(crate) struct Serialized {
-        /// How the bytes are encoded.
+        /// The encoding of the bytes.
         #[serde(rename = "type")]
         pub(crate) type_name: String,
         /// The bytes in base64.
         #[serde(with = "base64_text")]
         #[cfg_attr(feature = "server", schema(value_type = Base64))]
         pub(crate) blob: Bytes,
-        /// What else the serializer needs to give the value back.
+        /// What else the serializer needs to decode the value.
         #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
         pub(crate) hints: Option<RawJson>,
     }
@@ -198,14 +198,14 @@ wire! {
             skip_serializing_if = "Option::is_none"
         )]
         pub(crate) config: Option<Config>,
-        /// What the metadata must hold.
+        /// Only checkpoints whose metadata contains these members.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
         pub(crate) filter: Option<RawJson>,
-        /// Only checkpoints with lesser ids.
+        /// Only checkpoints with smaller ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) before: Option<CheckpointId>,
-        /// At most so many.
+        /// The maximum number of checkpoints.
         #[serde(
             default,
             deserialize_with = "strict::optional_integer",
@@ -215,29 +215,29 @@ wire! {
         pub(crate) limit: Option<usize>,
     }
 
-    /// Names a thread to delete.
+    /// A thread to delete.
     pub(crate) struct DeleteThreadCall {
         pub(crate) thread_id: ThreadId,
     }
 
-    /// Names runs whose checkpoints to delete.
+    /// The runs whose checkpoints to delete.
     pub(crate) struct DeleteForRunsCall {
         #[cfg_attr(feature = "server", schema(max_items = 10_000))]
         pub(crate) run_ids: Vec<RunId>,
     }
 
-    /// What a copy does when its target has checkpoints already.
+    /// What a copy does if its target exists.
     #[derive(Copy, Default)]
     #[serde(rename_all = "snake_case")]
     pub(crate) enum Existing {
-        /// Adds to them.
+        /// Adds to it.
         #[default]
         Merge,
         /// Fails.
         Error,
     }
 
-    /// Names a thread to copy, and where to.
+    /// A thread to copy, and its target.
     pub(crate) struct CopyThreadCall {
         pub(crate) source: ThreadId,
         pub(crate) target: ThreadId,
@@ -253,29 +253,29 @@ wire! {
     pub(crate) enum Strategy {
         /// The newest checkpoint of each namespace.
         KeepLatest,
-        /// The newest so many of each namespace.
+        /// This many of the newest checkpoints of each namespace.
         KeepLast(Positive),
-        /// What is younger than so many milliseconds, and the newest of each namespace.
+        /// Checkpoints younger than this many milliseconds, and the newest of each namespace.
         YoungerThanMs(Count),
         /// Nothing.
         Delete,
     }
 
-    /// Names threads to prune.
+    /// The threads to prune.
     pub(crate) struct PruneCall {
         #[cfg_attr(feature = "server", schema(max_items = 10_000))]
         pub(crate) thread_ids: Vec<ThreadId>,
         pub(crate) strategy: Strategy,
     }
 
-    /// How far a long call has come.
+    /// The progress of a call.
     #[derive(Copy)]
     pub(crate) struct Done {
         pub(crate) checkpoints: u64,
         pub(crate) writes: u64,
     }
 
-    /// Names a checkpoint and channels.
+    /// A checkpoint, and channels of it.
     pub(crate) struct HistoryCall {
         #[serde(deserialize_with = "strict::object")]
         pub(crate) config: Config,
@@ -283,11 +283,11 @@ wire! {
         pub(crate) channels: Vec<String>,
     }
 
-    /// What one channel was given along the ancestors of a checkpoint.
+    /// The writes to one channel along the ancestors of a checkpoint.
     pub(crate) struct History {
         /// Oldest first.
         pub(crate) writes: Vec<Pending>,
-        /// The value at the nearest ancestor that has one; absent if none has.
+        /// The value at the nearest ancestor that has one; absent if none does.
         #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
         pub(crate) seed: Option<RawJson>,
         /// That ancestor.
@@ -296,7 +296,7 @@ wire! {
         pub(crate) seed_checkpoint: Option<RawJson>,
     }
 
-    /// How the threads to list start.
+    /// The prefix of the threads to list.
     pub(crate) struct ThreadsCall {
         #[serde(default)]
         pub(crate) prefix: String,
@@ -308,21 +308,22 @@ wire! {
         pub(crate) checkpoints: u64,
         /// The newest checkpoint of the root namespace, else of any.
         pub(crate) newest: Option<CheckpointId>,
-        /// How long that one is kept, in milliseconds; null for ever.
+        /// The remaining time to live of the newest checkpoint in milliseconds; null if it never
+        /// expires.
         pub(crate) ttl_ms: Option<u64>,
     }
 
-    /// Names a thread.
+    /// A thread.
     pub(crate) struct ThreadCall {
         pub(crate) thread_id: ThreadId,
     }
 
-    /// Whether there is such a thread, and it has another TTL now.
+    /// Whether the thread exists and its TTL was changed.
     pub(crate) struct Changed {
         pub(crate) changed: bool,
     }
 
-    /// What went wrong, by its kind. Of what is not the caller's fault nothing else is told.
+    /// An error by its kind. Details are given only of errors that the caller can fix.
     #[derive(Default)]
     pub(crate) struct Fault {
         pub(crate) kind: Cow<'static, str>,
@@ -339,7 +340,7 @@ wire! {
         pub(crate) limit: Option<usize>,
     }
 
-    /// A line of a long answer: a checkpoint. The last line says `end`, or what went wrong.
+    /// A line of a streamed response: a checkpoint. The last line has `end` or `error`.
     #[derive(Default)]
     pub(crate) struct CheckpointLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -350,7 +351,7 @@ wire! {
         pub(crate) end: bool,
     }
 
-    /// A line of a long answer: a thread. The last line says `end`, or what went wrong.
+    /// A line of a streamed response: a thread. The last line has `end` or `error`.
     #[derive(Default)]
     pub(crate) struct ThreadLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -361,8 +362,7 @@ wire! {
         pub(crate) end: bool,
     }
 
-    /// A line of a long answer: how far the call has come. The last line says `end`, or what went
-    /// wrong.
+    /// A line of a streamed response: the progress of the call. The last line has `end` or `error`.
     #[derive(Default)]
     pub(crate) struct ProgressLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -374,18 +374,18 @@ wire! {
     }
 }
 
-/// A line of a long answer.
+/// A line of a streamed response.
 pub(crate) trait Line: Serialize + for<'de> Deserialize<'de> + Send + 'static {
-    /// What the lines hold.
+    /// The type of the items.
     type Item: Send + 'static;
 
-    /// A line that holds something.
+    /// A line with an item.
     fn of(item: Self::Item) -> Self;
-    /// The last line, if something went wrong.
+    /// The last line after a failure.
     fn fault(fault: Fault) -> Self;
-    /// The last line.
+    /// The last line after success.
     fn end() -> Self;
-    /// What the line says: something, what went wrong, or that it is the last.
+    /// The item, the failure, and whether the line is the last.
     fn read(self) -> (Option<Self::Item>, Option<Fault>, bool);
 }
 
@@ -430,7 +430,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// A value that is there, be it null.
+/// A value that is present, even if it is null.
 fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawJson>, D::Error> {
     RawJson::deserialize(deserializer).map(Some)
 }

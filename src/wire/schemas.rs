@@ -1,16 +1,16 @@
-//! How the types that are text, or any JSON, stand in the OpenAPI document.
+//! The OpenAPI schemas of types that are text or any JSON.
 
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{Count, LONGEST, LONGEST_PATH, Milliseconds, Positive};
+use super::{Count, MAX_NAME_CHARS, MAX_PATH_CHARS, Milliseconds, Positive};
 use crate::codec::RawJson;
 use crate::id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 use crate::options::MAX_TTL;
 
-/// Text that is stored in keys. A NUL ends a key for RediSearch, and the root namespace has a name
-/// that no other may have.
+/// Namespaces are part of keys. A NUL ends a key for RediSearch, and `__empty__` stands for the root
+/// namespace.
 const NAMESPACE: &str = r"^(?!__empty__$)[^\x00]*$";
 
 macro_rules! texts {
@@ -55,11 +55,11 @@ texts! {
     TaskId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a task.";
     RunId, 1 to MAX_ID_BYTES, None::<&str>, "The id of a run.";
     AnyId, 0 to MAX_ID_BYTES, None::<&str>, "The id of a checkpoint; \"\" is none.";
-    ShortId, 1 to LONGEST, None::<&str>, "The id of a thread, a checkpoint or a task.";
-    ShortName, 0 to LONGEST, None::<&str>, "The name of a channel or of a type.";
-    ShortVersion, 1 to LONGEST, None::<&str>, "The version of a channel.";
-    ShortPath, 0 to LONGEST_PATH, None::<&str>, "The path of a task.";
-    ShortNamespace, 0 to LONGEST_PATH, Some(NAMESPACE),
+    ShortId, 1 to MAX_NAME_CHARS, None::<&str>, "The id of a thread, a checkpoint or a task.";
+    ShortName, 0 to MAX_NAME_CHARS, None::<&str>, "The name of a channel or of a type.";
+    ShortVersion, 1 to MAX_NAME_CHARS, None::<&str>, "The version of a channel.";
+    ShortPath, 0 to MAX_PATH_CHARS, None::<&str>, "The path of a task.";
+    ShortNamespace, 0 to MAX_PATH_CHARS, Some(NAMESPACE),
         "A namespace; \"\" is that of the root graph.";
 }
 
@@ -96,7 +96,7 @@ fn longest() -> isize {
     isize::try_from(MAX_TTL.as_millis()).unwrap_or(isize::MAX)
 }
 
-/// What names one checkpoint.
+/// A config that names a checkpoint.
 #[allow(dead_code)] // Its schema alone is used: `Config` reads it.
 #[derive(ToSchema)]
 pub(crate) struct ConfigOfCheckpoint {
@@ -108,7 +108,7 @@ pub(crate) struct ConfigOfCheckpoint {
     metadata: Option<RawJson>,
 }
 
-/// A checkpoint with the members that the saver reads; others are kept as they are.
+/// A checkpoint with the members that the saver reads; others are stored verbatim.
 pub(crate) struct CheckpointObject;
 
 impl PartialSchema for CheckpointObject {
@@ -131,14 +131,14 @@ impl PartialSchema for RawJson {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(SchemaType::AnyValue)
-            .description(Some("Any JSON, kept as it is."))
+            .description(Some("Any JSON, returned verbatim."))
             .into()
     }
 }
 
 impl ToSchema for RawJson {}
 
-/// Bytes as text: standard base64, with its padding.
+/// Bytes in standard base64 with padding.
 pub(crate) struct Base64;
 
 impl PartialSchema for Base64 {
