@@ -14,6 +14,8 @@ mod doctor;
 pub(crate) mod document;
 mod driver;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod index;
 mod keys;
 mod leftovers;

@@ -14,6 +14,8 @@ mod client;
 mod cluster;
 mod flight;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod health;
 mod link;
 mod multiplexed;
