@@ -1,5 +1,83 @@
-#![doc = include_str!("../README.md")]
+//! A checkpoint saver for [LangGraph](https://github.com/langchain-ai/langgraph) on Redis.
+//!
+//! LangGraph keeps the state of a *thread*, a conversation for instance, as a series of
+//! *checkpoints*: one after each super-step, with the *writes* of tasks that have not been taken into one
+//! yet. A checkpoint saver stores them, so that a thread goes on after an interrupt, a crash or a
+//! deployment, and can be listed, forked and rewound. [`CheckpointSaver`] is that interface, and
+//! [`RedisSaver`] the saver that this crate is about:
+//!
+//! - Every `put`, `put_writes` and `get_tuple` is one round trip and atomic where the keys of a thread
+//!   share a slot: on one server, behind Sentinel, and in a Cluster with a hash tag.
+//!   [`RedisSaver`] says what holds for other threads of a Cluster.
+//! - Every write is idempotent, and is sent again by itself when a connection is lost or another
+//!   server becomes the primary.
+//! - Ids and values come back as they were given, byte for byte.
+//! - What is stored is in the format of Python's langgraph-checkpoint-redis 0.5: each reads what the
+//!   other wrote.
+//!
+//! # Quick start
+//!
+//! Redis 8, or Redis Stack 7.2 or later, has the JSON commands that are needed.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use langgraph_checkpoint_redis::{
+//!     Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, PutOptions, RedisSaver,
+//!     TtlPolicy,
+//! };
+//!
+//! # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+//! let saver = RedisSaver::builder()
+//!     .url("redis://localhost:6379")
+//!     .ttl(TtlPolicy::new(Duration::from_secs(24 * 60 * 60)).with_refresh_on_read(true))
+//!     .build()
+//!     .await?;
+//! saver.setup().await?;
+//!
+//! let thread = CheckpointConfig::new("user:42")?;
+//! let checkpoint = Checkpoint::builder()
+//!     .channel("messages", 1, &["hello"])?
+//!     .build()?;
+//! let metadata = CheckpointMetadata::new().with("source", "input")?.with("step", &-1)?;
+//! let stored = saver.put(&thread, &checkpoint, &metadata, &PutOptions::default()).await?;
+//!
+//! let newest = saver.get_tuple(&thread).await?;
+//! assert_eq!(newest.map(|tuple| tuple.config), Some(stored));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`CheckpointSaver`]: what each call does and promises, whichever saver it is made on.
+//!   [`CheckpointSaverExt`] adds what callers like to have.
+//! - [`RedisSaver`] and its [builder](redis::RedisSaverBuilder): connecting, TTLs, Clusters, TLS,
+//!   credentials. [`ConfigKey`](redis::ConfigKey) lists the settings, which can also come from the
+//!   environment.
+//! - [`ShallowRedisSaver`]: only the newest checkpoint of each namespace.
+//! - [`MemorySaver`]: the same promises in memory, for tests.
+//! - [`HttpSaver`] and [`server`]: savers behind an HTTP service.
+//! - [`ObservedSaver`]: spans and metrics around any saver.
+//! - [`blocking`]: savers for callers without an async runtime.
+//! - [`conformance`]: the suite that a saver of your own can be tested with.
+//! - [`Error`]: what can go wrong, and [`Error::is_retryable`] whether the call may be made again.
+//!
+//! # Features
+//!
+//! | Feature | Default | What it adds |
+//! |---|---|---|
+//! | `redis` | yes | [`RedisSaver`] and [`ShallowRedisSaver`] |
+//! | `tls` | yes | `rediss://` URLs, with rustls |
+//! | `http` | no | [`HttpSaver`] |
+//! | `server` | no | [`server`], the HTTP service |
+//! | `metrics` | no | counts and times of every operation of an [`ObservedSaver`], through the `metrics` facade |
+//! | `conformance` | no | [`conformance`], the suite and the replay of recorded runs |
+//! | `cli` | no | the command line, `langgraph-redis` |
+//!
+//! Without any, the crate is the interface, its types and [`MemorySaver`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 // The interface.
@@ -33,6 +111,9 @@ pub mod blocking;
 pub mod cli;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "http")]
 mod http_saver;
 mod observed;
@@ -63,3 +144,8 @@ pub use options::{
 pub use redis::{RedisSaver, ShallowRedisSaver};
 pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
 pub use version::ChannelVersion;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

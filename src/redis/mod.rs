@@ -17,6 +17,8 @@ mod doctor;
 pub(crate) mod document;
 mod driver;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod history;
 mod index;
 mod keys;

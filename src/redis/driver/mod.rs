@@ -31,6 +31,8 @@ mod connect;
 mod connection;
 mod connector;
 mod fred_pool;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod health;
 mod multiplexed;
 mod node;

@@ -162,7 +162,13 @@ impl Keyspace {
     /// Whether so many parts, none of them empty, may be taken apart at colons.
     fn has_parts(&self, rest: &str, parts: usize) -> bool {
         let is_tagged = !self.hash_tag_threads || (rest.starts_with('{') && rest.contains("}:"));
-        is_tagged && rest.split(':').filter(|part| !part.is_empty()).count() >= parts
+        let mut left = rest.as_bytes();
+        // A thread's id may be a colon, so the first byte of a part ends none.
+        for _ in 1..parts {
+            let colon = left.iter().skip(1).position(|byte| *byte == b':');
+            left = colon.map_or(&[], |end| &left[end + 2..]);
+        }
+        is_tagged && !left.is_empty()
     }
 
     /// Whether threads stand in braces.

@@ -1,0 +1,34 @@
+//! What `fuzz/` and `tests/fuzzing.rs` ask of code that reads what others wrote: properties over any
+//! bytes, which panic where one does not hold. No part of the interface.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::codec::{RawJson, RawObject, exact};
+pub use crate::redis::fuzzing::{keys, replies};
+
+/// JSON is taken as serde_json takes it and kept as it is, and what RedisJSON would change comes back.
+///
+/// # Panics
+/// If it does not.
+pub fn json(input: &[u8]) {
+    let text = Bytes::copy_from_slice(input);
+    let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(input).is_ok();
+    let parsed = RawJson::parse(text.clone());
+    assert_eq!(parsed.is_ok(), is_json, "RawJson and serde_json disagree");
+    if let Ok(value) = parsed {
+        assert_eq!(value.as_str().as_bytes(), input.trim_ascii());
+        let stored = exact::wrap(&value);
+        assert!(exact::is_kept(stored.bytes()), "{stored:?} is not kept");
+        let read = exact::unwrap(&stored);
+        if read != value {
+            // Floats may come back in other digits.
+            let values = [read, value].map(|json| json.decode::<Value>().ok());
+            assert!(values[0].is_some() && values[0] == values[1], "{values:?}");
+        }
+    }
+    if let Ok(object) = RawObject::parse(text) {
+        let again = RawObject::parse(object.to_json().bytes().clone());
+        assert_eq!(again.ok(), Some(object), "an object reads back as another");
+    }
+}
