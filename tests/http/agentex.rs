@@ -9,8 +9,8 @@ use langgraph_checkpoint_redis::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::server::Server;
-use crate::service::{Service, options};
+use crate::support::server::Server;
+use crate::support::service::{Service, options};
 
 const FIRST: &str = "1f1e5438-3693-6fd2-8000-c562fd0be1e3";
 const SECOND: &str = "1f1e5438-3693-6fd2-8001-c562fd0be1e3";

@@ -9,8 +9,8 @@ use langgraph_checkpoint_redis::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::server::Server;
-use crate::service::{CONFINED, SECRET, Service, options};
+use crate::support::server::Server;
+use crate::support::service::{CONFINED, SECRET, Service, options};
 
 fn saver(service: &Service, key: &str) -> HttpSaver {
     let builder = HttpSaver::builder(service.url("/")).api_key(key);

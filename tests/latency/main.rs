@@ -9,12 +9,15 @@
 //! The time of a command is the server's, so a machine that is busy with something else adds to
 //! it. The server goes before all others where the test may say so (`chrt`), and a call counts
 //! as slow if the same command is slow each time that the call is made, three times at most.
-#![cfg(feature = "redis")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
 
 mod calls;
 mod fixtures;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,5 +1,4 @@
 //! Dumps of the Python saver's keys.
-#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::server::Server;
+use super::server::Server;
 
 /// What a key holds.
 pub enum Kind {

@@ -1,5 +1,4 @@
 //! A proxy in front of a server that counts round trips.
-#![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

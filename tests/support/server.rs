@@ -1,5 +1,4 @@
 //! A Redis of a test's own, and an independent client to look into it.
-#![allow(dead_code, unreachable_pub)]
 
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
 use redis::aio::MultiplexedConnection;

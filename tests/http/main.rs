@@ -1,0 +1,16 @@
+//! The HTTP service: what scale-agentex's client sends and expects, and what is answered to what
+//! cannot be served.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod agentex;
+#[cfg(feature = "http")]
+mod client;
+mod limits;
+mod lingering;
+mod operations;
+mod readiness;
+mod refusals;
