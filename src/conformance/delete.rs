@@ -81,6 +81,7 @@ async fn a_deleted_thread_has_no_namespaces(subject: Subject) {
     for namespace in namespaces {
         assert_eq!(get(&*saver, &within(&thread, namespace)).await, None);
     }
+    assert_eq!(list(&*saver, &thread).await, []);
 }
 
 async fn other_threads_stay_when_one_is_deleted(subject: Subject) {
@@ -97,20 +98,31 @@ async fn other_threads_stay_when_one_is_deleted(subject: Subject) {
         let stored = put_empty(&*saver, other).await;
         put_writes(&*saver, &stored, &[("a", json!(1))], "task").await;
     }
+    let mut before = Vec::new();
+    for other in &others {
+        before.push(list(&*saver, other).await);
+    }
     delete(&*saver, &one).await;
     assert_eq!(get(&*saver, &one).await, None);
-    for other in &others {
+    for (other, before) in others.iter().zip(before) {
         assert_eq!(got(&*saver, other).await.pending_writes.len(), 1);
+        assert_eq!(list(&*saver, other).await, before);
     }
 }
 
 async fn deleting_what_is_not_there_is_no_error(subject: Subject) {
     let saver = subject.saver().await;
-    let thread = thread();
+    let (thread, other) = (thread(), thread());
+    let stored = put_chain(&*saver, &other, 2).await;
+    put_writes(&*saver, &stored[1], &[("a", json!(1))], "task").await;
+    let before = list(&*saver, &other).await;
     delete(&*saver, &thread).await;
+    assert_eq!(get(&*saver, &thread).await, None);
     put_empty(&*saver, &thread).await;
     delete(&*saver, &thread).await;
     delete(&*saver, &thread).await;
+    assert_eq!(list(&*saver, &thread).await, []);
+    assert_eq!(list(&*saver, &other).await, before);
 }
 
 async fn writes_without_a_checkpoint_are_deleted(subject: Subject) {
@@ -263,13 +275,21 @@ async fn no_runs_delete_nothing(subject: Subject) {
     let saver = subject.saver().await;
     let thread = thread();
     put_empty(&*saver, &thread).await;
+    let stored = put_run(&*saver, &thread, &random()).await;
+    put_writes(&*saver, &stored, &[("a", json!(1))], "task").await;
+    let before = list(&*saver, &thread).await;
     saver.delete_for_runs(&[]).await.unwrap();
-    assert_eq!(list(&*saver, &thread).await.len(), 1);
+    assert_eq!(list(&*saver, &thread).await, before);
 }
 
 async fn runs_that_are_not_there_are_no_error(subject: Subject) {
     let saver = subject.saver().await;
+    let thread = thread();
+    put_empty(&*saver, &thread).await;
+    put_run(&*saver, &thread, &random()).await;
+    let before = list(&*saver, &thread).await;
     saver.delete_for_runs(&[run(&random())]).await.unwrap();
+    assert_eq!(list(&*saver, &thread).await, before);
 }
 
 async fn runs_are_deleted_in_every_namespace_and_thread(subject: Subject) {

@@ -376,10 +376,12 @@ async fn pages_of_limit_and_before_cover_everything(subject: Subject) {
 async fn limit_counts_after_the_filter(subject: Subject) {
     let saver = subject.saver().await;
     let thread = thread();
-    four(&*saver, &thread).await;
+    let stored = four(&*saver, &thread).await;
     let filter = MetadataFilter::new().with("source", "input").unwrap();
     let options = ListOptions::default().with_filter(filter).with_limit(2);
-    assert_eq!(list_with(&*saver, Some(&thread), options).await.len(), 2);
+    let listed = list_with(&*saver, Some(&thread), options).await;
+    let stored = [stored[2].clone(), stored[0].clone()];
+    assert_eq!(ids(&listed), newest_first(&stored));
 }
 
 async fn every_thread_is_listed_without_a_config(subject: Subject) {

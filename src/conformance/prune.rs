@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::fixture::{
     empty, empty_with_id, get, got, id, ids, list, metadata, newest_first, pairs, put, put_chain,
-    put_empty, put_writes, step, thread, values, with_members, within,
+    put_empty, put_writes, step, thread, threads, values, with_members, within,
 };
 use super::{Subject, case_table};
 use crate::checkpoint::Checkpoint;
@@ -142,7 +142,8 @@ async fn keep_last_keeps_so_many_of_each_namespace(subject: Subject) {
 async fn keep_last_zero_is_refused(subject: Subject) {
     let saver = subject.saver().await;
     let thread = thread();
-    put_empty(&*saver, &thread).await;
+    put_chain(&*saver, &thread, 2).await;
+    let before = list(&*saver, &thread).await;
     let options = PruneOptions::new(PruneStrategy::KeepLast(0));
     let refused = saver
         .prune(std::slice::from_ref(&thread.thread_id), &options)
@@ -151,7 +152,7 @@ async fn keep_last_zero_is_refused(subject: Subject) {
         matches!(refused, Err(Error::InvalidInput { .. })),
         "{refused:?}"
     );
-    assert_eq!(list(&*saver, &thread).await.len(), 1);
+    assert_eq!(list(&*saver, &thread).await, before);
 }
 
 async fn older_than_keeps_what_is_younger_and_the_newest(subject: Subject) {
@@ -198,19 +199,43 @@ async fn other_threads_stay_when_one_is_pruned(subject: Subject) {
     assert_eq!(list(&*saver, &other).await, before);
 }
 
+/// One of each strategy.
+fn strategies() -> [PruneStrategy; 4] {
+    [
+        PruneStrategy::KeepLatest,
+        PruneStrategy::KeepLast(1),
+        PruneStrategy::OlderThan(Duration::ZERO),
+        PruneStrategy::Delete,
+    ]
+}
+
 async fn no_threads_prune_nothing(subject: Subject) {
-    subject
-        .saver()
-        .await
-        .prune(&[], &PruneOptions::default())
-        .await
-        .unwrap();
+    let saver = subject.saver().await;
+    let thread = thread();
+    let stored = put_chain(&*saver, &thread, 3).await;
+    put_writes(&*saver, &stored[0], &[("a", json!(1))], "task").await;
+    let before = list(&*saver, &thread).await;
+    for strategy in strategies() {
+        saver
+            .prune(&[], &PruneOptions::new(strategy))
+            .await
+            .unwrap();
+        assert_eq!(list(&*saver, &thread).await, before);
+        assert_eq!(got(&*saver, &thread).await, before[0]);
+    }
 }
 
 async fn threads_that_are_not_there_are_no_error_to_prune(subject: Subject) {
     let saver = subject.saver().await;
-    for strategy in [PruneStrategy::KeepLatest, PruneStrategy::Delete] {
-        prune(&*saver, &thread(), strategy).await;
+    let other = thread();
+    put_chain(&*saver, &other, 3).await;
+    let before = list(&*saver, &other).await;
+    for strategy in strategies() {
+        let missing = thread();
+        prune(&*saver, &missing, strategy).await;
+        assert_eq!(get(&*saver, &missing).await, None);
+        assert_eq!(threads(&*saver, missing.thread_id.as_str()).await, []);
+        assert_eq!(list(&*saver, &other).await, before);
     }
 }
 

@@ -358,30 +358,42 @@ async fn an_expected_parent_must_be_the_newest(subject: Subject) {
         "the parent has a child"
     );
     attempt(&third, Some(second.id())).await.unwrap();
+    let listed = list(&*saver, &thread).await;
+    let expected = [&third, &second, &first].map(|checkpoint| checkpoint.id().clone());
+    assert_eq!(ids(&listed), expected);
 }
 
 async fn a_put_that_expects_can_be_repeated(subject: Subject) {
     let saver = subject.saver().await;
     let thread = thread();
     let checkpoint = empty();
+    let mut answers = Vec::new();
     for _ in 0..2 {
-        saver
+        let stored = saver
             .put(&thread, &checkpoint, &step(0), &expecting(None))
-            .await
-            .unwrap();
+            .await;
+        answers.push(stored.unwrap());
     }
-    assert_eq!(list(&*saver, &thread).await.len(), 1);
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(
+        ids(&list(&*saver, &thread).await),
+        newest_first(&answers[1..])
+    );
 }
 
 async fn a_refused_put_changes_nothing(subject: Subject) {
     let saver = subject.saver().await;
     let thread = thread();
-    put_empty(&*saver, &thread).await;
+    let stored = put_empty(&*saver, &thread).await;
+    put_writes(&*saver, &stored, &[("a", json!(1))], "task").await;
     let before = list(&*saver, &thread).await;
     let refused = saver
         .put(&thread, &empty(), &step(9), &expecting(None))
         .await;
-    assert!(refused.is_err());
+    assert!(
+        matches!(refused, Err(Error::Conflict { .. })),
+        "{refused:?}"
+    );
     assert_eq!(list(&*saver, &thread).await, before);
     assert_eq!(got(&*saver, &thread).await, before[0]);
 }

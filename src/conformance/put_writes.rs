@@ -81,6 +81,7 @@ async fn a_write_says_its_task_channel_path_and_index(subject: Subject) {
     let given = [("a", json!(1)), ("b", json!(null))];
     put_writes_at(&*saver, &stored, &given, "task", "~__pregel_pull, node").await;
     let found = got(&*saver, &stored).await.pending_writes;
+    assert_eq!(found.len(), given.len());
     for (position, (write, (channel, value))) in found.iter().zip(&given).enumerate() {
         assert_eq!(write.task_id.as_str(), "task");
         assert_eq!(write.task_path, "~__pregel_pull, node");
@@ -266,6 +267,11 @@ async fn no_writes_are_no_error(subject: Subject) {
     let stored = put_empty(&*saver, &thread()).await;
     put_writes(&*saver, &stored, &[], "task").await;
     assert_eq!(got(&*saver, &stored).await.pending_writes, []);
+    let given = [("a", json!(1)), ("__interrupt__", json!(2))];
+    put_writes(&*saver, &stored, &given, "task").await;
+    let before = got(&*saver, &stored).await;
+    put_writes(&*saver, &stored, &[], "task").await;
+    assert_eq!(got(&*saver, &stored).await, before);
 }
 
 async fn pending_writes_are_in_order(subject: Subject) {

@@ -171,6 +171,20 @@ async fn a_ttl_that_cannot_be_is_refused(subject: Subject) {
         );
     }
     assert_eq!(list(&*saver, &thread).await, []);
+    let stored = put_empty(&*saver, &thread).await;
+    let given = writes(&[("a", json!(1))]);
+    for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let options = PutWritesOptions::default().with_ttl(TtlChoice::For(ttl));
+        let refused = saver
+            .put_writes(&stored, &given, &task("task"), &options)
+            .await;
+        assert!(
+            matches!(refused, Err(Error::InvalidInput { .. })),
+            "{ttl:?} {refused:?}"
+        );
+    }
+    assert_eq!(got(&*saver, &stored).await.pending_writes, []);
+    assert_eq!(ttl_of(&*saver, &thread).await, None);
 }
 
 async fn a_summary_tells_the_time_left(subject: Subject) {
@@ -273,9 +287,10 @@ async fn touch_starts_the_ttl_anew(subject: Subject) {
 async fn touch_leaves_pinned_threads_alone(subject: Subject) {
     let saver = subject.with_ttl(TtlPolicy::new(HOUR)).await;
     let thread = thread();
-    put_empty(&*saver, &thread).await;
+    let stored = put_empty(&*saver, &thread).await;
+    put_writes(&*saver, &stored, &[("a", json!(1))], "task").await;
     assert!(saver.pin(&thread.thread_id).await.unwrap());
-    saver.touch(&thread.thread_id).await.unwrap();
+    assert!(saver.touch(&thread.thread_id).await.unwrap());
     assert_eq!(ttl_of(&*saver, &thread).await, None);
 }
 
@@ -393,10 +408,11 @@ async fn what_has_expired_is_no_parent_to_expect(subject: Subject) {
     put_empty(&*saver, &thread).await;
     expires(&*saver, &thread).await;
     let options = PutOptions::default().with_expected_parent(crate::ExpectedParent::None);
-    saver
+    let stored = saver
         .put(&thread, &empty(), &step(0), &options)
         .await
         .unwrap();
+    assert_eq!(got(&*saver, &thread).await.config, stored);
 }
 
 /// Writes a thread for longer than its TTL, and tells how many checkpoints are left.

@@ -3,32 +3,27 @@
 //!
 //! `cargo test --release --test faults` prints a table at the end: how many checkpoints were
 //! tried and acknowledged, which errors callers saw, what of the acknowledged is lost, what is
-//! torn, which keys would stay for ever, and how long the slowest call took, all attempts
-//! counted. The saver is never made anew, and each test ends with calls that it has answered.
-#![cfg_attr(not(feature = "redis"), allow(unused))]
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! torn, which keys have no TTL, and how long the slowest call took, all attempts
+//! counted. The saver is never replaced, and each test ends with calls that it has answered.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]
 
-#[cfg(feature = "redis")]
-mod child;
-#[cfg(feature = "redis")]
-mod cluster;
-#[cfg(feature = "redis")]
-mod load;
-#[cfg(feature = "redis")]
-mod network;
-#[cfg(feature = "redis")]
-mod report;
-#[cfg(feature = "redis")]
-mod sentinel;
-#[cfg(feature = "redis")]
-mod slots;
-#[cfg(feature = "redis")]
-mod standalone;
-#[cfg(feature = "redis")]
-mod storage;
+#[path = "../support/mod.rs"]
+mod support;
 
-#[cfg(feature = "redis")]
+mod child;
+mod cluster;
+mod load;
+mod network;
+mod report;
+mod sentinel;
+mod slots;
+mod standalone;
+mod storage;
+mod wire;
+
+use support::server::connect;
+
 fn main() {
     use libtest_mimic::{Arguments, Trial};
 
@@ -97,7 +92,6 @@ fn main() {
     conclusion.exit();
 }
 
-#[cfg(feature = "redis")]
 fn run(fault: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -108,17 +102,12 @@ fn run(fault: impl Future<Output = ()>) {
     runtime.shutdown_background();
 }
 
-#[cfg(not(feature = "redis"))]
-fn main() {}
-
 /// Threads for writers.
-#[cfg(feature = "redis")]
 fn threads(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("thread-{n}")).collect()
 }
 
 /// A server's URL.
-#[cfg(feature = "redis")]
 fn urls<'a>(servers: impl IntoIterator<Item = &'a redis_modules::Standalone>) -> Vec<String> {
     servers
         .into_iter()
@@ -126,19 +115,7 @@ fn urls<'a>(servers: impl IntoIterator<Item = &'a redis_modules::Standalone>) ->
         .collect()
 }
 
-/// Another client, with all the time that a busy machine may need.
-#[cfg(feature = "redis")]
-async fn connect(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-    let patient = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None);
-    redis::Client::open(url)?
-        .get_multiplexed_async_connection_with_config(&patient)
-        .await
-}
-
 /// Runs commands on a server, from outside.
-#[cfg(feature = "redis")]
 async fn command(url: &str, command: &[&str]) -> redis::RedisResult<redis::Value> {
     let mut client = connect(url).await?;
     let mut packed = redis::cmd(command[0]);
@@ -147,7 +124,6 @@ async fn command(url: &str, command: &[&str]) -> redis::RedisResult<redis::Value
 }
 
 /// What every saver here is made with.
-#[cfg(feature = "redis")]
 fn builder(url: impl Into<String>) -> langgraph_checkpoint_redis::redis::RedisSaverBuilder {
     use std::time::Duration;
     langgraph_checkpoint_redis::RedisSaver::builder()

@@ -8,11 +8,8 @@ use tokio::time::sleep;
 
 use crate::load::Load;
 use crate::report::{Promise, settle};
+use crate::wire::{Weather, Wire};
 use crate::{builder, threads, urls};
-use wire::{Weather, Wire};
-
-#[path = "../support/wire.rs"]
-pub mod wire;
 
 struct Setting {
     server: Standalone,

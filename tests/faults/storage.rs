@@ -21,8 +21,8 @@ use crate::load::{
     Load, Readers, Record, calls, checkpoint, config_of, id, is_whole, kind, metadata, named,
     parent, writes,
 };
-use crate::network::wire::{Weather, Wire};
 use crate::report::{keys_without_ttl, note};
+use crate::wire::{Weather, Wire};
 use crate::{builder, command, connect};
 
 async fn put(saver: &RedisSaver, thread: &str, number: usize, ttl: TtlChoice) -> Result<(), Error> {

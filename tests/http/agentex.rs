@@ -7,7 +7,7 @@ use langgraph_checkpoint_redis::{
 };
 use serde_json::{Value, json};
 
-use crate::service::{CONFINED, Service};
+use crate::support::service::{CONFINED, Service};
 
 pub(crate) const FIRST: &str = "1f1e5438-3693-6fd2-8000-c562fd0be1e3";
 pub(crate) const SECOND: &str = "1f1e5438-3693-6fd2-8001-c562fd0be1e3";
@@ -436,12 +436,12 @@ async fn the_service_is_ready(service: Service<impl CheckpointSaver>) {
 macro_rules! behaviours {
     ($($name:ident,)*) => {
         mod redis {
-            use crate::service::Service;
+            use crate::support::service::Service;
             $(#[tokio::test] async fn $name() { super::$name(Service::start().await).await; })*
         }
 
         mod memory {
-            use crate::service::Service;
+            use crate::support::service::Service;
             $(#[tokio::test] async fn $name() { super::$name(Service::in_memory().await).await; })*
         }
     };

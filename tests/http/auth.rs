@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::refusals::endpoints;
-use crate::server::Server;
-use crate::service::{CONFINED, SECRET, Service, answer, client, options};
+use crate::support::server::Server;
+use crate::support::service::{CONFINED, SECRET, Service, answer, client, options};
 use langgraph_checkpoint_redis::server::{Authentication, ServerOptions};
 use langgraph_checkpoint_redis::{CheckpointSaver, ThreadId, TtlPolicy};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};

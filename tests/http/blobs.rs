@@ -9,8 +9,8 @@ use langgraph_checkpoint_redis::{
 use serde_json::{Value, json};
 
 use crate::agentex::{FIRST, SECOND, V1, V2, channels, conversation, named, put, write};
-use crate::server::Server;
-use crate::service::{Service, options};
+use crate::support::server::Server;
+use crate::support::service::{Service, options};
 
 async fn own_service(ttl: TtlPolicy) -> (Server, Service) {
     let server = Server::start().await;

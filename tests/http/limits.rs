@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
-use crate::server::Server;
-use crate::service::{CONFINED, Raw, Service, answer, options};
+use crate::support::server::Server;
+use crate::support::service::{CONFINED, Raw, Service, answer, options};
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis_modules::Standalone;
 

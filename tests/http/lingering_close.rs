@@ -7,7 +7,7 @@ use langgraph_checkpoint_redis::TtlPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::service::{Raw, SECRET, Service, options};
+use crate::support::service::{Raw, SECRET, Service, options};
 
 /// Sends a whole request with a body of 1 MB, and only then reads; gives the head of the answer.
 async fn sent_before_read(service: &Service, secret: &str) -> Result<String, std::io::Error> {

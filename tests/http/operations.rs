@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::refusals::endpoints;
-use crate::service::{Service, answer, client};
+use crate::support::service::{Service, answer, client};
 use langgraph_checkpoint_redis::server::openapi;
 
 #[tokio::test]

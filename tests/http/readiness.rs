@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use langgraph_checkpoint_redis::{CheckpointSaverExt, ListOptions};
 
-use crate::server::Server;
-use crate::service::{Answer, Service, options};
+use crate::support::server::Server;
+use crate::support::service::{Answer, Service, options};
 
 #[tokio::test]
 async fn a_store_that_takes_no_writes_is_not_ready() {

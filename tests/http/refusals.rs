@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::server::Server;
-use crate::service::{Service, answer, options};
+use crate::support::server::Server;
+use crate::support::service::{Service, answer, options};
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 
 /// Every endpoint that takes a body, with the least that it takes.

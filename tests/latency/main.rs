@@ -9,12 +9,15 @@
 //! The time of a command is the server's, so a machine that is busy with something else adds to
 //! it. The server goes before all others where the test may say so (`chrt`), and a call counts
 //! as slow if the same command is slow each time that the call is made, three times at most.
-#![cfg(feature = "redis")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
 
 mod calls;
 mod fixtures;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,6 +30,7 @@ use fixtures::{Fixture, Templates};
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
 use redis_modules::Standalone;
+use support::server::connect;
 use tokio::sync::Mutex;
 
 /// How long a command may hold the server.
@@ -83,14 +87,7 @@ impl Setting {
                 &redis.pid().to_string(),
             ])
             .output();
-        let patient = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let client = redis::Client::open(redis.url()).unwrap();
-        let mut client = client
-            .get_multiplexed_async_connection_with_config(&patient)
-            .await
-            .unwrap();
+        let mut client = connect(&redis.url()).await.unwrap();
         let saver = RedisSaver::builder()
             .url(redis.url())
             .ttl(TtlPolicy::new(HOUR))

@@ -1,5 +1,4 @@
 //! Dumps of the Python saver's keys.
-#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::server::Server;
+use super::server::Server;
 
 /// What a key holds.
 pub enum Kind {
@@ -94,6 +93,15 @@ impl Case {
         }
         writes
     }
+}
+
+/// The state as LangGraph gave it to the saver.
+pub fn state_of(document: &Value) -> Value {
+    let mut state = document["checkpoint"].clone();
+    let fields = state.as_object_mut().unwrap();
+    fields.remove("type");
+    fields.remove("pending_sends");
+    state
 }
 
 /// The thread, namespace and checkpoint that a document names.

@@ -1,6 +1,26 @@
 //! What the tests run on.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//!
+//! Every test binary has this module; none uses all of it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
+#[cfg(feature = "redis")]
+pub(crate) mod golden;
+#[cfg(feature = "redis")]
+pub(crate) mod nodes;
+#[cfg(feature = "redis")]
+pub(crate) mod proxy;
+pub(crate) mod recorder;
+#[cfg(feature = "redis")]
+pub(crate) mod server;
+#[cfg(feature = "server")]
+pub(crate) mod service;
+pub(crate) mod stored;
 #[cfg(feature = "tls")]
 pub(crate) mod topologies;
 
@@ -119,11 +139,14 @@ pub(crate) async fn saver_at(
 
 /// A cluster that a test process shares.
 #[cfg(feature = "redis")]
-pub(crate) fn cluster_url() -> String {
+pub(crate) fn cluster() -> &'static redis_modules::Cluster {
     static CLUSTER: std::sync::OnceLock<redis_modules::Cluster> = std::sync::OnceLock::new();
-    CLUSTER
-        .get_or_init(|| redis_modules::Cluster::start().expect("no cluster to test with"))
-        .url()
+    CLUSTER.get_or_init(|| redis_modules::Cluster::start().expect("no cluster to test with"))
+}
+
+#[cfg(feature = "redis")]
+pub(crate) fn cluster_url() -> String {
+    cluster().url()
 }
 
 /// A server that a test process shares, with JSON and without search.

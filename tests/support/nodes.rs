@@ -1,12 +1,9 @@
 //! A cluster that the tests of a process share, and an independent way to look into it.
-#![allow(dead_code, unreachable_pub)]
-
-use std::sync::OnceLock;
 
 use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
-use langgraph_checkpoint_redis::{CheckpointId, RedisSaver, TtlPolicy};
+use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
-use redis_modules::{Cluster, Standalone};
+use redis_modules::Standalone;
 
 /// The servers that hold a saver's keys: the primaries of a cluster, or one.
 pub struct Nodes {
@@ -18,8 +15,7 @@ pub struct Nodes {
 impl Nodes {
     /// The primaries of the cluster.
     pub async fn of_the_cluster() -> Self {
-        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-        let cluster = CLUSTER.get_or_init(|| Cluster::start().unwrap());
+        let cluster = super::cluster();
         let primaries = cluster.primaries();
         let primaries = primaries.iter().map(|node| cluster.nodes()[*node].url());
         Self::at(cluster.url(), primaries).await
@@ -39,7 +35,7 @@ impl Nodes {
         Self {
             url,
             clients,
-            prefix: format!("test-{}", CheckpointId::now_ulid()),
+            prefix: super::random_prefix(),
         }
     }
 

@@ -1,5 +1,4 @@
 //! A service of a test's own, and a client to speak to it.
-#![allow(dead_code, unreachable_pub)]
 
 use std::net::SocketAddr;
 

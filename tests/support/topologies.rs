@@ -1,7 +1,6 @@
 //! Savers on servers that work together, and on secured ones: with TLS, and as a user who may do
 //! what the least of a saver's rights are and nothing else. The servers of a kind start when they
 //! are first needed, once in a test process, which they end with.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,14 @@
+//! The command line, run as a process of its own on a prefix of each test's own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod command;
+mod commands;
+mod doctor;
+mod lifetime;
+mod refusals;
+#[cfg(feature = "server")]
+mod serve;
+mod transfer;

@@ -1,0 +1,412 @@
+//! The HTTP service as the command line runs it, and what becomes of its blobs in an export.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use langgraph_checkpoint_redis::server::ApiKeys;
+use serde_json::{Value, json};
+
+use crate::command::{Cli, interrupt};
+use crate::support::service::{Answer, Raw, SECRET, answer, client};
+
+/// A running `serve`; it does not outlive its test.
+struct Serving {
+    child: Child,
+    log: mpsc::Receiver<String>,
+    address: SocketAddr,
+}
+
+impl Serving {
+    /// Starts it on a free port, with a file of keys.
+    fn start(cli: &Cli, arguments: &[&str]) -> Self {
+        let keys = cli.file("keys");
+        std::fs::write(&keys, format!("tests:{}\n", ApiKeys::hash(SECRET))).unwrap();
+        Self::run(cli, &[&["--api-keys", &keys], arguments].concat(), &[])
+    }
+
+    fn run(cli: &Cli, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::listening(cli, "127.0.0.1:0", arguments, environment)
+    }
+
+    fn listening(
+        cli: &Cli,
+        address: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = cli.command(&["serve", "--listen", address]);
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut serving = Self {
+            child,
+            log,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        let ready = serving.logged("the service is ready");
+        serving.address = ready["listen"].as_str().unwrap().parse().unwrap();
+        serving
+    }
+
+    /// Waits for a line of the log, all of which is JSON.
+    fn logged(&self, message: &str) -> Value {
+        loop {
+            let line = self.log.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|error| panic!("`{message}` was not logged: {error}"));
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        answer(client().get(format!("http://{}{path}", self.address))).await
+    }
+
+    async fn post(&self, secret: Option<&str>, path: &str, body: &Value) -> Answer {
+        let mut request = client()
+            .post(format!("http://{}{path}", self.address))
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        if let Some(secret) = secret {
+            request = request.bearer_auth(secret);
+        }
+        answer(request).await
+    }
+
+    async fn ok(&self, path: &str, body: &Value) -> Value {
+        let told = self.post(Some(SECRET), path, body).await;
+        assert!(told.status.is_success(), "{told:?}");
+        told.json()
+    }
+
+    fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let killed = Command::new("kill").args([name, &process]).status();
+        assert!(killed.unwrap().success());
+    }
+
+    /// Waits for the end, and gives the exit code.
+    fn code(mut self) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "it goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const V1: &str = "00000000000000000000000000000001.0.5312";
+const V2: &str = "00000000000000000000000000000002.0.1234";
+
+fn put(thread: &str, id: &str, parent: Option<&str>, version: &str, blob: &str) -> Value {
+    json!({
+        "thread_id": thread, "checkpoint_ns": "", "checkpoint_id": id,
+        "parent_checkpoint_id": parent,
+        "checkpoint": {
+            "v": 4, "ts": "2026-11-21T00:00:00+00:00", "id": id,
+            "channel_values": {"n": 1},
+            "channel_versions": {"n": 1, "messages": version, "gone:%": V1},
+            "versions_seen": {},
+        },
+        "metadata": {"source": "loop", "step": 1, "parents": {}},
+        "blobs": [
+            {"channel": "messages", "version": version, "type": "msgpack", "blob": blob},
+            {"channel": "gone:%", "version": V1, "type": "empty", "blob": null},
+        ],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_serves_who_has_a_key_and_ends_in_order() {
+    let cli = Cli::new();
+    let serving = Serving::start(&cli, &["--max-in-flight", "8"]);
+    for path in ["/healthz", "/readyz"] {
+        let told = serving.get(path).await;
+        assert_eq!(told.status, 200, "{told:?}");
+    }
+    let first = put("t", "1", None, V1, "kaJoaQ==");
+    for secret in [None, Some("another secret")] {
+        let told = serving.post(secret, "/checkpoints/put", &first).await;
+        assert_eq!(told.status, 401, "{told:?}");
+    }
+    serving.ok("/checkpoints/put", &first).await;
+    let named = json!({"thread_id": "t"});
+    let tuple = serving.ok("/checkpoints/get-tuple", &named).await;
+    assert_eq!(tuple["checkpoint"], first["checkpoint"]);
+
+    // A request that was begun is answered after the signal.
+    let body = named.to_string();
+    let mut begun = Raw::connect(serving.address).await;
+    begun
+        .send(&format!(
+            "POST /checkpoints/get-tuple HTTP/1.1\r\nhost: localhost\r\n\
+             authorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\
+             expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        ))
+        .await;
+    let go_on = begun.read_some().await;
+    assert!(go_on.starts_with("HTTP/1.1 100"), "{go_on}");
+    serving.terminate();
+    serving.logged("the service is shutting down");
+    begun.send(&body).await;
+    let told = begun.read_to_end().await;
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    assert!(told.contains(V1), "{told}");
+    assert_eq!(serving.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_is_closed_ends_a_service_in_order() {
+    let cli = Cli::new();
+    let serving = Serving::start(&cli, &["--log", "info"]);
+    serving.signal("-HUP");
+    serving.logged("the service is shutting down");
+    assert_eq!(serving.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_listens_on_a_name() {
+    let cli = Cli::new();
+    let serving = Serving::start(&cli, &[]);
+    assert_eq!(serving.get("/healthz").await.status, 200);
+    drop(serving);
+    let keys = cli.file("keys");
+    let named = |listen: &str| {
+        let mut command = cli.command(&["serve", "--listen", listen, "--api-keys", &keys]);
+        command.output().unwrap()
+    };
+    for (listen, says) in [
+        ("localhost", "127.0.0.1:8080"),
+        ("no-such-host.invalid:80", "no-such-host.invalid"),
+    ] {
+        let ended = named(listen);
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains(says), "{said}");
+    }
+    let serving = Serving::listening(&cli, "localhost:0", &["--api-keys", &keys], &[]);
+    assert!(serving.address.ip().is_loopback());
+    assert_eq!(serving.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_service_that_still_drains() {
+    let cli = Cli::new();
+    let serving = Serving::start(&cli, &[]);
+    let mut begun = Raw::connect(serving.address).await;
+    begun
+        .send(&format!(
+            "POST /checkpoints/get-tuple HTTP/1.1\r\nhost: localhost\r\n\
+             authorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\
+             expect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+        ))
+        .await;
+    let go_on = begun.read_some().await;
+    assert!(go_on.starts_with("HTTP/1.1 100"), "{go_on}");
+    interrupt(serving.child.id());
+    serving.logged("the service is shutting down");
+    interrupt(serving.child.id());
+    assert_eq!(serving.code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_hash_key_and_from_the_environment() {
+    let cli = Cli::new();
+    let hash_key = ["hash-key", "team", "--starting-with", "mine/"];
+    let line = cli.run_on(&hash_key, format!("{SECRET}\n").as_bytes()).ok();
+    assert_eq!(line, format!("team:{}:mine/\n", ApiKeys::hash(SECRET)));
+    let keys = [("LANGGRAPH_REDIS_API_KEYS", line.as_str())];
+    let serving = Serving::run(&cli, &[], &keys);
+    let path = "/checkpoints/put";
+    serving
+        .ok(path, &put("mine/t", "1", None, V1, "AA=="))
+        .await;
+    let told = serving
+        .post(Some(SECRET), path, &put("t", "1", None, V1, "AA=="))
+        .await;
+    assert_eq!(told.status, 404, "{told:?}");
+
+    let arguments = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
+    let told = cli.run_with(&arguments, &keys);
+    assert_eq!(told.code, 2, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_only_this_machine_is_served_and_only_if_told_so() {
+    let cli = Cli::new();
+    let serving = Serving::run(&cli, &["--no-authentication"], &[]);
+    let first = put("t", "1", None, V1, "AA==");
+    let told = serving.post(None, "/checkpoints/put", &first).await;
+    assert_eq!(told.status, 200, "{told:?}");
+}
+
+#[test]
+fn a_service_that_cannot_be_is_refused_before_it_connects() {
+    let cli = Cli::without_server();
+    let keys = cli.file("keys");
+    std::fs::write(&keys, "name:hash").unwrap();
+    let good = cli.file("good");
+    std::fs::write(&good, format!("tests:{}", ApiKeys::hash(SECRET))).unwrap();
+    for (arguments, said) in [
+        (&["serve"][..], "--api-keys"),
+        (&["serve", "--api-keys", "/nowhere"], "/nowhere"),
+        (&["serve", "--api-keys", &keys], "line 1"),
+        (
+            &["serve", "--no-authentication", "--api-keys", &good],
+            "--no-authentication",
+        ),
+        (
+            &["serve", "--no-authentication", "--listen", "0.0.0.0:0"],
+            "loopback",
+        ),
+        (
+            &["serve", "--no-authentication", "--listen", "here"],
+            "here",
+        ),
+        (
+            &["serve", "--api-keys", &good, "--max-in-flight", "0"],
+            "max_in_flight",
+        ),
+        (
+            &["serve", "--api-keys", &good, "--request-timeout", "soon"],
+            "soon",
+        ),
+        (&["serve", "--api-keys", &good, "--log", "=loud="], "=loud="),
+    ] {
+        // Nothing listens there, so that whoever connects ends with another code.
+        let told = cli.run_with(arguments, &[("REDIS_URL", "redis://127.0.0.1:1")]);
+        assert_eq!(told.code, 2, "{arguments:?}: {told:?}");
+        assert!(told.stderr.contains(said), "{arguments:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_key_that_no_header_carries_is_refused() {
+    let cli = Cli::without_server();
+    for (arguments, key) in [
+        (&["hash-key", "name"][..], ""),
+        (&["hash-key", "name"], "\n"),
+        (&["hash-key", "name"], " padded"),
+        (&["hash-key", "name"], "two\nlines"),
+        (&["hash-key", "name"], "é"),
+        (&["hash-key", "na:me"], "key"),
+        (&["hash-key", "#name"], "key"),
+        (&["hash-key", "name", "--starting-with", "a\nb"], "key"),
+    ] {
+        let told = cli.run_on(arguments, key.as_bytes());
+        assert_eq!(told.code, 2, "{arguments:?} {key:?}: {told:?}");
+        assert!(told.stdout.is_empty(), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_stored_is_carried_with_its_blobs() {
+    let (source, target) = (Cli::new(), Cli::new());
+    let first = Serving::start(&source, &[]);
+    for body in [
+        put("t", "1", None, V1, "kaJoaQ=="),
+        put("t", "2", Some("1"), V2, "kqJoaaJoaQ=="),
+    ] {
+        first.ok("/checkpoints/put", &body).await;
+    }
+    let requests = ["1", "2", ""]
+        .map(|id| json!({"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": id}));
+    let path = "/checkpoints/get-tuple";
+    let file = source.file("export");
+    let told = source.run(&["export", "-o", &file, "--json"]).json();
+    assert_eq!(
+        (&told["checkpoints"], &told["blobs"]),
+        (&2.into(), &3.into())
+    );
+
+    let imported = target.run(&["import", &file, "--json"]).json();
+    assert_eq!(imported["blobs"], 3, "{imported}");
+    let second = Serving::start(&target, &[]);
+    for request in &requests {
+        let tuple = first.ok(path, request).await;
+        assert!(!tuple["blobs"].as_array().unwrap().is_empty(), "{tuple}");
+        assert_eq!(second.ok(path, request).await, tuple);
+    }
+    let again = target.run(&["import", &file, "--json"]).json();
+    assert_eq!(
+        (&again["checkpoints"], &again["blobs"]),
+        (&0.into(), &0.into())
+    );
+    // Pruning finds its way among what came.
+    let prune = ["prune", "t", "--keep-latest", "--yes"];
+    target.run(&prune).ok();
+    let newest = second.ok(path, &requests[2]).await;
+    assert_eq!(newest, first.ok(path, &requests[2]).await);
+    target.run(&["doctor"]).ok();
+
+    // A blob that is there with another content stays, and is told of.
+    let third = Cli::new();
+    let other = Serving::start(&third, &[]);
+    other
+        .ok("/checkpoints/put", &put("t", "1", None, V1, "AAAA"))
+        .await;
+    let told = third.run(&["import", &file, "--json"]);
+    assert_eq!(told.json()["other_blobs"], 1, "{told:?}");
+    assert!(
+        told.stderr.contains("has another blob of channel messages"),
+        "{told:?}"
+    );
+    let kept = other.ok(path, &requests[0]).await;
+    assert!(kept["blobs"].to_string().contains("AAAA"), "{kept}");
+
+    // So does one that cannot be read.
+    let client = redis::Client::open(redis_modules::shared_url().unwrap()).unwrap();
+    let mut client = client.get_multiplexed_async_connection().await.unwrap();
+    let pattern = format!("*{}*blob*messages*", third.prefix);
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg(pattern)
+        .query_async(&mut client)
+        .await
+        .unwrap();
+    let spoiled = keys.iter().find(|key| key.contains(V1)).unwrap();
+    let (): () = redis::cmd("JSON.SET")
+        .arg(&[spoiled, "$", "[]"])
+        .query_async(&mut client)
+        .await
+        .unwrap();
+    let told = third.run(&["import", &file, "--json"]);
+    assert_eq!(told.json()["other_blobs"], 1, "{told:?}");
+
+    // One that was changed is found out.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = target.file("changed");
+    std::fs::write(&changed, text.replace("kaJoaQ==", "kaJobw==")).unwrap();
+    assert_eq!(target.run(&["import", &changed]).code, 8);
+}

@@ -1,0 +1,34 @@
+//! The Redis saver against real servers, a module for each threat or behaviour.
+//!
+//! The tests of one module run with `cargo test --test redis ttl::`. Each has a key prefix or a
+//! server of its own, so all run at the same time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "tls")]
+mod acl;
+mod cluster_slots;
+mod compat;
+mod connecting;
+mod credentials;
+mod deletes;
+mod doctor;
+mod full_server;
+mod hostile_input;
+mod idempotency;
+mod large_documents;
+mod model;
+mod model_neighbours;
+mod race;
+mod round_trips;
+mod search;
+mod server_limits;
+mod shallow;
+mod single_endpoint;
+mod spans;
+#[cfg(feature = "tls")]
+mod tls;
+mod ttl;
+mod ttl_churn;

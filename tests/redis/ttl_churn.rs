@@ -1,0 +1,147 @@
+//! Keys that live for milliseconds: whatever comes and goes in between, none stays without a TTL.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use langgraph_checkpoint_redis::{
+    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
+    CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy,
+    PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TtlScope,
+    TypedValue,
+};
+use rand::random_range;
+use redis_modules::Standalone;
+
+use crate::support::nodes::Nodes;
+
+const FOR: Duration = Duration::from_secs(6);
+const WORKERS: u64 = 12;
+/// In such threads pins come and go; the others never have anything without a TTL.
+const PINNED: &str = "pinned";
+
+type Saver = Arc<dyn CheckpointSaver>;
+
+fn thread() -> ThreadId {
+    let name = [PINNED, "a", "b", "c", "d"][random_range(0..5)];
+    ThreadId::new(name).unwrap()
+}
+
+async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
+    let (thread_id, other) = (thread(), thread());
+    let namespace = ["", "x"][random_range(0..2)];
+    let id = random_range(0..6).to_string();
+    let at = CheckpointConfig::of_thread(thread_id.clone())
+        .with_namespace(namespace)
+        .unwrap();
+    let named = at.clone().with_checkpoint(CheckpointId::new(&id).unwrap());
+    let ttl = match random_range(0..3) {
+        0 => TtlChoice::Default,
+        _ => TtlChoice::For(Duration::from_millis(random_range(1..12))),
+    };
+    match random_range(0..24) {
+        0..8 => {
+            let id = CheckpointId::new(&id).unwrap();
+            let checkpoint = Checkpoint::builder().id(id).channel("n", 1, &1)?.build()?;
+            let run = at.with_run(RunId::new("run").unwrap());
+            let options = PutOptions::default().with_ttl(ttl);
+            let metadata = CheckpointMetadata::new();
+            saver.put(&run, &checkpoint, &metadata, &options).await?;
+        }
+        8..14 => {
+            let writes = ["a", "b", "__error__"]
+                .map(|channel| ChannelWrite::new(channel, TypedValue::json(&1).unwrap()));
+            let task = TaskId::new(format!("task-{}", random_range(0..3))).unwrap();
+            let options = PutWritesOptions::default().with_ttl(ttl);
+            saver.put_writes(&named, &writes, &task, &options).await?;
+        }
+        14..16 => drop(saver.get_tuple(&at).await?),
+        16 => drop(saver.get_tuple(&named).await?),
+        17 => {
+            let all = CheckpointConfig::of_thread(thread_id);
+            drop(saver.list_all(Some(&all), ListOptions::default()).await?);
+        }
+        18 => {
+            let options = CopyOptions::default().with_ttl(ttl);
+            if thread_id != other {
+                saver.copy_thread(&thread_id, &other, &options).await?;
+            }
+        }
+        19 => {
+            let options = PruneOptions::new(PruneStrategy::KeepLast(2));
+            saver.prune(&[thread_id, other], &options).await?;
+        }
+        20 => drop(saver.touch(&thread_id).await?),
+        21 => saver.delete_for_runs(&[RunId::new("run").unwrap()]).await?,
+        22 => {
+            saver
+                .delete_thread(&thread_id, &DeleteOptions::default())
+                .await?;
+        }
+        _ => {
+            let pinned = ThreadId::new(PINNED).unwrap();
+            saver.pin(&pinned).await?;
+            saver.unpin(&pinned).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls of all kinds for a while; then what is left has expired, but for what a pin has caught.
+async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
+    let mut workers = Vec::new();
+    for policy in policies {
+        let saver: Saver = Arc::new(nodes.saver_with(policy).await);
+        for _ in 0..WORKERS {
+            let saver = Arc::clone(&saver);
+            workers.push(tokio::spawn(async move {
+                let until = Instant::now() + FOR;
+                while Instant::now() < until {
+                    call(&saver).await.unwrap();
+                }
+            }));
+        }
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let unpinned = nodes
+        .saver_with(TtlPolicy::new(Duration::from_millis(5)))
+        .await;
+    unpinned
+        .unpin(&ThreadId::new(PINNED).unwrap())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut left = nodes.keys().await;
+    left.retain(|key| !key.ends_with(":layout") && !key.contains(PINNED));
+    assert!(
+        left.is_empty(),
+        "{} keys have no TTL: {left:#?}",
+        left.len()
+    );
+}
+
+fn policies() -> Vec<TtlPolicy> {
+    let ttl = TtlPolicy::new(Duration::from_millis(4));
+    vec![ttl, ttl.with_refresh_on_read(true)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_milliseconds_are_never_made_permanent() {
+    let server = Standalone::start().unwrap();
+    nothing_is_made_permanent(Nodes::of(&server).await, policies()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_are_kept_whole() {
+    let server = Standalone::start().unwrap();
+    let whole = policies()
+        .into_iter()
+        .map(|ttl| ttl.with_scope(TtlScope::Thread));
+    nothing_is_made_permanent(Nodes::of(&server).await, whole.collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_milliseconds_are_never_made_permanent_in_several_slots() {
+    nothing_is_made_permanent(Nodes::of_the_cluster().await, policies()).await;
+}
