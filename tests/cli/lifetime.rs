@@ -111,4 +111,6 @@ async fn a_ttl_that_contradicts_itself_is_refused() {
         assert_eq!(told.code, 2, "{told:?}");
         assert!(told.stderr.contains("--forever"), "{told:?}");
     }
+    let copy = ThreadId::new("x").unwrap();
+    assert_eq!(cli.saver().await.thread(&copy).await.unwrap(), None);
 }

@@ -63,10 +63,12 @@ fn arguments_that_cannot_be_read_are_told_in_json_if_that_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keeping_nothing_is_refused_with_what_there_is_instead() {
     let cli = one_thread().await;
+    let before = cli.run(&["history", "t", "--json"]).ok();
     let told = cli.run(&["prune", "t", "--keep-last", "0"]);
     assert_eq!(told.code, 2, "{told:?}");
     assert!(told.stderr.contains("delete the thread"), "{told:?}");
     assert!(!told.stderr.contains("strategy"), "{told:?}");
+    assert_eq!(cli.run(&["history", "t", "--json"]).ok(), before);
 }
 
 #[test]

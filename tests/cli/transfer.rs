@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::command::{Cli, ended, interrupt, put, put_write};
 use crate::support::golden::{self, Case};
 use crate::support::server::Server;
+use crate::support::stored::thread;
 
 /// Every checkpoint there is, in one order.
 async fn all(saver: &RedisSaver) -> Vec<CheckpointTuple> {
@@ -42,10 +43,6 @@ async fn all(saver: &RedisSaver) -> Vec<CheckpointTuple> {
         )
     });
     all
-}
-
-fn thread(id: &str) -> CheckpointConfig {
-    CheckpointConfig::new(id).unwrap()
 }
 
 /// A store with the threads a, b and c, of 3 checkpoints and one write each.

@@ -68,8 +68,8 @@ fn traces() -> Vec<(String, Trace)> {
 async fn assert_replays(name: &str, trace: &Trace, saver: &dyn CheckpointSaver) {
     let replay = trace.replay(saver).await;
     assert!(replay.calls > 10, "{name} has calls");
-    let told: Vec<String> = replay.differences.iter().map(ToString::to_string).collect();
-    assert!(told.is_empty(), "{name}: {}", told.join("\n"));
+    let differences: Vec<String> = replay.differences.iter().map(ToString::to_string).collect();
+    assert!(differences.is_empty(), "{name}: {}", differences.join("\n"));
 }
 
 async fn traces_replay_on_memory_without_a_difference() {

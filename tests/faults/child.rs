@@ -21,7 +21,7 @@ pub fn work() {
     let (url, thread) = (std::env::var(URL).unwrap(), std::env::var(THREAD).unwrap());
     crate::run(async move {
         let saver = builder(url).build().await.unwrap();
-        // Nobody waits for it for ever.
+        // Nobody waits for its end.
         for number in 0..100_000 {
             let (config, checkpoint) = (parent(&thread, number), checkpoint(&thread, number));
             let (metadata, options) = (metadata(number), PutOptions::default());

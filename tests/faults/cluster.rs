@@ -191,7 +191,7 @@ pub async fn a_slot_with_many_writes_moves(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &primaries(&cluster)).await;
 }
 
-/// While a slot is half moved, what is read is right, or the caller is told to come back.
+/// While a slot is half moved, what is read is right, or the error is retryable.
 pub async fn a_slot_is_half_moved(fault: &'static str) {
     let cluster = Cluster::start().unwrap();
     let patient = saver(&cluster).await;

@@ -94,7 +94,7 @@ impl Load {
         }
     }
 
-    /// Waits until so many more calls were acknowledged.
+    /// Waits until this number of further calls is acknowledged.
     pub async fn goes_on(&self, calls: usize) {
         let target = self.acknowledged.load(Ordering::SeqCst) + calls;
         let started = Instant::now();

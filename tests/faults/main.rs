@@ -3,10 +3,13 @@
 //!
 //! `cargo test --release --test faults` prints a table at the end: how many checkpoints were
 //! tried and acknowledged, which errors callers saw, what of the acknowledged is lost, what is
-//! torn, which keys would stay for ever, and how long the slowest call took, all attempts
-//! counted. The saver is never made anew, and each test ends with calls that it has answered.
+//! torn, which keys have no TTL, and how long the slowest call took, all attempts
+//! counted. The saver is never replaced, and each test ends with calls that it has answered.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
 
 mod child;
 mod cluster;
@@ -18,6 +21,8 @@ mod slots;
 mod standalone;
 mod storage;
 mod wire;
+
+use support::server::connect;
 
 fn main() {
     use libtest_mimic::{Arguments, Trial};
@@ -108,16 +113,6 @@ fn urls<'a>(servers: impl IntoIterator<Item = &'a redis_modules::Standalone>) ->
         .into_iter()
         .map(redis_modules::Standalone::url)
         .collect()
-}
-
-/// Another client, with all the time that a busy machine may need.
-async fn connect(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-    let patient = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None);
-    redis::Client::open(url)?
-        .get_multiplexed_async_connection_with_config(&patient)
-        .await
 }
 
 /// Runs commands on a server, from outside.

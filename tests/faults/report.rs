@@ -48,7 +48,10 @@ pub async fn settle(
     let failures = note(fault, records, lost.len(), torn.len(), without_ttl.len());
     assert!(failures.is_empty(), "{fault}: {failures:?}");
     assert!(torn.is_empty(), "{fault}: torn: {torn:?}");
-    assert!(without_ttl.is_empty(), "{fault}: for ever: {without_ttl:?}");
+    assert!(
+        without_ttl.is_empty(),
+        "{fault}: without a TTL: {without_ttl:?}"
+    );
     assert!(
         promise == Promise::AsReplicated || lost.is_empty(),
         "{fault}: lost: {lost:?}"
@@ -91,7 +94,7 @@ pub fn note(
     failures
 }
 
-/// The keys of a server that would stay for ever.
+/// The keys of a server that never expire.
 pub async fn keys_without_ttl(url: &str) -> Vec<String> {
     let mut client = crate::connect(url).await.unwrap();
     let mut forever = Vec::new();

@@ -14,7 +14,7 @@ use crate::load::{Load, checkpoint, metadata, parent};
 use crate::report::{Promise, settle};
 use crate::{builder, threads};
 
-/// A saver whose writes so many replicas must acknowledge.
+/// A saver whose writes this number of replicas must acknowledge.
 async fn saver(servers: &Sentinel, replicas: usize) -> RedisSaver {
     let saver = builder(servers.url())
         .wait_for_replicas(replicas, Duration::from_millis(500))

@@ -95,7 +95,7 @@ pub async fn the_server_loads_its_data(fault: &'static str) {
     let saver = saver(&server).await;
     let load = Load::start(&saver, threads(8));
     load.goes_on(500).await;
-    // It answers LOADING meanwhile.
+    // Until it is done it answers LOADING.
     let url = server.url();
     let loading = tokio::spawn(async move { command(&url, &["DEBUG", "RELOAD"]).await });
     loading.await.unwrap().unwrap();
@@ -357,7 +357,7 @@ pub async fn calls_are_dropped_midway(fault: &'static str) {
     .await;
 }
 
-/// A call that is dropped when it has been looked at so many times.
+/// A call that is dropped when it has been polled this often.
 async fn polled<T>(call: impl Future<Output = T>, times: usize) -> Option<T> {
     let mut call = pin!(call);
     for _ in 0..times {

@@ -16,7 +16,7 @@ pub enum Weather {
     NoReplies,
     /// They arrive later.
     Slow(Duration),
-    /// The connection is cut after so many bytes, in either direction.
+    /// The connection is cut after this number of bytes, in either direction.
     CutAfter(usize),
 }
 

@@ -30,6 +30,7 @@ use fixtures::{Fixture, Templates};
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
 use redis_modules::Standalone;
+use support::server::connect;
 use tokio::sync::Mutex;
 
 /// How long a command may hold the server.
@@ -86,14 +87,7 @@ impl Setting {
                 &redis.pid().to_string(),
             ])
             .output();
-        let patient = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let client = redis::Client::open(redis.url()).unwrap();
-        let mut client = client
-            .get_multiplexed_async_connection_with_config(&patient)
-            .await
-            .unwrap();
+        let mut client = connect(&redis.url()).await.unwrap();
         let saver = RedisSaver::builder()
             .url(redis.url())
             .ttl(TtlPolicy::new(HOUR))

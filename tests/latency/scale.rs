@@ -1,5 +1,5 @@
 //! A very large thread is copied, pruned and deleted in slices: the server answers others all the
-//! while, memory stays bounded, progress is told, and a call that was dropped is made again.
+//! while, memory stays bounded, progress is reported, and a call that was dropped is made again.
 //!
 //! With `LANGGRAPH_REDIS_SCALE=1` the thread has 50,000 checkpoints and 200,000 writes, else 2,000
 //! and 8,000. `cargo test --release --test latency scale -- --nocapture` shows what was measured.
@@ -12,11 +12,12 @@ use futures_util::{StreamExt, stream};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
     CopyOptions, DeleteOptions, Progress, ProgressCallback, PruneOptions, PutOptions,
-    PutWritesOptions, RedisSaver, Result, TaskId, ThreadId, TypedValue,
+    PutWritesOptions, RedisSaver, Result, TaskId, TypedValue,
 };
 use tokio::sync::Notify;
 
 use crate::support::server::Server;
+use crate::support::stored::thread_id as thread;
 use crate::{SLICE, TURN};
 
 const WRITES: usize = 4;
@@ -33,10 +34,6 @@ fn size() -> usize {
 struct Setting {
     server: Server,
     saver: RedisSaver,
-}
-
-fn thread(of: &str) -> ThreadId {
-    ThreadId::new(of).unwrap()
 }
 
 async fn put_one(saver: &RedisSaver, position: usize) {
@@ -84,8 +81,7 @@ fn resident() -> u64 {
 impl Setting {
     async fn new() -> Self {
         let mut server = Server::start().await;
-        let saver = RedisSaver::connect(server.redis.url()).await.unwrap();
-        saver.setup().await.unwrap();
+        let saver = server.saver().await;
         stream::iter(0..size())
             .for_each_concurrent(64, |position| put_one(&saver, position))
             .await;
@@ -181,7 +177,7 @@ impl Setting {
 /// What a call reported, and a call that is dropped once it has reported some.
 #[derive(Clone, Default)]
 struct Watch {
-    told: Arc<std::sync::Mutex<Vec<Progress>>>,
+    reported: Arc<std::sync::Mutex<Vec<Progress>>>,
     enough: Arc<Notify>,
 }
 
@@ -189,9 +185,9 @@ impl Watch {
     fn callback(&self) -> ProgressCallback {
         let watch = self.clone();
         ProgressCallback::new(move |progress| {
-            let mut told = watch.told.lock().unwrap();
-            told.push(progress);
-            if told.len() == 10 {
+            let mut reported = watch.reported.lock().unwrap();
+            reported.push(progress);
+            if reported.len() == 10 {
                 watch.enough.notify_one();
             }
         })
@@ -203,14 +199,18 @@ impl Watch {
             result = call => panic!("it ended with {result:?}"),
             () = self.enough.notified() => {}
         }
-        self.told.lock().unwrap().clear();
+        self.reported.lock().unwrap().clear();
     }
 
     fn last(&self) -> Progress {
-        let told = self.told.lock().unwrap();
-        assert!(told.len() > 5, "progress was reported {} times", told.len());
-        assert!(told.is_sorted_by_key(|progress| (progress.checkpoints, progress.writes)));
-        *told.last().unwrap()
+        let reported = self.reported.lock().unwrap();
+        assert!(
+            reported.len() > 5,
+            "progress was reported {} times",
+            reported.len()
+        );
+        assert!(reported.is_sorted_by_key(|progress| (progress.checkpoints, progress.writes)));
+        *reported.last().unwrap()
     }
 }
 
@@ -230,8 +230,11 @@ async fn a_large_thread_is_copied_pruned_and_deleted_in_slices() {
     setting
         .measured("copy", saver.copy_thread(&large, &copy, &options))
         .await;
-    let told = watch.last();
-    assert_eq!((told.checkpoints, told.writes), (checkpoints, writes));
+    let reported = watch.last();
+    assert_eq!(
+        (reported.checkpoints, reported.writes),
+        (checkpoints, writes)
+    );
     assert_eq!(setting.count("checkpoint:copy:").await, size());
     assert_eq!(
         setting.count("checkpoint_write:copy:").await,

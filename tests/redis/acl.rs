@@ -1,14 +1,16 @@
-//! What a user may do who runs a saver: enough for it, and nothing else.
+//! The ACL of a saver permits what it needs, and nothing else.
 
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::redis::DoctorOptions;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, DeleteOptions,
-    Error, ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy, TypedValue,
+    CheckpointMetadata, CheckpointSaver, DeleteOptions, Error, ListOptions, PutOptions, RedisSaver,
+    TtlPolicy,
 };
 use redis_modules::{Standalone, doctor_rules, saver_rules};
+
+use crate::support::stored::{HOUR, checkpoint, put, put_writes, thread, writes};
 
 /// A server with a user that the URL names, and a connection as its administrator.
 async fn server(rules: &str) -> (Standalone, redis::aio::MultiplexedConnection) {
@@ -23,22 +25,8 @@ async fn server(rules: &str) -> (Standalone, redis::aio::MultiplexedConnection) 
     (server, connection)
 }
 
-async fn put(saver: &dyn CheckpointSaver, thread: &str) -> CheckpointConfig {
-    let thread = CheckpointConfig::new(thread).unwrap();
-    let checkpoint = Checkpoint::builder()
-        .channel("n", 1, &1)
-        .unwrap()
-        .build()
-        .unwrap();
-    let metadata = CheckpointMetadata::new();
-    saver
-        .put(&thread, &checkpoint, &metadata, &PutOptions::default())
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
-async fn the_rights_of_a_saver_open_nothing_else() {
+async fn the_acl_of_a_saver_permits_nothing_else() {
     let (server, _administrator) = server(saver_rules()).await;
     let client = redis::Client::open(server.url()).unwrap();
     let mut client = client.get_multiplexed_async_connection().await.unwrap();
@@ -84,22 +72,17 @@ async fn the_rights_of_a_saver_open_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_shallow_saver_works_with_the_rights_of_a_saver() {
+async fn a_shallow_saver_works_with_the_acl_of_a_saver() {
     let (server, _administrator) = server(saver_rules()).await;
     let saver = RedisSaver::builder()
         .url(server.url())
-        .ttl(TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true))
+        .ttl(TtlPolicy::new(HOUR).with_refresh_on_read(true))
         .build_shallow()
         .await
         .unwrap();
     saver.setup().await.unwrap();
-    let config = put(&saver, "thread").await;
-    let write = ChannelWrite::new("n", TypedValue::json(&2).unwrap());
-    let task = TaskId::new("task").unwrap();
-    saver
-        .put_writes(&config, &[write], &task, &PutWritesOptions::default())
-        .await
-        .unwrap();
+    let config = put(&saver, &thread("thread"), &checkpoint()).await;
+    put_writes(&saver, &config, &writes(&["n"]), "task").await;
     let tuple = saver.get_tuple(&config).await.unwrap().unwrap();
     assert_eq!(tuple.pending_writes.len(), 1);
     let all = saver.list(None, ListOptions::default());
@@ -118,12 +101,12 @@ async fn a_shallow_saver_works_with_the_rights_of_a_saver() {
 }
 
 #[tokio::test]
-async fn the_doctor_mends_with_rights_of_its_own() {
+async fn the_doctor_repairs_with_an_acl_of_its_own() {
     let (server, mut administrator) = server(doctor_rules()).await;
     // An index of the Python saver's kind, a pointer to nothing, a document at another's place.
     let saver = RedisSaver::connect(server.url()).await.unwrap();
     saver.setup().await.unwrap();
-    put(&saver, "thread").await;
+    put(&saver, &thread("thread"), &checkpoint()).await;
     let () = redis::cmd("SET")
         .arg("checkpoint_latest:thread:__empty__")
         .arg("checkpoint:thread:__empty__:gone")
@@ -167,13 +150,12 @@ async fn the_doctor_mends_with_rights_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_named_also_where_a_script_needs_it() {
+async fn a_permission_that_is_missing_is_named_also_where_a_script_needs_it() {
     for missing in ["+zadd", "+json.set"] {
         let rules = saver_rules().replace(missing, "");
         let (server, _administrator) = server(&rules).await;
         let saver = RedisSaver::connect(server.url()).await.unwrap();
-        let thread = CheckpointConfig::new("thread").unwrap();
-        let checkpoint = Checkpoint::builder().build().unwrap();
+        let (thread, checkpoint) = (thread("thread"), checkpoint());
         let metadata = CheckpointMetadata::new();
         let error = match saver.setup().await {
             Ok(()) => saver
@@ -191,12 +173,11 @@ async fn a_right_that_is_missing_is_named_also_where_a_script_needs_it() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_run_scripts_is_told_what_to_allow() {
+async fn the_error_of_a_user_without_scripting_says_what_to_allow() {
     for rules in ["~* &* +@all -@scripting", "~* &* +@all -eval"] {
         let (server, _administrator) = server(rules).await;
         let saver = RedisSaver::connect(server.url()).await.unwrap();
-        let thread = CheckpointConfig::new("thread").unwrap();
-        let checkpoint = Checkpoint::builder().build().unwrap();
+        let (thread, checkpoint) = (thread("thread"), checkpoint());
         let metadata = CheckpointMetadata::new();
         let options = PutOptions::default();
         let put = saver.put(&thread, &checkpoint, &metadata, &options);

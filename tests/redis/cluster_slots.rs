@@ -18,20 +18,7 @@ use serde_json::json;
 
 use crate::support::nodes::Nodes;
 use crate::support::recorder::round_trips;
-
-const HOUR: Duration = Duration::from_secs(3_600);
-
-fn thread(id: &str) -> CheckpointConfig {
-    CheckpointConfig::new(id).unwrap()
-}
-
-fn checkpoint() -> Checkpoint {
-    Checkpoint::builder()
-        .channel("text", 1, "value")
-        .unwrap()
-        .build()
-        .unwrap()
-}
+use crate::support::stored::{HOUR, checkpoint, thread};
 
 fn metadata() -> CheckpointMetadata {
     CheckpointMetadata::new().with("source", "loop").unwrap()
@@ -309,7 +296,7 @@ async fn what_another_saver_wrote_is_found_by_its_pointer() {
 }
 
 #[tokio::test]
-async fn deleting_a_thread_leaves_no_key_of_it_whoever_wrote_it() {
+async fn deleting_a_thread_leaves_no_key_of_any_saver() {
     let mut nodes = Nodes::of_the_cluster().await;
     let saver = nodes.saver().await;
     for id in ["a*b", "a?b", "aXb", "a*b:c", "[a]b"] {
@@ -412,7 +399,7 @@ async fn a_shallow_saver_refuses_keys_in_several_slots_before_it_writes() {
     }
 }
 
-/// Reads a thread in every way, and says what a tuple lacks that should have so many writes.
+/// Reads a thread in every way, and returns where a tuple has only some of this number of writes.
 async fn halves(saver: &RedisSaver, config: &CheckpointConfig, writes: usize) -> Vec<String> {
     let mut halves = Vec::new();
     let mut look = |what: &str, found: usize| {

@@ -10,7 +10,7 @@ use langgraph_checkpoint_redis::{
 };
 use serde_json::Value;
 
-use crate::support::golden::{self, Case, Kind};
+use crate::support::golden::{self, Case, Kind, state_of};
 use crate::support::server::Server;
 
 /// Every sample under the default prefixes.
@@ -43,15 +43,6 @@ fn config_of(document: &Value) -> CheckpointConfig {
         .unwrap()
         .with_namespace(stored_namespace(text(document, "checkpoint_ns")))
         .unwrap()
-}
-
-/// The state as LangGraph gave it to the saver.
-fn state_of(document: &Value) -> Value {
-    let mut state = document["checkpoint"].clone();
-    let fields = state.as_object_mut().unwrap();
-    fields.remove("type");
-    fields.remove("pending_sends");
-    state
 }
 
 fn metadata_of(document: &Value) -> Value {

@@ -4,31 +4,18 @@ use std::process::Command;
 
 use fred::prelude::{Builder, ClientLike, Config};
 use langgraph_checkpoint_redis::redis::ConfigKey;
-use langgraph_checkpoint_redis::{
-    Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, Error, PutOptions,
-    RedisSaver,
-};
+use langgraph_checkpoint_redis::{CheckpointSaver, Error, RedisSaver};
 use redis_modules::Standalone;
 
 use crate::support::server::Server;
+use crate::support::stored::{checkpoint, put, thread};
 
 async fn works(saver: &RedisSaver) {
     saver.setup().await.unwrap();
-    let thread = CheckpointConfig::new("thread").unwrap();
-    let checkpoint = Checkpoint::builder()
-        .channel("n", 1, &1)
-        .unwrap()
-        .build()
-        .unwrap();
-    let metadata = CheckpointMetadata::new();
-    let stored = saver
-        .put(&thread, &checkpoint, &metadata, &PutOptions::default())
-        .await
-        .unwrap();
-    assert_eq!(
-        saver.get_tuple(&thread).await.unwrap().unwrap().config,
-        stored
-    );
+    let (thread, checkpoint) = (thread("thread"), checkpoint());
+    let stored = put(saver, &thread, &checkpoint).await;
+    let found = saver.get_tuple(&thread).await.unwrap().unwrap();
+    assert_eq!((found.config, found.checkpoint), (stored, checkpoint));
 }
 
 #[tokio::test]

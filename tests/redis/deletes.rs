@@ -7,62 +7,31 @@ use std::time::Duration;
 
 use langgraph_checkpoint_redis::redis::{RedisSaverBuilder, ShallowRedisSaver};
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, DeleteOptions, ListOptions, Progress, ProgressCallback, PruneOptions,
-    PruneStrategy, PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TypedValue,
+    CheckpointConfig, CheckpointId, CheckpointSaver, CheckpointSaverExt, DeleteOptions,
+    ListOptions, Progress, ProgressCallback, PruneOptions, PruneStrategy, RunId, TtlChoice,
 };
 use tokio::sync::Notify;
 
 use crate::support::nodes::Nodes;
 use crate::support::server::Server;
+use crate::support::stored::{
+    self, checkpoint_with_id, ids, named, place, thread_id as thread, writes,
+};
 
 /// A call that takes longer does not end.
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn thread(id: &str) -> ThreadId {
-    ThreadId::new(id).unwrap()
-}
-
-fn place(thread: &str, namespace: &str) -> CheckpointConfig {
-    let config = CheckpointConfig::new(thread).unwrap();
-    config.with_namespace(namespace).unwrap()
-}
 
 async fn put(saver: &dyn CheckpointSaver, place: &CheckpointConfig, id: &str) {
     put_for(saver, place, id, TtlChoice::Default).await;
 }
 
 async fn put_for(saver: &dyn CheckpointSaver, place: &CheckpointConfig, id: &str, ttl: TtlChoice) {
-    let checkpoint = Checkpoint::builder()
-        .id(CheckpointId::new(id).unwrap())
-        .channel("text", 1, &"some text")
-        .unwrap()
-        .build()
-        .unwrap();
     let config = place.clone().with_run(RunId::new("run").unwrap());
-    let options = PutOptions::default().with_ttl(ttl);
-    saver
-        .put(&config, &checkpoint, &CheckpointMetadata::new(), &options)
-        .await
-        .unwrap();
+    stored::put_for(saver, &config, &checkpoint_with_id(id), ttl).await;
 }
 
 async fn put_write(saver: &dyn CheckpointSaver, place: &CheckpointConfig, id: &str) {
-    let writes = [ChannelWrite::new("text", TypedValue::json(&1).unwrap())];
-    let config = place
-        .clone()
-        .with_checkpoint(CheckpointId::new(id).unwrap());
-    let task = TaskId::new("task").unwrap();
-    saver
-        .put_writes(&config, &writes, &task, &PutWritesOptions::default())
-        .await
-        .unwrap();
-}
-
-async fn ids(saver: &dyn CheckpointSaver, config: &CheckpointConfig) -> Vec<String> {
-    let found = saver.list_all(Some(config), ListOptions::default()).await;
-    let ids = found.unwrap().into_iter();
-    ids.map(|tuple| tuple.checkpoint.id().to_string()).collect()
+    stored::put_writes(saver, &named(place, id), &writes(&["n"]), "task").await;
 }
 
 async fn within<T>(what: &str, call: impl Future<Output = T>) -> T {
@@ -270,9 +239,11 @@ async fn a_delete_that_is_dropped_stops_and_is_made_again() {
         put(&saver, &place("t", ""), &format!("{number:04}")).await;
     }
     let enough = Arc::new(Notify::new());
-    let told = Arc::clone(&enough);
-    let options = DeleteOptions::default()
-        .with_progress(ProgressCallback::new(move |_: Progress| told.notify_one()));
+    let reported = Arc::clone(&enough);
+    let options =
+        DeleteOptions::default().with_progress(ProgressCallback::new(move |_: Progress| {
+            reported.notify_one();
+        }));
     let (t, called) = (thread("t"), AtomicBool::new(false));
     tokio::select! {
         _ = saver.delete_thread(&t, &options) => panic!("it ended"),

@@ -4,16 +4,13 @@ use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
     DeleteOptions, Error, PruneOptions, PutOptions, PutWritesOptions, RedisSaver, RunId, TaskId,
-    ThreadId, TypedValue,
+    TypedValue,
 };
 
 use crate::support::server::Server;
+use crate::support::stored::thread_id as thread;
 
 const THREADS: [&str; 5] = ["deleted", "pruned", "pinned", "of a run", "of Python"];
-
-fn thread(id: &str) -> ThreadId {
-    ThreadId::new(id).unwrap()
-}
 
 async fn try_put(saver: &dyn CheckpointSaver, thread: &str, id: &str) -> Result<(), Error> {
     let config = CheckpointConfig::new(thread).unwrap();

@@ -11,17 +11,10 @@ use langgraph_checkpoint_redis::{
 use redis_modules::Standalone;
 
 use crate::support::server::Server;
+use crate::support::stored::{self, checkpoint, place, writes};
 
 fn thread() -> CheckpointConfig {
-    CheckpointConfig::new("thread-1").unwrap()
-}
-
-fn checkpoint() -> Checkpoint {
-    Checkpoint::builder()
-        .channel("n", 1, &1)
-        .unwrap()
-        .build()
-        .unwrap()
+    stored::thread("thread-1")
 }
 
 async fn put(saver: &RedisSaver, checkpoint: &Checkpoint) -> Result<CheckpointConfig, Error> {
@@ -32,10 +25,9 @@ async fn put(saver: &RedisSaver, checkpoint: &Checkpoint) -> Result<CheckpointCo
 }
 
 async fn put_write(saver: &RedisSaver, config: &CheckpointConfig) -> Result<(), Error> {
-    let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
     let task = TaskId::new("task").unwrap();
     saver
-        .put_writes(config, &writes, &task, &PutWritesOptions::default())
+        .put_writes(config, &writes(&["n"]), &task, &PutWritesOptions::default())
         .await
 }
 
@@ -101,7 +93,7 @@ async fn a_wrong_password_is_refused_without_showing_it() {
 }
 
 #[tokio::test]
-async fn a_server_without_the_modules_is_told_what_it_lacks() {
+async fn a_server_without_the_modules_is_refused_with_what_it_lacks() {
     let redis = Standalone::builder().without_modules().start().unwrap();
     let saver = RedisSaver::connect(redis.url()).await.unwrap();
     let error = saver.setup().await.unwrap_err();
@@ -161,6 +153,7 @@ async fn a_key_of_another_type_is_named_and_nothing_is_written() {
         let mut server = Server::start().await;
         let saver = server.saver().await;
         server.run(&["RPUSH", &key, "x"]).await;
+        let before = server.contents().await;
         let config = thread().with_checkpoint(checkpoint.id().clone());
         if !key.starts_with("checkpoint_write:") {
             let error = put(&saver, &checkpoint).await.unwrap_err();
@@ -176,7 +169,7 @@ async fn a_key_of_another_type_is_named_and_nothing_is_written() {
                 "{error:?}"
             );
         }
-        assert_eq!(server.keys().await, [key]);
+        assert_eq!(server.contents().await, before);
     }
 }
 
@@ -226,24 +219,20 @@ async fn a_document_under_a_foreign_key_is_not_replaced_or_read() {
     let saver = server.saver().await;
     let checkpoint = checkpoint();
     let metadata = CheckpointMetadata::new();
-    let config = |thread: &str, namespace: &str| {
-        CheckpointConfig::new(thread)
-            .unwrap()
-            .with_namespace(namespace)
-            .unwrap()
-    };
-    let (one, other) = (config("a:b", "x"), config("a", "b:x"));
+    let (one, other) = (place("a:b", "x"), place("a", "b:x"));
     saver
         .put(&one, &checkpoint, &metadata, &PutOptions::default())
         .await
         .unwrap();
-    let before = server.keys().await;
+    let before = server.contents().await;
     let error = saver
         .put(&other, &checkpoint, &metadata, &PutOptions::default())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
-    assert_eq!(server.keys().await, before);
+    assert_eq!(server.contents().await, before);
+    let found = saver.get_tuple(&one).await.unwrap().unwrap();
+    assert_eq!(found.checkpoint, checkpoint);
     let named = other.clone().with_checkpoint(checkpoint.id().clone());
     for config in [&other, &named] {
         assert_eq!(saver.get_tuple(config).await.unwrap(), None);
@@ -272,25 +261,27 @@ async fn a_ttl_that_cannot_be_is_refused() {
 
 #[tokio::test]
 async fn writes_without_a_checkpoint_to_belong_to_are_refused() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let saver = server.saver().await;
     let error = put_write(&saver, &thread()).await.unwrap_err();
     assert_says(&error, &["config.checkpoint_id"]);
+    assert_eq!(server.keys().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_server_without_memory_refuses_and_nothing_is_torn() {
     let mut server = Server::start().await;
     let saver = server.saver().await;
-    put(&saver, &checkpoint()).await.unwrap();
-    let before = server.keys().await;
+    let stored = put(&saver, &checkpoint()).await.unwrap();
+    put_write(&saver, &stored).await.unwrap();
+    let before = server.contents().await;
     server.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let error = put(&saver, &checkpoint()).await.unwrap_err();
     assert!(matches!(error, Error::OutOfMemory), "{error:?}");
     let config = thread().with_checkpoint(checkpoint().id().clone());
     let error = put_write(&saver, &config).await.unwrap_err();
     assert!(matches!(error, Error::OutOfMemory), "{error:?}");
-    assert_eq!(server.keys().await, before);
+    assert_eq!(server.contents().await, before);
     server.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
     put(&saver, &checkpoint()).await.unwrap();
 }
@@ -309,18 +300,13 @@ async fn writes_under_a_foreign_key_are_refused_and_leave_the_others_alone() {
     let mut server = Server::start().await;
     let saver = server.saver().await;
     let id = checkpoint().id().clone();
-    let config = |thread: &str, namespace: &str| {
-        let config = CheckpointConfig::new(thread)
-            .unwrap()
-            .with_namespace(namespace)
-            .unwrap();
-        config.with_checkpoint(id.clone())
-    };
+    let config =
+        |thread: &str, namespace: &str| place(thread, namespace).with_checkpoint(id.clone());
     put_write(&saver, &config("a:b", "x")).await.unwrap();
-    let before = server.keys().await;
+    let before = server.contents().await;
     let error = put_write(&saver, &config("a", "b:x")).await.unwrap_err();
     assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
-    assert_eq!(server.keys().await, before);
+    assert_eq!(server.contents().await, before);
 }
 
 #[tokio::test]
@@ -354,38 +340,33 @@ async fn pruning_keeps_a_checkpoint_whose_early_writes_have_expired() {
     let saver = server.saver().await;
     let checkpoint = checkpoint();
     let config = thread().with_checkpoint(checkpoint.id().clone());
-    let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
     let soon = TtlChoice::For(Duration::from_millis(5));
-    let options = PutWritesOptions::default().with_ttl(soon);
-    saver
-        .put_writes(&config, &writes, &TaskId::new("task").unwrap(), &options)
-        .await
-        .unwrap();
+    stored::put_writes_for(&saver, &config, &writes(&["n"]), "task", soon).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     put(&saver, &checkpoint).await.unwrap();
     saver
         .prune(&[thread().thread_id], &PruneOptions::default())
         .await
         .unwrap();
-    assert!(saver.get_tuple(&thread()).await.unwrap().is_some());
+    let kept = saver.get_tuple(&thread()).await.unwrap().unwrap();
+    assert_eq!((kept.checkpoint, kept.pending_writes), (checkpoint, vec![]));
 }
 
 #[tokio::test]
 async fn all_of_many_threads_with_one_prefix_are_listed() {
     let server = Server::start().await;
     let saver = server.saver().await;
-    for number in 0..450 {
-        let thread = CheckpointConfig::new(format!("user-{number}")).unwrap();
-        saver
-            .put(
-                &thread,
-                &checkpoint(),
-                &CheckpointMetadata::new(),
-                &PutOptions::default(),
-            )
-            .await
-            .unwrap();
+    let mut expected: Vec<_> = (0..450).map(|number| format!("user-{number}")).collect();
+    expected.sort();
+    for id in &expected {
+        stored::put(&saver, &stored::thread(id), &checkpoint()).await;
     }
+    stored::put(&saver, &stored::thread("use"), &checkpoint()).await;
     let found: Vec<_> = saver.threads("user-").try_collect().await.unwrap();
-    assert_eq!(found.len(), 450);
+    let mut found: Vec<_> = found
+        .iter()
+        .map(|summary| summary.thread_id.as_str())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
 }

@@ -1,9 +1,8 @@
-//! Where a call takes several flights: what an earlier run of its first flight left, and what other
-//! calls do between two flights.
+//! A call that takes several pipelines is idempotent: what an earlier run of its first pipeline left,
+//! and what other calls do between two pipelines.
 
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver, DeleteOptions,
@@ -12,12 +11,7 @@ use langgraph_checkpoint_redis::{
 };
 
 use crate::support::nodes::Nodes;
-
-const HOUR: Duration = Duration::from_secs(3_600);
-
-fn thread(id: &str) -> CheckpointConfig {
-    CheckpointConfig::new(id).unwrap()
-}
+use crate::support::stored::{HOUR, checkpoint, thread};
 
 async fn put(
     saver: &RedisSaver,
@@ -49,19 +43,15 @@ async fn assert_all_expire(nodes: &mut Nodes, what: &str) {
     }
 }
 
-fn checkpoint() -> Checkpoint {
-    Checkpoint::builder().build().unwrap()
-}
-
 #[tokio::test]
-async fn writes_of_an_earlier_run_in_a_pinned_thread_are_kept_for_ever() {
+async fn writes_of_an_earlier_run_in_a_pinned_thread_get_no_ttl() {
     let mut nodes = Nodes::of_the_cluster().await;
     let saver = nodes.saver_with(TtlPolicy::new(HOUR)).await;
     let config = put(&saver, &thread("t"), &checkpoint(), None).await;
     let config = config.unwrap();
     assert!(saver.pin(&config.thread_id).await.unwrap());
     put_writes(&saver, &config, 2).await;
-    // As the first flight leaves them.
+    // As the first pipeline leaves them.
     for key in nodes.keys().await {
         if key.contains("write_keys_zset") {
             nodes.run::<i64>(&["UNLINK", &key]).await;
@@ -92,7 +82,7 @@ async fn a_refused_put_removes_what_it_made_and_nothing_else() {
         "{refused:?}"
     );
     assert_eq!(nodes.keys().await, before);
-    // Another saver's, which tells no registry.
+    // Another saver's, which no registry names.
     let document = |id: &str| format!("checkpoint:t:__empty__:{id}");
     let key = nodes.key(&document(given.id().as_str()));
     let other = nodes.key(&document(stored.checkpoint_id.as_ref().unwrap().as_str()));

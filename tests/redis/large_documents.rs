@@ -72,7 +72,7 @@ async fn what_is_refused_changes_nothing_and_leaves_nothing_behind() {
     let saver = server.saver().await;
     let stored = large("1", "a");
     put(&saver, "a:b", &stored).await.unwrap();
-    let before = server.keys().await;
+    let before = server.contents().await;
 
     // Another thread's document under the same key.
     let config = CheckpointConfig::new("a").unwrap();
@@ -100,7 +100,7 @@ async fn what_is_refused_changes_nothing_and_leaves_nothing_behind() {
     assert!(matches!(wrong, Error::WrongType { .. }), "{wrong}");
     server.run(&["DEL", "checkpoint:w:__empty__:1"]).await;
 
-    assert_eq!(server.keys().await, before);
+    assert_eq!(server.contents().await, before);
     assert!(read(&saver, "a:b").await == Some(stored));
 }
 

@@ -338,9 +338,9 @@ fn answer<T>(result: Result<T, Error>, of: impl FnOnce(T) -> Answer) -> Answer {
 /// The progress that a call reported last.
 fn progress() -> (ProgressCallback, Arc<Mutex<Progress>>) {
     let last = Arc::new(Mutex::new(Progress::default()));
-    let told = Arc::clone(&last);
+    let reported = Arc::clone(&last);
     (
-        ProgressCallback::new(move |progress| *told.lock().unwrap() = progress),
+        ProgressCallback::new(move |progress| *reported.lock().unwrap() = progress),
         last,
     )
 }
@@ -606,10 +606,10 @@ impl Model {
         }
         if matches!(self.place, Place::Server(_)) {
             let mut options = DoctorOptions::default();
-            // Some calls keep what they write for ever.
+            // Some calls write without a TTL.
             options.expect_ttl = TtlChoice::Forever;
             let report = savers[0].doctor(&options).await.unwrap();
-            // What was kept for ever once and then given a TTL leaves shared keys without one.
+            // What had no TTL once and was given one leaves shared keys without one.
             let mut kinds = report.counts().keys();
             prop_assert!(
                 kinds.all(|kind| *kind == FindingKind::SharedKeyOutlives),

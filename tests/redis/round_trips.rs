@@ -40,30 +40,17 @@ impl Setting {
     }
 
     /// How many round trips a call took.
-    async fn flights<T>(&self, call: impl Future<Output = T>) -> (usize, T) {
-        let before = self.proxy.flights();
+    async fn round_trips<T>(&self, call: impl Future<Output = T>) -> (usize, T) {
+        let before = self.proxy.round_trips();
         let result = call.await;
-        (self.proxy.flights() - before, result)
+        (self.proxy.round_trips() - before, result)
     }
 
     /// How often each command ran since the last call, those inside scripts included.
     async fn commands(&mut self) -> BTreeMap<String, u64> {
-        let stats: String = redis::cmd("INFO")
-            .arg("commandstats")
-            .query_async(&mut self.server.client)
-            .await
-            .unwrap();
+        let calls = self.server.calls().await;
         self.server.run(&["CONFIG", "RESETSTAT"]).await;
-        stats
-            .lines()
-            .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="))
-            .map(|(name, rest)| {
-                (
-                    name.to_owned(),
-                    rest.split(',').next().unwrap().parse().unwrap(),
-                )
-            })
-            .collect()
+        calls
     }
 }
 
@@ -108,34 +95,36 @@ async fn every_call_is_one_round_trip(ttl: TtlPolicy) {
     for size in [1_000, LARGE] {
         let config = CheckpointConfig::new(format!("thread-{size}")).unwrap();
         setting.commands().await;
-        let (flights, stored) = setting.flights(put(&setting.saver, &config, size)).await;
-        assert_eq!(flights, 1, "put of {size} bytes");
+        let (round_trips, stored) = setting
+            .round_trips(put(&setting.saver, &config, size))
+            .await;
+        assert_eq!(round_trips, 1, "put of {size} bytes");
         assert_eq!(setting.commands().await.get("evalsha"), Some(&1));
 
         for count in [1, 5, 50] {
-            let (flights, ()) = setting
-                .flights(put_writes(&setting.saver, &stored, count))
+            let (round_trips, ()) = setting
+                .round_trips(put_writes(&setting.saver, &stored, count))
                 .await;
-            assert_eq!(flights, 1, "put_writes of {count}");
+            assert_eq!(round_trips, 1, "put_writes of {count}");
             let commands = setting.commands().await;
             assert_eq!(commands.get("evalsha"), Some(&1), "put_writes of {count}");
             assert!(commands.get("json.set").copied().unwrap_or(0) >= count as u64);
         }
 
         for (what, config) in [("the newest", &config), ("one by id", &stored)] {
-            let (flights, tuple) = setting.flights(setting.saver.get_tuple(config)).await;
-            assert_eq!(flights, 1, "get_tuple of {what} with {size} bytes");
+            let (round_trips, tuple) = setting.round_trips(setting.saver.get_tuple(config)).await;
+            assert_eq!(round_trips, 1, "get_tuple of {what} with {size} bytes");
             assert_eq!(tuple.unwrap().unwrap().pending_writes.len(), 56);
         }
         // A saver that has seen nothing of the thread yet.
         let fresh = saver(&setting.proxy, ttl).await;
-        let (flights, tuple) = setting.flights(fresh.get_tuple(&config)).await;
-        assert_eq!(flights, 1, "the first get_tuple with {size} bytes");
+        let (round_trips, tuple) = setting.round_trips(fresh.get_tuple(&config)).await;
+        assert_eq!(round_trips, 1, "the first get_tuple with {size} bytes");
         assert!(tuple.unwrap().is_some());
     }
     let absent = CheckpointConfig::new("absent").unwrap();
-    let (flights, tuple) = setting.flights(setting.saver.get_tuple(&absent)).await;
-    assert_eq!(flights, 1, "get_tuple of a thread that is not there");
+    let (round_trips, tuple) = setting.round_trips(setting.saver.get_tuple(&absent)).await;
+    assert_eq!(round_trips, 1, "get_tuple of a thread that is not there");
     assert!(tuple.unwrap().is_none());
 }
 
@@ -157,9 +146,9 @@ async fn a_large_newest_checkpoint_that_another_saver_wrote_is_one_round_trip_to
     let config = CheckpointConfig::new("shared").unwrap();
     let stored = put(&setting.saver, &config, LARGE).await;
     let newer = put(&other, &stored, LARGE).await;
-    let (flights, tuple) = setting.flights(setting.saver.get_tuple(&config)).await;
+    let (round_trips, tuple) = setting.round_trips(setting.saver.get_tuple(&config)).await;
     assert_eq!(tuple.unwrap().unwrap().config, newer);
-    assert_eq!(flights, 1);
+    assert_eq!(round_trips, 1);
 }
 
 #[tokio::test]
@@ -180,7 +169,7 @@ async fn listing_costs_the_same_in_a_long_thread_and_in_a_short_one() {
                 .list_all(Some(&thread), ListOptions::default().with_limit(10))
         };
         assert_eq!(list().await.unwrap().len(), 10);
-        let (flights, listed) = setting.flights(list()).await;
+        let (round_trips, listed) = setting.round_trips(list()).await;
         assert_eq!(listed.unwrap().len(), 10);
         setting.commands().await;
         setting
@@ -189,7 +178,7 @@ async fn listing_costs_the_same_in_a_long_thread_and_in_a_short_one() {
             .await
             .unwrap();
         let commands: u64 = setting.commands().await.values().sum();
-        costs.push((flights, commands));
+        costs.push((round_trips, commands));
     }
     assert_eq!(costs[0], costs[1]);
     assert_eq!(costs[0].0, 2);

@@ -14,13 +14,10 @@ use langgraph_checkpoint_redis::{
 use redis_modules::Standalone;
 
 use crate::support::server::Server;
+use crate::support::stored::thread as config;
 
 /// How many writes each checkpoint has.
 const WRITES: usize = 5;
-
-fn config(thread: &str) -> CheckpointConfig {
-    CheckpointConfig::new(thread).unwrap()
-}
 
 /// A text of its own: RedisJSON stores equal ones once.
 fn text(size: usize) -> String {
@@ -242,9 +239,6 @@ async fn the_newest_is_found_behind_very_many_that_have_expired() {
             "checkpoint:t:__empty__:f-024999",
         ])
         .await;
-    server
-        .run(&["CONFIG", "SET", "slowlog-log-slower-than", "20000"])
-        .await;
     let found = saver
         .get_tuple(&config("t"))
         .await
@@ -267,12 +261,9 @@ async fn the_newest_is_found_behind_very_many_that_have_expired() {
 
 #[tokio::test]
 async fn a_checkpoint_of_very_many_writes_is_read_whole() {
-    let server = Server::start().await;
-    let saver = RedisSaver::builder()
-        .url(server.redis.url())
-        .ttl(TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true));
-    let saver = saver.build().await.unwrap();
-    saver.setup().await.unwrap();
+    let mut server = Server::start().await;
+    let ttl = TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true);
+    let saver = server.saver_with(ttl).await;
     let at = put(&saver, &config("t"), 10).await.unwrap();
     for task in 0..30 {
         let writes: Vec<_> = (0..100)
@@ -303,8 +294,23 @@ async fn a_checkpoint_of_very_many_writes_is_read_whole() {
         .unwrap();
     assert_eq!(history["n"].writes.len(), 3_000);
     assert!(saver.touch(&at.thread_id).await.unwrap());
+    assert_eq!(expiring(&mut server).await, (3_000 + 6, 0));
     assert!(saver.pin(&at.thread_id).await.unwrap());
+    assert_eq!(expiring(&mut server).await, (0, 3_000 + 6));
     assert!(saver.unpin(&at.thread_id).await.unwrap());
+    assert_eq!(expiring(&mut server).await, (3_000 + 6, 0));
+}
+
+/// How many keys have a TTL, and how many have none.
+async fn expiring(server: &mut Server) -> (usize, usize) {
+    let mut counts = (0, 0);
+    for key in server.keys().await {
+        match server.time_left(&key).await {
+            -1 => counts.1 += 1,
+            _ => counts.0 += 1,
+        }
+    }
+    counts
 }
 
 async fn is_not_ready(saver: &RedisSaver, part: &str) {

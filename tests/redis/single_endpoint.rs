@@ -170,7 +170,12 @@ async fn recorded_runs_replay_behind_one_address_of_a_cluster() {
             .unwrap();
         let replay = trace.replay(&saver).await;
         assert!(replay.calls > 10);
-        let told: Vec<_> = replay.differences.iter().map(ToString::to_string).collect();
-        assert!(told.is_empty(), "{}: {}", path.display(), told.join("\n"));
+        let differences: Vec<_> = replay.differences.iter().map(ToString::to_string).collect();
+        assert!(
+            differences.is_empty(),
+            "{}: {}",
+            path.display(),
+            differences.join("\n")
+        );
     }
 }

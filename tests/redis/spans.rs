@@ -1,4 +1,4 @@
-//! What spans tell of calls on Redis.
+//! The spans of calls on Redis.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ fn of<'a>(spans: &'a [Fields], operation: &str) -> &'a Fields {
 }
 
 #[tokio::test]
-async fn a_span_tells_the_round_trips_the_sizes_and_the_thread_by_its_hash() {
+async fn a_span_has_the_round_trips_the_sizes_and_the_thread_by_its_hash() {
     let prefix = crate::support::random_prefix();
     let redis = crate::support::redis_saver(&prefix, TtlPolicy::default())
         .await

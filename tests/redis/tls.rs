@@ -31,13 +31,13 @@ fn as_stranger(url: &str) -> String {
 }
 
 /// Whether the stranger has tried to sign in.
-async fn was_told(server: &Standalone) -> bool {
+async fn has_seen_stranger(server: &Standalone) -> bool {
     let socket = server.unix_socket().unwrap();
     let client = redis::Client::open(format!("redis+unix://{}", socket.display())).unwrap();
     let mut client = client.get_multiplexed_async_connection().await.unwrap();
     let mut log = redis::cmd("ACL");
-    let told: redis::Value = log.arg("LOG").query_async(&mut client).await.unwrap();
-    format!("{told:?}").contains(STRANGER)
+    let received: redis::Value = log.arg("LOG").query_async(&mut client).await.unwrap();
+    format!("{received:?}").contains(STRANGER)
 }
 
 fn assert_refused(error: &Error, says: &str) {
@@ -55,12 +55,12 @@ async fn a_server_whose_authority_is_named_serves() {
     works(saver(server.url()).tls_ca_file(&ca)).await;
     let by_name = server.url().replace("127.0.0.1", "localhost");
     works(saver(by_name).set(ConfigKey::TlsCaFile, ca.to_str().unwrap())).await;
-    assert!(!was_told(&server).await);
+    assert!(!has_seen_stranger(&server).await);
     let stranger = saver(as_stranger(&server.url())).tls_ca_file(&ca);
     let error = stranger.build().await.unwrap_err();
     assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
     // So the others of these tests would notice it.
-    assert!(was_told(&server).await);
+    assert!(has_seen_stranger(&server).await);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn an_authority_that_nobody_named_is_not_trusted_and_gets_no_password() {
     let error = saver(&url).tls_ca_file(other).build().await.unwrap_err();
     // The two authorities have one name, so that it is the signature that is wrong.
     assert_refused(&error, "certificate");
-    assert!(!was_told(&server).await);
+    assert!(!has_seen_stranger(&server).await);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_certificate_for_another_name_is_refused_and_gets_no_password() {
     let url = as_stranger(&server.url());
     let error = saver(url).tls_ca_file(ca).build().await.unwrap_err();
     assert_refused(&error, "another name");
-    assert!(!was_told(&server).await);
+    assert!(!has_seen_stranger(&server).await);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn an_expired_certificate_is_refused_and_gets_no_password() {
     let url = as_stranger(&server.url());
     let error = saver(url).tls_ca_file(ca).build().await.unwrap_err();
     assert_refused(&error, "expired");
-    assert!(!was_told(&server).await);
+    assert!(!has_seen_stranger(&server).await);
 }
 
 #[tokio::test]
@@ -109,16 +109,16 @@ async fn sentinels_that_are_not_trusted_get_no_password() {
     let error = saver(&url).build().await.unwrap_err();
     assert_refused(&error, "`tls_ca_file`");
     for server in deployment.servers().iter().chain(deployment.sentinels()) {
-        assert!(!was_told(server).await);
+        assert!(!has_seen_stranger(server).await);
     }
     let ca = deployment.certificates().unwrap().ca_file();
     let error = saver(&url).tls_ca_file(&ca).build().await.unwrap_err();
     assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
-    assert!(was_told(&deployment.sentinels()[0]).await);
+    assert!(has_seen_stranger(&deployment.sentinels()[0]).await);
     let url = as_stranger(&deployment.url());
     let error = saver(url).tls_ca_file(&ca).build().await.unwrap_err();
     assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
-    assert!(was_told(&deployment.servers()[0]).await);
+    assert!(has_seen_stranger(&deployment.servers()[0]).await);
 }
 
 #[tokio::test]
@@ -128,12 +128,12 @@ async fn a_cluster_that_is_not_trusted_gets_no_password() {
     let error = saver(&url).build().await.unwrap_err();
     assert_refused(&error, "`tls_ca_file`");
     for node in cluster.nodes() {
-        assert!(!was_told(node).await);
+        assert!(!has_seen_stranger(node).await);
     }
     let ca = cluster.certificates().unwrap().ca_file();
     let error = saver(&url).tls_ca_file(ca).build().await.unwrap_err();
     assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
-    assert!(was_told(&cluster.nodes()[0]).await);
+    assert!(has_seen_stranger(&cluster.nodes()[0]).await);
 }
 
 #[tokio::test]
@@ -147,34 +147,34 @@ async fn a_server_that_asks_for_a_certificate_gets_the_one_that_is_set() {
     works(trusting().tls_client_cert(files.client_cert_file(), files.client_key_file())).await;
 }
 
-/// Answers everybody with the same words, and keeps what it is told.
+/// Answers everybody with the same words, and keeps what it receives.
 async fn impostor(answer: &'static [u8]) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let told = tokio::spawn(async move {
+    let received = tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.unwrap();
-        let mut told = vec![0; 1 << 16];
-        let first = client.read(&mut told).await.unwrap();
-        told.truncate(first);
+        let mut received = vec![0; 1 << 16];
+        let first = client.read(&mut received).await.unwrap();
+        received.truncate(first);
         client.write_all(answer).await.unwrap();
         // What comes after the answer is what a client should have kept to itself; it may also
         // cut the connection short.
-        let _ = client.read_to_end(&mut told).await;
-        told
+        let _ = client.read_to_end(&mut received).await;
+        received
     });
-    (port, told)
+    (port, received)
 }
 
 #[tokio::test]
 async fn who_does_not_speak_tls_gets_no_password() {
     for answer in [&b"-ERR unknown command\r\n"[..], b"+OK\r\n+OK\r\n+OK\r\n"] {
-        let (port, told) = impostor(answer).await;
+        let (port, received) = impostor(answer).await;
         let url = format!("rediss://user:{PASSWORD}@localhost:{port}");
         let error = saver(url).pool_size(1).build().await.unwrap_err();
         assert_refused(&error, "does not speak TLS");
-        let told = told.await.unwrap();
-        assert_eq!(told.first(), Some(&0x16), "it starts a handshake");
-        let has = |part: &[u8]| told.windows(part.len()).any(|window| window == part);
+        let received = received.await.unwrap();
+        assert_eq!(received.first(), Some(&0x16), "it starts a handshake");
+        let has = |part: &[u8]| received.windows(part.len()).any(|window| window == part);
         assert!(!has(PASSWORD.as_bytes()) && !has(b"AUTH") && !has(b"HELLO"));
     }
 }

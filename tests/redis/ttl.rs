@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, CopyOptions, ListOptions, PruneOptions, PruneStrategy, PutOptions,
-    PutWritesOptions, RedisSaver, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TypedValue,
+    ChannelWrite, CheckpointConfig, CheckpointSaver, CopyOptions, PruneOptions, PruneStrategy,
+    PutWritesOptions, RedisSaver, RunId, TaskId, TtlChoice, TtlPolicy, TypedValue,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::server::Server;
+use crate::support::stored::{
+    self, HOUR, checkpoint_with_id, named, place as config, thread_id as thread, writes,
+};
 
-const HOUR: Duration = Duration::from_secs(3_600);
 /// An hour less what a test takes.
 const NEARLY: Duration = Duration::from_secs(3_540);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -29,13 +30,7 @@ struct Setting {
 impl Setting {
     async fn new(ttl: TtlPolicy) -> Self {
         let server = Server::start().await;
-        let saver = RedisSaver::builder()
-            .url(server.redis.url())
-            .ttl(ttl)
-            .build()
-            .await
-            .unwrap();
-        saver.setup().await.unwrap();
+        let saver = server.saver_with(ttl).await;
         Self { server, saver }
     }
 
@@ -79,70 +74,20 @@ impl Setting {
     }
 
     async fn put(&self, config: &CheckpointConfig, id: &str, ttl: TtlChoice) -> CheckpointConfig {
-        let checkpoint = checkpoint(id);
-        let metadata = CheckpointMetadata::new();
-        let options = PutOptions::default().with_ttl(ttl);
-        self.saver
-            .put(config, &checkpoint, &metadata, &options)
-            .await
-            .unwrap()
+        stored::put_for(&self.saver, config, &checkpoint_with_id(id), ttl).await
     }
 
     async fn put_writes(&self, config: &CheckpointConfig, channels: &[&str], ttl: TtlChoice) {
-        let writes: Vec<_> = channels
-            .iter()
-            .map(|channel| ChannelWrite::new(*channel, TypedValue::json(&1).unwrap()))
-            .collect();
-        let task = TaskId::new("task").unwrap();
-        let options = PutWritesOptions::default().with_ttl(ttl);
-        self.saver
-            .put_writes(config, &writes, &task, &options)
-            .await
-            .unwrap();
+        stored::put_writes_for(&self.saver, config, &writes(channels), "task", ttl).await;
     }
 
     async fn newest(&self, config: &CheckpointConfig) -> Option<String> {
-        let found = self.saver.get_tuple(config).await.unwrap();
-        found.map(|tuple| tuple.checkpoint.id().to_string())
+        stored::newest(&self.saver, config).await
     }
 
     async fn ids(&self, config: &CheckpointConfig) -> Vec<String> {
-        let found = self
-            .saver
-            .list_all(Some(config), ListOptions::default())
-            .await
-            .unwrap();
-        found
-            .iter()
-            .map(|tuple| tuple.checkpoint.id().to_string())
-            .collect()
+        stored::ids(&self.saver, config).await
     }
-}
-
-fn checkpoint(id: &str) -> Checkpoint {
-    let id = CheckpointId::new(id).unwrap();
-    Checkpoint::builder()
-        .id(id)
-        .channel("n", 1, &1)
-        .unwrap()
-        .build()
-        .unwrap()
-}
-
-fn thread(thread: &str) -> ThreadId {
-    ThreadId::new(thread).unwrap()
-}
-
-fn config(of: &str, namespace: &str) -> CheckpointConfig {
-    CheckpointConfig::of_thread(thread(of))
-        .with_namespace(namespace)
-        .unwrap()
-}
-
-fn named(config: &CheckpointConfig, id: &str) -> CheckpointConfig {
-    config
-        .clone()
-        .with_checkpoint(CheckpointId::new(id).unwrap())
 }
 
 #[tokio::test]
@@ -205,7 +150,8 @@ async fn reading_an_older_checkpoint_keeps_it_findable() {
         setting.put(&config("t", ""), id, TtlChoice::Default).await;
     }
     setting.shorten().await;
-    setting.newest(&named(&config("t", ""), "1")).await;
+    let older = named(&config("t", ""), "1");
+    assert_eq!(setting.newest(&older).await.as_deref(), Some("1"));
     for part in [
         "checkpoint:t:__empty__:1",
         "checkpoint_keys_zset",
@@ -255,7 +201,7 @@ async fn a_pinned_thread_has_no_ttl_until_it_is_unpinned() {
 }
 
 #[tokio::test]
-async fn touch_starts_every_key_anew() {
+async fn touch_gives_every_key_its_whole_ttl_again() {
     let mut setting = Setting::new(TtlPolicy::new(HOUR)).await;
     for namespace in ["", "x"] {
         for id in ["1", "2"] {
@@ -365,7 +311,7 @@ async fn what_expires_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_busy_thread_does_not_remember_for_ever_what_has_expired() {
+async fn a_busy_thread_forgets_what_has_expired() {
     let mut setting = Setting::new(TtlPolicy::new(SHORT)).await;
     let at = config("t", "");
     for round in 0..4 {

@@ -95,6 +95,15 @@ impl Case {
     }
 }
 
+/// The state as LangGraph gave it to the saver.
+pub fn state_of(document: &Value) -> Value {
+    let mut state = document["checkpoint"].clone();
+    let fields = state.as_object_mut().unwrap();
+    fields.remove("type");
+    fields.remove("pending_sends");
+    state
+}
+
 /// The thread, namespace and checkpoint that a document names.
 pub fn identity(document: &Value) -> (String, String, String) {
     let text = |field: &str| document[field].as_str().unwrap().to_owned();

@@ -20,6 +20,7 @@ pub(crate) mod recorder;
 pub(crate) mod server;
 #[cfg(feature = "server")]
 pub(crate) mod service;
+pub(crate) mod stored;
 #[cfg(feature = "tls")]
 pub(crate) mod topologies;
 

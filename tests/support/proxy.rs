@@ -9,34 +9,34 @@ use tokio::net::{TcpListener, TcpStream};
 /// Counts how often a client speaks after the server has answered.
 pub struct Proxy {
     port: u16,
-    flights: Arc<AtomicUsize>,
+    round_trips: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let flights = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&flights);
+        let round_trips = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&round_trips);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
                 tokio::spawn(pass(client, server, Arc::clone(&counter)));
             }
         });
-        Self { port, flights }
+        Self { port, round_trips }
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn flights(&self) -> usize {
-        self.flights.load(Ordering::SeqCst)
+    pub fn round_trips(&self) -> usize {
+        self.round_trips.load(Ordering::SeqCst)
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, flights: Arc<AtomicUsize>) {
+async fn pass(client: TcpStream, server: TcpStream, round_trips: Arc<AtomicUsize>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (mut from_client, mut to_client) = client.into_split();
@@ -47,7 +47,7 @@ async fn pass(client: TcpStream, server: TcpStream, flights: Arc<AtomicUsize>) {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             if spoken.swap(false, Ordering::SeqCst) {
-                flights.fetch_add(1, Ordering::SeqCst);
+                round_trips.fetch_add(1, Ordering::SeqCst);
             }
             if to_server.write_all(&buffer[..length]).await.is_err() {
                 return;

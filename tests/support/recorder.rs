@@ -48,19 +48,24 @@ pub async fn spans<T>(call: impl Future<Output = T>) -> (Vec<HashMap<&'static st
 }
 
 /// Listens at the finest level until it is dropped, to other tests as well.
-pub struct Listening(());
+pub struct Listening {
+    /// How much was logged before.
+    from: usize,
+}
 
 impl Listening {
     pub fn start() -> Self {
         install();
         LISTENERS.fetch_add(1, Ordering::SeqCst);
         ::log::set_max_level(::log::LevelFilter::Trace);
-        Self(())
+        let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { from: lines.len() }
     }
 
-    /// What was logged so far.
+    /// What was logged since the start.
     pub fn heard(&self) -> String {
-        LINES.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        lines[self.from..].to_owned()
     }
 }
 

@@ -1,6 +1,8 @@
 //! A Redis of a test's own, and an independent client to look into it.
 
-use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
+use std::collections::BTreeMap;
+
+use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
 use redis_modules::Standalone;
 
@@ -22,7 +24,12 @@ impl Server {
     }
 
     pub async fn saver(&self) -> RedisSaver {
-        let saver = RedisSaver::connect(self.redis.url()).await.unwrap();
+        self.saver_with(TtlPolicy::default()).await
+    }
+
+    pub async fn saver_with(&self, ttl: TtlPolicy) -> RedisSaver {
+        let builder = RedisSaver::builder().url(self.redis.url()).ttl(ttl);
+        let saver = builder.build().await.unwrap();
         saver.setup().await.unwrap();
         saver
     }
@@ -49,6 +56,18 @@ impl Server {
         }
     }
 
+    /// Everything that is stored: what each key holds, and whether it expires.
+    pub async fn contents(&mut self) -> BTreeMap<String, (Vec<u8>, bool)> {
+        let mut contents = BTreeMap::new();
+        for key in self.keys().await {
+            let mut dump = redis::cmd("DUMP");
+            let held: Vec<u8> = dump.arg(&key).query_async(&mut self.client).await.unwrap();
+            let expires = self.time_left(&key).await >= 0;
+            contents.insert(key, (held, expires));
+        }
+        contents
+    }
+
     /// A document as text.
     pub async fn json(&mut self, key: &str) -> String {
         let found: Option<String> = redis::cmd("JSON.GET")
@@ -66,21 +85,29 @@ impl Server {
         let _: redis::Value = packed.query_async(&mut self.client).await.unwrap();
     }
 
-    /// How often a command was called since the statistics began.
-    pub async fn calls_of(&mut self, command: &str) -> u64 {
+    /// How often each command was called since the statistics began, those inside scripts
+    /// included, by its name in lower case.
+    pub async fn calls(&mut self) -> BTreeMap<String, u64> {
         let statistics: String = redis::cmd("INFO")
             .arg("commandstats")
             .query_async(&mut self.client)
             .await
             .unwrap();
-        let start = format!("cmdstat_{}:calls=", command.to_lowercase());
-        let line = statistics
-            .lines()
-            .find_map(|line| line.to_lowercase().strip_prefix(&start).map(str::to_owned));
-        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+        let calls = statistics.lines().filter_map(|line| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let count = rest.split(',').next()?.parse().unwrap();
+            Some((name.to_lowercase(), count))
+        });
+        calls.collect()
     }
 
-    /// The time that a key has left in milliseconds; -1 for ever, -2 if it is not there.
+    /// How often a command was called since the statistics began.
+    pub async fn calls_of(&mut self, command: &str) -> u64 {
+        let calls = self.calls().await;
+        calls.get(&command.to_lowercase()).copied().unwrap_or(0)
+    }
+
+    /// The time that a key has left in milliseconds; -1 without a TTL, -2 if it is not there.
     pub async fn time_left(&mut self, key: &str) -> i64 {
         redis::cmd("PTTL")
             .arg(key)
@@ -88,4 +115,14 @@ impl Server {
             .await
             .unwrap()
     }
+}
+
+/// Another client, with all the time that a busy machine may need.
+pub async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    redis::Client::open(url)?
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await
 }

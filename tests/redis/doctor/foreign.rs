@@ -31,7 +31,7 @@ async fn a_key_of_another_type_is_named_and_left() {
 }
 
 #[tokio::test]
-async fn what_others_keep_under_our_prefixes_is_told_and_neither_removed_nor_given_a_ttl() {
+async fn what_others_keep_under_our_prefixes_is_reported_and_neither_removed_nor_given_a_ttl() {
     let mut ward = Ward::new(TtlPolicy::new(HOUR)).await;
     let ids = r#""thread_id":"t","checkpoint_ns":"__empty__","checkpoint_id":"7""#;
     let audit = format!(r#"{{{ids},"who":"me"}}"#);
@@ -78,7 +78,7 @@ async fn what_others_keep_under_our_prefixes_is_told_and_neither_removed_nor_giv
     assert_eq!(ward.server.keys().await, before);
     for key in documents.iter().map(|(key, _)| *key).chain(others) {
         let found = of_key(&report, key);
-        assert!(!found.is_empty(), "{key} is told: {report}");
+        assert!(!found.is_empty(), "{key} is reported: {report}");
         assert!(found.iter().all(|(_, fixed)| !fixed), "{key}: {report}");
         if key != "write_keys_zset:t:__empty__:3" {
             assert_eq!(ward.server.time_left(key).await, -1, "{key}");

@@ -1,5 +1,5 @@
 //! What is broken by hand is found, put right, and found no more; what is whole is left alone,
-//! whatever others do meanwhile.
+//! whatever others do at the same time.
 
 mod foreign;
 mod indexes;
@@ -10,46 +10,17 @@ mod ttl;
 use std::time::Duration;
 
 use langgraph_checkpoint_redis::redis::{DoctorOptions, DoctorReport, FindingKind};
-use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy,
-    TypedValue,
-};
+use langgraph_checkpoint_redis::{CheckpointConfig, RedisSaver, TtlPolicy};
 
 use crate::support::server::Server;
-
-const HOUR: Duration = Duration::from_secs(3_600);
-
-fn config(thread: &str, namespace: &str) -> CheckpointConfig {
-    CheckpointConfig::new(thread)
-        .unwrap()
-        .with_namespace(namespace)
-        .unwrap()
-}
+use crate::support::stored::{self, HOUR, checkpoint_with_id, place as config, writes};
 
 async fn put(saver: &RedisSaver, config: &CheckpointConfig, id: &str) -> CheckpointConfig {
-    let id = CheckpointId::new(id).unwrap();
-    let checkpoint = Checkpoint::builder()
-        .id(id)
-        .channel("n", 1, &1)
-        .unwrap()
-        .build()
-        .unwrap();
-    let metadata = CheckpointMetadata::new();
-    saver
-        .put(config, &checkpoint, &metadata, &PutOptions::default())
-        .await
-        .unwrap()
+    stored::put(saver, config, &checkpoint_with_id(id)).await
 }
 
 async fn put_write(saver: &RedisSaver, config: &CheckpointConfig, task: &str) {
-    let writes = [ChannelWrite::new("n", TypedValue::json(&1).unwrap())];
-    let task = TaskId::new(task).unwrap();
-    let options = PutWritesOptions::default();
-    saver
-        .put_writes(config, &writes, &task, &options)
-        .await
-        .unwrap();
+    stored::put_writes(saver, config, &writes(&["n"]), task).await;
 }
 
 /// A server with the threads `t` and `a:b`: checkpoints 1, 2 and 3 in two namespaces each, with a
@@ -62,13 +33,7 @@ struct Ward {
 impl Ward {
     async fn new(ttl: TtlPolicy) -> Self {
         let server = Server::start().await;
-        let saver = RedisSaver::builder()
-            .url(server.redis.url())
-            .ttl(ttl)
-            .build()
-            .await
-            .unwrap();
-        saver.setup().await.unwrap();
+        let saver = server.saver_with(ttl).await;
         for thread in ["t", "a:b"] {
             for namespace in ["", "child:1"] {
                 for id in ["1", "2", "3"] {
@@ -129,25 +94,11 @@ impl Ward {
     }
 
     async fn lists(&self, thread: &str, namespace: &str) -> Vec<String> {
-        let config = config(thread, namespace);
-        let listed = self
-            .saver
-            .list_all(Some(&config), ListOptions::default())
-            .await
-            .unwrap();
-        listed
-            .iter()
-            .map(|tuple| tuple.checkpoint.id().to_string())
-            .collect()
+        stored::ids(&self.saver, &config(thread, namespace)).await
     }
 
     async fn newest(&self, thread: &str, namespace: &str) -> Option<String> {
-        let found = self
-            .saver
-            .get_tuple(&config(thread, namespace))
-            .await
-            .unwrap();
-        found.map(|tuple| tuple.checkpoint.id().to_string())
+        stored::newest(&self.saver, &config(thread, namespace)).await
     }
 }
 

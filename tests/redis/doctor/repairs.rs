@@ -46,6 +46,9 @@ async fn a_registry_forgets_writes_that_are_gone() {
         .await;
     ward.cures(FindingKind::WritesGone, "write_keys_zset:a:b:__empty__:2")
         .await;
+    let named = config("a:b", "").with_checkpoint(CheckpointId::new("2").unwrap());
+    let found = ward.saver.get_tuple(&named).await.unwrap().unwrap();
+    assert_eq!(found.pending_writes, []);
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use langgraph_checkpoint_redis::redis::DoctorOptions;
 use langgraph_checkpoint_redis::{CheckpointSaver, CheckpointTuple, DeleteOptions, ListOptions};
 use redis::aio::MultiplexedConnection;
 
-use super::connect;
 use super::players::{Race, thread};
 use super::world::{Fate, all_threads, spaces};
+use crate::support::server::connect;
 
 /// A thread, a namespace as documents have it, and a checkpoint.
 type Ids = (String, String, String);

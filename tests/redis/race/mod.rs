@@ -96,13 +96,3 @@ async fn all_calls_race_on_a_cluster_with_hash_tags() {
 async fn all_calls_race_on_a_cluster_without_hash_tags() {
     on_a_cluster("a cluster without hash tags", false).await;
 }
-
-/// Another client, with all the time that a busy machine may need.
-async fn connect(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-    let patient = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None);
-    redis::Client::open(url)?
-        .get_multiplexed_async_connection_with_config(&patient)
-        .await
-}

@@ -260,7 +260,7 @@ impl Race {
         let (writes, named) = (origin.special(revision), place.named(number));
         let (task, options) = (TaskId::new(SPECIAL).unwrap(), PutWritesOptions::default());
         let call = || self.saver.put_writes(&named, &writes, &task, &options);
-        // Another may have replaced it meanwhile, so this says nothing more than whether it is whole.
+        // Another may have replaced it since, so this says nothing more than whether it is whole.
         let _ = self.sure("put_writes", call).await;
     }
 

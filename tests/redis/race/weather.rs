@@ -7,9 +7,9 @@ use redis_modules::Cluster;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::sleep;
 
-use super::connect;
 use super::players::Race;
 use super::world::all_threads;
+use crate::support::server::connect;
 
 /// How many slots move before a replica takes over.
 const MOVES: usize = 8;

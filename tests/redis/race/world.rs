@@ -24,7 +24,7 @@ pub const SNAPSHOT: usize = 4;
 pub enum Fate {
     /// Nobody removes anything of it.
     Kept,
-    /// The same, and whoever writes says what must be the newest.
+    /// The same, and each writer says what must be the newest.
     Contested,
     /// It is deleted, pruned, and its runs are deleted.
     Volatile,
@@ -378,7 +378,7 @@ pub fn whole(
     Ok(Whole { origin, tasks })
 }
 
-/// Checks that writes come in whole calls and in order; tells whose they are.
+/// Checks that writes come in whole calls and in order; returns whose they are.
 fn whole_writes(origin: &Origin, writes: &[PendingWrite]) -> Result<u8, String> {
     if !writes.is_sorted_by_key(|write| (&write.task_path, &write.task_id, write.idx)) {
         return Err(format!("its writes are in no order: {writes:?}"));

@@ -37,7 +37,7 @@ async fn a_thread_that_only_the_index_knows_is_pinned_and_deleted() {
 }
 
 #[tokio::test]
-async fn checkpoints_of_a_full_saver_under_the_same_prefix_are_told_apart() {
+async fn checkpoints_of_a_full_saver_under_the_same_prefix_are_kept_apart() {
     let server = Server::start().await;
     let saver = saver(&server).await;
     let full = server.saver().await;

@@ -6,17 +6,14 @@ mod python;
 mod ttl;
 mod writing;
 
-use std::time::Duration;
-
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, CheckpointTuple, DeleteOptions, Error, ListOptions, PutOptions,
-    PutWritesOptions, RedisSaver, ShallowRedisSaver, TaskId, ThreadId, TtlPolicy, TypedValue,
+    CheckpointSaverExt, CheckpointTuple, Error, ListOptions, PutOptions, RedisSaver,
+    ShallowRedisSaver, TtlPolicy, TypedValue,
 };
 
 use crate::support::server::Server;
-
-const HOUR: Duration = Duration::from_secs(3_600);
+use crate::support::stored::{self, HOUR, named, place};
 
 async fn saver_with(server: &Server, ttl: TtlPolicy) -> ShallowRedisSaver {
     let builder = RedisSaver::builder().url(server.redis.url()).ttl(ttl);
@@ -27,11 +24,6 @@ async fn saver_with(server: &Server, ttl: TtlPolicy) -> ShallowRedisSaver {
 
 async fn saver(server: &Server) -> ShallowRedisSaver {
     saver_with(server, TtlPolicy::default()).await
-}
-
-fn place(thread: &str, namespace: &str) -> CheckpointConfig {
-    let config = CheckpointConfig::new(thread).unwrap();
-    config.with_namespace(namespace).unwrap()
 }
 
 fn id(id: &str) -> CheckpointId {
@@ -69,16 +61,12 @@ async fn put_writes(
     channels: &[&str],
     value: i64,
 ) {
-    let writes: Vec<_> = channels
-        .iter()
-        .map(|channel| ChannelWrite::new(*channel, TypedValue::json(&value).unwrap()))
+    let value = TypedValue::json(&value).unwrap();
+    let writes = channels.iter();
+    let writes: Vec<_> = writes
+        .map(|channel| ChannelWrite::new(*channel, value.clone()))
         .collect();
-    let config = config.clone().with_checkpoint(id(name));
-    let task = TaskId::new("task").unwrap();
-    saver
-        .put_writes(&config, &writes, &task, &PutWritesOptions::default())
-        .await
-        .unwrap();
+    stored::put_writes(saver, &named(config, name), &writes, "task").await;
 }
 
 /// The writes of a tuple, by channel.
@@ -106,11 +94,7 @@ async fn ids(
 }
 
 async fn delete(saver: &ShallowRedisSaver, thread: &str) {
-    let thread = ThreadId::new(thread).unwrap();
-    saver
-        .delete_thread(&thread, &DeleteOptions::default())
-        .await
-        .unwrap();
+    stored::delete(saver, &stored::thread_id(thread)).await;
 }
 
 async fn assert_ttl(server: &mut Server, has_one: bool) {

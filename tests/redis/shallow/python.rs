@@ -10,18 +10,8 @@ use langgraph_checkpoint_redis::{
 use serde_json::Value;
 
 use super::{checkpoint, delete, id, ids, place, put, put_writes, read, saver, writes};
-use crate::support::golden;
-use crate::support::golden::{Case, Kind};
+use crate::support::golden::{self, Case, Kind, state_of};
 use crate::support::server::Server;
-
-/// The state as LangGraph gave it to the saver.
-fn state_of(document: &Value) -> Value {
-    let mut state = document["checkpoint"].clone();
-    let fields = state.as_object_mut().unwrap();
-    fields.remove("type");
-    fields.remove("pending_sends");
-    state
-}
 
 #[tokio::test]
 async fn what_the_python_saver_wrote_is_read_and_deleted() {

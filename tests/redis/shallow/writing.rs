@@ -24,11 +24,11 @@ async fn only_the_newest_checkpoint_is_kept_and_an_older_one_changes_nothing() {
     }
     put(&saver, &child, "3").await;
     put_writes(&saver, &root, "4", &["a"], 1).await;
-    let keys = server.keys().await;
+    let stored = server.contents().await;
     let before = read(&saver, &root).await;
     put(&saver, &root, "3").await;
     put_writes(&saver, &root, "3", &["b"], 1).await;
-    assert_eq!(server.keys().await, keys);
+    assert_eq!(server.contents().await, stored);
     assert_eq!(read(&saver, &root).await, before);
     assert_eq!(before.checkpoint, checkpoint("4"));
 
@@ -151,7 +151,7 @@ async fn a_put_replaces_the_parent_that_its_config_names_and_nothing_else() {
     let kept = put(&saver, &one, "2").await;
     put_writes(&saver, &config, "2", &["__interrupt__"], 1).await;
     let before = read(&saver, &config).await;
-    let keys = server.keys().await;
+    let stored = server.contents().await;
 
     // Another run that went on from the same checkpoint, and one that read none of these.
     for stale in [other, after("0")] {
@@ -162,7 +162,7 @@ async fn a_put_replaces_the_parent_that_its_config_names_and_nothing_else() {
         assert!(!error.is_retryable());
     }
     assert_eq!(read(&saver, &config).await, before);
-    assert_eq!(server.keys().await, keys);
+    assert_eq!(server.contents().await, stored);
 
     // An older one that comes late changes nothing; the same one may be put again.
     put(&saver, &after("0"), "1").await;
@@ -272,13 +272,13 @@ async fn every_call_is_one_round_trip() {
     put_writes(&saver, &config, "1", &["a"], 1).await;
     read(&saver, &config).await;
     for name in ["2", "3"] {
-        let before = proxy.flights();
+        let before = proxy.round_trips();
         put(&saver, &config, name).await;
-        assert_eq!(proxy.flights() - before, 1, "put");
+        assert_eq!(proxy.round_trips() - before, 1, "put");
         put_writes(&saver, &config, name, &["a", "b", "c"], 1).await;
-        assert_eq!(proxy.flights() - before, 2, "put_writes");
+        assert_eq!(proxy.round_trips() - before, 2, "put_writes");
         assert_eq!(read(&saver, &config).await.pending_writes.len(), 3);
-        assert_eq!(proxy.flights() - before, 3, "get_tuple");
+        assert_eq!(proxy.round_trips() - before, 3, "get_tuple");
     }
 }
 
