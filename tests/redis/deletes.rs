@@ -242,7 +242,7 @@ async fn a_delete_that_is_dropped_stops_and_is_made_again() {
     let reported = Arc::clone(&enough);
     let options =
         DeleteOptions::default().with_progress(ProgressCallback::new(move |_: Progress| {
-            reported.notify_one()
+            reported.notify_one();
         }));
     let (t, called) = (thread("t"), AtomicBool::new(false));
     tokio::select! {
