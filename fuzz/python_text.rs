@@ -9,12 +9,13 @@ use text::{Malformed, Number, Reader, Text, write_float, write_int, write_str};
 
 /// # Panics
 /// If the property does not hold.
-pub fn python_text(input: &[u8]) {
+pub(crate) fn python_text(input: &[u8]) {
     let read = Reader::new(input).and_then(|mut reader| {
         let value = value(&mut reader, 0)?;
-        match reader.is_at_end() {
-            true => Ok(value),
-            false => Err(reader.error("trailing characters")),
+        if reader.is_at_end() {
+            Ok(value)
+        } else {
+            Err(reader.error("trailing characters"))
         }
     });
     if let Ok(expected) = serde_json::from_slice::<Value>(input) {
