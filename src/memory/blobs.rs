@@ -212,6 +212,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::saver::CheckpointSaver;
 
     fn checkpoint(version: &str) -> Checkpoint {
         let text = format!(r#"{{"id":"1","channel_versions":{{"c":"{version}","d":"1"}}}}"#);
@@ -262,7 +263,7 @@ mod tests {
         let mut blobs = Blobs::default();
         let both = [blob("c", "1", "json"), blob("d", "1", "empty")];
         blobs.put(&both, &checkpoint("1"), Lifetime(None));
-        assert_eq!(blobs.channels_of(&checkpoint("1")), ["c".into()]);
+        assert_eq!(blobs.channels_of(&checkpoint("1")), [Box::<str>::from("c")]);
     }
 
     #[tokio::test]
@@ -285,7 +286,6 @@ mod tests {
             let lifetimes = thread.lifetimes_mut().map(|lifetime| lifetime.0.is_some());
             lifetimes.collect::<Vec<_>>()
         };
-        use crate::saver::CheckpointSaver;
         assert_eq!(expiries(), [true, true]);
         assert!(saver.pin(&config.thread_id).await.unwrap());
         assert_eq!(expiries(), [false, false]);

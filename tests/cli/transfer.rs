@@ -366,7 +366,7 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
     assert!(
         conflict
             .stderr
-            .contains("thread b has another checkpoint 2"),
+            .contains("thread b has a checkpoint 2 whose state differs"),
         "{conflict:?}"
     );
     assert_ne!(all(&one).await, before);
@@ -417,7 +417,9 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
         let conflict = target.run_on(&["import"], whole.as_bytes());
         assert_eq!(conflict.code, 4, "{conflict:?}");
         assert!(
-            conflict.stderr.contains("the write -1 of its task late"),
+            conflict
+                .stderr
+                .contains("whose write -1 of task late differs"),
             "{conflict:?}"
         );
         target
