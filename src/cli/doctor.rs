@@ -11,7 +11,9 @@ use super::failure::{Failure, Outcome};
 use super::health::{problems, servers_json, warnings};
 use super::output::note;
 use super::text::count;
-use crate::redis::{DoctorOptions, DoctorReport, Finding, FindingKind, Health, Rested, duration};
+use crate::redis::{
+    DoctorOptions, DoctorReport, Finding, FindingKind, Health, IdleWrites, duration,
+};
 
 /// How often what is stored is walked at most, until nothing is left to be put right.
 const MOST_ROUNDS: usize = 5;
@@ -75,13 +77,16 @@ impl Doctor {
             }
         }
         // What is looked at is young for the server, and would not be put right afterwards.
-        let mut rested = Rested::default();
+        let mut idle_writes = IdleWrites::default();
         if self.fix && !self.yes {
             let looking = DoctorOptions {
                 fix: false,
                 ..options.clone()
             };
-            let found = context.saver.doctor_again(&looking, &mut rested).await?;
+            let found = context
+                .saver
+                .doctor_again(&looking, &mut idle_writes)
+                .await?;
             let kinds = found.counts().iter();
             let fixable: u64 = kinds
                 .filter(|(kind, _)| kind.is_fixable(&options))
@@ -101,7 +106,12 @@ impl Doctor {
         let mut rounds = Vec::new();
         // One repair shows what only the next round mends.
         while rounds.len() < MOST_ROUNDS && rounds.last().is_none_or(calls_for_another) {
-            rounds.push(context.saver.doctor_again(&options, &mut rested).await?);
+            rounds.push(
+                context
+                    .saver
+                    .doctor_again(&options, &mut idle_writes)
+                    .await?,
+            );
             options.rebuild_indexes = false;
         }
         say(context, &rounds, &health, &problems)?;

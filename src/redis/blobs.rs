@@ -21,10 +21,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::args::{milliseconds, number, text};
-use super::driver::{Command, Reply};
+use super::driver::Command;
 use super::keys::{BlobKeys, stored_namespace};
 use super::progress::Counter;
 use super::replies::strings;
+use super::scan::Members;
 use super::store::{Step, Store};
 use super::ttl::TtlVerb;
 use super::{scripts, ttl};
@@ -366,7 +367,7 @@ fn mark_call(store: &Store, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
     let args = vec![
         keys.mark.clone(),
         milliseconds(store.key_ttl(ttl)),
-        store.whole_ttl(ttl),
+        store.thread_ttl(ttl),
     ];
     scripts::BLOB_MARK
         .call(vec![keys.namespaces.clone()], args)
@@ -464,18 +465,13 @@ pub(super) fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
     })
 }
 
-/// A walk over a registry of blobs. What is there throughout is seen, some of it perhaps twice.
-pub(super) struct Pages<'a> {
-    keys: &'a BlobKeys,
-    cursor: Option<Bytes>,
-}
+/// A walk over a registry of blobs. A blob that is registered throughout is seen, perhaps more than
+/// once.
+pub(super) struct Pages(Members);
 
-impl<'a> Pages<'a> {
-    pub(super) fn new(keys: &'a BlobKeys) -> Self {
-        Self {
-            keys,
-            cursor: Some(Bytes::from_static(b"0")),
-        }
+impl Pages {
+    pub(super) fn new(keys: &BlobKeys) -> Self {
+        Self(Members::of_sorted_set("blobs", &keys.registry))
     }
 
     /// The next page; it may be empty.
@@ -489,24 +485,11 @@ impl<'a> Pages<'a> {
         &mut self,
         store: &Store,
     ) -> Result<Option<Vec<(String, f64)>>> {
-        let Some(cursor) = self.cursor.take() else {
-            return Ok(None);
+        let page = self.0.next_scored(store).await?;
+        let text = |(member, since): (Bytes, f64)| {
+            let member = String::from_utf8(member.into()).ok()?;
+            Some((member, since))
         };
-        let command = Command::on("ZSCAN", self.keys.registry.clone())
-            .arg(cursor)
-            .arg("COUNT")
-            .arg(number(FLIGHT));
-        let reply = store.driver.call("blobs", command).await?;
-        let mut parts = reply.into_array().into_iter();
-        self.cursor = parts
-            .next()
-            .and_then(Reply::into_bytes)
-            .filter(|cursor| !cursor.is_empty() && cursor != "0");
-        let mut found = strings(parts.next().unwrap_or(Reply::Nil)).into_iter();
-        let mut page = Vec::new();
-        while let (Some(member), Some(since)) = (found.next(), found.next()) {
-            page.push((member, since.parse().unwrap_or(0.0)));
-        }
-        Ok(Some(page))
+        Ok(page.map(|page| page.into_iter().filter_map(text).collect()))
     }
 }

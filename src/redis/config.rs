@@ -371,11 +371,11 @@ fn truth(text: &str) -> Result<bool, String> {
         .map_err(|_| format!("`{text}` is neither `true` nor `false`"))
 }
 
-fn count(text: &str, least: usize, most: usize) -> Result<usize, String> {
+fn count(text: &str, min: usize, max: usize) -> Result<usize, String> {
     text.parse()
         .ok()
-        .filter(|count| (least..=most).contains(count))
-        .ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
+        .filter(|count| (min..=max).contains(count))
+        .ok_or_else(|| format!("`{text}` is no number from {min} to {max}"))
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
 
 use super::document::{checkpoint_document, pending_document};
-use super::keys::Member;
+use super::keys::{CheckpointRef, Member};
 use super::progress::Counter;
-use super::read::identity;
 use super::store::Store;
 use super::{blobs, list, put, read, registry};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
@@ -56,7 +55,7 @@ pub(crate) async fn copy_thread(
         }
     }
     for namespace in registry::namespaces(store, source).await? {
-        let mut checkpoints = list::tuples(store, source, &namespace);
+        let mut checkpoints = list::list_namespace(store, source, &namespace);
         while let Some(tuple) = checkpoints.try_next().await? {
             let writes = tuple.pending_writes.len() as u64;
             copy_checkpoint(store, target, &namespace, tuple, ttl).await?;
@@ -85,7 +84,7 @@ pub(super) async fn copy_checkpoint(
 ) -> Result<()> {
     let id = tuple.checkpoint.id().clone();
     copy_writes(store, target, namespace, &id, &tuple.pending_writes, ttl).await?;
-    let identity = identity(target, namespace, &id);
+    let identity = CheckpointRef::new(target, namespace, &id);
     let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
     let document = checkpoint_document(
         &identity,
@@ -107,7 +106,7 @@ pub(super) async fn copy_writes(
     if writes.is_empty() {
         return Ok(());
     }
-    let identity = identity(target, namespace, id);
+    let identity = CheckpointRef::new(target, namespace, id);
     let keys = store.keys(target, namespace);
     for slice in writes.chunks(SLICE) {
         let stored = slice

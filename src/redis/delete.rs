@@ -9,7 +9,7 @@ use super::args::{number, text};
 use super::driver::Command;
 use super::keys::{Member, PINNED, stored_namespace};
 use super::progress::Counter;
-use super::replies::names;
+use super::replies::byte_strings;
 use super::store::{Step, Store};
 use super::{blobs, registry, remove, scripts, unregistered};
 use crate::error::{Error, Result};
@@ -100,7 +100,7 @@ async fn discard_damaged(store: &Store, thread: &ThreadId) -> Result<()> {
                 .arg(after)
                 .args(["+", "LIMIT", "0"].map(Bytes::from))
                 .arg(number(PAGE));
-            let ids = names(store.driver.call("delete_thread", page).await?);
+            let ids = byte_strings(store.driver.call("delete_thread", page).await?);
             let Some(last) = ids.last() else { break };
             after = Bytes::from([b"(", &last[..]].concat());
             let registries = ids

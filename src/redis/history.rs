@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::args::{number, text};
-use super::document::ReadCheckpoint;
+use super::document::{ReadCheckpoint, parse_writes};
 use super::error::is_further;
-use super::read::{identity, parse_writes};
+use super::keys::CheckpointRef;
 use super::store::Store;
 use super::{read, registry, scripts};
 use crate::checkpoint::{DeltaChannelHistory, PendingWrite};
@@ -90,7 +90,7 @@ pub(crate) async fn delta_channel_history(
             } else {
                 parts.filter_map(super::driver::Reply::into_bytes).collect()
             };
-            let identity = identity(&config.thread_id, &namespace, &id);
+            let identity = CheckpointRef::new(&config.thread_id, &namespace, &id);
             let mut writes = parse_writes(&identity, documents)?;
             writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
             collect(&mut histories, &writes);

@@ -7,6 +7,8 @@ mod args;
 mod blob_gc;
 mod blobs;
 mod builder;
+#[cfg(feature = "cli")]
+mod cli_api;
 mod config;
 mod copy;
 mod credentials;
@@ -17,8 +19,9 @@ mod driver;
 mod error;
 mod history;
 mod index;
-mod keys;
+pub(crate) mod keys;
 mod list;
+mod names;
 mod plain;
 mod progress;
 mod prune;
@@ -56,7 +59,7 @@ pub(crate) use config::duration;
 pub use config::{ConfigKey, SearchMode};
 pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
-pub(crate) use doctor::Rested;
+pub(crate) use doctor::IdleWrites;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
 pub use driver::{Health, HealthProblem, ServerHealth};
 pub use index::IndexStats;

@@ -132,7 +132,7 @@ async fn plan(
     };
     let mut nodes = Vec::new();
     let mut ids = Vec::new();
-    let mut checkpoints = list::tuples(store, thread, namespace);
+    let mut checkpoints = list::list_namespace(store, thread, namespace);
     while let Some(tuple) = checkpoints.try_next().await? {
         let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
         let written = tuple

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::args::{milliseconds, text};
-use super::document::{Identity, checkpoint_document, write_document};
+use super::document::{checkpoint_document, write_document};
 use super::error::is_further;
-use super::keys::stored_namespace;
+use super::keys::{CheckpointRef, stored_namespace};
 use super::replies::numbers;
 use super::staged::LARGE;
 use super::store::Store;
@@ -31,7 +31,7 @@ pub(crate) async fn put(
 ) -> Result<CheckpointConfig> {
     let ttl = options.ttl.resolve(store.settings.ttl.default)?;
     let metadata = config.joined_metadata(metadata)?;
-    let identity = Identity {
+    let identity = CheckpointRef {
         thread_id: config.thread_id.clone(),
         namespace: config.namespace(),
         checkpoint_id: checkpoint.id().clone(),
@@ -46,7 +46,7 @@ pub(crate) async fn put(
 /// Stores the document of a checkpoint.
 pub(crate) async fn put_document(
     store: &Store,
-    identity: &Identity,
+    identity: &CheckpointRef,
     document: Bytes,
     ttl: Option<Duration>,
     expected: Bytes,
@@ -78,7 +78,7 @@ pub(crate) async fn put_document(
                 expected.clone(),
                 thread_json.clone(),
                 namespace_json.clone(),
-                store.whole_ttl(ttl),
+                store.thread_ttl(ttl),
                 keys.writes.clone(),
             ],
         )
@@ -102,7 +102,7 @@ pub(crate) async fn put_document(
             reply => break reply?,
         }
     };
-    let [newest, due, has_more, given] = numbers(reply);
+    let [newest, refresh_due, has_more, given] = numbers(reply);
     if newest == 1 {
         store.remember(&keys, id.clone(), bytes);
     }
@@ -118,7 +118,7 @@ pub(crate) async fn put_document(
         )
         .await?;
     }
-    thread_ttl::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
+    thread_ttl::refresh(store, &identity.thread_id, ttl, refresh_due == 1).await;
     Ok(())
 }
 
@@ -131,7 +131,7 @@ pub(crate) async fn put_writes(
     options: &PutWritesOptions,
 ) -> Result<()> {
     let ttl = options.ttl.resolve(store.settings.ttl.default)?;
-    let identity = Identity {
+    let identity = CheckpointRef {
         thread_id: config.thread_id.clone(),
         namespace: config.namespace(),
         checkpoint_id: config.required_checkpoint()?.clone(),
@@ -179,7 +179,7 @@ pub(crate) fn documents_of(
 /// Stores the documents of writes under their keys.
 pub(crate) async fn put_write_documents(
     store: &Store,
-    identity: &Identity,
+    identity: &CheckpointRef,
     documents: impl IntoIterator<Item = (Bytes, Bytes)>,
     replace: bool,
     ttl: Option<Duration>,
@@ -195,7 +195,7 @@ pub(crate) async fn put_write_documents(
         milliseconds(store.key_ttl(ttl)),
         keys.stored.clone(),
         text(identity.checkpoint_id.as_str()),
-        store.whole_ttl(ttl),
+        store.thread_ttl(ttl),
         text(identity.thread_id.as_str()),
     ];
     for (key, document) in documents {
@@ -203,8 +203,8 @@ pub(crate) async fn put_write_documents(
         args.push(document);
     }
     let call = scripts::PUT_WRITES.call(script_keys, args);
-    let [_, due] = numbers(read::confirmed(store, "put_writes", call).await?);
-    thread_ttl::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
+    let [_, refresh_due] = numbers(read::confirmed(store, "put_writes", call).await?);
+    thread_ttl::refresh(store, &identity.thread_id, ttl, refresh_due == 1).await;
     Ok(())
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::args::{milliseconds, number, text};
-use super::document::{Identity, ReadCheckpoint, parse_write};
+use super::document::{ReadCheckpoint, parse_writes};
 use super::driver::{Command, Reply};
 use super::error::{is_further, is_lost_write, of_key};
-use super::keys::NamespaceKeys;
+use super::keys::{CheckpointRef, NamespaceKeys};
 use super::scripts::ScriptCall;
 use super::store::{Step, Store};
 use super::ttl::TtlVerb;
@@ -88,7 +88,7 @@ pub(crate) async fn get_tuple(
                     return Box::pin(get_tuple(store, config)).await;
                 }
             };
-            let identity = identity(&config.thread_id, &namespace, &id);
+            let identity = CheckpointRef::new(&config.thread_id, &namespace, &id);
             let read = assemble(store, &keys, &identity, &document, writes, is_apart).await?;
             match read {
                 Some(tuple) => {
@@ -121,7 +121,7 @@ pub(super) async fn read_known(
     let Some(document) = document.or(in_reply) else {
         return Ok(None);
     };
-    let identity = identity(thread, namespace, id);
+    let identity = CheckpointRef::new(thread, namespace, id);
     assemble(store, keys, &identity, &document, writes, is_apart).await
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn read_known(
 async fn assemble(
     store: &Store,
     keys: &NamespaceKeys,
-    identity: &Identity,
+    identity: &CheckpointRef,
     document: &Bytes,
     writes: Option<Vec<Bytes>>,
     is_apart: bool,
@@ -226,7 +226,7 @@ pub(super) async fn writes_of(
 ) -> Result<Vec<PendingWrite>> {
     let keys = store.keys(thread, namespace);
     let (_, documents) = all_writes(store, "copy_thread", &keys, id).await?;
-    parse_writes(&identity(thread, namespace, id), documents)
+    parse_writes(&CheckpointRef::new(thread, namespace, id), documents)
 }
 
 /// Runs a script that reads; what it says is lost is looked at again, because what is being
@@ -302,8 +302,8 @@ async fn read_script(
             reply => break reply?,
         }
     };
-    let (found, due) = found(keys, reply)?;
-    thread_ttl::keep_whole(store, thread, store.settings.ttl.default, due).await;
+    let (found, refresh_due) = found(keys, reply)?;
+    thread_ttl::refresh(store, thread, store.settings.ttl.default, refresh_due).await;
     Ok(found)
 }
 
@@ -331,8 +331,8 @@ async fn read_beside(
     };
     let document = replies.next().unwrap_or(Err(Error::Closed));
     let document = document.map_err(|error| of_key(&key, error))?.into_bytes();
-    let (found, due) = found(keys, rest)?;
-    thread_ttl::keep_whole(store, thread, store.settings.ttl.default, due).await;
+    let (found, refresh_due) = found(keys, rest)?;
+    thread_ttl::refresh(store, thread, store.settings.ttl.default, refresh_due).await;
     Ok((found, document))
 }
 
@@ -361,32 +361,9 @@ fn read_call(
             keys.shared_write_registries.clone(),
             milliseconds(refresh.and_then(|ttl| store.key_ttl(Some(ttl)))),
             text(read_apart.map_or("", CheckpointId::as_str)),
-            refresh.map_or(Bytes::from_static(b"0"), |ttl| store.whole_ttl(Some(ttl))),
+            refresh.map_or(Bytes::from_static(b"0"), |ttl| store.thread_ttl(Some(ttl))),
         ],
     )
-}
-
-/// Reads the documents of a checkpoint's writes, leaving out those of others.
-pub(crate) fn parse_writes(
-    identity: &Identity,
-    writes: impl IntoIterator<Item = Bytes>,
-) -> Result<Vec<PendingWrite>> {
-    writes
-        .into_iter()
-        .filter_map(|write| parse_write(identity, &write).transpose())
-        .collect()
-}
-
-pub(crate) fn identity(
-    thread: &ThreadId,
-    namespace: &CheckpointNamespace,
-    id: &CheckpointId,
-) -> Identity {
-    Identity {
-        thread_id: thread.clone(),
-        namespace: namespace.clone(),
-        checkpoint_id: id.clone(),
-    }
 }
 
 /// What a script found, and whether the thread is due for its TTL.
@@ -408,10 +385,10 @@ fn found(keys: &NamespaceKeys, reply: Reply) -> Result<(Found, bool)> {
     let id = CheckpointId::from_bytes(&id).map_err(|error| {
         Error::corrupt(String::from_utf8_lossy(&keys.pointer), error.to_string())
     })?;
-    let due = parts.next().and_then(|due| due.as_int()) == Some(1);
+    let refresh_due = parts.next().and_then(|refresh_due| refresh_due.as_int()) == Some(1);
     let document = (!second.is_empty()).then_some(second);
     let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
     let writes = parts.filter_map(Reply::into_bytes).collect();
     let writes = (!has_more).then_some(writes);
-    Ok((Found::Checkpoint(id, document, writes), due))
+    Ok((Found::Checkpoint(id, document, writes), refresh_due))
 }

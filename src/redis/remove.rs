@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::args::{number, text};
 use super::driver::{Command, Reply};
-use super::keys::{NamespaceKeys, namespace_from_stored};
+use super::keys::NamespaceKeys;
 use super::progress::Counter;
-use super::replies::names;
+use super::replies::byte_strings;
 use super::scripts;
 use super::store::{Step, Store};
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ pub(super) async fn delete_namespace(
         .batch("delete_thread", commands)
         .await?
         .into_iter();
-    let mut next = || Ok::<_, Error>(names(replies.next().unwrap_or(Err(Error::Closed))?));
+    let mut next = || Ok::<_, Error>(byte_strings(replies.next().unwrap_or(Err(Error::Closed))?));
     let greatest = next()?.pop();
     let mut ids = next()?;
     let Some(greatest) = greatest else {
@@ -69,7 +69,7 @@ pub(super) async fn delete_namespace(
             break;
         }
         let end = Bytes::from([b"[", &greatest[..]].concat());
-        ids = names(store.driver.call("delete_thread", ends(&last, end)).await?);
+        ids = byte_strings(store.driver.call("delete_thread", ends(&last, end)).await?);
     }
     Ok(())
 }
@@ -143,16 +143,4 @@ pub(super) async fn remove_keys(store: &Store, thread: &ThreadId, keys: Vec<Byte
         }
     }
     Ok(removed)
-}
-
-/// The checkpoint that a write names.
-pub(super) fn owner_of(
-    store: &Store,
-    thread: &ThreadId,
-    namespace: &str,
-    checkpoint: &str,
-) -> Option<(NamespaceKeys, CheckpointId)> {
-    let namespace = namespace_from_stored(namespace).ok()?;
-    let id = CheckpointId::new(checkpoint).ok()?;
-    Some((store.keys(thread, &namespace), id))
 }

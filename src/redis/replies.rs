@@ -23,12 +23,13 @@ pub(super) fn numbers<const COUNT: usize>(reply: Reply) -> [i64; COUNT] {
     [(); COUNT].map(|()| numbers.next().and_then(|part| part.as_int()).unwrap_or(0))
 }
 
-/// The names in a list.
-pub(super) fn names(reply: Reply) -> Vec<Bytes> {
+/// The strings in a list.
+pub(super) fn byte_strings(reply: Reply) -> Vec<Bytes> {
     let parts = reply.into_array().into_iter();
     parts.filter_map(Reply::into_bytes).collect()
 }
 
+/// The same as text, without those that are none.
 pub(super) fn strings(reply: Reply) -> Vec<String> {
     let parts = reply.into_array().into_iter();
     parts

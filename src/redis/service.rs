@@ -1,16 +1,16 @@
 //! What the HTTP service asks of a saver beyond the trait.
 
 use super::blobs;
+use super::keys::CheckpointRef;
 use super::put;
 use super::runs;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::RedisSaver;
 use super::blobs::{BlobPage, ChannelBlob, NamedBlobs, named_by};
 use super::document::pending_document;
-use super::read::identity;
+use super::saver::RedisSaver;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
@@ -76,7 +76,7 @@ impl RedisSaver {
         let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
         let namespace = config.namespace();
         let keys = store.keys(&config.thread_id, &namespace);
-        let identity = identity(&config.thread_id, &namespace, id);
+        let identity = CheckpointRef::new(&config.thread_id, &namespace, id);
         let mut documents = Vec::with_capacity(writes.len());
         for write in writes {
             let document = pending_document(&identity, write)?;

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::number;
-use super::document::Identity;
 use super::driver::{Command, Reply};
 use super::index::{IndexStats, Page, thread};
-use super::keys::{glob_escaped, namespace_from_stored};
+use super::keys::glob_escaped;
+use super::names;
 use super::replies::time_left;
-use super::saver::RedisSaver;
+use super::scan::Scan;
 use super::store::{Step, Store};
 use super::{index, registry, scan};
 use crate::error::{Error, Result};
@@ -27,7 +26,7 @@ const STEP: usize = 500;
 /// How many keys are asked for their size in one flight.
 const FLIGHT: usize = 100;
 
-/// Options of [`RedisSaver::stats`].
+/// Options of [`RedisSaver::stats`](crate::RedisSaver::stats).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatsOptions {
@@ -61,8 +60,8 @@ impl StatsOptions {
 
     /// Sets up to how many checkpoints their threads are counted.
     #[must_use]
-    pub fn with_max_counted(mut self, most: u64) -> Self {
-        self.max_counted = most;
+    pub fn with_max_counted(mut self, checkpoints: u64) -> Self {
+        self.max_counted = checkpoints;
         self
     }
 }
@@ -144,43 +143,20 @@ pub struct LargeCheckpoint {
     pub bytes: u64,
 }
 
-impl RedisSaver {
-    /// Tells how much is stored under the saver's prefixes, how large it is, and how long it
-    /// stays.
-    ///
-    /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is changed. The
-    /// keyspace is scanned until there are keys enough for the sample; where search does not work,
-    /// all of it.
-    ///
-    /// # Errors
-    /// What the store may say.
-    ///
-    /// ```no_run
-    /// use langgraph_checkpoint_redis::RedisSaver;
-    /// use langgraph_checkpoint_redis::redis::StatsOptions;
-    ///
-    /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
-    /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
-    /// let stats = saver.stats(&StatsOptions::default()).await?;
-    /// println!("{} checkpoints, about {} bytes", stats.checkpoints, stats.checkpoint_sizes.estimated_total);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
-        let store = &*self.0;
-        let indexed = match index::search(store).await? {
-            Some(_) => indexed_stats(store, options).await?,
-            None => None,
-        };
-        let mut stats = match indexed {
-            Some(stats) => stats,
-            None => scanned_stats(store, options).await?,
-        };
-        if !store.driver.is_cluster() {
-            server_memory(store, &mut stats).await?;
-        }
-        Ok(stats)
+/// How much is stored, how large it is, and how long it stays.
+pub(crate) async fn stats(store: &Store, options: &StatsOptions) -> Result<Stats> {
+    let indexed = match index::search(store).await? {
+        Some(_) => indexed_stats(store, options).await?,
+        None => None,
+    };
+    let mut stats = match indexed {
+        Some(stats) => stats,
+        None => scanned_stats(store, options).await?,
+    };
+    if !store.driver.is_cluster() {
+        server_memory(store, &mut stats).await?;
     }
+    Ok(stats)
 }
 
 /// What the indexes tell; `None` if one turns out to be gone.
@@ -233,34 +209,24 @@ async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
 }
 
 /// So many of the keys that start with a prefix, in no order, from every primary.
-async fn sample(store: &Store, prefix: &str, most: usize) -> Result<Vec<Bytes>> {
+async fn sample(store: &Store, prefix: &str, size: usize) -> Result<Vec<Bytes>> {
     let pattern = format!("{}:*", glob_escaped(prefix));
     let nodes = store.driver.primaries()?;
-    let each = most.div_ceil(nodes.len().max(1));
+    let each = size.div_ceil(nodes.len().max(1));
     let mut sample = HashSet::new();
     for (position, node) in nodes.into_iter().enumerate() {
-        let enough = (each * (position + 1)).min(most);
-        let mut cursor = Bytes::from_static(b"0");
+        let enough = (each * (position + 1)).min(size);
+        let mut scan = Scan::matching("stats", pattern.clone())
+            .at(vec![node])
+            .in_steps_of(STEP);
         while sample.len() < enough {
-            // A cursor means nothing to another server, nor to the same one started again.
-            let command = Command::new("SCAN")
-                .once()
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(pattern.clone())
-                .arg("COUNT")
-                .arg(number(STEP));
-            let reply = store.driver.call_at("stats", &node, command).await?;
-            let mut reply = reply.into_array().into_iter();
-            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-            let page = reply.next().unwrap_or(Reply::Nil).into_array();
-            sample.extend(page.into_iter().filter_map(Reply::into_bytes));
-            if cursor.is_empty() || cursor == "0" {
+            let Some(page) = scan.next(store).await? else {
                 break;
-            }
+            };
+            sample.extend(page);
         }
     }
-    Ok(sample.into_iter().take(most).collect())
+    Ok(sample.into_iter().take(size).collect())
 }
 
 /// Where search does not work: every namespace, and of each the newest checkpoint as a sample.
@@ -307,30 +273,17 @@ async fn measure_checkpoints(
     largest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     largest.truncate(options.largest);
     for (bytes, key) in largest {
-        let named = named_by(store, key).await?;
-        stats.largest.extend(named.map(|named| LargeCheckpoint {
-            thread_id: named.thread_id,
-            namespace: named.namespace,
-            checkpoint_id: named.checkpoint_id,
-            bytes,
-        }));
+        let named = names::checkpoints_at(store, "stats", &[key]).await?;
+        stats
+            .largest
+            .extend(named.into_iter().map(|(_, named)| LargeCheckpoint {
+                thread_id: named.thread_id,
+                namespace: named.namespace,
+                checkpoint_id: named.checkpoint_id,
+                bytes,
+            }));
     }
     Ok(())
-}
-
-/// Which checkpoint a document is of; `None` if it does not say.
-async fn named_by(store: &Store, key: Bytes) -> Result<Option<Identity>> {
-    let command =
-        Command::on("JSON.GET", key).arg("$['thread_id','checkpoint_ns','checkpoint_id']");
-    let names = store.driver.call("stats", command).await?.into_bytes();
-    let names = names.and_then(|names| serde_json::from_slice::<[String; 3]>(&names).ok());
-    Ok(names.and_then(|[thread, namespace, checkpoint]| {
-        Some(Identity {
-            thread_id: ThreadId::new(thread).ok()?,
-            namespace: namespace_from_stored(&namespace).ok()?,
-            checkpoint_id: CheckpointId::new(checkpoint).ok()?,
-        })
-    }))
 }
 
 /// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.

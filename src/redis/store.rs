@@ -248,7 +248,7 @@ impl Store {
     }
 
     /// The TTL that all of a thread must have after a call, as scripts take it.
-    pub(crate) fn whole_ttl(&self, ttl: Option<Duration>) -> Bytes {
+    pub(crate) fn thread_ttl(&self, ttl: Option<Duration>) -> Bytes {
         match (self.settings.ttl.scope, ttl) {
             (TtlScope::Checkpoint, _) => Bytes::from_static(b"0"),
             (TtlScope::Thread, None) => Bytes::from_static(b"-1"),
@@ -257,12 +257,12 @@ impl Store {
     }
 
     /// Begins to give a thread its TTL; `false` if another call does already.
-    pub(super) fn start_keeping(&self, thread: &ThreadId) -> bool {
+    pub(super) fn start_refresh(&self, thread: &ThreadId) -> bool {
         self.keeping().insert(thread.clone())
     }
 
     /// Ends it.
-    pub(super) fn end_keeping(&self, thread: &ThreadId) {
+    pub(super) fn end_refresh(&self, thread: &ThreadId) {
         self.keeping().remove(thread);
     }
 

@@ -13,11 +13,11 @@ use crate::id::{CheckpointNamespace, ThreadId};
 const SLICE: usize = 64;
 
 /// A thread that is being given its TTL.
-struct Keeping<'a>(&'a Store, &'a ThreadId);
+struct Refresh<'a>(&'a Store, &'a ThreadId);
 
-impl Drop for Keeping<'_> {
+impl Drop for Refresh<'_> {
     fn drop(&mut self) {
-        self.0.end_keeping(self.1);
+        self.0.end_refresh(self.1);
     }
 }
 
@@ -37,12 +37,17 @@ pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) 
 
 /// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
 /// since the next call finds the same.
-pub(crate) async fn keep_whole(store: &Store, thread: &ThreadId, ttl: Option<Duration>, due: bool) {
-    if !due || !store.start_keeping(thread) {
+pub(crate) async fn refresh(
+    store: &Store,
+    thread: &ThreadId,
+    ttl: Option<Duration>,
+    refresh_due: bool,
+) {
+    if !refresh_due || !store.start_refresh(thread) {
         return;
     }
     // Also where the call is dropped midway.
-    let _keeping = Keeping(store, thread);
+    let _refresh = Refresh(store, thread);
     let kept = async {
         let ttl = store.key_ttl(ttl);
         change_ttl_of_thread(store, thread, ttl, TtlVerb::Keep).await?;

@@ -8,11 +8,14 @@ use bytes::Bytes;
 use super::args::number;
 use super::driver::{Command, Reply};
 use super::index::Kind;
+use super::keys::CheckpointRef;
 use super::keys::{Family, glob_escaped};
+use super::names;
 use super::progress::Counter;
+use super::scan::Scan;
 use super::slots::{share_a_tag, slot};
 use super::store::Store;
-use super::{index, remove, scan};
+use super::{index, remove};
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
 
@@ -51,7 +54,10 @@ pub(super) async fn delete_indexed(
                     skip += 1;
                     continue;
                 }
-                let owner = remove::owner_of(store, thread, &row.namespace, &row.checkpoint);
+                let named =
+                    CheckpointRef::from_stored(&row.thread, &row.namespace, &row.checkpoint);
+                let owner =
+                    named.map(|one| (store.keys(thread, &one.namespace), one.checkpoint_id));
                 // A write, or a document whose name is another than ours.
                 let apart = owner
                     .as_ref()
@@ -105,7 +111,8 @@ pub(super) async fn delete_leftovers(
     let pattern = format!("*:{}:*", glob_escaped(&segment));
     let (mut documents, mut writes) = (Vec::new(), Vec::new());
     let (mut pointers, mut registered) = (Vec::new(), Vec::new());
-    for key in scan::scan_at(store, nodes, &pattern).await? {
+    let scan = Scan::matching("scan", pattern).at(nodes);
+    for key in scan.all(store).await? {
         match keys.family_of(&key) {
             Some(Family::Document) => documents.push(key),
             Some(Family::Write) => writes.push(key),
@@ -122,9 +129,10 @@ pub(super) async fn delete_leftovers(
     // Python saver leaves in place of a checkpoint whose writes came first.
     for keys in [&writes, &documents] {
         for page in keys.chunks(FLIGHT) {
-            for (_, [namespace, id]) in of_thread(store, thread, page).await? {
-                if let Some((keys, id)) = remove::owner_of(store, thread, &namespace, &id) {
-                    remove::remove(store, &keys, &[id], counter).await?;
+            for (_, one) in names::checkpoints_at(store, "delete_thread", page).await? {
+                if one.thread_id == *thread {
+                    let keys = store.keys(thread, &one.namespace);
+                    remove::remove(store, &keys, &[one.checkpoint_id], counter).await?;
                 }
             }
         }
@@ -138,39 +146,6 @@ pub(super) async fn delete_leftovers(
         remove::remove(store, &store.keys(thread, &namespace), &[], counter).await?;
     }
     Ok(())
-}
-
-/// The documents that say that they are a thread's, with the namespace and the checkpoint that
-/// they name.
-async fn of_thread(
-    store: &Store,
-    thread: &ThreadId,
-    keys: &[Bytes],
-) -> Result<Vec<(Bytes, [String; 2])>> {
-    let mut found = Vec::new();
-    for chunk in keys.chunks(FLIGHT) {
-        let commands = chunk.iter().map(|key| {
-            Command::on("JSON.GET", key.clone())
-                .arg("$['thread_id','checkpoint_ns','checkpoint_id']")
-        });
-        let replies = store
-            .driver
-            .batch("delete_thread", commands.collect())
-            .await?;
-        for (key, reply) in chunk.iter().zip(replies) {
-            let names = match reply {
-                // Something else than a document has the name of one.
-                Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
-                reply => reply?.into_bytes().unwrap_or_default(),
-            };
-            if let Ok([of, namespace, id]) = serde_json::from_slice::<[String; 3]>(&names)
-                && of == thread.as_str()
-            {
-                found.push((key.clone(), [namespace, id]));
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Takes out of a registry of writes what is gone; with the last the registry goes.

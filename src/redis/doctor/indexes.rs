@@ -4,20 +4,11 @@ use bytes::Bytes;
 
 use super::named::Holds;
 use super::report::FindingKind;
-use super::{Doctor, MEMBERS};
+use super::run::{Coverage, Doctor, MEMBERS};
 use crate::error::Result;
 use crate::redis::driver::Command;
 use crate::redis::index;
 use crate::redis::index::IndexProblem;
-
-/// What an index knows of the documents that were looked at.
-#[derive(Debug, Default)]
-pub(super) struct Coverage {
-    /// Whether it answers for all of them.
-    is_asked: bool,
-    looked_at: u64,
-    unknown: u64,
-}
 
 impl Doctor<'_> {
     pub(super) async fn indexes(&mut self) -> Result<()> {

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::report::FindingKind;
-use super::walk::{Members, Scan};
-use super::{Doctor, MEMBERS};
+use super::run::{Doctor, MEMBERS, every};
 use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
 use crate::redis::args::number;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
+use crate::redis::scan::Members;
 use crate::redis::scripts;
 use crate::redis::store::Step;
 
@@ -29,7 +29,7 @@ impl Doctor<'_> {
     /// Registries of checkpoints, with their pointers.
     pub(super) async fn registries(&mut self) -> Result<()> {
         let family = self.store.keyspace.registry_family();
-        let mut scan = Scan::every(&family);
+        let mut scan = every(&family);
         while let Some(page) = scan.next(self.store).await? {
             let mut registries = Vec::with_capacity(page.len());
             for key in page {
@@ -215,7 +215,7 @@ impl Doctor<'_> {
             let document = || Bytes::from([&keys.documents[..], id].concat());
             (!id.is_empty()).then(document)
         };
-        let members = || Members::of_registry(&keys.registry);
+        let members = || Members::of_sorted_set("doctor", &keys.registry);
         let lasting = self.outlives(&keys.registry, members(), names).await?;
         if let Some(lasting) = lasting {
             let (registry, set) = (&keys.registry, &keys.namespaces);
@@ -228,7 +228,7 @@ impl Doctor<'_> {
     /// Pointers that no registry stands behind.
     pub(super) async fn pointers(&mut self) -> Result<()> {
         let family = self.store.keyspace.pointer_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(mut page) = scan.next(self.store).await? {
             let keyspace = &self.store.keyspace;
             let documents = |pointer: &Bytes| keyspace.documents_of_pointer(pointer);

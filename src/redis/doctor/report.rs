@@ -296,12 +296,12 @@ impl DoctorReport {
         self.examined += keys as u64;
     }
 
-    pub(super) fn add(&mut self, finding: Finding, most: usize) {
+    pub(super) fn add(&mut self, finding: Finding, max: usize) {
         *self.counts.entry(finding.kind).or_default() += 1;
         if finding.fixed {
             *self.fixed.entry(finding.kind).or_default() += 1;
         }
-        if self.findings.len() < most {
+        if self.findings.len() < max {
             self.findings.push(finding);
         }
     }

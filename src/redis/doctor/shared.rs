@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::Doctor;
 use super::report::FindingKind;
-use super::walk::Members;
+use super::run::{Doctor, PAGE};
 use crate::error::Result;
 use crate::redis::args::number;
 use crate::redis::driver::Command;
+use crate::redis::scan::Members;
 use crate::redis::scripts;
 use crate::redis::store::Step;
 
@@ -44,7 +44,7 @@ impl Doctor<'_> {
         while let Some(page) = members.next(self.store).await? {
             lasting.members += page.len();
             let keys: Vec<Bytes> = page.iter().filter_map(|member| names(member)).collect();
-            for slice in keys.chunks(super::PAGE) {
+            for slice in keys.chunks(PAGE) {
                 match self.longest(slice).await? {
                     -1 => return Ok(None),
                     left => lasting.longest = lasting.longest.max(left),

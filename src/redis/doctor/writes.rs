@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::named::{Holds, Named, Rest};
 use super::report::FindingKind;
-use super::walk::{Members, Scan};
-use super::{Doctor, MEMBERS};
+use super::run::{Doctor, MEMBERS};
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::Command;
 use crate::redis::keys::{NamespaceKeys, WritesOf};
+use crate::redis::scan::Members;
 use crate::redis::scripts;
 use crate::redis::store::Step;
 
@@ -35,7 +35,7 @@ impl Doctor<'_> {
     /// Registries of writes: what they name is there, and their checkpoint comes.
     pub(super) async fn write_registries(&mut self) -> Result<()> {
         let family = self.store.keyspace.write_registry_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(page) = scan.next(self.store).await? {
             self.report.looked_at(page.len());
             for registry in self.first_members(page).await? {
@@ -60,7 +60,7 @@ impl Doctor<'_> {
         let steps = page.iter().flat_map(|key| {
             let size = Command::on("ZCARD", key.clone());
             let left = Command::on("PTTL", key.clone());
-            let members = Members::of_registry(key).command();
+            let members = Members::of_sorted_set("doctor", key).command();
             [Some(size), Some(left), members].into_iter().flatten()
         });
         let steps = steps.map(Step::from).collect();
@@ -86,10 +86,8 @@ impl Doctor<'_> {
             };
             let idle = idle.ok().and_then(|idle| idle.as_int()).unwrap_or(0);
             let idle = Duration::from_secs(u64::try_from(idle).unwrap_or(0));
-            let is_old = self
-                .rested
-                .is_old(&key, size, idle, self.options.orphan_age);
-            let mut others = Members::of_registry(&key);
+            let is_old = self.idle.is_old(&key, size, idle, self.options.orphan_age);
+            let mut others = Members::of_sorted_set("doctor", &key);
             let first = others.page(members);
             registries.push(Registry {
                 key,
@@ -174,13 +172,13 @@ impl Doctor<'_> {
             let kind = FindingKind::WritesWithoutCheckpoint;
             self.found(kind, &key, orphans.to_string(), self.options.fix);
             if !self.options.fix {
-                self.rested.found(key, size);
+                self.idle.found(key, size);
             }
             return Ok(());
         }
         let Some(owner) = owner else { return Ok(()) };
         let names = |member: &[u8]| Some(Bytes::copy_from_slice(member));
-        let members = || Members::of_registry(&key);
+        let members = || Members::of_sorted_set("doctor", &key);
         if let Some(lasting) = self.outlives(&key, members(), names).await? {
             self.shorten(&key, &owner.namespaces, lasting, members(), names)
                 .await?;
@@ -245,7 +243,7 @@ impl Doctor<'_> {
             let Ok(named) = looked.ids else { continue };
             let keys = self.store.keys(&named.thread_id, &named.namespace);
             let is_own = named.checkpoint().is_some_and(|id| {
-                [keys.write_registry(id), shallow_registry(&keys)].contains(registry)
+                [keys.write_registry(id), keys.shallow_write_registry()].contains(registry)
             });
             if is_own {
                 return Ok(Some(keys));
@@ -267,7 +265,7 @@ impl Doctor<'_> {
     /// Writes: their registry names them, and they can be read.
     pub(super) async fn writes(&mut self) -> Result<()> {
         let family = self.store.keyspace.write_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(page) = scan.next(self.store).await? {
             self.report.looked_at(page.len());
             let mut steps: Vec<Step> = Vec::new();
@@ -301,8 +299,8 @@ impl Doctor<'_> {
                     keys.namespaces.clone(),
                     keys.registry.clone(),
                 ];
-                script_keys.push(shallow_registry(&keys));
-                script_keys.extend(shared_registry(&keys, id));
+                script_keys.push(keys.shallow_write_registry());
+                script_keys.extend(keys.shared_write_registry(id));
                 let args = vec![
                     self.mode(),
                     self.ttl.clone(),
@@ -329,15 +327,4 @@ impl Doctor<'_> {
         }
         self.found(FindingKind::MemberForeign, key, detail, false);
     }
-}
-
-/// The registry that the Python saver keeps under a custom prefix.
-pub(super) fn shared_registry(keys: &NamespaceKeys, id: &CheckpointId) -> Option<Bytes> {
-    let start = &keys.shared_write_registries;
-    (!start.is_empty()).then(|| Bytes::from([start, id.as_str().as_bytes()].concat()))
-}
-
-/// The registry of a namespace's writes in shallow mode.
-pub(super) fn shallow_registry(keys: &NamespaceKeys) -> Bytes {
-    Bytes::from([&keys.write_registries[..], b"shallow"].concat())
 }

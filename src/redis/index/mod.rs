@@ -15,8 +15,8 @@ mod thread;
 mod upkeep;
 
 pub(crate) use all::{
-    Indexed, checkpoints_at, indexed_run, indexed_thread_of_each, indexed_threads,
-    newest_checkpoints, unopened_documents,
+    checkpoints_at, indexed_run, indexed_thread_of_each, indexed_threads, newest_checkpoints,
+    unopened_documents,
 };
 pub(crate) use compare::known_to;
 #[cfg(feature = "cli")]

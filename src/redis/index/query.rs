@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 
-use super::all::Indexed;
 use crate::error::Error;
-use crate::id::{CheckpointId, ThreadId};
+use crate::id::ThreadId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
-use crate::redis::keys::namespace_from_stored;
+use crate::redis::keys::CheckpointRef;
 
 /// Past its own time limit a search gives what it has so far and does not say so; ours is that of
 /// the command.
@@ -65,12 +64,12 @@ pub(super) fn is_silent(row: &[Reply]) -> bool {
 }
 
 /// The checkpoint that a row names; `None` for one whose ids are no ids.
-pub(crate) fn indexed(row: &[Reply]) -> Option<Indexed> {
-    Some(Indexed {
-        thread_id: ThreadId::new(field(row, "thread_id")?).ok()?,
-        namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
-        checkpoint_id: CheckpointId::new(field(row, "checkpoint_id")?).ok()?,
-    })
+pub(crate) fn indexed(row: &[Reply]) -> Option<CheckpointRef> {
+    CheckpointRef::from_stored(
+        &field(row, "thread_id")?,
+        &field(row, "checkpoint_ns")?,
+        &field(row, "checkpoint_id")?,
+    )
 }
 
 /// The thread that a row names.

@@ -287,14 +287,14 @@ pub(crate) async fn rows_from(
     store: &Store,
     index: &str,
     start: u64,
-    most: u64,
+    limit: u64,
 ) -> Result<Option<Vec<Row>>> {
     // The limit comes first, so that only what it leaves is loaded.
     let command = Command::new("FT.AGGREGATE")
         .arg(text(index))
         .args(["*", "LIMIT"].map(Bytes::from))
         .arg(number(start))
-        .arg(number(most));
+        .arg(number(limit));
     let command = load(command, WRITE_LOAD).args(NO_TIME_LIMIT.map(Bytes::from));
     rows_at(store, index, command).await
 }

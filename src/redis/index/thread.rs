@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::all::Indexed;
 use super::query::{
     CHECKPOINT_LOAD, IndexedWrite, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed,
     is_unknown_index, load, of_thread, write_of,
@@ -13,6 +12,7 @@ use crate::error::Result;
 use crate::id::ThreadId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
+use crate::redis::keys::CheckpointRef;
 use crate::redis::search_state::Search;
 use crate::redis::store::Store;
 
@@ -76,7 +76,7 @@ pub(crate) async fn count_in_time(store: &Store, count: Command) -> Result<Optio
 pub(crate) async fn indexed_checkpoints(
     store: &Store,
     thread: &ThreadId,
-) -> Result<Option<Vec<Indexed>>> {
+) -> Result<Option<Vec<CheckpointRef>>> {
     match some_indexed_checkpoints(store, thread).await? {
         Some((found, false)) => return Ok(Some(found)),
         None => return Ok(None),
@@ -125,13 +125,13 @@ pub(crate) async fn count_indexed(
 }
 
 /// Some of the checkpoints or writes that the index knows and that may be a thread's, the first
-/// that it came to know first: after `skip`, and no more than `most`. It takes no cursor. `None`
+/// that it came to know first: after `skip`, and no more than `limit`. It takes no cursor. `None`
 /// where search does not serve.
 pub(crate) async fn rows_of_thread(
     store: &Store,
     thread: &ThreadId,
     kind: Kind,
-    (skip, most): (usize, usize),
+    (skip, limit): (usize, usize),
 ) -> Result<Option<Vec<IndexedKey>>> {
     let Some(search) = state::search(store).await? else {
         return Ok(None);
@@ -145,7 +145,7 @@ pub(crate) async fn rows_of_thread(
         .arg(text(index))
         .args(["@thread_id:{$thread}", "LIMIT"].map(Bytes::from))
         .arg(number(skip))
-        .arg(number(most));
+        .arg(number(limit));
     let command = of_thread(load(command, WRITE_LOAD), piece);
     let rows = rows_in_time(store, index, command).await?;
     Ok(rows.map(|rows| {
@@ -168,7 +168,7 @@ pub(crate) async fn rows_of_thread(
 pub(crate) async fn some_indexed_checkpoints(
     store: &Store,
     thread: &ThreadId,
-) -> Result<Option<(Vec<Indexed>, bool)>> {
+) -> Result<Option<(Vec<CheckpointRef>, bool)>> {
     let index = store.keyspace.checkpoint_prefix();
     first_of_thread(store, index, thread, CHECKPOINT_LOAD, |row| {
         indexed(row).filter(|one| one.thread_id == *thread)

@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::encode::{glob_escaped, namespace_from_stored, stored_namespace};
 use super::member::BLOBS_MARK;
+use super::reference::CheckpointRef;
 use super::thread::{BlobKeys, SHALLOW_REGISTRY, ThreadKeys};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::redis::document::Identity;
 use crate::redis::slots::tag_in;
 
 /// The default prefix of checkpoints.
@@ -221,8 +221,8 @@ impl Keyspace {
     }
 
     /// The key under which the document of a checkpoint is staged.
-    pub(crate) fn staged(&self, identity: &Identity) -> Bytes {
-        let Identity {
+    pub(crate) fn staged(&self, identity: &CheckpointRef) -> Bytes {
+        let CheckpointRef {
             thread_id,
             namespace,
             checkpoint_id,

@@ -9,6 +9,7 @@
 mod encode;
 mod keyspace;
 mod member;
+mod reference;
 mod thread;
 
 #[cfg(test)]
@@ -17,4 +18,5 @@ mod tests;
 pub(crate) use encode::{glob_escaped, namespace_from_stored, stored_namespace};
 pub(crate) use keyspace::{CHECKPOINT_PREFIX, Keyspace, WRITE_PREFIX, WritesOf, replication_mark};
 pub(crate) use member::{Member, PINNED};
+pub(crate) use reference::CheckpointRef;
 pub(crate) use thread::{BlobKeys, Family, NamespaceKeys, ShallowKeys, ThreadKeys};

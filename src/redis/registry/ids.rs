@@ -6,8 +6,7 @@ use crate::error::{Error, Result};
 use crate::id::CheckpointId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::Reply;
-use crate::redis::index::Indexed;
-use crate::redis::keys::NamespaceKeys;
+use crate::redis::keys::{CheckpointRef, NamespaceKeys};
 use crate::redis::store::Store;
 use crate::redis::{scan, scripts};
 
@@ -62,7 +61,7 @@ pub(crate) fn read_page_reply(
 
 /// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
 /// pointers.
-pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<Indexed>> {
+pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<CheckpointRef>> {
     let mut found = Vec::new();
     for (thread_id, namespace) in scan::scanned_namespaces(store, prefix).await? {
         let keys = store.keys(&thread_id, &namespace);
@@ -72,7 +71,7 @@ pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<
             let (_, ids) = page(store, &keys, before.as_ref(), size).await?;
             let Some(last) = ids.last() else { break };
             before = Some(last.clone());
-            found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
+            found.extend(ids.into_iter().map(|checkpoint_id| CheckpointRef {
                 thread_id: thread_id.clone(),
                 namespace: namespace.clone(),
                 checkpoint_id,

@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::index;
-use crate::redis::index::Indexed;
-use crate::redis::keys::Member;
+use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::store::Store;
 
 /// Tells the registries of a thread what only the index knows; where search cannot answer, what
@@ -25,7 +24,7 @@ pub(crate) async fn reconcile(store: &Store, thread: &ThreadId) -> Result<()> {
     Ok(())
 }
 
-async fn register(store: &Store, thread: &ThreadId, group: &[Indexed]) -> Result<()> {
+async fn register(store: &Store, thread: &ThreadId, group: &[CheckpointRef]) -> Result<()> {
     let Some(first) = group.first() else {
         return Ok(());
     };

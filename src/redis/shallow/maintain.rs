@@ -10,8 +10,8 @@ use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
+use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
-use crate::redis::read::identity;
 use crate::redis::store::Store;
 use crate::redis::ttl::TtlVerb;
 use crate::redis::{delete, index};
@@ -44,7 +44,7 @@ pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<
         let candidates = match index::indexed_run(store, run.as_str()).await? {
             Some(found) => found
                 .iter()
-                .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                .map(|one| CheckpointRef::new(&one.thread_id, &one.namespace, &one.checkpoint_id))
                 .collect(),
             None => every_checkpoint(store).await?,
         };

@@ -15,13 +15,12 @@ use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{ExpectedParent, PutOptions, PutWritesOptions};
 use crate::redis::args::{milliseconds, number, text};
 use crate::redis::document::{
-    Identity, ReadCheckpoint, checkpoint_of_write, parse_write, shallow_document,
+    ReadCheckpoint, checkpoint_of_write, parse_write, parse_writes, shallow_document,
     shallow_write_document,
 };
 use crate::redis::driver::Reply;
-use crate::redis::keys::ShallowKeys;
+use crate::redis::keys::{CheckpointRef, ShallowKeys};
 use crate::redis::put::expected;
-use crate::redis::read::{identity, parse_writes};
 use crate::redis::scripts::{Script, ScriptCall};
 use crate::redis::store::Store;
 use crate::redis::{put, scripts};
@@ -142,8 +141,8 @@ impl Place {
         }
     }
 
-    fn identity(&self, id: &CheckpointId) -> Identity {
-        identity(&self.thread_id, &self.namespace, id)
+    fn identity(&self, id: &CheckpointId) -> CheckpointRef {
+        CheckpointRef::new(&self.thread_id, &self.namespace, id)
     }
 
     /// The call of a script whose first keys and arguments are those of all scripts here.
@@ -243,8 +242,9 @@ impl Place {
 
     fn parse(&self, document: &Bytes) -> Result<Option<ReadCheckpoint>> {
         let read = ReadCheckpoint::parse(&self.keys.document, document)?;
-        let own =
-            |one: &Identity| one.thread_id == self.thread_id && one.namespace == self.namespace;
+        let own = |one: &CheckpointRef| {
+            one.thread_id == self.thread_id && one.namespace == self.namespace
+        };
         Ok(read
             .filter(|read| own(&read.identity))
             .map(|read| ReadCheckpoint {

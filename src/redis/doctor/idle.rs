@@ -8,17 +8,17 @@ use bytes::Bytes;
 /// How far the server's clock of seconds and ours may be apart.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What a doctor who only looked found to have rested too long, which ended its rest. One that comes
+/// What a doctor who only looked found to have idle too long, which ended its rest. One that comes
 /// next knows it as old, once, unless somebody else came in between.
 #[derive(Debug, Default)]
-pub(crate) struct Rested {
+pub(crate) struct IdleWrites {
     /// With how many writes it names.
     found: HashMap<Bytes, usize>,
     /// When the look was over.
     at: Option<Instant>,
 }
 
-impl Rested {
+impl IdleWrites {
     /// Whether a registry of so many writes is old, of which the server says for how long nobody has
     /// looked at it.
     pub(super) fn is_old(
@@ -39,7 +39,7 @@ impl Rested {
     }
 
     /// From now on only others look.
-    pub(super) fn look_is_over(&mut self) {
+    pub(super) fn run_is_over(&mut self) {
         self.at = Some(Instant::now());
     }
 }
@@ -52,16 +52,16 @@ mod tests {
     fn looking_makes_nothing_young_but_others_do() {
         let age = Duration::from_secs(3_600);
         let key = Bytes::from_static(b"registry");
-        let mut rested = Rested::default();
-        assert!(!rested.is_old(&key, 2, Duration::ZERO, age));
-        assert!(rested.is_old(&key, 2, age, age));
+        let mut idle = IdleWrites::default();
+        assert!(!idle.is_old(&key, 2, Duration::ZERO, age));
+        assert!(idle.is_old(&key, 2, age, age));
         let mut looked_before = |seconds, writes, idle| {
-            rested.found(key.clone(), 2);
-            rested.at = Instant::now().checked_sub(Duration::from_secs(seconds));
+            idle.found(key.clone(), 2);
+            idle.at = Instant::now().checked_sub(Duration::from_secs(seconds));
             let other = Bytes::from_static(b"other");
-            assert!(!rested.is_old(&other, writes, Duration::ZERO, age));
-            let is_old = rested.is_old(&key, writes, Duration::from_secs(idle), age);
-            assert!(!rested.is_old(&key, writes, Duration::ZERO, age), "once");
+            assert!(!idle.is_old(&other, writes, Duration::ZERO, age));
+            let is_old = idle.is_old(&key, writes, Duration::from_secs(idle), age);
+            assert!(!idle.is_old(&key, writes, Duration::ZERO, age), "once");
             is_old
         };
         assert!(looked_before(0, 2, 0));
