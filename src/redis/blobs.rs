@@ -5,9 +5,9 @@
 //! says that there is a registry, so that a thread without blobs costs nothing more. Each blob is
 //! stored by a script on its key alone, wherever a cluster has it.
 //!
-//! A blob is there before its checkpoint. Meanwhile its score in the registry is the time, and
-//! afterwards 0: whoever looks for blobs that no checkpoint names leaves aside those that may
-//! still be waiting for theirs.
+//! A blob is stored before its checkpoint. Until the checkpoint is stored, the score of the blob in
+//! the registry is the time at which it was registered, and 0 from then on: garbage collection
+//! leaves out blobs that may still be waiting for their checkpoint.
 
 use std::borrow::Cow;
 #[cfg(feature = "server")]
@@ -34,14 +34,15 @@ use crate::codec::{RawJson, RawObject};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 
-/// How many blobs are looked at in one flight.
-const FLIGHT: usize = 256;
+/// How many blobs are read in one pipeline.
+const PIPELINE: usize = 256;
 
-/// How many blobs are read in the first flight, and in any.
+/// How many blobs the first pipeline reads, and any later one at most.
 #[cfg(feature = "server")]
 const READ: (usize, usize) = (2, 64);
 
-/// How many bytes a flight reads at most, if its blobs are no larger than the largest before them.
+/// How many bytes a pipeline reads at most, if its blobs are no larger than the largest before
+/// them.
 #[cfg(feature = "server")]
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
@@ -151,8 +152,8 @@ pub(crate) async fn put_blobs(
     if blobs.is_empty() && !named.is_empty() {
         steps.push(ttl::keep_longer(keys.registry.clone(), &key_ttl).into());
     }
-    // Names may be many and long: their keys are made a flight at a time.
-    let mut named = named.chunks(FLIGHT);
+    // Names may be many and long: their keys are made one pipeline at a time.
+    let mut named = named.chunks(PIPELINE);
     loop {
         let slice = named.next();
         for (channel, version) in slice.unwrap_or_default() {
@@ -171,7 +172,7 @@ pub(crate) async fn put_blobs(
 }
 
 /// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
-/// their thread was deleted meanwhile.
+/// their thread was deleted in between.
 pub(crate) async fn settle_blobs(
     store: &Store,
     thread: &ThreadId,
@@ -183,7 +184,7 @@ pub(crate) async fn settle_blobs(
         return Ok(true);
     }
     let keys = store.keyspace.blobs(thread, namespace);
-    let settle = members.chunks(FLIGHT).map(|slice| {
+    let settle = members.chunks(PIPELINE).map(|slice| {
         let settled = Command::on("ZADD", keys.registry.clone());
         let settled = slice
             .iter()
@@ -204,7 +205,7 @@ pub(crate) async fn settle_blobs(
         settled += count.unwrap_or(0);
     }
     if ttl.is_some() && allowed.as_int() == Some(0) {
-        // A pinned thread, or one that is kept for ever.
+        // A pinned thread, or one without a TTL.
         let steps = members
             .iter()
             .map(|member| keys.of_member(member))
@@ -268,7 +269,7 @@ pub(super) async fn remove_blobs(
     patience: u64,
     counter: &mut Counter,
 ) -> Result<()> {
-    for slice in members.chunks(FLIGHT) {
+    for slice in members.chunks(PIPELINE) {
         let mut args = vec![number(patience)];
         args.extend(slice.iter().map(|member| text(member)));
         let call = scripts::BLOB_FORGET.call(vec![keys.registry.clone()], args);
@@ -284,8 +285,8 @@ pub(super) async fn remove_blobs(
     Ok(())
 }
 
-/// Takes some blobs out of the registry that have expired, so that a thread that goes on for
-/// ever remembers little more than what is there.
+/// Takes some blobs out of the registry that have expired, so that the registry of a
+/// long-lived thread stays about as small as the set of its blobs.
 async fn forget_expired(store: &Store, keys: &BlobKeys) -> Result<()> {
     let some = Command::on("ZRANDMEMBER", keys.registry.clone()).arg("48");
     let some = strings(store.driver.call("put", some).await?);
@@ -374,15 +375,15 @@ fn mark_call(store: &Store, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
         .into()
 }
 
-/// A walk over the blobs that a checkpoint names, a flight at a time; those that are not there are
-/// left out.
+/// A walk over the blobs that a checkpoint names, one pipeline at a time; those that are not there
+/// are left out.
 #[cfg(feature = "server")]
 pub(crate) struct NamedBlobs {
     store: Arc<Store>,
     keys: BlobKeys,
     document: Bytes,
     named: VecDeque<(String, String)>,
-    /// How many the next flight reads.
+    /// How many the next pipeline reads.
     next: usize,
     /// The bytes of the largest that was read.
     largest: usize,
@@ -480,7 +481,8 @@ impl Pages {
         Ok(page.map(|page| page.into_iter().map(|(member, _)| member).collect()))
     }
 
-    /// The same with the times at which they were registered, 0 for those whose checkpoint is there.
+    /// The same with the times at which they were registered, 0 for those whose checkpoint is
+    /// there.
     pub(super) async fn next_scored(
         &mut self,
         store: &Store,

@@ -95,7 +95,7 @@ impl RedisSaverBuilder {
         )
     }
 
-    /// How long what is written is kept. Default: for ever.
+    /// How long what is written is kept. Default: it never expires.
     pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
         self.settings.ttl = ttl;
         self
@@ -126,9 +126,9 @@ impl RedisSaverBuilder {
         self.set(ConfigKey::MaxDocumentBytes, limit.to_string())
     }
 
-    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round trip
-    /// each: the thread stands in braces in every key. The Python saver does not find such keys.
-    /// Default: no.
+    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round
+    /// trip each: the thread stands in braces in every key. The Python saver does not find such
+    /// keys. Default: no.
     pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
         self.settings.hash_tag_threads = hash_tag;
         self
@@ -200,7 +200,7 @@ impl RedisSaverBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build), and [`Error::Config`] for the TTL scope `thread`: there is no
-    /// history to keep whole, and each namespace is kept by itself.
+    /// history, and each namespace is kept by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
         if self.settings.ttl.scope == TtlScope::Thread {
             return Err(Error::Config {

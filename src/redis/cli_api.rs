@@ -1,8 +1,9 @@
 //! What the command line asks of a saver beyond its public calls.
 
 use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
+use super::saver::RedisSaver;
 use super::transfer::{self, PutBlob, TimedBlob};
-use super::{RedisSaver, index, runs};
+use super::{index, runs};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};

@@ -135,8 +135,8 @@ fn map_fields(fields: &RawObject, change: fn(&RawJson) -> RawJson) -> RawObject 
         .collect()
 }
 
-/// When a checkpoint was made, in milliseconds, from its id where that tells: a put that runs
-/// twice then writes the same.
+/// When a checkpoint was made, in milliseconds, from its id where it holds a time, so that a
+/// repeated put writes the same.
 #[allow(clippy::cast_precision_loss)] // Milliseconds since 1970 are exact in 53 bits.
 fn milliseconds(id: &CheckpointId) -> f64 {
     let time = id.time().unwrap_or_else(SystemTime::now);
@@ -447,6 +447,7 @@ pub(crate) fn parse_write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::CheckpointNamespace;
 
     fn identity() -> CheckpointRef {
         CheckpointRef {

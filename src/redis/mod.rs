@@ -1,7 +1,16 @@
 //! The Redis saver.
 //!
-//! One module a job: only `keys` names a key, only `scripts` runs Lua, only `index` speaks
-//! `FT.*`, only `driver` knows a Redis client.
+//! Modules import downwards only, which `tests/layers.rs` checks:
+//!
+//! - savers: `saver` has a line for each call, `shallow` is the saver of shallow mode, `builder`
+//!   makes both, `service` and `cli_api` are for the front ends.
+//! - features: functions over the store, one module each, from `index`, `scan` and `registry` up to
+//!   `transfer` and `doctor`.
+//! - session: `store` has what all calls of a saver share, `scripts` makes commands of Lua.
+//! - ground: `driver` alone knows a Redis client, `keys` alone names a key, `document` alone makes
+//!   documents.
+//!
+//! A second layout of what is stored would be a set of features of its own, chosen in `saver`.
 
 mod args;
 mod blob_gc;

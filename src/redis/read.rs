@@ -1,10 +1,10 @@
 //! `get_tuple`: one round trip.
 //!
-//! A small document comes out of the script that finds it. A large one costs a script three
-//! times what it costs a plain command, so where its id is known it is read by `JSON.GET` in the
-//! same flight: the id that was asked for, or the newest that this saver wrote or read last,
-//! which the script then checks. If another is the newest by now, the script gives that one.
-//! Where a thread's keys are apart, plain commands find and read everything.
+//! A small document comes out of the script that finds it. A large one costs a script three times
+//! what it costs a plain command, so where its id is known it is read by `JSON.GET` in the same
+//! pipeline: the id that was asked for, or the newest that this saver wrote or read last, which the
+//! script then checks. If another is the newest by now, the script gives that one. Where a thread's
+//! keys are in several slots, everything is read without scripts over several keys.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ const PAUSES: [Duration; 3] = [
 /// What a script found.
 enum Found {
     /// A checkpoint: its id, its document unless that is read apart, its writes; `None` if they are
-    /// so many that they are read by themselves.
+    /// too many for one reply.
     Checkpoint(CheckpointId, Option<Bytes>, Option<Vec<Bytes>>),
     /// There is none.
     Absent,
@@ -229,8 +229,8 @@ pub(super) async fn writes_of(
     parse_writes(&CheckpointRef::new(thread, namespace, id), documents)
 }
 
-/// Runs a script that reads; what it says is lost is looked at again, because what is being
-/// deleted goes key by key where a thread's keys are apart or another saver deletes it.
+/// Runs a script that reads; what it says is lost is looked at again, because a thread
+/// in several slots, and one that another saver deletes, is deleted key by key.
 pub(super) async fn confirmed(
     store: &Store,
     operation: &'static str,
@@ -249,11 +249,11 @@ pub(super) async fn confirmed(
 fn refreshed(store: &Store) -> Option<Duration> {
     let ttl = &store.settings.ttl;
     let refresh = ttl.default.filter(|_| ttl.refresh_on_read);
-    // A thread that is kept whole is visited as a whole.
+    // With the scope `thread` the whole thread gets its TTL.
     store.key_ttl(refresh.filter(|_| ttl.scope == TtlScope::Checkpoint))
 }
 
-/// Reads the newest checkpoint when the pointer and the registry do not tell: from what the
+/// Reads the newest checkpoint when the pointer and the registry do not name it: from what the
 /// index knows, and from the registry without the pointer, which may name a checkpoint of
 /// another thread.
 async fn read_unknown(
@@ -279,7 +279,7 @@ async fn read_unknown(
     }
 }
 
-/// Whether plain commands read a namespace's checkpoints.
+/// Whether a namespace's checkpoints are read across slots.
 fn reads_plainly(store: &Store, keys: &NamespaceKeys) -> bool {
     store.runs_plainly(&[
         keys.pointer.clone(),
@@ -307,7 +307,7 @@ async fn read_script(
     Ok(found)
 }
 
-/// One flight: the document of `guess`, and a script for the rest.
+/// One pipeline: the document of `guess`, and a script for everything else.
 async fn read_beside(
     store: &Store,
     thread: &ThreadId,
@@ -366,7 +366,7 @@ fn read_call(
     )
 }
 
-/// What a script found, and whether the thread is due for its TTL.
+/// What a script found, and whether the thread needs its TTL again.
 fn found(keys: &NamespaceKeys, reply: Reply) -> Result<(Found, bool)> {
     let mut parts = reply.into_array().into_iter();
     let mut bytes = || parts.next().and_then(Reply::into_bytes).unwrap_or_default();

@@ -125,7 +125,7 @@ async fn remove_named(
     Ok(())
 }
 
-/// Removes keys that say that they are a thread's, and tells how many there were.
+/// Removes the keys whose documents name a thread, and returns how many there were.
 pub(super) async fn remove_keys(store: &Store, thread: &ThreadId, keys: Vec<Bytes>) -> Result<u64> {
     let mut removed = 0;
     for page in keys.chunks(PAGE) {

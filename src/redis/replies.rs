@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::driver::Reply;
 
-/// The time that `PTTL` tells; `None` for ever.
+/// The time that `PTTL` reports; `None` without a TTL.
 pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
     match reply.as_int()? {
         -1 => None,

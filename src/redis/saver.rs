@@ -34,14 +34,14 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 ///
 /// In a cluster that is so for threads whose keys share a slot: those with a hash tag (`{…}`) in
 /// their id, and all threads of a saver with
-/// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). For others
-/// `put` and `put_writes` take two round trips and `get_tuple` at most three, with one
-/// more for an [`ExpectedParent`](crate::ExpectedParent) and one where what is read is being removed.
-/// A reader sees all of a checkpoint and of a call's writes, or nothing. But, for these threads only:
+/// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). For others `put` and
+/// `put_writes` take two round trips and `get_tuple` at most three, with one more for an
+/// [`ExpectedParent`](crate::ExpectedParent) and one where what is read is being removed. A reader
+/// sees all of a checkpoint and of a call's writes, or nothing. But, for these threads only:
 ///
-/// - A `put` that ends midway, or ends in [`Error::Unavailable`](crate::Error::Unavailable) because a
-///   node has no memory left, may be readable by its id before it is listed or the newest. Making the
-///   call again completes it.
+/// - A `put` that ends midway, or ends in [`Error::Unavailable`](crate::Error::Unavailable) because
+///   a node has no memory left, may be readable by its id before it is listed or the newest. Making
+///   the call again completes it.
 /// - A delete or prune that ends midway may leave keys that no call reads; `delete_thread` removes
 ///   them.
 /// - `touch`, `pin` and `unpin` change one key after the other.
@@ -70,12 +70,12 @@ impl RedisSaver {
         (keyspace.checkpoint_prefix(), keyspace.write_prefix())
     }
 
-    /// How the servers are doing, asked now: whether they answer, as primaries that take writes, and
-    /// what is wrong with those that do not. Whether they take writes is tried, with a script that
-    /// stores nothing. It takes no longer than a command may.
+    /// How the servers are doing, asked now: whether they answer, as primaries that take writes,
+    /// and what is wrong with those that do not. Whether they take writes is tried, with a script
+    /// that stores nothing. It takes no longer than a command may.
     ///
-    /// Problems that stop no calls are warnings: a `maxmemory-policy` that evicts, and a server that
-    /// keeps nothing on disk, as far as the user may run INFO and CONFIG GET.
+    /// Problems that stop no calls are warnings: a `maxmemory-policy` that evicts, and a server
+    /// that keeps nothing on disk, as far as the user may run INFO and CONFIG GET.
     ///
     /// ```no_run
     /// # async fn run(saver: langgraph_checkpoint_redis::RedisSaver) {
@@ -223,9 +223,10 @@ impl RedisSaver {
     /// ([`CheckpointGone`](crate::redis::FindingKind::CheckpointGone) and the like) and do no harm.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster unless the
-    /// saver is built with [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads),
-    /// and any storage error; the call may be repeated.
+    /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster unless
+    /// the saver is built with
+    /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads), and any storage
+    /// error; the call may be repeated.
     ///
     /// ```no_run
     /// use langgraph_checkpoint_redis::RedisSaver;

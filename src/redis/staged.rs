@@ -1,11 +1,11 @@
 //! Large documents, which go to the server beside the script that stores them.
 //!
-//! A script that is handed a document of 20 KB costs the server half as much again as a plain
-//! `JSON.SET`. So a large one is set under a key of its own, which the script then renames; a
-//! transaction in one flight makes both one step. Where the transaction cannot be had (a proxy, an
-//! ACL, a connection that broke in its middle) the script is handed the document after all.
+//! A script that is handed a document of 20 KB costs the server half as much again as `JSON.SET`.
+//! So a large one is set under a key of its own, which the script then renames; a transaction in
+//! one pipeline makes both one step. Where the transaction cannot be had (a proxy, an ACL, a
+//! connection that broke in its middle) the script is handed the document after all.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,15 +23,9 @@ pub(crate) const LARGE: usize = 8 * 1024;
 /// How long a staged document lives if nothing takes it up.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Whether the server takes transactions, as far as this saver knows.
-#[derive(Debug, Default)]
-pub(crate) struct Staging {
-    refused: AtomicBool,
-}
-
 /// Sets a document under the key `staged` and runs the script that takes it up, as one step.
 /// `None` if that could not be done: then nothing has changed, or the script has already run
-/// and may run again.
+/// and can be run again.
 pub(crate) async fn staged(
     store: &Store,
     operation: &'static str,
@@ -39,7 +33,7 @@ pub(crate) async fn staged(
     document: Bytes,
     script: ScriptCall,
 ) -> Result<Option<Reply>> {
-    if store.staging.refused.load(Ordering::Relaxed) {
+    if store.transactions_refused.load(Ordering::Relaxed) {
         return Ok(None);
     }
     let slot = slot(&staged);
@@ -66,7 +60,7 @@ pub(crate) async fn staged(
         (_, Err(error)) if error.is_retryable() => Err(error),
         (Some(Err(error)), _) if is_refused(&error) => {
             tracing::warn!(%error, "the server takes no transactions: large documents go through scripts");
-            store.staging.refused.store(true, Ordering::Relaxed);
+            store.transactions_refused.store(true, Ordering::Relaxed);
             Ok(None)
         }
         (_, Ok(reply)) => Ok(reply.into_array().pop()),

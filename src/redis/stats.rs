@@ -23,8 +23,8 @@ use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 /// How many keys are walked over in one step.
 const STEP: usize = 500;
 
-/// How many keys are asked for their size in one flight.
-const FLIGHT: usize = 100;
+/// How many keys are asked for their size in one pipeline.
+const PIPELINE: usize = 100;
 
 /// Options of [`RedisSaver::stats`](crate::RedisSaver::stats).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct StatsOptions {
     /// How many checkpoints, and how many writes, are asked for their size and TTL. Default:
     /// 1,000.
     pub sample: usize,
-    /// Threads are counted only if there are at most so many checkpoints, as the thread of each is
-    /// read, page by page. Default: 500,000.
+    /// Threads are counted only if there are no more checkpoints than this, as the thread of each
+    /// is read, page by page. Default: 500,000.
     pub max_counted: u64,
     /// How many of the largest checkpoints of the sample are named. Default: 5.
     pub largest: usize,
@@ -70,7 +70,7 @@ impl StatsOptions {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many threads there are; `None` if there are too many checkpoints to tell.
+    /// How many threads there are; `None` if there are too many checkpoints to count them.
     pub threads: Option<u64>,
     /// How many checkpoints there are.
     pub checkpoints: u64,
@@ -86,8 +86,8 @@ pub struct Stats {
     pub largest: Vec<LargeCheckpoint>,
     /// The indexes; none where search does not work or before `setup`.
     pub indexes: Vec<IndexStats>,
-    /// The memory that the server uses for everything, in bytes; `None` if it does not tell, and
-    /// on a cluster.
+    /// The memory that the server uses for everything, in bytes; `None` if it does not report it,
+    /// and on a cluster.
     pub server_memory: Option<u64>,
     /// The most memory that the server may use, in bytes; `None` if there is no limit.
     pub server_memory_limit: Option<u64>,
@@ -97,7 +97,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// How many documents were asked for their size; 0 also if the server refuses to tell.
+    /// How many documents were asked for their size; 0 also if the server refuses to report it.
     pub sampled: u64,
     /// Half of them are not larger than this.
     pub median: u64,
@@ -111,11 +111,11 @@ pub struct Sizes {
     pub estimated_total: u64,
 }
 
-/// How long a sample of checkpoints stays: how many of them have so much time left.
+/// How long a sample of checkpoints stays: how much time they have left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TtlHistogram {
-    /// They stay for ever.
+    /// They have no TTL.
     pub forever: u64,
     /// Less than an hour.
     pub within_hour: u64,
@@ -159,7 +159,7 @@ pub(crate) async fn stats(store: &Store, options: &StatsOptions) -> Result<Stats
     Ok(stats)
 }
 
-/// What the indexes tell; `None` if one turns out to be gone.
+/// What the indexes report; `None` if one turns out to be gone.
 async fn indexed_stats(store: &Store, options: &StatsOptions) -> Result<Option<Stats>> {
     let mut stats = Stats::default();
     let (checkpoints, writes) = (
@@ -192,7 +192,8 @@ async fn indexed_stats(store: &Store, options: &StatsOptions) -> Result<Option<S
     Ok(Some(stats))
 }
 
-/// How many threads the index knows; `None` if it turns out to be gone. No command looks at more than a page of checkpoints.
+/// How many threads the index knows; `None` if it turns out to be gone. No command looks at more
+/// than a page of checkpoints.
 async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
     let hasher = RandomState::new();
     let mut threads = HashSet::new();
@@ -208,7 +209,7 @@ async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
     }
 }
 
-/// So many of the keys that start with a prefix, in no order, from every primary.
+/// A sample of the keys that start with a prefix, in no order, from every primary.
 async fn sample(store: &Store, prefix: &str, size: usize) -> Result<Vec<Bytes>> {
     let pattern = format!("{}:*", glob_escaped(prefix));
     let nodes = store.driver.primaries()?;
@@ -286,10 +287,10 @@ async fn measure_checkpoints(
     Ok(())
 }
 
-/// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.
+/// Asks for sizes and TTLs; a size that the server does not report stays unknown.
 async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
     let mut measured = Vec::with_capacity(sample.len());
-    for slice in sample.chunks(FLIGHT) {
+    for slice in sample.chunks(PIPELINE) {
         let steps: Vec<Step> = slice
             .iter()
             .flat_map(|one| {
@@ -349,7 +350,7 @@ struct Measured {
 }
 
 impl Sizes {
-    /// The sizes of a sample out of so many.
+    /// The sizes of a sample of `all` documents.
     fn of(sizes: impl Iterator<Item = u64>, all: u64) -> Self {
         let mut sizes: Vec<u64> = sizes.collect();
         sizes.sort_unstable();

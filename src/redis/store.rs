@@ -17,9 +17,8 @@ use super::error::SEVERAL_SLOTS;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::plain::{self, Trace};
 use super::scripts::{self, ScriptCall};
-use super::search_state::Searching;
+use super::search_state::SearchState;
 use super::slots::share_a_tag;
-use super::staged::Staging;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::TtlScope;
@@ -34,11 +33,12 @@ pub(crate) struct Store {
     pub(crate) keyspace: Keyspace,
     pub(crate) settings: Settings,
     /// What is known of search.
-    pub(super) searching: Searching,
+    pub(super) searching: SearchState,
     /// Whether the nodes of a cluster search together.
     pub(super) searches_together: OnceLock<bool>,
     newest: Cache<Bytes, Newest>,
-    pub(super) staging: Staging,
+    /// Whether the server has refused a transaction, so that large documents go through scripts.
+    pub(super) transactions_refused: AtomicBool,
     /// What registries name and is gone, as far as plain commands have found.
     traces: Cache<Bytes, Vec<Trace>>,
     /// The threads that are given their TTL at the moment, so that of many calls that find one
@@ -80,10 +80,10 @@ impl Store {
             driver: Arc::new(driver),
             keyspace,
             settings,
-            searching: Searching::new(),
+            searching: SearchState::new(),
             searches_together: OnceLock::new(),
             newest: Cache::new(REMEMBERED),
-            staging: Staging::default(),
+            transactions_refused: AtomicBool::new(false),
             traces: Cache::new(REMEMBERED),
             keeping: Mutex::default(),
             endpoint_of_slots: AtomicBool::new(false),

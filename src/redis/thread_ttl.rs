@@ -1,4 +1,4 @@
-//! `touch`, `pin`, `unpin`, and the TTL of threads that are kept as a whole.
+//! `touch`, `pin`, `unpin`, and the TTL of threads with the scope `thread`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::id::{CheckpointNamespace, ThreadId};
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
 
-/// A thread that is being given its TTL.
+/// A thread that is given its TTL by this call.
 struct Refresh<'a>(&'a Store, &'a ThreadId);
 
 impl Drop for Refresh<'_> {
@@ -35,8 +35,8 @@ pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) 
     Ok(found && (verb == TtlVerb::Pin || ttl.is_some()))
 }
 
-/// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
-/// since the next call finds the same.
+/// Gives a thread with the scope `thread` its TTL again, if a call found that it needs it. Best
+/// effort, since the next call finds the same.
 pub(crate) async fn refresh(
     store: &Store,
     thread: &ThreadId,
@@ -57,7 +57,7 @@ pub(crate) async fn refresh(
     if let Err(error) = kept.await {
         let key = store.keyspace.thread(thread).namespaces();
         let key = String::from_utf8_lossy(&key);
-        tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
+        tracing::warn!(%key, %error, "a thread did not get its TTL again; the next call retries");
     }
 }
 
@@ -91,7 +91,7 @@ async fn change_ttl_of_thread(
             }
         }
     }
-    // Read after the thread was pinned, so that what was added meanwhile is visited as well.
+    // Read after the thread was pinned, so that what was added in between is visited as well.
     let members = registry::members(store, thread).await?;
     waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
     for member in members.into_iter().chain(waiting) {

@@ -68,8 +68,8 @@ struct Walk<L> {
     store: Arc<Store>,
     prefix: String,
     source: Option<Source>,
-    /// The threads that the index gave, each as a number, so that those which it gives again after a
-    /// search was lost are left out.
+    /// The threads that the index gave, each as a number, so that those which it gives again after
+    /// a search was lost are left out.
     given: HashSet<u64>,
     hasher: RandomState,
     layout: PhantomData<fn() -> L>,
@@ -240,7 +240,7 @@ pub(crate) async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option
 }
 
 /// The newest checkpoint of a namespace whose document is there, and the time it has left in
-/// milliseconds, -1 for ever.
+/// milliseconds, -1 without a TTL.
 async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(CheckpointId, i64)>> {
     let mut before = None;
     loop {

@@ -19,9 +19,9 @@ pub(crate) enum TtlVerb {
     Touch,
     Pin,
     Unpin,
-    /// All but the set of namespaces, of a thread that is kept whole.
+    /// All but the set of namespaces, with the scope `thread`.
     Keep,
-    /// The set of namespaces, when the rest is done.
+    /// The set of namespaces, when everything else is done.
     Kept,
     /// One checkpoint that was read, and what it shares.
     Read,

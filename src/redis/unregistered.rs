@@ -22,8 +22,8 @@ use crate::id::ThreadId;
 /// How many members or rows are read at once.
 const PAGE: usize = 256;
 
-/// How many keys are looked at in one flight.
-const FLIGHT: usize = 256;
+/// How many keys are read in one pipeline.
+const PIPELINE: usize = 256;
 
 /// Deletes what only the index knows of a thread: what other savers wrote, and the writes that
 /// they stored for checkpoints that never came, with the flags that they left in their place.
@@ -128,7 +128,7 @@ pub(super) async fn delete_leftovers(
     // With their checkpoints, so that no registry names what is gone; and the flags that the
     // Python saver leaves in place of a checkpoint whose writes came first.
     for keys in [&writes, &documents] {
-        for page in keys.chunks(FLIGHT) {
+        for page in keys.chunks(PIPELINE) {
             for (_, one) in names::checkpoints_at(store, "delete_thread", page).await? {
                 if one.thread_id == *thread {
                     let keys = store.keys(thread, &one.namespace);
@@ -154,7 +154,7 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
     loop {
         let range = Command::on("ZRANGE", registry.clone())
             .arg(number(stay))
-            .arg(number(stay + FLIGHT - 1));
+            .arg(number(stay + PIPELINE - 1));
         let page = match store.driver.call("delete_thread", range).await {
             Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
             page => page?.into_array().into_iter(),

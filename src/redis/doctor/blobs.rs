@@ -75,7 +75,7 @@ impl Doctor<'_> {
                 self.misplaced(&looked.key, named);
                 continue;
             }
-            self.tell_unreadable(&looked);
+            self.report_unreadable(&looked);
             let member = BlobKeys::member(channel, version, *is_empty);
             let args = vec![
                 self.mode(),
@@ -127,7 +127,7 @@ impl Doctor<'_> {
                 gone += reply.len().saturating_sub(1);
             }
         }
-        self.tell_foreign(&keys.registry, &foreign);
+        self.report_foreign(&keys.registry, &foreign);
         if gone > 0 {
             let detail = format!("{gone} of {count}");
             self.found(FindingKind::BlobsGone, &keys.registry, detail, fix);

@@ -41,13 +41,13 @@ impl Doctor<'_> {
                         .shallow_documents()
                         .any(|document| document == looked.key)
                     {
-                        self.tell_unreadable(&looked);
+                        self.report_unreadable(&looked);
                     } else {
                         self.misplaced(&looked.key, named);
                     }
                     continue;
                 }
-                self.tell_unreadable(&looked);
+                self.report_unreadable(&looked);
                 steps.push(self.document_call(&keys, id, &named.says).into());
                 documents.push((looked.key, keys.namespaces));
             }
@@ -80,8 +80,8 @@ impl Doctor<'_> {
         scripts::DOCTOR_DOCUMENT.call(script_keys, args)
     }
 
-    /// A document that lacks ids is somebody else's, or damaged; only the bare flag of the Python
-    /// saver is known for what it is.
+    /// A document that lacks ids is another application's, or damaged; only the bare flag of the
+    /// Python saver is known for what it is.
     async fn without_ids(&mut self, key: &Bytes, lacks: &str) -> Result<()> {
         let mut is_flag = false;
         if self.store.keyspace.is_document(key) {
@@ -94,7 +94,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// Tells of a document that is not where its ids say.
+    /// Reports a document that is not where its ids say.
     pub(super) fn misplaced(&mut self, key: &Bytes, named: &Named) {
         let expected = |keys: &NamespaceKeys| match &named.rest {
             Rest::Checkpoint(id) => keys.document(id),

@@ -1,4 +1,4 @@
-//! How long writes without a checkpoint were left alone, though a doctor has looked at them.
+//! How long writes without a checkpoint were idle, although a run of the doctor has read them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,19 +8,20 @@ use bytes::Bytes;
 /// How far the server's clock of seconds and ours may be apart.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What a doctor who only looked found to have idle too long, which ended its rest. One that comes
-/// next knows it as old, once, unless somebody else came in between.
+/// Registries of writes that a run without repairs found to be idle for too long. Reading them
+/// reset their idle time, so the next run takes them as old, once, unless another client has used
+/// them in between.
 #[derive(Debug, Default)]
 pub(crate) struct IdleWrites {
-    /// With how many writes it names.
+    /// How many writes each of them names.
     found: HashMap<Bytes, usize>,
-    /// When the look was over.
+    /// When the run was over.
     at: Option<Instant>,
 }
 
 impl IdleWrites {
-    /// Whether a registry of so many writes is old, of which the server says for how long nobody has
-    /// looked at it.
+    /// Whether a registry that names this number of writes is old. `idle` is the time since its
+    /// last use, as the server reports it.
     pub(super) fn is_old(
         &mut self,
         key: &Bytes,
@@ -33,12 +34,12 @@ impl IdleWrites {
         idle >= age || (was_found && self.at.is_some_and(is_untouched))
     }
 
-    /// A registry of so many writes is old, and stays so.
+    /// Remembers that a registry that names this number of writes is old.
     pub(super) fn found(&mut self, key: Bytes, writes: usize) {
         self.found.insert(key, writes);
     }
 
-    /// From now on only others look.
+    /// Every later use of a registry is another client's.
     pub(super) fn run_is_over(&mut self) {
         self.at = Some(Instant::now());
     }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looking_makes_nothing_young_but_others_do() {
+    fn a_run_keeps_old_registries_old_and_other_clients_do_not() {
         let age = Duration::from_secs(3_600);
         let key = Bytes::from_static(b"registry");
         let mut idle = IdleWrites::default();
@@ -66,7 +67,7 @@ mod tests {
         };
         assert!(looked_before(0, 2, 0));
         assert!(looked_before(10, 2, 9));
-        assert!(!looked_before(10, 2, 5), "somebody came");
-        assert!(!looked_before(0, 3, 0), "somebody wrote");
+        assert!(!looked_before(10, 2, 5), "another client read it");
+        assert!(!looked_before(0, 3, 0), "another client wrote to it");
     }
 }

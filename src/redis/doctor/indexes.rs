@@ -97,7 +97,7 @@ impl Doctor<'_> {
         Ok(there)
     }
 
-    /// Tells of indexes that do not know what is stored, and makes them again if asked.
+    /// Reports indexes that do not know what is stored, and makes them again if asked.
     pub(super) async fn compared(&mut self) -> Result<()> {
         for position in 0..self.coverage.len() {
             let Coverage {
@@ -108,7 +108,7 @@ impl Doctor<'_> {
             }
             let index = self.index_at(position).to_owned();
             let stats = index::index_stats(self.store, &index).await?;
-            // What it could not take is told as such, and would not be taken the next time.
+            // What it could not index is reported as such, and would not be taken the next time.
             if stats.is_some_and(|stats| stats.failures >= unknown) {
                 continue;
             }

@@ -1,15 +1,15 @@
 //! `doctor`: looks at every key, says what is wrong, and puts it right when asked.
 //!
 //! The keys of each family are walked with SCAN in pages, the one call that does so. Whether
-//! something is wrong is decided by a small script for each key, which looks at all that belongs
-//! to it at once and, when asked, puts it right in the same step: what other callers do at the
-//! same time is never taken for a fault and never undone. What one family lacks is put right before those
-//! that depend on it are looked at: writes, documents, registries, blobs, sets of namespaces,
+//! something is wrong is decided by a small script for each key, which looks at all that belongs to
+//! it at once and, when asked, puts it right in the same step: what other callers do at the same
+//! time is never taken for a fault and never undone. What one family lacks is put right before
+//! those that depend on it are looked at: writes, documents, registries, blobs, sets of namespaces,
 //! pointers.
 //!
-//! Nothing is removed or given a TTL on a guess: the key is named as `keys.rs` names it, and what it
-//! holds agrees. Everything else is reported. No command and no script looks at more than a page, so that the
-//! server serves others between them.
+//! Nothing is removed or given a TTL on a guess: the key is named as `keys.rs` names it, and what
+//! it holds agrees. Everything else is reported. No command and no script looks at more than a
+//! page, so that the server serves others between them.
 
 mod blobs;
 mod documents;

@@ -16,10 +16,10 @@ use crate::redis::document::{ReadCheckpoint, parse_write};
 use crate::redis::driver::Command;
 use crate::redis::keys::{CheckpointRef, namespace_from_stored};
 
-/// How many documents are read in one flight at most.
+/// How many documents are read in one pipeline at most.
 const MAX_DOCUMENTS: usize = 256;
 
-/// How many bytes a flight reads at most, if its documents are no larger than the largest before.
+/// How many bytes a pipeline reads at most, if its documents are no larger than the largest before.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a family of documents holds.
@@ -156,8 +156,8 @@ impl Doctor<'_> {
         serde_json::from_value(members.collect()).map_err(|error| error.to_string())
     }
 
-    /// Tells of a document that cannot be read.
-    pub(super) fn tell_unreadable(&mut self, looked: &Looked) {
+    /// Reports a document that cannot be read.
+    pub(super) fn report_unreadable(&mut self, looked: &Looked) {
         if let Some(reason) = &looked.unreadable {
             self.found(FindingKind::Unreadable, &looked.key, reason.clone(), false);
         }

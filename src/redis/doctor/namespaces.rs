@@ -24,7 +24,7 @@ const CANDIDATES: usize = 10_000;
 /// A member, its namespace as stored, and the keys any of which it may stand for.
 type Claim = [Bytes; 5];
 
-/// A set of namespaces, as far as one flight for many of them has told.
+/// A set of namespaces, as far as one pipeline for many sets has read it.
 struct Set {
     key: Bytes,
     thread: ThreadId,
@@ -138,7 +138,7 @@ impl Doctor<'_> {
             }
         }
         self.unawaited(&key, &thread, candidates, pins).await?;
-        self.tell_foreign(&key, &foreign);
+        self.report_foreign(&key, &foreign);
         if !lasts {
             return Ok(());
         }

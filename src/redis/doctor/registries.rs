@@ -82,7 +82,7 @@ impl Doctor<'_> {
             match reply {
                 Err(error) => self.refused(&registry.keys.registry, error)?,
                 Ok(codes) => {
-                    self.tell_newest(&registry.keys, codes);
+                    self.report_newest(&registry.keys, codes);
                     sound.push(registry);
                 }
             }
@@ -145,11 +145,11 @@ impl Doctor<'_> {
             let replies = self.store.flight("doctor", step).await?;
             reply = replies.into_iter().next().unwrap_or(Err(Error::Closed))?;
         }
-        self.tell_foreign(&key, &foreign);
+        self.report_foreign(&key, &foreign);
         Ok(true)
     }
 
-    fn tell_newest(&mut self, keys: &NamespaceKeys, codes: Reply) {
+    fn report_newest(&mut self, keys: &NamespaceKeys, codes: Reply) {
         let fix = self.options.fix;
         for code in codes.into_array() {
             let (kind, key, detail) = match code.as_str() {

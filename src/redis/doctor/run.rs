@@ -25,7 +25,7 @@ pub(super) struct Doctor<'a> {
     pub(super) report: DoctorReport,
     pub(super) idle: &'a mut IdleWrites,
     /// What is reported once, though several keys show it.
-    told: HashSet<(FindingKind, Bytes)>,
+    reported: HashSet<(FindingKind, Bytes)>,
     /// What the indexes of checkpoints and of writes know.
     pub(super) coverage: [Coverage; 2],
 }
@@ -52,7 +52,7 @@ impl<'a> Doctor<'a> {
             ttl: milliseconds(ttl),
             report: DoctorReport::of(options),
             idle,
-            told: HashSet::new(),
+            reported: HashSet::new(),
             coverage: Default::default(),
         })
     }
@@ -130,15 +130,15 @@ impl<'a> Doctor<'a> {
         self.report.add(finding, self.options.max_findings);
     }
 
-    /// Tells once of what is found again and again, and is never put right. What it is about is
+    /// Reports once what is found again and again, and is never repaired. What it is about is
     /// remembered as long as findings are kept.
     pub(super) fn found_once(&mut self, kind: FindingKind, key: &[u8], about: &Bytes) {
-        let told = (kind, about.clone());
-        if self.told.contains(&told) {
+        let reported = (kind, about.clone());
+        if self.reported.contains(&reported) {
             return;
         }
-        if self.told.len() < self.options.max_findings {
-            self.told.insert(told);
+        if self.reported.len() < self.options.max_findings {
+            self.reported.insert(reported);
         }
         self.found(kind, key, String::new(), false);
     }

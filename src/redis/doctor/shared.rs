@@ -25,8 +25,8 @@ pub(super) struct Lasting {
 }
 
 impl Doctor<'_> {
-    /// Whether a shared key has no TTL though all that it stands for has one. `names` makes a key of
-    /// a member; `None` for a member that stands for none.
+    /// Whether a shared key has no TTL though all that it stands for has one. `names` makes a key
+    /// of a member; `None` for a member that stands for none.
     pub(super) async fn outlives(
         &self,
         key: &Bytes,
@@ -82,7 +82,7 @@ impl Doctor<'_> {
         }
         let mut fixed = self.options.fix;
         if is_large && fixed {
-            // What was put meanwhile may have no TTL.
+            // What was put in between may have no TTL.
             let mut members = again;
             while let Some(page) = members.next(self.store).await? {
                 let keys: Vec<Bytes> = page.iter().filter_map(|member| names(member)).collect();

@@ -17,7 +17,7 @@ use crate::redis::scan::Members;
 use crate::redis::scripts;
 use crate::redis::store::Step;
 
-/// A registry of writes, as far as one flight for many of them has told.
+/// A registry of writes, as far as one pipeline for many registries has read it.
 struct Registry {
     key: Bytes,
     /// The writes that it may name.
@@ -55,7 +55,7 @@ impl Doctor<'_> {
             command.args.insert(0, Bytes::from_static(b"IDLETIME"));
             command.into()
         });
-        // Before anything else, because looking at a key ends its rest.
+        // Before anything else, because reading a key resets its idle time.
         let idle = self.store.flight("doctor", idle.collect()).await?;
         let steps = page.iter().flat_map(|key| {
             let size = Command::on("ZCARD", key.clone());
@@ -167,7 +167,7 @@ impl Doctor<'_> {
             let detail = format!("{gone} of {size}");
             self.found(FindingKind::WritesGone, &key, detail, self.options.fix);
         }
-        self.tell_foreign(&key, &foreign);
+        self.report_foreign(&key, &foreign);
         if orphans > 0 {
             let kind = FindingKind::WritesWithoutCheckpoint;
             self.found(kind, &key, orphans.to_string(), self.options.fix);
@@ -187,7 +187,7 @@ impl Doctor<'_> {
     }
 
     /// The writes among some that wait for a checkpoint that never came, and are removed if asked.
-    /// Threads that are named alike share a registry, so each write tells whose it is.
+    /// Threads that are named alike share a registry, so each write names its owner.
     async fn orphans(&mut self, registry: &Bytes, page: Vec<Bytes>, size: usize) -> Result<usize> {
         let mut owners: HashMap<Bytes, (Named, Vec<Bytes>)> = HashMap::new();
         for looked in self.look_at(page, Holds::Writes).await? {
@@ -287,7 +287,7 @@ impl Doctor<'_> {
                     self.misplaced(&looked.key, named);
                     continue;
                 }
-                self.tell_unreadable(&looked);
+                self.report_unreadable(&looked);
                 let Rest::Write(id, _, idx) = &named.rest else {
                     continue;
                 };
@@ -318,8 +318,8 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// Tells of members that no saver writes.
-    pub(super) fn tell_foreign(&mut self, key: &[u8], members: &[Bytes]) {
+    /// Reports members that no saver writes.
+    pub(super) fn report_foreign(&mut self, key: &[u8], members: &[Bytes]) {
         let Some(one) = members.first() else { return };
         let mut detail = one.escape_ascii().to_string();
         if members.len() > 1 {

@@ -50,7 +50,7 @@ pub(crate) async fn index_lacks(store: &Store, index: &str) -> Result<Option<Lac
     Ok(lacks.then_some(Lacking { indexed, stored }))
 }
 
-/// The keys among some whose documents an index knows and reads; `None` if it does not tell. An
+/// The keys among some whose documents an index knows and reads; `None` if it does not answer. An
 /// index that was searched on another database still names documents and reads nothing of them.
 pub(crate) async fn known_to(
     store: &Store,
@@ -70,7 +70,11 @@ pub(crate) async fn known_to(
         .args(NO_TIME_LIMIT.map(Bytes::from));
     let reply = match store.driver.call("search", command).await {
         Err(Error::Server { reason, .. }) => {
-            tracing::warn!(index, reason, "the index does not tell what it knows");
+            tracing::warn!(
+                index,
+                reason,
+                "the index does not answer which documents it knows"
+            );
             return Ok(None);
         }
         reply => reply?,

@@ -12,10 +12,10 @@ use crate::redis::keys::CheckpointRef;
 /// the command.
 pub(super) const NO_TIME_LIMIT: [&str; 2] = ["TIMEOUT", "0"];
 
-/// The fields that a search for checkpoints gives back.
+/// The fields that a search for checkpoints returns.
 pub(super) const CHECKPOINT_LOAD: &[&str] = &["@thread_id", "@checkpoint_ns", "@checkpoint_id"];
 
-/// The fields that a search for writes gives back.
+/// The fields that a search for writes returns.
 pub(super) const WRITE_LOAD: &[&str] =
     &["@__key", "@thread_id", "@checkpoint_ns", "@checkpoint_id"];
 

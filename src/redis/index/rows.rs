@@ -49,8 +49,8 @@ pub(crate) struct Rows {
 pub(crate) enum Page {
     Rows(Vec<Row>),
     End,
-    /// The index or the cursor is gone, so what was given is not all: ask [`Store::search`] whether
-    /// to search again.
+    /// The index or the cursor is gone, so what was given is not all: ask [`search`](super::search)
+    /// whether to search again.
     Lost,
 }
 
@@ -150,7 +150,7 @@ impl Rows {
         let mut pause = PAUSES.0;
         loop {
             let (place, command) = (place.clone(), command.clone());
-            // In a task of its own, which sees the cursor also when nobody waits for it any more.
+            // In a task of its own, which sees the cursor also when the caller is gone.
             let searched = spawned(async move {
                 let reply = place.driver.call_at("search", &place.node, command).await;
                 match reply {

@@ -293,7 +293,7 @@ async fn search_health(store: &Store) -> (Option<String>, Option<HealthProblem>)
     };
     let reason = match (looked, &*store.searching.known()) {
         (Ok(Some(_)), _) => return (None, None),
-        // What is wrong with the server is told already.
+        // What is wrong with the server is reported already.
         (Err(error), _) => return (Some(error.to_string()), None),
         (_, Known::Off(reason, _)) => return (Some(reason.clone()), None),
         (_, Known::Waiting { reason, .. }) => reason.clone(),

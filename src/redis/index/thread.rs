@@ -37,7 +37,7 @@ pub(crate) fn count_command(store: &Store, search: Search, thread: &ThreadId) ->
     count_of_thread(search, thread, store.keyspace.checkpoint_prefix())
 }
 
-/// Reads the answer to [`Store::count_command`]; `None` where the index turns out to be gone.
+/// Reads the reply to [`count_command`]; `None` where the index turns out to be gone.
 pub(crate) async fn count_of(store: &Store, reply: Result<Reply>) -> Result<Option<u64>> {
     match reply {
         Ok(reply) => {

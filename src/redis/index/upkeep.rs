@@ -103,7 +103,7 @@ pub(crate) async fn index_stats(store: &Store, index: &str) -> Result<Option<Ind
     )))
 }
 
-/// Makes an index anew; the documents stay.
+/// Drops an index and makes it again; the documents stay.
 pub(crate) async fn rebuild_index(store: &Store, index: &str) -> Result<()> {
     drop_index(store, index).await?;
     store.searching.forget();

@@ -3,7 +3,7 @@
 //! The families that are shared with the Python saver are named as it names them:
 //! `checkpoint:{thread}:{ns}:{id}`. There a thread `a:b` with a namespace `x` and a thread `a`
 //! with a namespace `b:x` have one name, which is why every document that is read is compared
-//! with what was asked for. The families that are ours alone tell the two apart: where a thread
+//! with what was asked for. The families that are ours alone distinguish the two: where a thread
 //! holds a colon, its length stands in the family's name.
 
 mod encode;

@@ -1,6 +1,12 @@
 //! How keys are named, and what is refused as a name.
 
-use super::*;
+use bytes::Bytes;
+
+use super::{
+    CHECKPOINT_PREFIX, CheckpointRef, Keyspace, Member, NamespaceKeys, WRITE_PREFIX,
+    replication_mark,
+};
+use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 
 fn keys(thread: &str, namespace: &str) -> NamespaceKeys {
     Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, false)

@@ -84,7 +84,7 @@ impl PageReader<'_> {
                 Some(writes) if !(writes.is_empty() && read.has_writes) => {
                     tuples.push_back(read.with_writes(parse_writes(one, writes)?));
                 }
-                // They are many, or something seems to be lost, which one script can tell.
+                // They are many, or something seems to be lost, which one script can find out.
                 _ => {
                     let (thread, namespace) = (&one.thread_id, &one.namespace);
                     let id = &one.checkpoint_id;
@@ -96,8 +96,8 @@ impl PageReader<'_> {
         Ok(tuples)
     }
 
-    /// What was read; where the list is over all threads, one key of another type or a document that
-    /// cannot be read does not end it for all: it is left out and named in a warning.
+    /// What was read; where the list is over all threads, one key of another type or a document
+    /// that cannot be read does not end it for all: it is left out and named in a warning.
     fn if_readable<T>(&self, read: Result<T>) -> Result<Option<T>> {
         match read {
             Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) if self.of_all => {

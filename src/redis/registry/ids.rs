@@ -81,7 +81,7 @@ pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<
     Ok(found)
 }
 
-/// Tells a registry all ids that it lacked.
+/// Adds to a registry all ids that it lacked.
 pub(super) async fn register_ids(
     store: &Store,
     keys: &NamespaceKeys,

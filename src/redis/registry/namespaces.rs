@@ -137,7 +137,7 @@ async fn registered(store: &Store, thread: &ThreadId) -> Result<(bool, Vec<Membe
 }
 
 /// Whether a thread whose set does not name the root has a pointer to a checkpoint there, and
-/// no search that tells of it.
+/// no search that finds it.
 pub(super) async fn has_only_a_pointer(
     store: &Store,
     thread: &ThreadId,

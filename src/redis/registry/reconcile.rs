@@ -11,7 +11,7 @@ use crate::redis::index;
 use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::store::Store;
 
-/// Tells the registries of a thread what only the index knows; where search cannot answer, what
+/// Adds to the registries of a thread what only the index knows; where search cannot answer, what
 /// the pointers lead to.
 pub(crate) async fn reconcile(store: &Store, thread: &ThreadId) -> Result<()> {
     let Some(mut found) = index::indexed_checkpoints(store, thread).await? else {
@@ -33,7 +33,7 @@ async fn register(store: &Store, thread: &ThreadId, group: &[CheckpointRef]) -> 
     register_ids(store, &keys, &ids).await
 }
 
-/// Tells the registries of a thread what its pointers lead to: the checkpoint that each names,
+/// Adds to the registries of a thread what its pointers lead to: the checkpoint that each names,
 /// and its ancestors.
 pub(super) async fn follow_pointers(store: &Store, thread: &ThreadId) -> Result<()> {
     let mut namespaces = BTreeSet::from([CheckpointNamespace::root()]);

@@ -63,8 +63,8 @@ impl ThreadLayout for Shallow {
     }
 }
 
-/// Reads a page of checkpoints in one pipeline, leaving out what has changed since, and in a list of
-/// all threads those whose keys do not share a slot.
+/// Reads a page of checkpoints in one pipeline, leaving out what has changed since, and in a list
+/// of all threads those whose keys do not share a slot.
 async fn read_page(
     store: &Store,
     page: Vec<CheckpointRef>,
@@ -163,7 +163,7 @@ pub(super) async fn places(store: &Store, thread: &ThreadId) -> Result<Vec<Place
         .collect())
 }
 
-/// The namespaces of a thread in which there is a checkpoint or a write, whoever stored it.
+/// The namespaces of a thread in which there is a checkpoint or a write of any saver.
 pub(super) async fn known_namespaces(
     store: &Store,
     thread: &ThreadId,

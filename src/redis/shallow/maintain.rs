@@ -31,7 +31,7 @@ pub(super) async fn delete_thread(
         let (documents, writes) = place.remove(store, None).await?;
         counter.add(documents, writes);
     }
-    // The rest is what only the index knows, and the set of namespaces.
+    // What is left is what only the index knows, and the set of namespaces.
     let rest = DeleteOptions {
         progress: counter.onward(),
     };

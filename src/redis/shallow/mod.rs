@@ -34,22 +34,23 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 /// `get_tuple` gives the newest checkpoint whichever one the config names, as there is no other to
 /// go on from. Putting a checkpoint replaces the one that the config names as its parent: if
 /// another is there by now, such as that of a run beside this one, the put is
-/// [`Error::Conflict`](crate::Error::Conflict) and changes nothing. A config without a checkpoint id
-/// asks for no comparison; [`ExpectedParent::None`](crate::ExpectedParent::None) does.
+/// [`Error::Conflict`](crate::Error::Conflict) and changes nothing. A config without a checkpoint
+/// id asks for no comparison; [`ExpectedParent::None`](crate::ExpectedParent::None) does.
 ///
 /// Pending writes, open interrupts among them, stay until they are consumed: putting a checkpoint
 /// removes those of older ones in the same step. An older checkpoint than the one that is there
 /// changes nothing, nor do its writes. There are no parents, so delta channels, which need their
-/// ancestors, are refused: keep such threads in a [`RedisSaver`](crate::RedisSaver). Every `put`, `put_writes` and
-/// `get_tuple` is one round trip. The TTL scope `thread` is refused: each namespace is kept by
-/// itself.
+/// ancestors, are refused: keep such threads in a [`RedisSaver`](crate::RedisSaver). Every `put`,
+/// `put_writes` and `get_tuple` is one round trip. The TTL scope `thread` is refused: each
+/// namespace is kept by itself.
 ///
 /// In a cluster all keys of a thread must be in one slot: give its id a hash tag (`{…}`), or build
-/// the saver with [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). Calls for other threads
-/// end in [`Error::InvalidInput`](crate::Error::InvalidInput) before anything is written, and a
-/// list of all threads leaves them out, with a warning.
+/// the saver with [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). Calls
+/// for other threads end in [`Error::InvalidInput`](crate::Error::InvalidInput) before anything is
+/// written, and a list of all threads leaves them out, with a warning.
 ///
-/// Give it prefixes of its own: a [`RedisSaver`](crate::RedisSaver) under the same ones does not see what it keeps.
+/// Give it prefixes of its own: a [`RedisSaver`](crate::RedisSaver) under the same ones does not
+/// see what it keeps.
 ///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
@@ -162,7 +163,7 @@ impl CheckpointSaver for ShallowRedisSaver {
         _config: &CheckpointConfig,
         channels: &[String],
     ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
-        // There are no ancestors, so there is nothing to tell of them.
+        // There are no ancestors.
         let nothing = |channel: &String| (channel.clone(), DeltaChannelHistory::default());
         Ok(channels.iter().map(nothing).collect())
     }
