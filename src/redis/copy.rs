@@ -43,16 +43,9 @@ pub(crate) async fn copy_thread(
     }
     let mut counter = Counter::new(options.progress.clone());
     let mut copied = Vec::new();
-    let members = registry::scan_members(store, source).await?;
-    let members: Vec<_> = members
-        .iter()
-        .filter_map(|member| Member::of_bytes(member))
-        .collect();
-    for member in &members {
-        if let Member::Blobs(namespace) = member {
-            let blobs = blobs::copy_blobs(store, source, target, namespace, ttl).await?;
-            copied.push((namespace, blobs));
-        }
+    for namespace in registry::namespaces_with_blobs(store, source).await? {
+        let blobs = blobs::copy_blobs(store, source, target, &namespace, ttl).await?;
+        copied.push((namespace, blobs));
     }
     for namespace in registry::namespaces(store, source).await? {
         let mut checkpoints = list::list_namespace(store, source, &namespace);
@@ -62,15 +55,15 @@ pub(crate) async fn copy_thread(
             counter.add(1, writes);
         }
     }
-    for member in registry::scan_members(store, source).await? {
-        if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member) {
+    for member in registry::members(store, source).await? {
+        if let Member::Writes(namespace, id) = member {
             let writes = read::writes_of(store, source, &namespace, &id).await?;
             counter.add(0, writes.len() as u64);
             copy_writes(store, target, &namespace, &id, &writes, ttl).await?;
         }
     }
     for (namespace, blobs) in copied {
-        blobs::settle_blobs(store, target, namespace, &blobs, ttl).await?;
+        blobs::settle_blobs(store, target, &namespace, &blobs, ttl).await?;
     }
     Ok(())
 }

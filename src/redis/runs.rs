@@ -1,13 +1,11 @@
 //! `delete_for_runs`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::driver::Command;
 use super::keys::CheckpointRef;
-use super::keys::Member;
 use super::progress::Counter;
 use super::store::Store;
 use super::{blob_gc, index, registry, remove};
@@ -31,12 +29,7 @@ pub(crate) async fn delete_for_runs(
             // The registry learns of other savers' checkpoints first, so that the newest of
             // those that stay is found.
             registry::reconcile(store, thread_id).await?;
-            let mut blobs = HashSet::new();
-            for member in registry::scan_members(store, thread_id).await? {
-                if let Some(Member::Blobs(namespace)) = Member::of_bytes(&member) {
-                    blobs.insert(namespace);
-                }
-            }
+            let blobs = registry::namespaces_with_blobs(store, thread_id).await?;
             for group in of_thread.chunk_by(|one, other| one.namespace == other.namespace) {
                 let Some(CheckpointRef { namespace, .. }) = group.first() else {
                     continue;

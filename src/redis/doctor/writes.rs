@@ -9,7 +9,6 @@ use super::named::{Holds, Named, Rest};
 use super::report::FindingKind;
 use super::run::{Doctor, MEMBERS};
 use crate::error::{Error, Result};
-use crate::id::CheckpointId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::Command;
 use crate::redis::keys::{NamespaceKeys, WritesOf};

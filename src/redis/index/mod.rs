@@ -27,7 +27,7 @@ pub(crate) use rows::{Page, Rows};
 pub(crate) use state::{create_indexes, do_without_search, health, search};
 pub(crate) use thread::{
     Kind, count_command, count_in_time, count_indexed, count_of, indexed_checkpoints,
-    indexed_writes, rows_of_thread,
+    namespaces_of_writes, rows_of_thread,
 };
 pub use upkeep::IndexStats;
 #[cfg(feature = "cli")]

@@ -22,13 +22,6 @@ pub(super) const WRITE_LOAD: &[&str] =
 /// A row: names and values.
 pub(crate) type Row = Vec<Reply>;
 
-/// A write that the index knows, as it is named.
-#[derive(Debug, Clone)]
-pub(crate) struct IndexedWrite {
-    pub(crate) key: Bytes,
-    pub(crate) namespace: String,
-}
-
 pub(super) fn aggregate(index: &str, query: &'static str, fields: &[&'static str]) -> Command {
     load(
         Command::new("FT.AGGREGATE").arg(text(index)).arg(query),
@@ -75,24 +68,6 @@ pub(crate) fn indexed(row: &[Reply]) -> Option<CheckpointRef> {
 /// The thread that a row names.
 pub(crate) fn thread(row: &[Reply]) -> Option<ThreadId> {
     ThreadId::new(field(row, "thread_id")?).ok()
-}
-
-/// The write of a thread that a row names.
-pub(super) fn write_of(row: &[Reply], thread: &ThreadId) -> Option<IndexedWrite> {
-    let own = field(row, "thread_id")? == thread.as_str();
-    own.then(|| IndexedWrite {
-        key: key_of(row).unwrap_or_default(),
-        namespace: field(row, "checkpoint_ns").unwrap_or_default(),
-    })
-    .filter(|write| !write.key.is_empty())
-}
-
-/// The key of the document that a row is of.
-fn key_of(row: &[Reply]) -> Option<Bytes> {
-    let pair = row
-        .chunks_exact(2)
-        .find(|pair| pair[0].as_str() == Some("__key"))?;
-    pair[1].clone().into_bytes()
 }
 
 pub(super) fn field(row: &[Reply], name: &str) -> Option<String> {

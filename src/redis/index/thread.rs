@@ -1,18 +1,20 @@
 //! What the indexes know of one thread.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::query::{
-    CHECKPOINT_LOAD, IndexedWrite, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed,
-    is_unknown_index, load, of_thread, write_of,
+    CHECKPOINT_LOAD, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed, is_unknown_index,
+    load, of_thread,
 };
 use super::rows::{Page, ROWS, Rows, all_rows};
 use super::state;
 use crate::error::Result;
-use crate::id::ThreadId;
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
-use crate::redis::keys::CheckpointRef;
+use crate::redis::keys::{CheckpointRef, namespace_from_stored};
 use crate::redis::search_state::Search;
 use crate::redis::store::Store;
 
@@ -77,34 +79,27 @@ pub(crate) async fn indexed_checkpoints(
     store: &Store,
     thread: &ThreadId,
 ) -> Result<Option<Vec<CheckpointRef>>> {
-    match some_indexed_checkpoints(store, thread).await? {
-        Some((found, false)) => return Ok(Some(found)),
-        None => return Ok(None),
-        Some((_, true)) => {}
-    }
     let index = store.keyspace.checkpoint_prefix();
-    all_of_thread(store, index, thread, CHECKPOINT_LOAD, |row| {
+    own_rows(store, index, thread, CHECKPOINT_LOAD, |row| {
         indexed(row).filter(|one| one.thread_id == *thread)
     })
     .await
 }
 
-/// The writes of a thread that the index knows, exactly its own; `None` where search does not
-/// serve.
-pub(crate) async fn indexed_writes(
+/// The namespaces of the writes of a thread that the index knows, exactly its own; `None` where
+/// search does not serve.
+pub(crate) async fn namespaces_of_writes(
     store: &Store,
     thread: &ThreadId,
-) -> Result<Option<Vec<IndexedWrite>>> {
-    match some_indexed_writes(store, thread).await? {
-        Some((found, false)) => return Ok(Some(found)),
-        None => return Ok(None),
-        Some((_, true)) => {}
-    }
+) -> Result<Option<BTreeSet<CheckpointNamespace>>> {
     let index = store.keyspace.write_prefix();
-    all_of_thread(store, index, thread, WRITE_LOAD, |row| {
-        write_of(row, thread)
-    })
-    .await
+    let namespace = |row: &Row| {
+        let is_own = field(row, "thread_id")? == thread.as_str();
+        let stored = field(row, "checkpoint_ns").filter(|_| is_own)?;
+        namespace_from_stored(&stored).ok()
+    };
+    let found = own_rows(store, index, thread, WRITE_LOAD, namespace).await?;
+    Ok(found.map(|found| found.into_iter().collect()))
 }
 
 /// How many checkpoints or writes the index knows that may be a thread's; `None` where search
@@ -162,30 +157,19 @@ pub(crate) async fn rows_of_thread(
     }))
 }
 
-/// Some of the checkpoints of a thread that the index knows, exactly its own, and whether there
-/// may be more: for a caller that removes them and asks again. It takes no cursor. `None` where
-/// search does not serve.
-pub(crate) async fn some_indexed_checkpoints(
+/// What is exactly a thread's own of the rows that may be; `None` where search does not serve. A
+/// cursor is opened only if one page is not all.
+async fn own_rows<T>(
     store: &Store,
+    index: &str,
     thread: &ThreadId,
-) -> Result<Option<(Vec<CheckpointRef>, bool)>> {
-    let index = store.keyspace.checkpoint_prefix();
-    first_of_thread(store, index, thread, CHECKPOINT_LOAD, |row| {
-        indexed(row).filter(|one| one.thread_id == *thread)
-    })
-    .await
-}
-
-/// Some of the writes of a thread that the index knows, in the same way.
-pub(crate) async fn some_indexed_writes(
-    store: &Store,
-    thread: &ThreadId,
-) -> Result<Option<(Vec<IndexedWrite>, bool)>> {
-    let index = store.keyspace.write_prefix();
-    first_of_thread(store, index, thread, WRITE_LOAD, |row| {
-        write_of(row, thread)
-    })
-    .await
+    fields: &[&'static str],
+    own: impl Fn(&Row) -> Option<T>,
+) -> Result<Option<Vec<T>>> {
+    match first_of_thread(store, index, thread, fields, &own).await? {
+        Some((_, true)) => all_of_thread(store, index, thread, fields, own).await,
+        first => Ok(first.map(|(found, _)| found)),
+    }
 }
 
 /// What is exactly a thread's own of the first rows, and whether there may be more. `None` where

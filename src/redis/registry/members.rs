@@ -1,11 +1,11 @@
 //! The set of a thread's namespaces.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::id::ThreadId;
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::redis::keys::Member;
 use crate::redis::scan;
 use crate::redis::store::Store;
@@ -19,6 +19,19 @@ pub(crate) async fn scan_members(store: &Store, thread: &ThreadId) -> Result<Vec
         members.extend(page);
     }
     Ok(members.into_iter().collect())
+}
+
+/// The namespaces of a thread that have blobs.
+pub(crate) async fn namespaces_with_blobs(
+    store: &Store,
+    thread: &ThreadId,
+) -> Result<BTreeSet<CheckpointNamespace>> {
+    let members = members(store, thread).await?.into_iter();
+    let namespaces = members.filter_map(|member| match member {
+        Member::Blobs(namespace) => Some(namespace),
+        _ => None,
+    });
+    Ok(namespaces.collect())
 }
 
 /// The members of a thread's set of namespaces.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
 use crate::redis::driver::Command;
-use crate::redis::keys::{CheckpointRef, Member, namespace_from_stored};
+use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::list::{Ids, Layout, newest_first};
 use crate::redis::replies::time_left;
 use crate::redis::scan::Scan;
@@ -169,21 +169,16 @@ pub(super) async fn known_namespaces(
     thread: &ThreadId,
 ) -> Result<BTreeSet<CheckpointNamespace>> {
     let mut namespaces = BTreeSet::new();
-    for member in registry::scan_members(store, thread).await? {
-        if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
+    for member in registry::members(store, thread).await? {
+        if let Member::Namespace(namespace) = member {
             namespaces.insert(namespace);
         }
     }
     let found = index::indexed_checkpoints(store, thread).await?;
     let found = found.into_iter().flatten();
     namespaces.extend(found.map(|one| one.namespace));
-    for write in index::indexed_writes(store, thread)
-        .await?
-        .into_iter()
-        .flatten()
-    {
-        namespaces.extend(namespace_from_stored(&write.namespace).ok());
-    }
+    let of_writes = index::namespaces_of_writes(store, thread).await?;
+    namespaces.extend(of_writes.into_iter().flatten());
     Ok(namespaces)
 }
 

@@ -9,7 +9,7 @@ use crate::id::{CheckpointNamespace, ThreadId};
 use crate::options::TtlChoice;
 use crate::redis::blobs::{self, ChannelBlob, named_by, parse_blob};
 use crate::redis::driver::Command;
-use crate::redis::keys::{BlobKeys, Member};
+use crate::redis::keys::BlobKeys;
 use crate::redis::registry;
 use crate::redis::replies::time_left;
 use crate::redis::store::{Step, Store};
@@ -40,8 +40,8 @@ pub(crate) async fn has_blobs(
     thread_id: &ThreadId,
     namespace: &CheckpointNamespace,
 ) -> Result<bool> {
-    let members = registry::members(store, thread_id).await?;
-    Ok(members.contains(&Member::Blobs(namespace.clone())))
+    let namespaces = registry::namespaces_with_blobs(store, thread_id).await?;
+    Ok(namespaces.contains(namespace))
 }
 
 /// Reads blobs by their channels and versions, but a few at once, as they may be large; those
