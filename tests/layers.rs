@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, File, ItemMod, ItemUse, Macro, UseTree};
+use syn::{Attribute, File, ItemMod, ItemUse, Macro, UseTree, Visibility};
 
 /// The modules of `src/redis`, lowest first. A name that ends in `/` is a folder; its files, and the
 /// modules of one line, may import each other.
@@ -106,9 +107,12 @@ const OUTER: &[&str] = &["redis", "server", "cli"];
 /// The only modules outside of [`OUTER`] that may import each other.
 const ACQUAINTED: &[&str] = &["checkpoint", "config"];
 
+/// Read once for all tests.
+static SOURCES: LazyLock<Sources> = LazyLock::new(Sources::read);
+
 #[test]
 fn modules_of_the_redis_saver_import_downwards() {
-    let sources = Sources::read();
+    let sources = &*SOURCES;
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for (module, source) in &sources.0 {
@@ -145,7 +149,7 @@ fn modules_of_the_redis_saver_import_downwards() {
 
 #[test]
 fn the_core_imports_neither_redis_nor_a_front_end() {
-    let sources = Sources::read();
+    let sources = &*SOURCES;
     let mut wrong = Vec::new();
     for (module, source) in &sources.0 {
         let is_core = module.first().is_some_and(|first| {
@@ -169,7 +173,7 @@ fn the_core_imports_neither_redis_nor_a_front_end() {
 
 #[test]
 fn modules_of_the_core_form_no_circle() {
-    let sources = Sources::read();
+    let sources = &*SOURCES;
     // Folders as wholes: what is inside is for the two tests above, or for one folder alone.
     let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (module, source) in &sources.0 {
@@ -373,6 +377,9 @@ impl<'ast> Visit<'ast> for Imports<'_> {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         self.tree(&item.tree, &mut Vec::new());
     }
+
+    /// `pub(in crate::redis)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path

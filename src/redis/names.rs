@@ -25,13 +25,13 @@ pub(crate) async fn checkpoints_at(
         });
         let replies = store.driver.batch(operation, commands.collect()).await?;
         for (key, reply) in slice.iter().zip(replies) {
-            let names = match reply {
+            let document = match reply {
                 // The key has the name of a document and is none.
                 Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
                 reply => reply?.into_bytes().unwrap_or_default(),
             };
-            let named = serde_json::from_slice::<[String; 3]>(&names).ok();
-            let one = named.and_then(|[thread, namespace, id]| {
+            let ids = serde_json::from_slice::<[String; 3]>(&document).ok();
+            let one = ids.and_then(|[thread, namespace, id]| {
                 CheckpointRef::from_stored(&thread, &namespace, &id)
             });
             found.extend(one.map(|one| (key.clone(), one)));

@@ -168,9 +168,9 @@ impl Members {
         let mut elements = self.elements(reply).into_iter();
         let mut page = Vec::new();
         while let (Some(member), Some(score)) = (elements.next(), elements.next()) {
-            let score = std::str::from_utf8(&score).ok();
-            let score = score.and_then(|score| score.parse().ok());
-            page.push((member, score.unwrap_or(0.0)));
+            let number = std::str::from_utf8(&score).ok();
+            let number = number.and_then(|text| text.parse().ok());
+            page.push((member, number.unwrap_or(0.0)));
         }
         Ok(Some(page))
     }
