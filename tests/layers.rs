@@ -34,8 +34,10 @@ const LAYERS: &[&str] = &[
     "replies",
     "search_state",
     // Session: what all calls of a saver share, and how scripts are run.
-    "scripts",
-    "plain/ store",
+    "scripts/",
+    "session",
+    "nonatomic/",
+    "store",
     // Features.
     "names",
     "scan",

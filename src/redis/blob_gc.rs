@@ -65,9 +65,9 @@ async fn forget_mark(
 ) -> Result<()> {
     let keys = store.keyspace.blobs(thread, namespace);
     let left = Command::on("EXISTS", keys.registry.clone());
-    if store.driver.call("prune", left).await?.as_int() == Some(0) {
+    if store.driver().call("prune", left).await?.as_int() == Some(0) {
         let mark = Command::on("SREM", keys.namespaces.clone()).arg(keys.mark.clone());
-        store.driver.call("prune", mark).await?;
+        store.driver().call("prune", mark).await?;
         remove::remove(store, &store.keys(thread, namespace), &[], counter).await?;
     }
     Ok(())

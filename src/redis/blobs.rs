@@ -20,15 +20,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::args::{milliseconds, number, text};
+use super::args::{milliseconds, text};
 use super::driver::Command;
 use super::keys::{BlobKeys, stored_namespace};
 use super::progress::Counter;
 use super::replies::strings;
 use super::scan::Members;
-use super::store::{Step, Store};
-use super::ttl::TtlVerb;
-use super::{scripts, ttl};
+use super::scripts::{
+    ForgetBlobsCall, ForgetBlobsReply, MarkBlobsCall, PutBlobCall, RegisterBlobsCall, Step, TtlVerb,
+};
+use super::store::Store;
+use super::ttl;
 use crate::checkpoint::Checkpoint;
 use crate::codec::{RawJson, RawObject};
 use crate::error::{Error, Result};
@@ -122,15 +124,18 @@ pub(crate) async fn put_blobs(
     ttl: Option<Duration>,
 ) -> Result<Vec<String>> {
     let keys = store.keyspace.blobs(thread, namespace);
-    let key_ttl = milliseconds(store.key_ttl(ttl));
+    let key_ttl = store.key_ttl(ttl);
+    let key_ttl_arg = milliseconds(key_ttl);
     let members: Vec<String> = blobs.iter().map(ChannelBlob::member).collect();
     let mut steps: Vec<Step> = Vec::new();
     let mut sent = HashSet::new();
     if !blobs.is_empty() {
         steps.push(mark_call(store, &keys, ttl));
-        let mut args = vec![key_ttl.clone()];
-        args.extend(members.iter().map(|member| text(member)));
-        let call = scripts::BLOB_REGISTER.call(vec![keys.registry.clone()], args);
+        let call = RegisterBlobsCall {
+            registry: keys.registry.clone(),
+            members: members.iter().map(|member| text(member)).collect(),
+            ttl: key_ttl,
+        };
         steps.push(call.into());
     }
     for blob in blobs {
@@ -146,11 +151,15 @@ pub(crate) async fn put_blobs(
         store.check_size(what, document.bytes().len())?;
         let key = keys.blob(&blob.channel, &blob.version);
         sent.insert(key.clone());
-        let args = vec![document.bytes().clone(), key_ttl.clone()];
-        steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
+        let call = PutBlobCall {
+            key,
+            document: document.bytes().clone(),
+            ttl: key_ttl,
+        };
+        steps.push(call.into());
     }
     if blobs.is_empty() && !named.is_empty() {
-        steps.push(ttl::keep_longer(keys.registry.clone(), &key_ttl).into());
+        steps.push(ttl::keep_longer(keys.registry.clone(), &key_ttl_arg).into());
     }
     // Names may be many and long: their keys are made one pipeline at a time.
     let mut named = named.chunks(PIPELINE);
@@ -159,10 +168,10 @@ pub(crate) async fn put_blobs(
         for (channel, version) in slice.unwrap_or_default() {
             let key = keys.blob(channel, version);
             if !sent.contains(&key) {
-                steps.push(ttl::keep_longer(key, &key_ttl).into());
+                steps.push(ttl::keep_longer(key, &key_ttl_arg).into());
             }
         }
-        for reply in store.flight("put", std::mem::take(&mut steps)).await? {
+        for reply in store.pipeline("put", std::mem::take(&mut steps)).await? {
             reply?;
         }
         if slice.is_none() || named.len() == 0 {
@@ -195,7 +204,7 @@ pub(crate) async fn settle_blobs(
     });
     // Also for a thread that was deleted in the meantime, and with it the mark.
     let steps = settle.chain([mark_call(store, &keys, ttl)]).collect();
-    let mut replies = store.flight("put", steps).await?;
+    let mut replies = store.pipeline("put", steps).await?;
     let allowed = replies.pop().unwrap_or(Err(Error::Closed))?;
     let mut settled = 0;
     for reply in replies {
@@ -211,7 +220,7 @@ pub(crate) async fn settle_blobs(
             .map(|member| keys.of_member(member))
             .chain([keys.registry.clone()])
             .map(|key| Command::on("PERSIST", key).into());
-        for reply in store.flight("put", steps.collect()).await? {
+        for reply in store.pipeline("put", steps.collect()).await? {
             reply?;
         }
     }
@@ -252,7 +261,7 @@ pub(super) async fn delete_blobs(
             [Command::on("UNLINK", keys.of_member(member)), registered]
         });
         let steps: Vec<Step> = steps.map(Step::from).collect();
-        for reply in store.flight("delete_thread", steps).await? {
+        for reply in store.pipeline("delete_thread", steps).await? {
             reply?;
         }
         counter.add_blobs(page.len() as u64);
@@ -270,14 +279,20 @@ pub(super) async fn remove_blobs(
     counter: &mut Counter,
 ) -> Result<()> {
     for slice in members.chunks(PIPELINE) {
-        let mut args = vec![number(patience)];
-        args.extend(slice.iter().map(|member| text(member)));
-        let call = scripts::BLOB_FORGET.call(vec![keys.registry.clone()], args);
-        let taken = strings(store.script("prune", call).await?);
+        let call = ForgetBlobsCall {
+            registry: keys.registry.clone(),
+            members: slice.iter().map(|member| text(member)).collect(),
+            patience,
+        };
+        let ForgetBlobsReply(taken) = store.script("prune", call).await?;
+        let taken: Vec<_> = taken
+            .iter()
+            .filter_map(|member| std::str::from_utf8(member).ok())
+            .collect();
         let steps = taken
             .iter()
             .map(|member| Command::on("UNLINK", keys.of_member(member)).into());
-        for reply in store.flight("prune", steps.collect()).await? {
+        for reply in store.pipeline("prune", steps.collect()).await? {
             reply?;
         }
         counter.add_blobs(taken.len() as u64);
@@ -289,11 +304,11 @@ pub(super) async fn remove_blobs(
 /// long-lived thread stays about as small as the set of its blobs.
 async fn forget_expired(store: &Store, keys: &BlobKeys) -> Result<()> {
     let some = Command::on("ZRANDMEMBER", keys.registry.clone()).arg("48");
-    let some = strings(store.driver.call("put", some).await?);
+    let some = strings(store.driver().call("put", some).await?);
     let steps = some
         .iter()
         .map(|member| Command::on("EXISTS", keys.of_member(member)).into());
-    let replies = store.flight("put", steps.collect()).await?;
+    let replies = store.pipeline("put", steps.collect()).await?;
     let mut gone = Vec::new();
     for (member, reply) in some.into_iter().zip(replies) {
         if reply?.as_int() == Some(0) {
@@ -327,7 +342,7 @@ pub(super) async fn copy_blobs(
             let mut blobs = Vec::with_capacity(slice.len());
             for (member, reply) in slice
                 .iter()
-                .zip(store.flight("copy_thread", steps.collect()).await?)
+                .zip(store.pipeline("copy_thread", steps.collect()).await?)
             {
                 if let Some(document) = reply?.into_bytes() {
                     blobs.push(parse_blob(&keys.of_member(member), &document)?);
@@ -357,7 +372,7 @@ pub(super) async fn change_ttl_of_blobs(
             .filter_map(|key| ttl::ttl_command(key, ttl, verb))
             .map(Step::from)
             .collect();
-        for reply in store.flight("ttl", steps).await? {
+        for reply in store.pipeline("ttl", steps).await? {
             reply?;
         }
     }
@@ -365,14 +380,13 @@ pub(super) async fn change_ttl_of_blobs(
 }
 
 fn mark_call(store: &Store, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
-    let args = vec![
-        keys.mark.clone(),
-        milliseconds(store.key_ttl(ttl)),
-        store.thread_ttl(ttl),
-    ];
-    scripts::BLOB_MARK
-        .call(vec![keys.namespaces.clone()], args)
-        .into()
+    let call = MarkBlobsCall {
+        namespaces: keys.namespaces.clone(),
+        mark: keys.mark.clone(),
+        ttl: store.key_ttl(ttl),
+        thread_ttl: store.thread_ttl(ttl),
+    };
+    call.into()
 }
 
 /// A walk over the blobs that a checkpoint names, one pipeline at a time; those that are not there
@@ -430,7 +444,7 @@ impl NamedBlobs {
         }
         // Blobs go after the checkpoints that name them.
         steps.push(Command::on("EXISTS", self.document.clone()).into());
-        let mut replies = store.flight("get_tuple", steps).await?;
+        let mut replies = store.pipeline("get_tuple", steps).await?;
         let exists = replies.pop().unwrap_or(Err(Error::Closed))?;
         if exists.as_int() == Some(0) {
             return Ok(Some(BlobPage::Gone));

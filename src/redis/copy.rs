@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
 
 use super::document::{checkpoint_document, pending_document};
@@ -14,7 +13,7 @@ use super::{blobs, list, put, read, registry};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
-use crate::options::{CopyOptions, ExistingTarget};
+use crate::options::{CopyOptions, ExistingTarget, ExpectedParent};
 
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
@@ -85,7 +84,7 @@ pub(super) async fn copy_checkpoint(
         &tuple.checkpoint,
         &tuple.metadata,
     );
-    put::put_document(store, &identity, document, ttl, Bytes::new()).await
+    put::put_document(store, &identity, document, ttl, ExpectedParent::Any).await
 }
 
 pub(super) async fn copy_writes(

@@ -6,11 +6,14 @@
 //!   makes both, `service` and `cli_api` are for the front ends.
 //! - features: functions over the store, one module each, from `index`, `scan` and `registry` up to
 //!   `transfer` and `doctor`.
-//! - session: `store` has what all calls of a saver share, `scripts` makes commands of Lua.
+//! - session: `scripts` makes commands of Lua, `session` holds what is known of the servers,
+//!   `nonatomic` runs operations whose keys are in several slots, `store` has what all calls of a
+//!   saver share.
 //! - ground: `driver` alone knows a Redis client, `keys` alone names a key, `document` alone makes
 //!   documents.
 //!
-//! A second layout of what is stored would be a set of features of its own, chosen in `saver`.
+//! A second layout of what is stored would be a set of operations and features of its own, chosen in
+//! `saver`. It would share the ground, the session and the machinery of `scripts`.
 
 mod args;
 mod blob_gc;
@@ -31,7 +34,7 @@ mod index;
 pub(crate) mod keys;
 mod list;
 mod names;
-mod plain;
+mod nonatomic;
 mod progress;
 mod prune;
 mod put;
@@ -46,6 +49,7 @@ mod scripts;
 mod search_state;
 #[cfg(feature = "server")]
 mod service;
+mod session;
 mod shallow;
 mod slots;
 mod staged;

@@ -23,7 +23,7 @@ pub(crate) async fn checkpoints_at(
             Command::on("JSON.GET", key.clone())
                 .arg("$['thread_id','checkpoint_ns','checkpoint_id']")
         });
-        let replies = store.driver.batch(operation, commands.collect()).await?;
+        let replies = store.driver().batch(operation, commands.collect()).await?;
         for (key, reply) in slice.iter().zip(replies) {
             let document = match reply {
                 // The key has the name of a document and is none.

@@ -17,12 +17,6 @@ pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
     }
 }
 
-/// The numbers that a script returns, 0 for those that it leaves out.
-pub(super) fn numbers<const COUNT: usize>(reply: Reply) -> [i64; COUNT] {
-    let mut numbers = reply.into_array().into_iter();
-    [(); COUNT].map(|()| numbers.next().and_then(|part| part.as_int()).unwrap_or(0))
-}
-
 /// The strings in a list.
 pub(super) fn byte_strings(reply: Reply) -> Vec<Bytes> {
     let parts = reply.into_array().into_iter();

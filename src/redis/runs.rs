@@ -66,7 +66,7 @@ pub(super) async fn checkpoints_of_run(
                 .arg("$.run_id")
                 .into()
         });
-        let replies = store.flight("delete_for_runs", steps.collect()).await?;
+        let replies = store.pipeline("delete_for_runs", steps.collect()).await?;
         for (one, reply) in slice.iter().zip(replies) {
             let made_by = reply?.into_bytes().unwrap_or(Bytes::new());
             let made_by = serde_json::from_slice::<[String; 1]>(&made_by).ok();

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 use super::list::{self, Full};
+use super::scripts::TtlVerb;
 use super::stats::{self, Stats, StatsOptions};
 use super::store::Store;
 use super::transfer::{self, EarlyWrites, TimedCheckpoint};
-use super::ttl::TtlVerb;
 use super::{copy, delete, history, index, prune, put, read, registry, runs, thread_ttl, threads};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
@@ -93,7 +93,7 @@ impl RedisSaver {
     /// Waits for the calls in flight, for as long as a command may take, and closes the
     /// connections; later calls fail.
     pub async fn close(&self) {
-        self.0.driver.close().await;
+        self.0.driver().close().await;
     }
 
     /// What a thread holds and how long it is kept, or `None` if there is no such thread; found
@@ -251,7 +251,7 @@ impl CheckpointSaver for RedisSaver {
         self.0.check_commands().await?;
         index::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver.warn_of_loss(has_ttl).await;
+        self.0.driver().warn_of_loss(has_ttl).await;
         Ok(())
     }
 

@@ -72,7 +72,7 @@ impl Scan {
     pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Bytes>>> {
         let nodes = match &mut self.nodes {
             Some(nodes) => nodes,
-            nodes => nodes.insert(store.driver.primaries()?.into()),
+            nodes => nodes.insert(store.driver().primaries()?.into()),
         };
         let Some(node) = nodes.front() else {
             return Ok(None);
@@ -88,7 +88,10 @@ impl Scan {
         if let Some(type_name) = self.type_name {
             command = command.arg("TYPE").arg(type_name);
         }
-        let reply = store.driver.call_at(self.operation, node, command).await?;
+        let reply = store
+            .driver()
+            .call_at(self.operation, node, command)
+            .await?;
         let (cursor, page) = page_of(reply);
         self.cursor = cursor.unwrap_or_else(|| {
             nodes.pop_front();
@@ -177,7 +180,7 @@ impl Members {
 
     async fn read(&self, store: &Store) -> Result<Option<Reply>> {
         match self.command() {
-            Some(command) => store.driver.call(self.operation, command).await.map(Some),
+            Some(command) => store.driver().call(self.operation, command).await.map(Some),
             None => Ok(None),
         }
     }
@@ -209,7 +212,7 @@ pub(crate) async fn scanned_namespaces(
     }
     for chunk in sets.chunks(PIPELINE) {
         let commands = chunk.iter().map(|(_, key)| members_from(key, "0".into()));
-        let replies = store.driver.batch("scan", commands.collect()).await?;
+        let replies = store.driver().batch("scan", commands.collect()).await?;
         for ((thread, key), reply) in chunk.iter().zip(replies) {
             let (cursor, mut members) = match reply {
                 Err(Error::WrongType { .. } | Error::Server { .. }) => {
@@ -243,15 +246,15 @@ pub(crate) async fn scanned_namespaces(
 
 /// The members of a large set, in pages from one server.
 async fn all_members(store: &Store, key: &Bytes) -> Result<Vec<Bytes>> {
-    let node = match store.driver.owner(slot(key)) {
+    let node = match store.driver().owner(slot(key)) {
         Some(node) => node,
-        None => store.driver.any_primary()?,
+        None => store.driver().any_primary()?,
     };
     let (mut cursor, mut all) = (Bytes::from_static(b"0"), Vec::new());
     loop {
         // A cursor means nothing to another server, nor to the same one started again.
         let command = members_from(key, cursor).once();
-        let (next, page) = page_of(store.driver.call_at("scan", &node, command).await?);
+        let (next, page) = page_of(store.driver().call_at("scan", &node, command).await?);
         all.extend(page);
         match next {
             Some(next) => cursor = next,
@@ -269,12 +272,15 @@ async fn pointed_to(
         let command = |key: &Bytes| Command::on(name, key.clone());
         keys.iter().map(command).collect()
     };
-    let targets = store.driver.batch("scan", read("GET", pointers)).await?;
+    let targets = store.driver().batch("scan", read("GET", pointers)).await?;
     let mut keys = Vec::new();
     for target in targets {
         keys.extend(target?.into_bytes());
     }
-    let documents = store.driver.batch("scan", read("JSON.GET", &keys)).await?;
+    let documents = store
+        .driver()
+        .batch("scan", read("JSON.GET", &keys))
+        .await?;
     let mut found = Vec::new();
     for (key, document) in keys.iter().zip(documents) {
         let document = match document {

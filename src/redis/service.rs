@@ -116,6 +116,6 @@ impl RedisSaver {
 
     /// How many connections there are, and how many calls are in flight on them.
     pub(crate) fn load(&self) -> (usize, usize) {
-        self.0.driver.load()
+        self.0.driver().load()
     }
 }

@@ -15,7 +15,8 @@ use super::keys::glob_escaped;
 use super::names;
 use super::replies::time_left;
 use super::scan::Scan;
-use super::store::{Step, Store};
+use super::scripts::Step;
+use super::store::Store;
 use super::{index, registry, scan};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
@@ -153,7 +154,7 @@ pub(crate) async fn stats(store: &Store, options: &StatsOptions) -> Result<Stats
         Some(stats) => stats,
         None => scanned_stats(store, options).await?,
     };
-    if !store.driver.is_cluster() {
+    if !store.driver().is_cluster() {
         server_memory(store, &mut stats).await?;
     }
     Ok(stats)
@@ -212,7 +213,7 @@ async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
 /// A sample of the keys that start with a prefix, in no order, from every primary.
 async fn sample(store: &Store, prefix: &str, size: usize) -> Result<Vec<Bytes>> {
     let pattern = format!("{}:*", glob_escaped(prefix));
-    let nodes = store.driver.primaries()?;
+    let nodes = store.driver().primaries()?;
     let each = size.div_ceil(nodes.len().max(1));
     let mut sample = HashSet::new();
     for (position, node) in nodes.into_iter().enumerate() {
@@ -238,7 +239,7 @@ async fn scanned_stats(store: &Store, options: &StatsOptions) -> Result<Stats> {
     for (thread_id, namespace) in scan::scanned_namespaces(store, "").await? {
         let keys = store.keys(&thread_id, &namespace);
         let count = Command::on("ZCARD", keys.registry.clone());
-        let count = store.driver.call("stats", count).await?.as_int();
+        let count = store.driver().call("stats", count).await?.as_int();
         stats.checkpoints += count
             .and_then(|count| u64::try_from(count).ok())
             .unwrap_or(0);
@@ -302,7 +303,7 @@ async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
             })
             .map(Step::from)
             .collect();
-        let mut replies = store.flight("stats", steps).await?.into_iter();
+        let mut replies = store.pipeline("stats", steps).await?.into_iter();
         while let (Some(bytes), Some(left)) = (replies.next(), replies.next()) {
             let bytes = match bytes {
                 Err(Error::Permission { .. } | Error::Server { .. }) => None,
@@ -321,7 +322,7 @@ async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
 
 async fn server_memory(store: &Store, stats: &mut Stats) -> Result<()> {
     let info = match store
-        .driver
+        .driver()
         .call("stats", Command::new("INFO").arg("memory"))
         .await
     {

@@ -3,23 +3,14 @@
 use std::time::Duration;
 
 use super::keys::Member;
+use super::scripts::TtlVerb;
 use super::store::Store;
-use super::ttl::TtlVerb;
 use super::{blobs, registry, ttl};
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
-
-/// A thread that is given its TTL by this call.
-struct Refresh<'a>(&'a Store, &'a ThreadId);
-
-impl Drop for Refresh<'_> {
-    fn drop(&mut self) {
-        self.0.end_refresh(self.1);
-    }
-}
 
 /// Gives all keys of a thread another TTL.
 pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
@@ -43,11 +34,12 @@ pub(crate) async fn refresh(
     ttl: Option<Duration>,
     refresh_due: bool,
 ) {
-    if !refresh_due || !store.start_refresh(thread) {
+    if !refresh_due {
         return;
     }
-    // Also where the call is dropped midway.
-    let _refresh = Refresh(store, thread);
+    let Some(_refresh) = store.session.begin_refresh(thread) else {
+        return;
+    };
     let kept = async {
         let ttl = store.key_ttl(ttl);
         change_ttl_of_thread(store, thread, ttl, TtlVerb::Keep).await?;

@@ -213,7 +213,7 @@ pub(crate) async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option
             .arg("-inf")
             .arg("+inf");
         let count = store
-            .driver
+            .driver()
             .call("threads", count)
             .await?
             .as_int()
@@ -253,7 +253,7 @@ async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(Che
         let steps = ids
             .iter()
             .map(|id| Command::on("PTTL", keys.document(id)).into());
-        let replies = store.flight("threads", steps.collect()).await?;
+        let replies = store.pipeline("threads", steps.collect()).await?;
         for (id, left) in ids.into_iter().zip(replies) {
             match left?.as_int() {
                 Some(-2) | None => {}

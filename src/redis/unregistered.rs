@@ -101,11 +101,11 @@ pub(super) async fn delete_leftovers(
     let keys = store.keyspace.thread(thread);
     let namespaces = keys.namespaces();
     let owner = share_a_tag(std::slice::from_ref(&namespaces))
-        .then(|| store.driver.owner(slot(&namespaces)))
+        .then(|| store.driver().owner(slot(&namespaces)))
         .flatten();
     let nodes = match owner {
         Some(owner) => vec![owner],
-        None => store.driver.primaries()?,
+        None => store.driver().primaries()?,
     };
     let segment = store.keyspace.segment(thread.as_str());
     let pattern = format!("*:{}:*", glob_escaped(&segment));
@@ -155,7 +155,7 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
         let range = Command::on("ZRANGE", registry.clone())
             .arg(number(stay))
             .arg(number(stay + PIPELINE - 1));
-        let page = match store.driver.call("delete_thread", range).await {
+        let page = match store.driver().call("delete_thread", range).await {
             Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
             page => page?.into_array().into_iter(),
         };
@@ -165,7 +165,7 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
         }
         let exists = page.iter().map(|key| Command::on("EXISTS", key.clone()));
         let there = store
-            .driver
+            .driver()
             .batch("delete_thread", exists.collect())
             .await?;
         let mut gone = Vec::new();
@@ -178,7 +178,7 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
         }
         if !gone.is_empty() {
             let forget = Command::on("ZREM", registry.clone()).args(gone);
-            store.driver.call("delete_thread", forget).await?;
+            store.driver().call("delete_thread", forget).await?;
         }
     }
 }

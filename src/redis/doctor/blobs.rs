@@ -11,8 +11,7 @@ use crate::redis::blobs::PATIENCE;
 use crate::redis::driver::Reply;
 use crate::redis::keys::BlobKeys;
 use crate::redis::scan::Members;
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scripts::{self, Step};
 
 impl Doctor<'_> {
     /// Blobs, then their registries.

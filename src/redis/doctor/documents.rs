@@ -62,7 +62,7 @@ impl Doctor<'_> {
         keys: &NamespaceKeys,
         id: &CheckpointId,
         says: &Bytes,
-    ) -> scripts::ScriptCall {
+    ) -> scripts::OneSlot {
         let mut script_keys = vec![
             keys.document(id),
             keys.registry.clone(),

@@ -20,7 +20,7 @@ impl Doctor<'_> {
         for (position, index) in indexes.into_iter().enumerate() {
             let problem = index::index_problem(self.store, index).await?;
             // The nodes of a cluster do not take a list of keys.
-            self.coverage[position].is_asked = !self.store.driver.is_cluster()
+            self.coverage[position].is_asked = !self.store.driver().is_cluster()
                 && !matches!(problem, Some(IndexProblem::Missing | IndexProblem::Busy));
             let (kind, detail) = match problem {
                 None => continue,
@@ -87,7 +87,7 @@ impl Doctor<'_> {
         let steps = keys
             .iter()
             .map(|key| Command::on("EXISTS", key.clone()).into());
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut there = Vec::new();
         for (key, reply) in keys.into_iter().zip(replies) {
             if reply?.as_int() == Some(1) {

@@ -36,7 +36,7 @@ pub(crate) async fn doctor(
     options: &DoctorOptions,
     idle: &mut IdleWrites,
 ) -> Result<DoctorReport> {
-    if store.driver.is_cluster() && !store.settings.hash_tag_threads {
+    if store.driver().is_cluster() && !store.settings.hash_tag_threads {
         return Err(Error::Config {
             key: "hash_tag_threads".to_owned(),
             reason: "in a cluster the doctor can only look at threads whose keys share a slot"

@@ -96,7 +96,7 @@ impl Doctor<'_> {
             };
             let slice: Vec<_> = keys.by_ref().take(max).collect();
             let steps = slice.iter().map(|key| self.read_command(key, holds).into());
-            let replies = self.store.flight("doctor", steps.collect()).await?;
+            let replies = self.store.pipeline("doctor", steps.collect()).await?;
             for (key, reply) in slice.into_iter().zip(replies) {
                 let document = match reply {
                     Err(error) => {

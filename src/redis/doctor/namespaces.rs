@@ -70,7 +70,7 @@ impl Doctor<'_> {
             [Some(size), Some(left), members].into_iter().flatten()
         });
         let steps = steps.map(Into::into).collect();
-        let mut replies = self.store.flight("doctor", steps).await?.into_iter();
+        let mut replies = self.store.pipeline("doctor", steps).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Err(Error::Closed));
         let mut sets = Vec::with_capacity(named.len());
         for (key, thread) in named {
@@ -161,7 +161,7 @@ impl Doctor<'_> {
             let others = others.iter().filter(|key| !key.is_empty()).cloned();
             Command::on("EXISTS", first.clone()).args(others).into()
         });
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut without = Vec::new();
         for (claim, reply) in claims.into_iter().zip(replies) {
             if reply?.as_int() == Some(0) {
@@ -183,7 +183,7 @@ impl Doctor<'_> {
             return Ok(());
         }
         let size = Command::on("SCARD", key.clone());
-        let size = self.store.driver.call("doctor", size).await?.as_int();
+        let size = self.store.driver().call("doctor", size).await?.as_int();
         let mut size = size
             .and_then(|size| usize::try_from(size).ok())
             .unwrap_or(0);

@@ -11,8 +11,7 @@ use crate::redis::args::number;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scan::Members;
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scripts::{self, Step, UnregisterCall};
 
 /// A registry whose pages are walked.
 struct Registry {
@@ -50,7 +49,7 @@ impl Doctor<'_> {
     /// Looks at many registries, of which most are done in one page.
     async fn registry_page(&mut self, registries: Vec<Registry>) -> Result<()> {
         let pages = registries.iter().map(Self::page_call);
-        let replies = self.store.flight("doctor", pages.collect()).await?;
+        let replies = self.store.pipeline("doctor", pages.collect()).await?;
         let mut walked = Vec::with_capacity(registries.len());
         for (mut registry, reply) in registries.into_iter().zip(replies) {
             match self.rest_of(&mut registry, reply).await {
@@ -76,7 +75,7 @@ impl Doctor<'_> {
             ];
             scripts::DOCTOR_NEWEST.call(script_keys, args).into()
         });
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut sound = Vec::with_capacity(walked.len());
         for (registry, reply) in walked.into_iter().zip(replies) {
             match reply {
@@ -120,17 +119,21 @@ impl Doctor<'_> {
             if !newest.is_empty() {
                 registry.newest = newest;
             }
-            let (mut gone, mut args) = (Vec::new(), vec![registry.keys.documents.clone()]);
+            let (mut gone, mut ids) = (Vec::new(), Vec::new());
             while let Some(id) = next() {
                 if let Ok(text) = std::str::from_utf8(&id) {
                     gone.push(text.to_owned());
-                    args.push(id);
+                    ids.push(id);
                 } else {
                     foreign.push(id);
                 }
             }
             if fix && !gone.is_empty() {
-                let call = scripts::FORGET.call(vec![key.clone()], args);
+                let call = UnregisterCall {
+                    registry: key.clone(),
+                    documents: registry.keys.documents.clone(),
+                    ids,
+                };
                 self.store.script("doctor", call).await?;
             }
             for id in gone {
@@ -142,7 +145,7 @@ impl Doctor<'_> {
                 break;
             }
             let step = vec![Self::page_call(registry)];
-            let replies = self.store.flight("doctor", step).await?;
+            let replies = self.store.pipeline("doctor", step).await?;
             reply = replies.into_iter().next().unwrap_or(Err(Error::Closed))?;
         }
         self.report_foreign(&key, &foreign);
@@ -182,7 +185,7 @@ impl Doctor<'_> {
             [keys.registry.clone(), keys.pointer.clone(), newest]
                 .map(|key| Command::on("PTTL", key).into())
         });
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut left = replies
             .into_iter()
             .map(|reply| reply.map(|left| left.as_int()));
@@ -242,7 +245,7 @@ impl Doctor<'_> {
                 let args = vec![self.mode(), documents];
                 scripts::DOCTOR_POINTER.call(keys, args).into()
             });
-            let replies = self.store.flight("doctor", steps.collect()).await?;
+            let replies = self.store.pipeline("doctor", steps.collect()).await?;
             for (pointer, reply) in page.into_iter().zip(replies) {
                 match reply.map(|reply| reply.as_int()) {
                     Err(error) => self.refused(&pointer, error)?,

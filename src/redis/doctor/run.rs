@@ -9,7 +9,8 @@ use super::report::{DoctorOptions, DoctorReport, Finding, FindingKind};
 use crate::error::{Error, Result};
 use crate::redis::args::milliseconds;
 use crate::redis::scan::Scan;
-use crate::redis::store::{Step, Store};
+use crate::redis::scripts::Step;
+use crate::redis::store::Store;
 
 /// How many keys are asked for at once.
 pub(super) const PAGE: usize = 500;
@@ -78,7 +79,7 @@ impl<'a> Doctor<'a> {
         steps: Vec<Step>,
         unregistered: FindingKind,
     ) -> Result<()> {
-        let replies = self.store.flight("doctor", steps).await?;
+        let replies = self.store.pipeline("doctor", steps).await?;
         for ((key, namespaces), reply) in keys.into_iter().zip(replies) {
             let codes = match reply {
                 Err(error) => {

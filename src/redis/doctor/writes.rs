@@ -13,8 +13,7 @@ use crate::redis::args::{number, text};
 use crate::redis::driver::Command;
 use crate::redis::keys::{NamespaceKeys, WritesOf};
 use crate::redis::scan::Members;
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scripts::{self, Step};
 
 /// A registry of writes, as far as one pipeline for many registries has read it.
 struct Registry {
@@ -55,7 +54,7 @@ impl Doctor<'_> {
             command.into()
         });
         // Before anything else, because reading a key resets its idle time.
-        let idle = self.store.flight("doctor", idle.collect()).await?;
+        let idle = self.store.pipeline("doctor", idle.collect()).await?;
         let steps = page.iter().flat_map(|key| {
             let size = Command::on("ZCARD", key.clone());
             let left = Command::on("PTTL", key.clone());
@@ -63,7 +62,7 @@ impl Doctor<'_> {
             [Some(size), Some(left), members].into_iter().flatten()
         });
         let steps = steps.map(Step::from).collect();
-        let mut replies = self.store.flight("doctor", steps).await?.into_iter();
+        let mut replies = self.store.pipeline("doctor", steps).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Err(Error::Closed));
         let mut registries = Vec::with_capacity(page.len());
         for (key, idle) in page.into_iter().zip(idle) {
@@ -112,7 +111,7 @@ impl Doctor<'_> {
         let steps = lasting
             .iter()
             .map(|(_, write)| Command::on("PTTL", write.clone()).into());
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         for ((registry, _), left) in lasting.into_iter().zip(replies) {
             registry.lasts = left?.as_int() != Some(-1);
         }

@@ -68,7 +68,7 @@ pub(crate) async fn known_to(
         .args(["RETURN", "1", "$.thread_id", "LIMIT", "0"].map(Bytes::from))
         .arg(number(keys.len()))
         .args(NO_TIME_LIMIT.map(Bytes::from));
-    let reply = match store.driver.call("search", command).await {
+    let reply = match store.driver().call("search", command).await {
         Err(Error::Server { reason, .. }) => {
             tracing::warn!(
                 index,

@@ -58,7 +58,7 @@ pub(crate) async fn count_of(store: &Store, reply: Result<Reply>) -> Result<Opti
 /// Counts a thread's checkpoints where all nodes of a cluster search together, and waits no longer
 /// than a call about one thread may; `None` where search does not serve.
 pub(crate) async fn count_in_time(store: &Store, count: Command) -> Result<Option<u64>> {
-    let counted = async { count_of(store, store.driver.call("search", count).await).await };
+    let counted = async { count_of(store, store.driver().call("search", count).await).await };
     match state::in_time(store, counted).await {
         Some(Ok(count)) => Ok(count),
         Some(Err(error)) => {
@@ -205,7 +205,7 @@ async fn rows_in_time(store: &Store, index: &str, command: Command) -> Result<Op
         Some(Ok(Page::Rows(rows))) => Ok(Some(rows)),
         Some(Ok(Page::End)) => Ok(Some(Vec::new())),
         Some(Ok(Page::Lost)) => Ok(None),
-        Some(Err(error)) if store.driver.is_cluster() => {
+        Some(Err(error)) if store.driver().is_cluster() => {
             tracing::warn!(index, %error, "a search of the cluster failed");
             state::search_is_slow(store);
             Ok(None)

@@ -33,13 +33,12 @@ impl Head {
         }
     }
 
-    fn take(&mut self, state: &str, ids: Vec<CheckpointId>, asked: usize) -> bool {
+    fn take(&mut self, ids: Vec<CheckpointId>, asked: usize) {
         self.ended = ids.len() < asked;
         if let Some(last) = ids.last() {
             self.last = Some(last.clone());
         }
         self.ids.extend(ids);
-        state == "incomplete"
     }
 }
 
@@ -102,11 +101,12 @@ async fn fill(
             let upper = head.last.as_ref().or(before);
             registry::page_call(&head.keys, upper, asked).into()
         });
-        let replies = store.flight("list", steps.collect()).await?;
+        let replies = store.pipeline("list", steps.collect()).await?;
         for (head, reply) in chunk.iter_mut().zip(replies) {
             let first = head.last.is_none();
-            let (state, ids) = registry::read_page_reply(&head.keys, reply?)?;
-            if head.take(&state, ids, asked) && first {
+            let (is_incomplete, ids) = registry::read_page_reply(&head.keys, reply?.into())?;
+            head.take(ids, asked);
+            if is_incomplete && first {
                 incomplete.insert(head.thread_id.clone());
             }
         }
@@ -126,7 +126,7 @@ async fn fill(
         let (_, ids) = registry::page(store, &head.keys, upper.as_ref(), asked).await?;
         head.ids.clear();
         head.last = None;
-        head.take("complete", ids, asked);
+        head.take(ids, asked);
     }
     Ok(())
 }

@@ -11,9 +11,9 @@ use crate::redis::document::{ReadCheckpoint, parse_writes};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::error::of_key;
 use crate::redis::keys::{CheckpointRef, NamespaceKeys};
-use crate::redis::scripts::ScriptCall;
-use crate::redis::store::{Step, Store};
-use crate::redis::{read, registry, scripts};
+use crate::redis::scripts::{RegisteredWrites, RegistryWrites, Step, WritesCall, WritesReply};
+use crate::redis::store::Store;
+use crate::redis::{read, registry};
 
 /// What reads pages of checkpoints.
 pub(super) struct PageReader<'a> {
@@ -44,17 +44,17 @@ impl PageReader<'_> {
         // What is removed loses its document first. So documents are read last: if one is there,
         // all of its writes were.
         let call = writes_call(&page, &keys);
-        let apart = store.runs_plainly(call.keys());
+        let apart = store.session.are_in_several_slots(call.script().keys());
         let mut steps: Vec<Step> = Vec::with_capacity(page.len() + 1);
         steps.push(call.into());
         let mut replies = Vec::new();
         if apart {
-            replies = store.flight("list", std::mem::take(&mut steps)).await?;
+            replies = store.pipeline("list", std::mem::take(&mut steps)).await?;
         }
         for (one, keys) in page.iter().zip(&keys) {
             steps.push(Command::on("JSON.GET", keys.document(&one.checkpoint_id)).into());
         }
-        replies.extend(store.flight("list", steps).await?);
+        replies.extend(store.pipeline("list", steps).await?);
         let mut documents = replies.into_iter();
         let first = documents.next().unwrap_or(Err(Error::Closed))?;
         let writes = self.writes(&page, &keys, first).await?;
@@ -119,21 +119,20 @@ impl PageReader<'_> {
         let mut found = Vec::with_capacity(page.len());
         loop {
             let before = found.len();
-            let mut registries = reply.into_array().into_iter().map(Reply::into_array);
+            let WritesReply(registries) = reply.into();
+            let mut registries = registries.into_iter();
             for (one, keys) in page.iter().zip(keys).skip(before) {
                 let mut writes = Some(Vec::new());
                 let mut is_done = true;
                 for _ in keys.write_registries_of(&one.checkpoint_id) {
-                    let mut documents = registries.next().unwrap_or_default().into_iter();
-                    match documents.next().and_then(|state| state.as_int()) {
-                        Some(0) => {
-                            let documents = documents.filter_map(Reply::into_bytes);
+                    match registries.next() {
+                        Some(RegistryWrites::All(documents)) => {
                             if let Some(writes) = &mut writes {
                                 writes.extend(documents);
                             }
                         }
-                        Some(2) => writes = None,
-                        _ => is_done = false,
+                        Some(RegistryWrites::ReadAlone) => writes = None,
+                        Some(RegistryWrites::NotReached) | None => is_done = false,
                     }
                 }
                 if !is_done {
@@ -148,7 +147,7 @@ impl PageReader<'_> {
                 return Ok(found);
             }
             let step = writes_call(&page[found.len()..], &keys[found.len()..]).into();
-            let mut replies = self.store.flight("list", vec![step]).await?.into_iter();
+            let mut replies = self.store.pipeline("list", vec![step]).await?.into_iter();
             reply = replies.next().unwrap_or(Err(Error::Closed))?;
         }
     }
@@ -160,7 +159,7 @@ impl PageReader<'_> {
             let key = keys.document(&one.checkpoint_id);
             Command::on("JSON.GET", key).arg("$.metadata").into()
         });
-        let replies = self.store.flight("list", steps.collect()).await?;
+        let replies = self.store.pipeline("list", steps.collect()).await?;
         let mut passed = Vec::new();
         for (one, reply) in page.into_iter().zip(replies) {
             // One that is gone or cannot be read as metadata is decided on by its document.
@@ -179,17 +178,17 @@ fn metadata_of(found: &[u8]) -> Option<CheckpointMetadata> {
     CheckpointMetadata::from_json(text).ok()
 }
 
-/// The script that reads the writes of a page.
-fn writes_call(page: &[CheckpointRef], keys: &[NamespaceKeys]) -> ScriptCall {
-    let (registries, prefixes) = page
-        .iter()
-        .zip(keys)
-        .flat_map(|(one, keys)| {
-            let id = &one.checkpoint_id;
-            keys.write_registries_of(id)
-                .into_iter()
-                .map(|registry| (registry, keys.writes_of(id)))
+/// The call that reads the writes of a page.
+fn writes_call(page: &[CheckpointRef], keys: &[NamespaceKeys]) -> WritesCall {
+    let registries = page.iter().zip(keys).flat_map(|(one, keys)| {
+        let id = &one.checkpoint_id;
+        let registries = keys.write_registries_of(id).into_iter();
+        registries.map(|registry| RegisteredWrites {
+            registry,
+            prefix: keys.writes_of(id),
         })
-        .unzip();
-    scripts::WRITES.call(registries, prefixes)
+    });
+    WritesCall {
+        registries: registries.collect(),
+    }
 }

@@ -1,14 +1,11 @@
 //! The registry of a namespace's checkpoints: their ids, in order.
 
-use bytes::Bytes;
-
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
-use crate::redis::args::{number, text};
-use crate::redis::driver::Reply;
 use crate::redis::keys::{CheckpointRef, NamespaceKeys};
+use crate::redis::scan;
+use crate::redis::scripts::{Count, PageCall, PageReply, RegisterCall, UnregisterCall};
 use crate::redis::store::Store;
-use crate::redis::{scan, scripts};
 
 /// How many ids whose documents are gone are taken out of a registry at once.
 const GONE: usize = 1_000;
@@ -21,42 +18,37 @@ pub(crate) async fn page(
     size: usize,
 ) -> Result<(bool, Vec<CheckpointId>)> {
     let reply = store.script("list", page_call(keys, before, size)).await?;
-    let (state, ids) = read_page_reply(keys, reply)?;
-    Ok((state == "incomplete", ids))
+    read_page_reply(keys, reply)
 }
 
+/// The call that reads a page of a namespace's ids.
 pub(crate) fn page_call(
     keys: &NamespaceKeys,
     before: Option<&CheckpointId>,
-    size: usize,
-) -> scripts::ScriptCall {
-    let upper = before.map_or_else(
-        || Bytes::from_static(b"+"),
-        |id| Bytes::from(format!("({id}")),
-    );
-    scripts::PAGE.call(
-        vec![keys.registry.clone(), keys.pointer.clone()],
-        vec![upper, number(size), keys.documents.clone()],
-    )
+    max: usize,
+) -> PageCall {
+    PageCall {
+        keys: keys.clone(),
+        before: before.cloned(),
+        max,
+    }
 }
 
+/// The ids of a page, and whether the registry may lack some.
 pub(crate) fn read_page_reply(
     keys: &NamespaceKeys,
-    reply: Reply,
-) -> Result<(String, Vec<CheckpointId>)> {
-    let mut parts = reply.into_array().into_iter();
-    let state = parts
-        .next()
-        .and_then(|state| state.as_str().map(str::to_owned));
-    let ids = parts
-        .filter_map(Reply::into_bytes)
+    reply: PageReply,
+) -> Result<(bool, Vec<CheckpointId>)> {
+    let ids = reply
+        .ids
+        .into_iter()
         .map(|id| {
             CheckpointId::from_bytes(&id).map_err(|error| {
                 Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
             })
         })
         .collect::<Result<_>>()?;
-    Ok((state.unwrap_or_default(), ids))
+    Ok((!reply.is_complete, ids))
 }
 
 /// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
@@ -93,14 +85,11 @@ pub(super) async fn register_ids(
     }
     for (position, slice) in slices.iter().enumerate() {
         let last = position + 1 == slices.len();
-        let mut args = vec![
-            keys.stored.clone(),
-            keys.documents.clone(),
-            Bytes::from_static(if last { b"complete" } else { b"" }),
-        ];
-        args.extend(slice.iter().map(|id| text(id.as_str())));
-        let call =
-            scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
+        let call = RegisterCall {
+            keys: keys.clone(),
+            ids: slice.iter().map(|id| (*id).clone()).collect(),
+            is_complete: last,
+        };
         store.script("list", call).await?;
     }
     Ok(())
@@ -108,8 +97,7 @@ pub(super) async fn register_ids(
 
 /// Takes an id out of the registry if its document is gone; best effort.
 pub(crate) async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &CheckpointId) {
-    let args = vec![keys.documents.clone(), text(id.as_str())];
-    let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+    let call = UnregisterCall::of(keys, [id]);
     if let Err(error) = store.script("list", call).await {
         let key = String::from_utf8_lossy(&keys.registry);
         tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
@@ -121,11 +109,9 @@ pub(crate) async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &Checkp
 pub(crate) async fn forget_gone_heads(store: &Store, keys: &NamespaceKeys) -> Result<()> {
     loop {
         let (_, ids) = page(store, keys, None, GONE).await?;
-        let mut args = vec![keys.documents.clone()];
-        args.extend(ids.iter().map(|id| text(id.as_str())));
-        let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-        let forgotten = store.script("list", call).await?.as_int().unwrap_or(0);
-        if ids.is_empty() || usize::try_from(forgotten).unwrap_or(0) < ids.len() {
+        let call = UnregisterCall::of(keys, &ids);
+        let Count(taken_out) = store.script("list", call).await?;
+        if ids.is_empty() || usize::try_from(taken_out).unwrap_or(0) < ids.len() {
             return Ok(());
         }
     }

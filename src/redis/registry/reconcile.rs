@@ -58,7 +58,7 @@ async fn follow_pointer(
         Command::on("GET", keys.pointer.clone()),
         Command::on("ZSCORE", keys.registry.clone()).arg(""),
     ];
-    let mut replies = store.driver.batch("list", commands).await?.into_iter();
+    let mut replies = store.driver().batch("list", commands).await?.into_iter();
     let mut next = || replies.next().unwrap_or(Err(Error::Closed));
     let target = next()?.into_bytes();
     let lacks_some = next()? != Reply::Nil;
@@ -73,7 +73,7 @@ async fn follow_pointer(
             Command::on("JSON.GET", keys.document(&id))
                 .arg("$['thread_id','checkpoint_ns','parent_checkpoint_id']"),
         ];
-        let mut replies = store.driver.batch("list", commands).await?.into_iter();
+        let mut replies = store.driver().batch("list", commands).await?.into_iter();
         let mut reply = || replies.next().unwrap_or(Err(Error::Closed));
         let is_registered = reply()? != Reply::Nil;
         let names = reply()?.into_bytes().unwrap_or_default();

@@ -15,7 +15,8 @@ use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::list::{Ids, Layout, newest_first};
 use crate::redis::replies::time_left;
 use crate::redis::scan::Scan;
-use crate::redis::store::{Step, Store};
+use crate::redis::scripts::Step;
+use crate::redis::store::Store;
 use crate::redis::threads::ThreadLayout;
 use crate::redis::{index, names, registry};
 use crate::saver::ThreadSummary;
@@ -84,7 +85,7 @@ async fn read_page(
         .map(|(place, id)| Step::from(place.read(Some(id), None)))
         .collect();
     let mut tuples = VecDeque::with_capacity(wanted.len());
-    for ((place, _), reply) in wanted.iter().zip(store.flight("list", steps).await?) {
+    for ((place, _), reply) in wanted.iter().zip(store.pipeline("list", steps).await?) {
         let tuple = match reply {
             // A checkpoint of a full saver has a name that is none here.
             Err(Error::WrongType { .. }) => None,
@@ -142,7 +143,7 @@ async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSumm
         .keys
         .document;
     let left = store
-        .driver
+        .driver()
         .call("threads", Command::on("PTTL", key))
         .await?;
     Ok(Some(ThreadSummary::new(

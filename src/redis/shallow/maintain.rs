@@ -12,8 +12,8 @@ use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
 use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
+use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
-use crate::redis::ttl::TtlVerb;
 use crate::redis::{delete, index};
 
 /// Deletes all of a thread, also what a full saver under the same prefix has of it.

@@ -22,8 +22,8 @@ use crate::options::{
     PutWritesOptions,
 };
 use crate::redis::driver::Health;
+use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
-use crate::redis::ttl::TtlVerb;
 use crate::redis::{index, list as lists, threads};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
@@ -81,7 +81,7 @@ impl ShallowRedisSaver {
     /// Waits for the calls in flight, for as long as a command may take, and closes the
     /// connections; later calls fail.
     pub async fn close(&self) {
-        self.0.driver.close().await;
+        self.0.driver().close().await;
     }
 }
 
@@ -92,7 +92,7 @@ impl CheckpointSaver for ShallowRedisSaver {
         self.0.check_commands().await?;
         index::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver.warn_of_loss(has_ttl).await;
+        self.0.driver().warn_of_loss(has_ttl).await;
         Ok(())
     }
 

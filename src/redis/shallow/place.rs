@@ -20,10 +20,9 @@ use crate::redis::document::{
 };
 use crate::redis::driver::Reply;
 use crate::redis::keys::{CheckpointRef, ShallowKeys};
-use crate::redis::put::expected;
-use crate::redis::scripts::{Script, ScriptCall};
+use crate::redis::put;
+use crate::redis::scripts::{self, OneSlot, OneSlotScript, expected_parent};
 use crate::redis::store::Store;
-use crate::redis::{put, scripts};
 
 /// About how many writes are removed at once.
 const SLICE: usize = 1_000;
@@ -45,7 +44,7 @@ pub(super) async fn put(
         (ExpectedParent::Any, Some(parent)) if parent != checkpoint.id() => {
             Bytes::from(format!("~{parent}"))
         }
-        (parent, _) => expected(parent),
+        (parent, _) => expected_parent(parent),
     };
     place
         .put(store, checkpoint, &metadata, ttl, expected)
@@ -146,7 +145,11 @@ impl Place {
     }
 
     /// The call of a script whose first keys and arguments are those of all scripts here.
-    fn call(&self, script: &'static Script, args: impl IntoIterator<Item = Bytes>) -> ScriptCall {
+    fn call(
+        &self,
+        script: &'static OneSlotScript,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> OneSlot {
         self.call_on(self.keys.registries_of_others.clone(), script, args)
     }
 
@@ -154,9 +157,9 @@ impl Place {
     fn call_on(
         &self,
         more_keys: impl IntoIterator<Item = Bytes>,
-        script: &'static Script,
+        script: &'static OneSlotScript,
         args: impl IntoIterator<Item = Bytes>,
-    ) -> ScriptCall {
+    ) -> OneSlot {
         let keys = &self.keys;
         let own_keys = [&keys.document, &keys.registry, &keys.namespaces].map(Bytes::clone);
         let own_args = [
@@ -221,7 +224,7 @@ impl Place {
     }
 
     /// The call that reads the checkpoint, if it is the one that is named.
-    pub(super) fn read(&self, id: Option<&CheckpointId>, refresh: Option<Duration>) -> ScriptCall {
+    pub(super) fn read(&self, id: Option<&CheckpointId>, refresh: Option<Duration>) -> OneSlot {
         let id = text(id.map_or("", CheckpointId::as_str));
         let args = [id, milliseconds(refresh), Bytes::new()];
         self.call(&scripts::SHALLOW_READ, args)

@@ -12,7 +12,8 @@ use crate::redis::driver::Command;
 use crate::redis::keys::BlobKeys;
 use crate::redis::registry;
 use crate::redis::replies::time_left;
-use crate::redis::store::{Step, Store};
+use crate::redis::scripts::Step;
+use crate::redis::store::Store;
 
 /// A blob with the time that it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub(crate) async fn timed_blobs(
         .iter()
         .flat_map(|key| ["JSON.GET", "PTTL"].map(|name| Command::on(name, key.clone()).into()))
         .collect();
-    let mut replies = store.flight("list", steps).await?.into_iter();
+    let mut replies = store.pipeline("list", steps).await?.into_iter();
     let mut found = Vec::with_capacity(named.len());
     for key in &keys {
         let (Some(document), Some(left)) = (replies.next(), replies.next()) else {
@@ -96,7 +97,7 @@ pub(crate) async fn put_timed_blob(
     let key = store.keyspace.blobs(thread_id, namespace);
     let key = key.blob(&blob.channel, &blob.version);
     let read = Command::on("JSON.GET", key.clone());
-    let there = store.driver.call("put", read).await?.into_bytes();
+    let there = store.driver().call("put", read).await?.into_bytes();
     // What cannot be read is something else as well, and not ours to replace.
     let there = there.map(|document| parse_blob(&key, &document).ok());
     let blobs = std::slice::from_ref(blob);

@@ -111,7 +111,7 @@ impl Ascent {
             .arg(format!("({after}"))
             .args(["+", "LIMIT", "0"].map(Bytes::from))
             .arg(number(self.store.settings.page_size));
-        let reply = self.store.driver.call("list", command).await?;
+        let reply = self.store.driver().call("list", command).await?;
         let ids = reply
             .into_array()
             .into_iter()
@@ -136,7 +136,7 @@ impl Ascent {
         let steps = tuples
             .iter()
             .map(|tuple| Command::on("PTTL", keys.document(tuple.checkpoint.id())).into());
-        let left = self.store.flight("list", steps.collect()).await?;
+        let left = self.store.pipeline("list", steps.collect()).await?;
         tuples
             .into_iter()
             .zip(left)
@@ -161,7 +161,7 @@ async fn early_writes_of(
         Command::on("PTTL", keys.write_registry(id)),
     ];
     let steps = steps.into_iter().map(Into::into).collect();
-    let mut replies = store.flight("list", steps).await?.into_iter();
+    let mut replies = store.pipeline("list", steps).await?.into_iter();
     let there = replies.next().unwrap_or(Err(Error::Closed))?;
     let left = replies.next().unwrap_or(Err(Error::Closed))?;
     // The checkpoint may have come by now; it brings its writes itself.
