@@ -6,13 +6,12 @@ use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, Pending
 use crate::codec::{RawJson, exact};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::redis::document::{
-    Identity, ReadCheckpoint, checkpoint_document, parse_write, pending_document,
-};
+use crate::redis::document::{ReadCheckpoint, checkpoint_document, parse_write, pending_document};
+use crate::redis::keys::CheckpointRef;
 
 /// What names the documents.
 #[derive(Debug, Clone)]
-pub struct Documents(Identity);
+pub struct Documents(CheckpointRef);
 
 impl Documents {
     /// Those of a checkpoint.
@@ -20,7 +19,7 @@ impl Documents {
     /// # Errors
     /// [`Error::InvalidInput`](crate::Error::InvalidInput) if the config names no checkpoint.
     pub fn of(config: &CheckpointConfig) -> Result<Self> {
-        Ok(Self(Identity {
+        Ok(Self(CheckpointRef {
             thread_id: config.thread_id.clone(),
             namespace: config.namespace(),
             checkpoint_id: config.required_checkpoint()?.clone(),

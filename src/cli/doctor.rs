@@ -11,7 +11,9 @@ use super::failure::{Failure, Outcome};
 use super::health::{problems, servers_json, warnings};
 use super::output::note;
 use super::text::count;
-use crate::redis::{DoctorOptions, DoctorReport, Finding, FindingKind, Health, Rested, duration};
+use crate::redis::{
+    DoctorOptions, DoctorReport, Finding, FindingKind, Health, IdleWrites, duration,
+};
 
 /// How often the data is examined at most, until nothing is left to fix.
 const MAX_ROUNDS: usize = 5;
@@ -71,7 +73,7 @@ impl Doctor {
             }
         }
         // Reading a key resets its idle time, so the first pass remembers which keys were idle.
-        let mut idle = Rested::default();
+        let mut idle = IdleWrites::default();
         if self.fix && !self.yes {
             let dry_run = DoctorOptions {
                 fix: false,

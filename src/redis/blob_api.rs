@@ -9,7 +9,7 @@ use super::RedisSaver;
 use super::blobs::{self, NamedBlobs};
 use super::document::pending_document;
 use super::driver::HealthProblem;
-use super::read::identity;
+use super::keys::CheckpointRef;
 use super::{put, runs};
 use crate::blobs::{
     BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness, named_by,
@@ -76,7 +76,7 @@ impl BlobStore for RedisSaver {
         let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
         let namespace = config.namespace();
         let keys = store.keys(&config.thread_id, &namespace);
-        let identity = identity(&config.thread_id, &namespace, id);
+        let identity = CheckpointRef::new(&config.thread_id, &namespace, id);
         let mut documents = Vec::with_capacity(writes.len());
         for write in writes {
             let document = pending_document(&identity, write)?;
@@ -130,7 +130,7 @@ impl BlobStore for RedisSaver {
     }
 
     fn connections(&self) -> Option<ConnectionCounts> {
-        let (connections, calls_in_flight) = self.0.driver.load();
+        let (connections, calls_in_flight) = self.0.driver().load();
         Some(ConnectionCounts {
             connections,
             calls_in_flight,

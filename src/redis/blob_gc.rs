@@ -9,10 +9,9 @@ use futures_util::stream::TryStreamExt;
 use super::blobs::{PATIENCE, Pages};
 use super::driver::Command;
 use super::keys::BlobKeys;
-use super::list::tuples;
 use super::progress::Counter;
 use super::store::Store;
-use super::{blobs, remove};
+use super::{blobs, list, remove};
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 
@@ -32,7 +31,7 @@ pub(super) async fn gc(
         let settled = page.into_iter().filter(|(_, since)| !is_awaited(*since));
         unnamed.extend(settled.map(|(member, _)| member));
     }
-    let mut checkpoints = tuples(store, thread, namespace);
+    let mut checkpoints = list::list_namespace(store, thread, namespace);
     while let Some(tuple) = checkpoints.try_next().await? {
         for (channel, version) in crate::blobs::named_by(&tuple.checkpoint) {
             for is_empty in [false, true] {
@@ -66,9 +65,9 @@ async fn forget_mark(
 ) -> Result<()> {
     let keys = store.keyspace.blobs(thread, namespace);
     let left = Command::on("EXISTS", keys.registry.clone());
-    if store.driver.call("prune", left).await?.as_int() == Some(0) {
+    if store.driver().call("prune", left).await?.as_int() == Some(0) {
         let mark = Command::on("SREM", keys.namespaces.clone()).arg(keys.mark.clone());
-        store.driver.call("prune", mark).await?;
+        store.driver().call("prune", mark).await?;
         remove::remove(store, &store.keys(thread, namespace), &[], counter).await?;
     }
     Ok(())

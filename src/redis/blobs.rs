@@ -5,9 +5,9 @@
 //! says that there is a registry, so that a thread without blobs costs nothing more. Each blob is
 //! stored by a script on its key alone, wherever a cluster has it.
 //!
-//! A blob is there before its checkpoint. Meanwhile its score in the registry is the time, and
-//! afterwards 0: whoever looks for blobs that no checkpoint names leaves aside those that may
-//! still be waiting for theirs.
+//! A blob is stored before its checkpoint. Until the checkpoint is stored, the score of the blob in
+//! the registry is the time at which it was registered, and 0 from then on: garbage collection
+//! leaves out blobs that may still be waiting for their checkpoint.
 
 use std::borrow::Cow;
 #[cfg(feature = "server")]
@@ -20,14 +20,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::args::{milliseconds, number, text};
-use super::driver::{Command, Reply};
+use super::args::{milliseconds, text};
+use super::driver::Command;
 use super::keys::{BlobKeys, stored_namespace};
 use super::progress::Counter;
 use super::replies::strings;
-use super::store::{Step, Store};
-use super::ttl::TtlVerb;
-use super::{scripts, ttl};
+use super::scan::Members;
+use super::scripts::{
+    ForgetBlobsCall, ForgetBlobsReply, MarkBlobsCall, PutBlobCall, RegisterBlobsCall, Step, TtlVerb,
+};
+use super::store::Store;
+use super::ttl;
 #[cfg(feature = "server")]
 use crate::blobs::BlobPage;
 use crate::blobs::{ChannelBlob, named_by};
@@ -36,14 +39,15 @@ use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 
-/// How many blobs are looked at in one flight.
-const FLIGHT: usize = 256;
+/// How many blobs are read in one pipeline.
+const PIPELINE: usize = 256;
 
-/// How many blobs are read in the first flight, and in any.
+/// How many blobs the first pipeline reads, and any later one at most.
 #[cfg(feature = "server")]
 const READ: (usize, usize) = (2, 64);
 
-/// How many bytes a flight reads at most, if its blobs are no larger than the largest before them.
+/// How many bytes a pipeline reads at most, if its blobs are no larger than the largest before
+/// them.
 #[cfg(feature = "server")]
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
@@ -94,15 +98,18 @@ pub(crate) async fn put_blobs(
     ttl: Option<Duration>,
 ) -> Result<Vec<String>> {
     let keys = store.keyspace.blobs(thread, namespace);
-    let key_ttl = milliseconds(store.key_ttl(ttl));
+    let key_ttl = store.key_ttl(ttl);
+    let key_ttl_arg = milliseconds(key_ttl);
     let members: Vec<String> = blobs.iter().map(ChannelBlob::member).collect();
     let mut steps: Vec<Step> = Vec::new();
     let mut sent = HashSet::new();
     if !blobs.is_empty() {
         steps.push(mark_call(store, &keys, ttl));
-        let mut args = vec![key_ttl.clone()];
-        args.extend(members.iter().map(|member| text(member)));
-        let call = scripts::BLOB_REGISTER.call(vec![keys.registry.clone()], args);
+        let call = RegisterBlobsCall {
+            registry: keys.registry.clone(),
+            members: members.iter().map(|member| text(member)).collect(),
+            ttl: key_ttl,
+        };
         steps.push(call.into());
     }
     for blob in blobs {
@@ -118,23 +125,27 @@ pub(crate) async fn put_blobs(
         store.check_size(what, document.bytes().len())?;
         let key = keys.blob(&blob.channel, &blob.version);
         sent.insert(key.clone());
-        let args = vec![document.bytes().clone(), key_ttl.clone()];
-        steps.push(scripts::BLOB_PUT.call(vec![key], args).into());
+        let call = PutBlobCall {
+            key,
+            document: document.bytes().clone(),
+            ttl: key_ttl,
+        };
+        steps.push(call.into());
     }
     if blobs.is_empty() && !named.is_empty() {
-        steps.push(ttl::keep_longer(keys.registry.clone(), &key_ttl).into());
+        steps.push(ttl::keep_longer(keys.registry.clone(), &key_ttl_arg).into());
     }
-    // Names may be many and long: their keys are made a flight at a time.
-    let mut named = named.chunks(FLIGHT);
+    // Names may be many and long: their keys are made one pipeline at a time.
+    let mut named = named.chunks(PIPELINE);
     loop {
         let slice = named.next();
         for (channel, version) in slice.unwrap_or_default() {
             let key = keys.blob(channel, version);
             if !sent.contains(&key) {
-                steps.push(ttl::keep_longer(key, &key_ttl).into());
+                steps.push(ttl::keep_longer(key, &key_ttl_arg).into());
             }
         }
-        for reply in store.flight("put", std::mem::take(&mut steps)).await? {
+        for reply in store.pipeline("put", std::mem::take(&mut steps)).await? {
             reply?;
         }
         if slice.is_none() || named.len() == 0 {
@@ -144,7 +155,7 @@ pub(crate) async fn put_blobs(
 }
 
 /// Says that the checkpoint of blobs is stored. `false` if some of them may be gone, because
-/// their thread was deleted meanwhile.
+/// their thread was deleted in between.
 pub(crate) async fn settle_blobs(
     store: &Store,
     thread: &ThreadId,
@@ -156,7 +167,7 @@ pub(crate) async fn settle_blobs(
         return Ok(true);
     }
     let keys = store.keyspace.blobs(thread, namespace);
-    let settle = members.chunks(FLIGHT).map(|slice| {
+    let settle = members.chunks(PIPELINE).map(|slice| {
         let settled = Command::on("ZADD", keys.registry.clone());
         let settled = slice
             .iter()
@@ -167,7 +178,7 @@ pub(crate) async fn settle_blobs(
     });
     // Also for a thread that was deleted in the meantime, and with it the mark.
     let steps = settle.chain([mark_call(store, &keys, ttl)]).collect();
-    let mut replies = store.flight("put", steps).await?;
+    let mut replies = store.pipeline("put", steps).await?;
     let allowed = replies.pop().unwrap_or(Err(Error::Closed))?;
     let mut settled = 0;
     for reply in replies {
@@ -177,13 +188,13 @@ pub(crate) async fn settle_blobs(
         settled += count.unwrap_or(0);
     }
     if ttl.is_some() && allowed.as_int() == Some(0) {
-        // A pinned thread, or one that is kept for ever.
+        // A pinned thread, or one without a TTL.
         let steps = members
             .iter()
             .map(|member| keys.of_member(member))
             .chain([keys.registry.clone()])
             .map(|key| Command::on("PERSIST", key).into());
-        for reply in store.flight("put", steps.collect()).await? {
+        for reply in store.pipeline("put", steps.collect()).await? {
             reply?;
         }
     }
@@ -224,7 +235,7 @@ pub(super) async fn delete_blobs(
             [Command::on("UNLINK", keys.of_member(member)), registered]
         });
         let steps: Vec<Step> = steps.map(Step::from).collect();
-        for reply in store.flight("delete_thread", steps).await? {
+        for reply in store.pipeline("delete_thread", steps).await? {
             reply?;
         }
         counter.add_blobs(page.len() as u64);
@@ -241,15 +252,21 @@ pub(super) async fn remove_blobs(
     patience: u64,
     counter: &mut Counter,
 ) -> Result<()> {
-    for slice in members.chunks(FLIGHT) {
-        let mut args = vec![number(patience)];
-        args.extend(slice.iter().map(|member| text(member)));
-        let call = scripts::BLOB_FORGET.call(vec![keys.registry.clone()], args);
-        let taken = strings(store.script("prune", call).await?);
+    for slice in members.chunks(PIPELINE) {
+        let call = ForgetBlobsCall {
+            registry: keys.registry.clone(),
+            members: slice.iter().map(|member| text(member)).collect(),
+            patience,
+        };
+        let ForgetBlobsReply(taken) = store.script("prune", call).await?;
+        let taken: Vec<_> = taken
+            .iter()
+            .filter_map(|member| std::str::from_utf8(member).ok())
+            .collect();
         let steps = taken
             .iter()
             .map(|member| Command::on("UNLINK", keys.of_member(member)).into());
-        for reply in store.flight("prune", steps.collect()).await? {
+        for reply in store.pipeline("prune", steps.collect()).await? {
             reply?;
         }
         counter.add_blobs(taken.len() as u64);
@@ -257,15 +274,15 @@ pub(super) async fn remove_blobs(
     Ok(())
 }
 
-/// Takes some blobs out of the registry that have expired, so that a thread that goes on for
-/// ever remembers little more than what is there.
+/// Takes some blobs out of the registry that have expired, so that the registry of a
+/// long-lived thread stays about as small as the set of its blobs.
 async fn forget_expired(store: &Store, keys: &BlobKeys) -> Result<()> {
     let some = Command::on("ZRANDMEMBER", keys.registry.clone()).arg("48");
-    let some = strings(store.driver.call("put", some).await?);
+    let some = strings(store.driver().call("put", some).await?);
     let steps = some
         .iter()
         .map(|member| Command::on("EXISTS", keys.of_member(member)).into());
-    let replies = store.flight("put", steps.collect()).await?;
+    let replies = store.pipeline("put", steps.collect()).await?;
     let mut gone = Vec::new();
     for (member, reply) in some.into_iter().zip(replies) {
         if reply?.as_int() == Some(0) {
@@ -299,7 +316,7 @@ pub(super) async fn copy_blobs(
             let mut blobs = Vec::with_capacity(slice.len());
             for (member, reply) in slice
                 .iter()
-                .zip(store.flight("copy_thread", steps.collect()).await?)
+                .zip(store.pipeline("copy_thread", steps.collect()).await?)
             {
                 if let Some(document) = reply?.into_bytes() {
                     blobs.push(parse_blob(&keys.of_member(member), &document)?);
@@ -329,7 +346,7 @@ pub(super) async fn change_ttl_of_blobs(
             .filter_map(|key| ttl::ttl_command(key, ttl, verb))
             .map(Step::from)
             .collect();
-        for reply in store.flight("ttl", steps).await? {
+        for reply in store.pipeline("ttl", steps).await? {
             reply?;
         }
     }
@@ -337,25 +354,24 @@ pub(super) async fn change_ttl_of_blobs(
 }
 
 fn mark_call(store: &Store, keys: &BlobKeys, ttl: Option<Duration>) -> Step {
-    let args = vec![
-        keys.mark.clone(),
-        milliseconds(store.key_ttl(ttl)),
-        store.whole_ttl(ttl),
-    ];
-    scripts::BLOB_MARK
-        .call(vec![keys.namespaces.clone()], args)
-        .into()
+    let call = MarkBlobsCall {
+        namespaces: keys.namespaces.clone(),
+        mark: keys.mark.clone(),
+        ttl: store.key_ttl(ttl),
+        thread_ttl: store.thread_ttl(ttl),
+    };
+    call.into()
 }
 
-/// A walk over the blobs that a checkpoint names, a flight at a time; those that are not there are
-/// left out.
+/// A walk over the blobs that a checkpoint names, one pipeline at a time; those that are not there
+/// are left out.
 #[cfg(feature = "server")]
 pub(crate) struct NamedBlobs {
     store: Arc<Store>,
     keys: BlobKeys,
     document: Bytes,
     named: VecDeque<(String, String)>,
-    /// How many the next flight reads.
+    /// How many the next pipeline reads.
     next: usize,
     /// The bytes of the largest that was read.
     largest: usize,
@@ -402,7 +418,7 @@ impl NamedBlobs {
         }
         // Blobs go after the checkpoints that name them.
         steps.push(Command::on("EXISTS", self.document.clone()).into());
-        let mut replies = store.flight("get_tuple", steps).await?;
+        let mut replies = store.pipeline("get_tuple", steps).await?;
         let exists = replies.pop().unwrap_or(Err(Error::Closed))?;
         if exists.as_int() == Some(0) {
             return Ok(Some(BlobPage::Gone));
@@ -431,18 +447,13 @@ pub(super) fn parse_blob(key: &[u8], document: &[u8]) -> Result<ChannelBlob> {
     })
 }
 
-/// A walk over a registry of blobs. What is there throughout is seen, some of it perhaps twice.
-pub(super) struct Pages<'a> {
-    keys: &'a BlobKeys,
-    cursor: Option<Bytes>,
-}
+/// A walk over a registry of blobs. A blob that is registered throughout is seen, perhaps more than
+/// once.
+pub(super) struct Pages(Members);
 
-impl<'a> Pages<'a> {
-    pub(super) fn new(keys: &'a BlobKeys) -> Self {
-        Self {
-            keys,
-            cursor: Some(Bytes::from_static(b"0")),
-        }
+impl Pages {
+    pub(super) fn new(keys: &BlobKeys) -> Self {
+        Self(Members::of_sorted_set("blobs", &keys.registry))
     }
 
     /// The next page; it may be empty.
@@ -451,29 +462,17 @@ impl<'a> Pages<'a> {
         Ok(page.map(|page| page.into_iter().map(|(member, _)| member).collect()))
     }
 
-    /// The same with the times at which they were registered, 0 for those whose checkpoint is there.
+    /// The same with the times at which they were registered, 0 for those whose checkpoint is
+    /// there.
     pub(super) async fn next_scored(
         &mut self,
         store: &Store,
     ) -> Result<Option<Vec<(String, f64)>>> {
-        let Some(cursor) = self.cursor.take() else {
-            return Ok(None);
+        let page = self.0.next_scored(store).await?;
+        let text = |(member, since): (Bytes, f64)| {
+            let member = String::from_utf8(member.into()).ok()?;
+            Some((member, since))
         };
-        let command = Command::on("ZSCAN", self.keys.registry.clone())
-            .arg(cursor)
-            .arg("COUNT")
-            .arg(number(FLIGHT));
-        let reply = store.driver.call("blobs", command).await?;
-        let mut parts = reply.into_array().into_iter();
-        self.cursor = parts
-            .next()
-            .and_then(Reply::into_bytes)
-            .filter(|cursor| !cursor.is_empty() && cursor != "0");
-        let mut found = strings(parts.next().unwrap_or(Reply::Nil)).into_iter();
-        let mut page = Vec::new();
-        while let (Some(member), Some(since)) = (found.next(), found.next()) {
-            page.push((member, since.parse().unwrap_or(0.0)));
-        }
-        Ok(Some(page))
+        Ok(page.map(|page| page.into_iter().filter_map(text).collect()))
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::ShallowRedisSaver;
 use super::config::{ConfigKey, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
 use super::keys::Keyspace;
 use super::saver::RedisSaver;
+use super::shallow::ShallowRedisSaver;
 use super::store::Store;
 use super::url::RedisUrl;
 use crate::error::{Error, Result};
@@ -95,7 +95,7 @@ impl RedisSaverBuilder {
         )
     }
 
-    /// How long what is written is kept. Default: for ever.
+    /// How long what is written is kept. Default: it never expires.
     pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
         self.settings.ttl = ttl;
         self
@@ -126,9 +126,9 @@ impl RedisSaverBuilder {
         self.set(ConfigKey::MaxDocumentBytes, limit.to_string())
     }
 
-    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round trip
-    /// each: the thread stands in braces in every key. The Python saver does not find such keys.
-    /// Default: no.
+    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round
+    /// trip each: the thread stands in braces in every key. The Python saver does not find such
+    /// keys. Default: no.
     pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
         self.settings.hash_tag_threads = hash_tag;
         self
@@ -200,7 +200,7 @@ impl RedisSaverBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build), and [`Error::Config`] for the TTL scope `thread`: there is no
-    /// history to keep whole, and each namespace is kept by itself.
+    /// history, and each namespace is kept by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
         if self.settings.ttl.scope == TtlScope::Thread {
             return Err(Error::Config {
@@ -263,5 +263,51 @@ impl fmt::Debug for RedisSaverBuilder {
             .debug_struct("RedisSaverBuilder")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+impl RedisSaver {
+    /// A saver on the server that a connection string names, with the default settings.
+    ///
+    /// # Errors
+    /// As [`RedisSaverBuilder::build`].
+    pub async fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().url(url).build().await
+    }
+
+    /// A saver as the environment says: `REDIS_URL`, and `LANGGRAPH_REDIS_` with the name of a
+    /// [`ConfigKey`] in capitals.
+    ///
+    /// # Errors
+    /// As [`RedisSaverBuilder::build`].
+    pub async fn from_env() -> Result<Self> {
+        let mut builder = Self::builder();
+        for key in ConfigKey::ALL {
+            if let Ok(value) = std::env::var(key.variable()) {
+                builder = builder.set(key, value);
+            }
+        }
+        builder.build().await
+    }
+
+    /// A saver on connected fred clients of the caller's own, with the default settings.
+    ///
+    /// # Errors
+    /// As [`RedisSaverBuilder::build`].
+    pub async fn from_client(client: fred::clients::Pool) -> Result<Self> {
+        Self::builder().client(client).build().await
+    }
+
+    /// A builder, for everything that can be set.
+    pub fn builder() -> RedisSaverBuilder {
+        RedisSaverBuilder::default()
+    }
+}
+
+impl ShallowRedisSaver {
+    /// A builder, for everything that can be set; it ends with
+    /// [`build_shallow`](RedisSaverBuilder::build_shallow).
+    pub fn builder() -> RedisSaverBuilder {
+        RedisSaverBuilder::default()
     }
 }

@@ -1,4 +1,4 @@
-//! The settings of a Redis saver, under one name each for every door.
+//! The settings of a Redis saver, each under one name wherever it is set.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use super::keys::{CHECKPOINT_PREFIX, WRITE_PREFIX};
 use crate::error::{Error, Result};
 use crate::options::{TtlPolicy, TtlScope, check_ttl};
 
-/// The name of a setting: what the builder, the environment (`LANGGRAPH_REDIS_` and the name in
-/// capitals) and the other doors call it.
+/// The name of a setting in the builder, in the environment (`LANGGRAPH_REDIS_` and the name in
+/// capitals) and on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigKey {
@@ -24,9 +24,10 @@ pub enum ConfigKey {
     CheckpointPrefix,
     /// The prefix of writes and the name of their index. Default: `checkpoint_write`.
     CheckpointWritePrefix,
-    /// How long what is written is kept, such as `90m` or `24h`; `none` for ever. Default: `none`.
+    /// How long what is written is kept, such as `90m` or `24h`; `none` for no expiry. Default:
+    /// `none`.
     Ttl,
-    /// Whether reading a checkpoint gives it its TTL anew. Default: `false`.
+    /// Whether reading a checkpoint restores its TTL. Default: `false`.
     RefreshOnRead,
     /// What a TTL keeps together: each `checkpoint` by itself, or the whole `thread`. Default:
     /// `checkpoint`.
@@ -39,9 +40,9 @@ pub enum ConfigKey {
     ConnectTimeout,
     /// The largest document that is stored, in bytes. Default: 67,108,864.
     MaxDocumentBytes,
-    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round trip
-    /// each: the thread stands in braces in every key. The Python saver does not find such keys.
-    /// Default: `false`.
+    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round
+    /// trip each: the thread stands in braces in every key. The Python saver does not find such
+    /// keys. Default: `false`.
     HashTagThreads,
     /// How many checkpoints are read at once when listing. Default: 32.
     PageSize,
@@ -50,9 +51,9 @@ pub enum ConfigKey {
     WaitReplicas,
     /// How long a write waits for them, less than `command_timeout`. Default: `1s`.
     WaitReplicasTimeout,
-    /// Whether search is used: `auto` where the server has it, `required` so that `setup` fails where
-    /// it has not, or `off`. Every call works without; those over all threads then walk over the
-    /// keys. Default: `auto`.
+    /// Whether search is used: `auto` where the server has it, `required` so that `setup` fails
+    /// where it has not, or `off`. Every call works without; those over all threads then walk over
+    /// the keys. Default: `auto`.
     Search,
     /// A file of certificates (PEM) of authorities that are trusted beside the system's, for a
     /// URL with TLS. Default: the system's alone.
@@ -371,11 +372,11 @@ fn truth(text: &str) -> Result<bool, String> {
         .map_err(|_| format!("`{text}` is neither `true` nor `false`"))
 }
 
-fn count(text: &str, least: usize, most: usize) -> Result<usize, String> {
+fn count(text: &str, min: usize, max: usize) -> Result<usize, String> {
     text.parse()
         .ok()
-        .filter(|count| (least..=most).contains(count))
-        .ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
+        .filter(|count| (min..=max).contains(count))
+        .ok_or_else(|| format!("`{text}` is no number from {min} to {max}"))
 }
 
 #[cfg(test)]

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
 
 use super::document::{checkpoint_document, pending_document};
-use super::keys::Member;
+use super::keys::{CheckpointRef, Member};
 use super::progress::Counter;
-use super::read::identity;
 use super::store::Store;
 use super::{blobs, list, put, read, registry};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
-use crate::options::{CopyOptions, ExistingTarget};
+use crate::options::{CopyOptions, ExistingTarget, ExpectedParent};
 
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
@@ -44,34 +42,27 @@ pub(crate) async fn copy_thread(
     }
     let mut counter = Counter::new(options.progress.clone());
     let mut copied = Vec::new();
-    let members = registry::scan_members(store, source).await?;
-    let members: Vec<_> = members
-        .iter()
-        .filter_map(|member| Member::of_bytes(member))
-        .collect();
-    for member in &members {
-        if let Member::Blobs(namespace) = member {
-            let blobs = blobs::copy_blobs(store, source, target, namespace, ttl).await?;
-            copied.push((namespace, blobs));
-        }
+    for namespace in registry::namespaces_with_blobs(store, source).await? {
+        let blobs = blobs::copy_blobs(store, source, target, &namespace, ttl).await?;
+        copied.push((namespace, blobs));
     }
     for namespace in registry::namespaces(store, source).await? {
-        let mut checkpoints = list::tuples(store, source, &namespace);
+        let mut checkpoints = list::list_namespace(store, source, &namespace);
         while let Some(tuple) = checkpoints.try_next().await? {
             let writes = tuple.pending_writes.len() as u64;
             copy_checkpoint(store, target, &namespace, tuple, ttl).await?;
             counter.add(1, writes);
         }
     }
-    for member in registry::scan_members(store, source).await? {
-        if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member) {
+    for member in registry::members(store, source).await? {
+        if let Member::Writes(namespace, id) = member {
             let writes = read::writes_of(store, source, &namespace, &id).await?;
             counter.add(0, writes.len() as u64);
             copy_writes(store, target, &namespace, &id, &writes, ttl).await?;
         }
     }
     for (namespace, blobs) in copied {
-        blobs::settle_blobs(store, target, namespace, &blobs, ttl).await?;
+        blobs::settle_blobs(store, target, &namespace, &blobs, ttl).await?;
     }
     Ok(())
 }
@@ -85,7 +76,7 @@ pub(super) async fn copy_checkpoint(
 ) -> Result<()> {
     let id = tuple.checkpoint.id().clone();
     copy_writes(store, target, namespace, &id, &tuple.pending_writes, ttl).await?;
-    let identity = identity(target, namespace, &id);
+    let identity = CheckpointRef::new(target, namespace, &id);
     let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
     let document = checkpoint_document(
         &identity,
@@ -93,7 +84,7 @@ pub(super) async fn copy_checkpoint(
         &tuple.checkpoint,
         &tuple.metadata,
     );
-    put::put_document(store, &identity, document, ttl, Bytes::new()).await
+    put::put_document(store, &identity, document, ttl, ExpectedParent::Any).await
 }
 
 pub(super) async fn copy_writes(
@@ -107,7 +98,7 @@ pub(super) async fn copy_writes(
     if writes.is_empty() {
         return Ok(());
     }
-    let identity = identity(target, namespace, id);
+    let identity = CheckpointRef::new(target, namespace, id);
     let keys = store.keys(target, namespace);
     for slice in writes.chunks(SLICE) {
         let stored = slice

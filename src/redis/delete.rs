@@ -9,9 +9,10 @@ use super::args::{number, text};
 use super::driver::Command;
 use super::keys::{Member, PINNED, stored_namespace};
 use super::progress::Counter;
-use super::replies::names;
-use super::store::{Step, Store};
-use super::{blobs, registry, remove, scripts, unregistered};
+use super::replies::byte_strings;
+use super::scripts::{DiscardCall, Step, UnlistCall};
+use super::store::Store;
+use super::{blobs, registry, remove, unregistered};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::options::DeleteOptions;
@@ -39,7 +40,7 @@ pub(crate) async fn delete_thread(
 async fn delete_all(store: &Store, thread: &ThreadId, counter: &mut Counter) -> Result<()> {
     // A pin ends with what was pinned.
     let pin = Command::on("SREM", store.keyspace.thread(thread).namespaces()).arg(PINNED);
-    store.driver.call("delete_thread", pin).await?;
+    store.driver().call("delete_thread", pin).await?;
     let members = registry::scan_members(store, thread).await?;
     let root = store.keys(thread, &CheckpointNamespace::root());
     remove::delete_namespace(store, &root, counter).await?;
@@ -100,7 +101,7 @@ async fn discard_damaged(store: &Store, thread: &ThreadId) -> Result<()> {
                 .arg(after)
                 .args(["+", "LIMIT", "0"].map(Bytes::from))
                 .arg(number(PAGE));
-            let ids = names(store.driver.call("delete_thread", page).await?);
+            let ids = byte_strings(store.driver().call("delete_thread", page).await?);
             let Some(last) = ids.last() else { break };
             after = Bytes::from([b"(", &last[..]].concat());
             let registries = ids
@@ -117,9 +118,12 @@ async fn discard_damaged(store: &Store, thread: &ThreadId) -> Result<()> {
 async fn discard(store: &Store, keys: Vec<(Bytes, &'static str)>) -> Result<()> {
     for page in keys.chunks(PAGE) {
         let steps = page.iter().map(|(key, wanted)| {
-            Step::from(scripts::DISCARD.call(vec![key.clone()], vec![Bytes::from(*wanted)]))
+            Step::from(DiscardCall {
+                key: key.clone(),
+                wanted,
+            })
         });
-        for reply in store.flight("delete_thread", steps.collect()).await? {
+        for reply in store.pipeline("delete_thread", steps.collect()).await? {
             reply?;
         }
     }
@@ -157,8 +161,7 @@ async fn unlist_all(
     members: Vec<Bytes>,
 ) -> Result<()> {
     for page in members.chunks(PAGE) {
-        let (mut keys, mut known) = (vec![namespaces.clone()], Vec::new());
-        let mut unknown = Vec::new();
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for member in page {
             let key = match Member::of_bytes(member) {
                 Some(Member::Namespace(namespace)) => store.keys(thread, &namespace).registry,
@@ -173,15 +176,17 @@ async fn unlist_all(
                     continue;
                 }
             };
-            keys.push(key);
-            known.push(member.clone());
+            known.push((member.clone(), key));
         }
         if !unknown.is_empty() {
             let srem = Command::on("SREM", namespaces.clone()).args(unknown);
-            store.driver.call("delete_thread", srem).await?;
+            store.driver().call("delete_thread", srem).await?;
         }
         if !known.is_empty() {
-            let call = scripts::UNLIST.call(keys, known);
+            let call = UnlistCall {
+                namespaces: namespaces.clone(),
+                members: known,
+            };
             store.script("delete_thread", call).await?;
         }
     }

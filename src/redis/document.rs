@@ -9,36 +9,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::keys::{namespace_from_stored, stored_namespace};
+use super::keys::{CheckpointRef, namespace_from_stored, stored_namespace};
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
 };
 use crate::codec::{Members, RawJson, RawObject, exact, write_string};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
-use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
-
-/// What names a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Identity {
-    pub(crate) thread_id: ThreadId,
-    pub(crate) namespace: CheckpointNamespace,
-    pub(crate) checkpoint_id: CheckpointId,
-}
-
-impl Identity {
-    pub(crate) fn config(&self) -> CheckpointConfig {
-        CheckpointConfig::of_checkpoint(
-            self.thread_id.clone(),
-            self.namespace.clone(),
-            self.checkpoint_id.clone(),
-        )
-    }
-}
+use crate::id::{CheckpointId, TaskId, ThreadId};
 
 /// The document of a checkpoint.
 pub(crate) fn checkpoint_document(
-    identity: &Identity,
+    identity: &CheckpointRef,
     parent: Option<&CheckpointId>,
     checkpoint: &Checkpoint,
     metadata: &CheckpointMetadata,
@@ -48,7 +30,7 @@ pub(crate) fn checkpoint_document(
 
 /// The document of a checkpoint in shallow mode.
 pub(crate) fn shallow_document(
-    identity: &Identity,
+    identity: &CheckpointRef,
     checkpoint: &Checkpoint,
     metadata: &CheckpointMetadata,
 ) -> Bytes {
@@ -64,7 +46,7 @@ enum Layout<'a> {
 }
 
 fn document(
-    identity: &Identity,
+    identity: &CheckpointRef,
     layout: &Layout<'_>,
     checkpoint: &Checkpoint,
     metadata: &CheckpointMetadata,
@@ -153,8 +135,8 @@ fn map_fields(fields: &RawObject, change: fn(&RawJson) -> RawJson) -> RawObject 
         .collect()
 }
 
-/// When a checkpoint was made, in milliseconds, from its id where that tells: a put that runs
-/// twice then writes the same.
+/// When a checkpoint was made, in milliseconds, from its id where it holds a time, so that a
+/// repeated put writes the same.
 #[allow(clippy::cast_precision_loss)] // Milliseconds since 1970 are exact in 53 bits.
 fn milliseconds(id: &CheckpointId) -> f64 {
     let time = id.time().unwrap_or_else(SystemTime::now);
@@ -203,7 +185,7 @@ fn is_true(flag: Option<&RawValue>) -> bool {
 /// A checkpoint as read, before its writes.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadCheckpoint {
-    pub(crate) identity: Identity,
+    pub(crate) identity: CheckpointRef,
     pub(crate) parent: Option<CheckpointId>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) metadata: CheckpointMetadata,
@@ -223,7 +205,7 @@ impl ReadCheckpoint {
         else {
             return Ok(None);
         };
-        let identity = Identity {
+        let identity = CheckpointRef {
             thread_id: ThreadId::new(thread_id).map_err(|error| corrupt(error.to_string()))?,
             namespace: namespace_from_stored(&namespace)
                 .map_err(|error| corrupt(error.to_string()))?,
@@ -335,7 +317,7 @@ struct StoredWrite<'a> {
 }
 
 /// The document of a write that was read before.
-pub(crate) fn pending_document(identity: &Identity, write: &PendingWrite) -> Result<Bytes> {
+pub(crate) fn pending_document(identity: &CheckpointRef, write: &PendingWrite) -> Result<Bytes> {
     let PendingWrite {
         task_id,
         task_path,
@@ -347,7 +329,10 @@ pub(crate) fn pending_document(identity: &Identity, write: &PendingWrite) -> Res
 }
 
 /// The document of a write in shallow mode, where the root namespace stands as it is.
-pub(crate) fn shallow_write_document(identity: &Identity, write: &PendingWrite) -> Result<Bytes> {
+pub(crate) fn shallow_write_document(
+    identity: &CheckpointRef,
+    write: &PendingWrite,
+) -> Result<Bytes> {
     let PendingWrite {
         task_id,
         task_path,
@@ -363,7 +348,7 @@ pub(crate) fn shallow_write_document(identity: &Identity, write: &PendingWrite) 
 
 /// The document of a write.
 pub(crate) fn write_document(
-    identity: &Identity,
+    identity: &CheckpointRef,
     task_id: &TaskId,
     task_path: &str,
     idx: i64,
@@ -375,7 +360,7 @@ pub(crate) fn write_document(
 }
 
 fn stored_write(
-    identity: &Identity,
+    identity: &CheckpointRef,
     namespace: &str,
     task_id: &TaskId,
     task_path: &str,
@@ -404,8 +389,22 @@ pub(crate) fn checkpoint_of_write(document: &Bytes) -> Option<CheckpointId> {
     CheckpointId::new(&stored.checkpoint_id).ok()
 }
 
+/// Reads the documents of a checkpoint's writes, leaving out those of others.
+pub(crate) fn parse_writes(
+    identity: &CheckpointRef,
+    writes: impl IntoIterator<Item = Bytes>,
+) -> Result<Vec<PendingWrite>> {
+    writes
+        .into_iter()
+        .filter_map(|write| parse_write(identity, &write).transpose())
+        .collect()
+}
+
 /// Reads the document of a write. `None` if it belongs to another checkpoint.
-pub(crate) fn parse_write(identity: &Identity, document: &Bytes) -> Result<Option<PendingWrite>> {
+pub(crate) fn parse_write(
+    identity: &CheckpointRef,
+    document: &Bytes,
+) -> Result<Option<PendingWrite>> {
     let corrupt = |reason: String| {
         Error::corrupt(
             format!(
@@ -448,9 +447,10 @@ pub(crate) fn parse_write(identity: &Identity, document: &Bytes) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::CheckpointNamespace;
 
-    fn identity() -> Identity {
-        Identity {
+    fn identity() -> CheckpointRef {
+        CheckpointRef {
             thread_id: ThreadId::new("t\"\n").unwrap(),
             namespace: CheckpointNamespace::root(),
             checkpoint_id: CheckpointId::new("1f1e5438-3693-6fd2-bfff-c562fd0be1e3").unwrap(),

@@ -2,16 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
-use super::args::{number, text};
-use super::document::ReadCheckpoint;
+use super::args::text;
+use super::document::{ReadCheckpoint, parse_writes};
 use super::error::is_further;
-use super::read::{identity, parse_writes};
+use super::keys::CheckpointRef;
+use super::scripts::HistoryCall;
 use super::store::Store;
-use super::{read, registry, scripts};
+use super::{read, registry};
 use crate::checkpoint::{DeltaChannelHistory, PendingWrite};
-use crate::codec::RawJson;
 use crate::config::CheckpointConfig;
 use crate::error::Result;
 use crate::id::CheckpointId;
@@ -31,12 +29,8 @@ pub(crate) async fn delta_channel_history(
         .collect();
     let namespace = config.namespace();
     let keys = store.keys(&config.thread_id, &namespace);
-    let mut next = text(
-        config
-            .checkpoint_id
-            .as_ref()
-            .map_or("", CheckpointId::as_str),
-    );
+    let start = config.checkpoint_id.as_ref();
+    let mut next = start.map(|id| text(id.as_str()));
     let mut from_parent = true;
     // Parents may form a circle that is larger than what is walked at once.
     let mut seen = BTreeSet::new();
@@ -49,18 +43,13 @@ pub(crate) async fn delta_channel_history(
         if missing.is_empty() {
             break;
         }
-        let call = scripts::HISTORY.call(
-            vec![keys.pointer.clone(), keys.registry.clone()],
-            vec![
-                next.clone(),
-                keys.documents.clone(),
-                keys.write_registries.clone(),
-                keys.writes.clone(),
-                number(ANCESTORS),
-                Bytes::from_static(if from_parent { b"1" } else { b"0" }),
-                RawJson::encode(&missing)?.bytes().clone(),
-            ],
-        );
+        let call = HistoryCall {
+            keys: keys.clone(),
+            start: next.clone(),
+            from_parent,
+            max: ANCESTORS,
+            channels: missing,
+        };
         let reply = match read::confirmed(store, "delta_channel_history", call).await {
             Err(error) if is_further(&error) => {
                 registry::forget_gone_heads(store, &keys).await?;
@@ -68,39 +57,32 @@ pub(crate) async fn delta_channel_history(
             }
             reply => reply?,
         };
-        let mut reply = reply.into_array().into_iter();
-        next = reply
-            .next()
-            .and_then(super::driver::Reply::into_bytes)
-            .unwrap_or_default();
+        next = reply.next;
         from_parent = false;
-        for ancestor in reply {
-            let mut parts = ancestor.into_array().into_iter();
-            let mut bytes = || parts.next().and_then(super::driver::Reply::into_bytes);
-            let id = CheckpointId::from_bytes(&bytes().unwrap_or_default())?;
+        for ancestor in reply.ancestors {
+            let id = CheckpointId::from_bytes(&ancestor.id)?;
             if !seen.insert(id.clone()) {
                 break 'walk;
             }
-            let document = bytes().unwrap_or_default();
-            let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
-            let documents: Vec<_> = if has_more {
-                read::all_writes(store, "delta_channel_history", &keys, &id)
-                    .await?
-                    .1
-            } else {
-                parts.filter_map(super::driver::Reply::into_bytes).collect()
+            let documents = match ancestor.writes {
+                Some(documents) => documents,
+                None => {
+                    read::all_writes(store, "delta_channel_history", &keys, &id)
+                        .await?
+                        .1
+                }
             };
-            let identity = identity(&config.thread_id, &namespace, &id);
+            let identity = CheckpointRef::new(&config.thread_id, &namespace, &id);
             let mut writes = parse_writes(&identity, documents)?;
             writes.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
             collect(&mut histories, &writes);
-            if !document.is_empty()
+            if let Some(document) = ancestor.document
                 && let Some(read) = ReadCheckpoint::parse(&keys.document(&id), &document)?
             {
                 take_seeds(&mut histories, &read)?;
             }
         }
-        if next.is_empty() {
+        if next.is_none() {
             break;
         }
     }

@@ -1,7 +1,19 @@
 //! The Redis saver.
 //!
-//! One module a job: only `keys` names a key, only `scripts` runs Lua, only `index` speaks
-//! `FT.*`, only `driver` knows a Redis client.
+//! Modules import downwards only, which `tests/layers.rs` checks:
+//!
+//! - savers: `saver` has a line for each call, `shallow` is the saver of shallow mode, `builder`
+//!   makes both, `blob_api` and `cli_api` are for the front ends.
+//! - features: functions over the store, one module each, from `index`, `scan` and `registry` up to
+//!   `transfer` and `doctor`.
+//! - session: `scripts` makes commands of Lua, `session` holds what is known of the servers,
+//!   `nonatomic` runs operations whose keys are in several slots, `store` has what all calls of a
+//!   saver share.
+//! - ground: `driver` alone knows a Redis client, `keys` alone names a key, `document` alone makes
+//!   documents.
+//!
+//! A second layout of what is stored would be a set of operations and features of its own, chosen in
+//! `saver`. It would share the ground, the session and the machinery of `scripts`.
 
 mod args;
 #[cfg(feature = "server")]
@@ -9,6 +21,8 @@ mod blob_api;
 mod blob_gc;
 mod blobs;
 mod builder;
+#[cfg(feature = "cli")]
+mod cli_api;
 mod config;
 mod copy;
 mod credentials;
@@ -21,9 +35,10 @@ mod error;
 pub(crate) mod fuzzing;
 mod history;
 mod index;
-mod keys;
+pub(crate) mod keys;
 mod list;
-mod plain;
+mod names;
+mod nonatomic;
 mod progress;
 mod prune;
 mod put;
@@ -36,6 +51,7 @@ mod saver;
 mod scan;
 mod scripts;
 mod search_state;
+mod session;
 mod shallow;
 mod slots;
 mod staged;
@@ -54,7 +70,7 @@ pub(crate) use config::duration;
 pub use config::{ConfigKey, SearchMode};
 pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
-pub(crate) use doctor::Rested;
+pub(crate) use doctor::IdleWrites;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
 pub use driver::{Health, HealthProblem, ServerHealth};
 pub use index::IndexStats;

@@ -1,8 +1,8 @@
-//! What a long call has done so far, for whoever follows it.
+//! What a long call has done so far, for its progress callback.
 
 use crate::options::{Progress, ProgressCallback};
 
-/// Counts what a long call has done, and tells who wants to know.
+/// Counts what a long call has done, and reports it.
 #[derive(Debug)]
 pub(crate) struct Counter {
     progress: Progress,
@@ -27,12 +27,12 @@ impl Counter {
         }
     }
 
-    /// Blobs are counted, but not told of: they are part of their checkpoints.
+    /// Blobs are counted and not reported: they are part of their checkpoints.
     pub(crate) fn add_blobs(&mut self, blobs: u64) {
         self.blobs += blobs;
     }
 
-    /// Tells of a call that goes on from here.
+    /// The callback of a call that goes on from here.
     pub(crate) fn onward(&self) -> Option<ProgressCallback> {
         let (callback, before) = (self.callback.clone()?, self.progress);
         Some(ProgressCallback::new(move |mut progress| {

@@ -13,7 +13,7 @@ use super::{blob_gc, blobs, delete, list, registry, remove};
 use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::lineage::{LineageNode, Roots, survivors};
-use crate::options::{Progress, PruneOptions, PruneStrategy};
+use crate::options::{DeleteOptions, Progress, PruneOptions, PruneStrategy};
 
 /// Prunes threads, one after the other.
 pub(crate) async fn prune_all(
@@ -24,7 +24,7 @@ pub(crate) async fn prune_all(
     options.strategy.check()?;
     for thread in threads {
         if options.strategy == PruneStrategy::Delete {
-            let mut delete = crate::options::DeleteOptions::default();
+            let mut delete = DeleteOptions::default();
             delete.progress.clone_from(&options.progress);
             delete::delete_thread(store, thread, &delete).await?;
         } else {
@@ -57,8 +57,8 @@ pub(crate) async fn prune(
     }
     // Writes that wait for a checkpoint stay only if it can still become the newest; what another
     // saver has put in the meantime is no longer waited for.
-    for member in registry::scan_members(store, thread).await? {
-        if let Some(Member::Writes(namespace, id)) = Member::of_bytes(&member)
+    for member in registry::members(store, thread).await? {
+        if let Member::Writes(namespace, id) = member
             && kept_of.get(&namespace).is_some_and(|(kept, is_over)| {
                 *is_over || (Some(&id) <= kept.last() && !kept.contains(&id))
             })
@@ -92,12 +92,7 @@ async fn prunable_namespaces(
     store: &Arc<Store>,
     thread: &ThreadId,
 ) -> Result<Vec<(CheckpointNamespace, bool)>> {
-    let mut blobs = BTreeSet::new();
-    for member in registry::scan_members(store, thread).await? {
-        if let Some(Member::Blobs(namespace)) = Member::of_bytes(&member) {
-            blobs.insert(namespace);
-        }
-    }
+    let blobs = registry::namespaces_with_blobs(store, thread).await?;
     let mut namespaces = registry::namespaces(store, thread).await?;
     namespaces.sort_by_key(|namespace| !namespace.is_root());
     let namespaces = namespaces.into_iter().map(|namespace| {
@@ -132,7 +127,7 @@ async fn plan(
     };
     let mut nodes = Vec::new();
     let mut ids = Vec::new();
-    let mut checkpoints = list::tuples(store, thread, namespace);
+    let mut checkpoints = list::list_namespace(store, thread, namespace);
     while let Some(tuple) = checkpoints.try_next().await? {
         let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
         let written = tuple

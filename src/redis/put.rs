@@ -5,17 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
-use super::args::{milliseconds, text};
-use super::document::{Identity, checkpoint_document, write_document};
+use super::document::{checkpoint_document, write_document};
 use super::error::is_further;
-use super::keys::stored_namespace;
-use super::replies::numbers;
+use super::keys::CheckpointRef;
+use super::scripts::{PutCall, PutWritesCall, TtlVerb};
 use super::staged::LARGE;
 use super::store::Store;
-use super::ttl::TtlVerb;
-use super::{read, registry, scripts, staged, thread_ttl, ttl};
+use super::{read, registry, staged, thread_ttl, ttl};
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata, special_index, write_index};
-use crate::codec::RawJson;
 use crate::config::CheckpointConfig;
 use crate::error::Result;
 use crate::id::TaskId;
@@ -31,14 +28,14 @@ pub(crate) async fn put(
 ) -> Result<CheckpointConfig> {
     let ttl = options.ttl.resolve(store.settings.ttl.default)?;
     let metadata = config.joined_metadata(metadata)?;
-    let identity = Identity {
+    let identity = CheckpointRef {
         thread_id: config.thread_id.clone(),
         namespace: config.namespace(),
         checkpoint_id: checkpoint.id().clone(),
     };
     let parent = config.checkpoint_id.as_ref();
     let document = checkpoint_document(&identity, parent, checkpoint, &metadata);
-    let expected = expected(&options.expected_parent);
+    let expected = options.expected_parent.clone();
     put_document(store, &identity, document, ttl, expected).await?;
     Ok(identity.config())
 }
@@ -46,55 +43,33 @@ pub(crate) async fn put(
 /// Stores the document of a checkpoint.
 pub(crate) async fn put_document(
     store: &Store,
-    identity: &Identity,
+    identity: &CheckpointRef,
     document: Bytes,
     ttl: Option<Duration>,
-    expected: Bytes,
+    expected: ExpectedParent,
 ) -> Result<()> {
     let id = &identity.checkpoint_id;
     let bytes = document.len();
     let what = || format!("the checkpoint {id} of thread {}", identity.thread_id);
     store.check_size(what, bytes)?;
     let keys = store.keys(&identity.thread_id, &identity.namespace);
-    let thread_json = json_list(identity.thread_id.as_str())?;
-    let namespace_json = json_list(stored_namespace(&identity.namespace))?;
-    let call = |document: Bytes, staged: Option<Bytes>| {
-        let mut script_keys = vec![
-            keys.document(id),
-            keys.pointer.clone(),
-            keys.registry.clone(),
-            keys.namespaces.clone(),
-            keys.write_registry(id),
-        ];
-        script_keys.extend(staged);
-        scripts::PUT.call(
-            script_keys,
-            vec![
-                document,
-                text(id.as_str()),
-                keys.stored.clone(),
-                milliseconds(store.key_ttl(ttl)),
-                keys.documents.clone(),
-                expected.clone(),
-                thread_json.clone(),
-                namespace_json.clone(),
-                store.whole_ttl(ttl),
-                keys.writes.clone(),
-            ],
-        )
+    let call = PutCall {
+        keys: keys.clone(),
+        id: id.clone(),
+        document,
+        staged: None,
+        ttl: store.key_ttl(ttl),
+        thread_ttl: store.thread_ttl(ttl),
+        expected,
     };
     let attempt = async || {
         if bytes >= LARGE {
             let staged = store.keyspace.staged(identity);
-            let script = call(Bytes::new(), Some(staged.clone()));
-            if !store.runs_plainly(script.keys())
-                && let Some(reply) =
-                    staged::staged(store, "put", staged, document.clone(), script).await?
-            {
+            if let Some(reply) = staged::put_staged(store, "put", &call, staged).await? {
                 return Ok(reply);
             }
         }
-        store.script("put", call(document.clone(), None)).await
+        store.script("put", call.clone()).await
     };
     let reply = loop {
         match attempt().await {
@@ -102,23 +77,14 @@ pub(crate) async fn put_document(
             reply => break reply?,
         }
     };
-    let [newest, due, has_more, given] = numbers(reply);
-    if newest == 1 {
+    if reply.is_newest {
         store.remember(&keys, id.clone(), bytes);
     }
-    if has_more == 1 {
-        let given = u64::try_from(given).ok().filter(|given| *given > 0);
+    if reply.has_more_writes {
         let ids = std::slice::from_ref(id);
-        ttl::change_ttl_of(
-            store,
-            &keys,
-            ids,
-            given.map(Duration::from_millis),
-            TtlVerb::Keep,
-        )
-        .await?;
+        ttl::change_ttl_of(store, &keys, ids, reply.ttl, TtlVerb::Keep).await?;
     }
-    thread_ttl::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
+    thread_ttl::refresh(store, &identity.thread_id, ttl, reply.refresh_due).await;
     Ok(())
 }
 
@@ -131,7 +97,7 @@ pub(crate) async fn put_writes(
     options: &PutWritesOptions,
 ) -> Result<()> {
     let ttl = options.ttl.resolve(store.settings.ttl.default)?;
-    let identity = Identity {
+    let identity = CheckpointRef {
         thread_id: config.thread_id.clone(),
         namespace: config.namespace(),
         checkpoint_id: config.required_checkpoint()?.clone(),
@@ -179,45 +145,21 @@ pub(crate) fn documents_of(
 /// Stores the documents of writes under their keys.
 pub(crate) async fn put_write_documents(
     store: &Store,
-    identity: &Identity,
+    identity: &CheckpointRef,
     documents: impl IntoIterator<Item = (Bytes, Bytes)>,
     replace: bool,
     ttl: Option<Duration>,
 ) -> Result<()> {
     let keys = store.keys(&identity.thread_id, &identity.namespace);
-    let mut script_keys = vec![
-        keys.write_registry(&identity.checkpoint_id),
-        keys.document(&identity.checkpoint_id),
-        keys.namespaces.clone(),
-    ];
-    let mut args = vec![
-        Bytes::from_static(if replace { b"replace" } else { b"keep" }),
-        milliseconds(store.key_ttl(ttl)),
-        keys.stored.clone(),
-        text(identity.checkpoint_id.as_str()),
-        store.whole_ttl(ttl),
-        text(identity.thread_id.as_str()),
-    ];
-    for (key, document) in documents {
-        script_keys.push(key);
-        args.push(document);
-    }
-    let call = scripts::PUT_WRITES.call(script_keys, args);
-    let [_, due] = numbers(read::confirmed(store, "put_writes", call).await?);
-    thread_ttl::keep_whole(store, &identity.thread_id, ttl, due == 1).await;
+    let call = PutWritesCall {
+        keys,
+        id: identity.checkpoint_id.clone(),
+        writes: documents.into_iter().collect(),
+        replace,
+        ttl: store.key_ttl(ttl),
+        thread_ttl: store.thread_ttl(ttl),
+    };
+    let reply = read::confirmed(store, "put_writes", call).await?;
+    thread_ttl::refresh(store, &identity.thread_id, ttl, reply.refresh_due).await;
     Ok(())
-}
-
-/// What must be the newest, as an argument.
-pub(crate) fn expected(parent: &ExpectedParent) -> Bytes {
-    match parent {
-        ExpectedParent::Any => Bytes::new(),
-        ExpectedParent::None => Bytes::from_static(b"-"),
-        ExpectedParent::Is(id) => Bytes::from(format!("={id}")),
-    }
-}
-
-/// A JSON list of one string, as RedisJSON answers to a path.
-fn json_list(string: &str) -> Result<Bytes> {
-    RawJson::encode(&[string]).map(|list| list.bytes().clone())
 }

@@ -1,24 +1,22 @@
 //! `get_tuple`: one round trip.
 //!
-//! A small document comes out of the script that finds it. A large one costs a script three
-//! times what it costs a plain command, so where its id is known it is read by `JSON.GET` in the
-//! same flight: the id that was asked for, or the newest that this saver wrote or read last,
-//! which the script then checks. If another is the newest by now, the script gives that one.
-//! Where a thread's keys are apart, plain commands find and read everything.
+//! A small document comes out of the script that finds it. A large one costs a script three times
+//! what it costs a plain command, so where its id is known it is read by `JSON.GET` in the same
+//! pipeline: the id that was asked for, or the newest that this saver wrote or read last, which the
+//! script then checks. If another is the newest by now, the script gives that one. Where a thread's
+//! keys are in several slots, everything is read without scripts over several keys.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::{milliseconds, number, text};
-use super::document::{Identity, ReadCheckpoint, parse_write};
-use super::driver::{Command, Reply};
+use super::document::{ReadCheckpoint, parse_writes};
+use super::driver::Command;
 use super::error::{is_further, is_lost_write, of_key};
-use super::keys::NamespaceKeys;
-use super::scripts::ScriptCall;
-use super::store::{Step, Store};
-use super::ttl::TtlVerb;
-use super::{registry, scripts, thread_ttl, ttl};
+use super::keys::{CheckpointRef, NamespaceKeys};
+use super::scripts::{Call, ReadCall, ReadReply, Step, ThreadTtl, TtlVerb, WritesPageCall};
+use super::store::Store;
+use super::{registry, thread_ttl, ttl};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
@@ -41,7 +39,7 @@ const PAUSES: [Duration; 3] = [
 /// What a script found.
 enum Found {
     /// A checkpoint: its id, its document unless that is read apart, its writes; `None` if they are
-    /// so many that they are read by themselves.
+    /// too many for one reply.
     Checkpoint(CheckpointId, Option<Bytes>, Option<Vec<Bytes>>),
     /// There is none.
     Absent,
@@ -61,7 +59,7 @@ pub(crate) async fn get_tuple(
     }
     let remembered = store
         .remembered(&keys)
-        .filter(|newest| newest.bytes >= SMALL && !reads_plainly(store, &keys));
+        .filter(|newest| newest.bytes >= SMALL && !is_non_atomic(store, &keys));
     let (found, document) = if let Some(newest) = remembered {
         let (found, document) =
             read_beside(store, &config.thread_id, &keys, None, &newest.id).await?;
@@ -88,7 +86,7 @@ pub(crate) async fn get_tuple(
                     return Box::pin(get_tuple(store, config)).await;
                 }
             };
-            let identity = identity(&config.thread_id, &namespace, &id);
+            let identity = CheckpointRef::new(&config.thread_id, &namespace, &id);
             let read = assemble(store, &keys, &identity, &document, writes, is_apart).await?;
             match read {
                 Some(tuple) => {
@@ -109,7 +107,7 @@ pub(super) async fn read_known(
     keys: &NamespaceKeys,
     id: &CheckpointId,
 ) -> Result<Option<CheckpointTuple>> {
-    let (found, document) = if reads_plainly(store, keys) {
+    let (found, document) = if is_non_atomic(store, keys) {
         (read_script(store, thread, keys, Some(id)).await?, None)
     } else {
         read_beside(store, thread, keys, Some(id), id).await?
@@ -121,7 +119,7 @@ pub(super) async fn read_known(
     let Some(document) = document.or(in_reply) else {
         return Ok(None);
     };
-    let identity = identity(thread, namespace, id);
+    let identity = CheckpointRef::new(thread, namespace, id);
     assemble(store, keys, &identity, &document, writes, is_apart).await
 }
 
@@ -130,7 +128,7 @@ pub(super) async fn read_known(
 async fn assemble(
     store: &Store,
     keys: &NamespaceKeys,
-    identity: &Identity,
+    identity: &CheckpointRef,
     document: &Bytes,
     writes: Option<Vec<Bytes>>,
     is_apart: bool,
@@ -186,25 +184,20 @@ pub(super) async fn all_writes(
     for _ in 0..PASSES {
         let (mut is_there, mut is_same, mut found) = (true, true, Vec::new());
         for registry in &registries {
-            let (mut leave_out, mut first) = (0, None);
-            loop {
-                let call = scripts::WRITES_PAGE.call(
-                    vec![registry.clone(), document.clone()],
-                    vec![keys.writes_of(id), number(leave_out)],
-                );
-                let mut parts = confirmed(store, operation, call)
-                    .await?
-                    .into_array()
-                    .into_iter();
-                let mut int = || parts.next().and_then(|part| part.as_int()).unwrap_or(0);
-                let (there, registered, next) = (int(), int(), int());
-                is_there &= there == 1;
-                is_same &= *first.get_or_insert(registered) == registered;
-                found.extend(parts.filter_map(Reply::into_bytes));
-                if next <= leave_out {
-                    break;
-                }
-                leave_out = next;
+            let mut first = None;
+            let mut skip = Some(0);
+            while let Some(skipped) = skip {
+                let call = WritesPageCall {
+                    registry: registry.clone(),
+                    document: document.clone(),
+                    prefix: keys.writes_of(id),
+                    skip: skipped,
+                };
+                let page = confirmed(store, operation, call).await?;
+                is_there &= page.has_document;
+                is_same &= *first.get_or_insert(page.registered) == page.registered;
+                found.extend(page.documents);
+                skip = page.next.filter(|next| *next > skipped);
             }
         }
         // Writes that come in between move the others from one page to another.
@@ -226,16 +219,16 @@ pub(super) async fn writes_of(
 ) -> Result<Vec<PendingWrite>> {
     let keys = store.keys(thread, namespace);
     let (_, documents) = all_writes(store, "copy_thread", &keys, id).await?;
-    parse_writes(&identity(thread, namespace, id), documents)
+    parse_writes(&CheckpointRef::new(thread, namespace, id), documents)
 }
 
-/// Runs a script that reads; what it says is lost is looked at again, because what is being
-/// deleted goes key by key where a thread's keys are apart or another saver deletes it.
-pub(super) async fn confirmed(
+/// Runs a script that reads; what it says is lost is looked at again, because a thread
+/// in several slots, and one that another saver deletes, is deleted key by key.
+pub(super) async fn confirmed<C: Call + Clone>(
     store: &Store,
     operation: &'static str,
-    call: ScriptCall,
-) -> Result<Reply> {
+    call: C,
+) -> Result<C::Reply> {
     for pause in PAUSES {
         match store.script(operation, call.clone()).await {
             Err(error) if is_lost_write(&error) => tokio::time::sleep(pause).await,
@@ -249,11 +242,11 @@ pub(super) async fn confirmed(
 fn refreshed(store: &Store) -> Option<Duration> {
     let ttl = &store.settings.ttl;
     let refresh = ttl.default.filter(|_| ttl.refresh_on_read);
-    // A thread that is kept whole is visited as a whole.
+    // With the scope `thread` the whole thread gets its TTL.
     store.key_ttl(refresh.filter(|_| ttl.scope == TtlScope::Checkpoint))
 }
 
-/// Reads the newest checkpoint when the pointer and the registry do not tell: from what the
+/// Reads the newest checkpoint when the pointer and the registry do not name it: from what the
 /// index knows, and from the registry without the pointer, which may name a checkpoint of
 /// another thread.
 async fn read_unknown(
@@ -279,9 +272,9 @@ async fn read_unknown(
     }
 }
 
-/// Whether plain commands read a namespace's checkpoints.
-fn reads_plainly(store: &Store, keys: &NamespaceKeys) -> bool {
-    store.runs_plainly(&[
+/// Whether a namespace's checkpoints are read across slots.
+fn is_non_atomic(store: &Store, keys: &NamespaceKeys) -> bool {
+    store.session.are_in_several_slots(&[
         keys.pointer.clone(),
         keys.registry.clone(),
         keys.namespaces.clone(),
@@ -302,12 +295,12 @@ async fn read_script(
             reply => break reply?,
         }
     };
-    let (found, due) = found(keys, reply)?;
-    thread_ttl::keep_whole(store, thread, store.settings.ttl.default, due).await;
+    let (found, refresh_due) = found(keys, reply)?;
+    thread_ttl::refresh(store, thread, store.settings.ttl.default, refresh_due).await;
     Ok(found)
 }
 
-/// One flight: the document of `guess`, and a script for the rest.
+/// One pipeline: the document of `guess`, and a script for everything else.
 async fn read_beside(
     store: &Store,
     thread: &ThreadId,
@@ -321,7 +314,7 @@ async fn read_beside(
         read_call(store, keys, id, Some(guess)).into(),
         Command::on("JSON.GET", key.clone()).into(),
     ];
-    let mut replies = store.flight("get_tuple", steps).await?.into_iter();
+    let mut replies = store.pipeline("get_tuple", steps).await?.into_iter();
     let rest = match replies.next().unwrap_or(Err(Error::Closed)) {
         // The script alone finds out more.
         Err(error) if is_further(&error) || is_lost_write(&error) => {
@@ -331,8 +324,8 @@ async fn read_beside(
     };
     let document = replies.next().unwrap_or(Err(Error::Closed));
     let document = document.map_err(|error| of_key(&key, error))?.into_bytes();
-    let (found, due) = found(keys, rest)?;
-    thread_ttl::keep_whole(store, thread, store.settings.ttl.default, due).await;
+    let (found, refresh_due) = found(keys, rest.into())?;
+    thread_ttl::refresh(store, thread, store.settings.ttl.default, refresh_due).await;
     Ok((found, document))
 }
 
@@ -341,77 +334,31 @@ fn read_call(
     keys: &NamespaceKeys,
     id: Option<&CheckpointId>,
     read_apart: Option<&CheckpointId>,
-) -> ScriptCall {
-    let refresh = store
-        .settings
-        .ttl
-        .default
-        .filter(|_| store.settings.ttl.refresh_on_read);
-    scripts::READ.call(
-        vec![
-            keys.pointer.clone(),
-            keys.registry.clone(),
-            keys.namespaces.clone(),
-        ],
-        vec![
-            text(id.map_or("", CheckpointId::as_str)),
-            keys.documents.clone(),
-            keys.write_registries.clone(),
-            keys.writes.clone(),
-            keys.shared_write_registries.clone(),
-            milliseconds(refresh.and_then(|ttl| store.key_ttl(Some(ttl)))),
-            text(read_apart.map_or("", CheckpointId::as_str)),
-            refresh.map_or(Bytes::from_static(b"0"), |ttl| store.whole_ttl(Some(ttl))),
-        ],
-    )
-}
-
-/// Reads the documents of a checkpoint's writes, leaving out those of others.
-pub(crate) fn parse_writes(
-    identity: &Identity,
-    writes: impl IntoIterator<Item = Bytes>,
-) -> Result<Vec<PendingWrite>> {
-    writes
-        .into_iter()
-        .filter_map(|write| parse_write(identity, &write).transpose())
-        .collect()
-}
-
-pub(crate) fn identity(
-    thread: &ThreadId,
-    namespace: &CheckpointNamespace,
-    id: &CheckpointId,
-) -> Identity {
-    Identity {
-        thread_id: thread.clone(),
-        namespace: namespace.clone(),
-        checkpoint_id: id.clone(),
+) -> ReadCall {
+    let ttl = &store.settings.ttl;
+    let refresh = ttl.default.filter(|_| ttl.refresh_on_read);
+    ReadCall {
+        keys: keys.clone(),
+        id: id.cloned(),
+        without_document_of: read_apart.cloned(),
+        ttl: store.key_ttl(refresh),
+        thread_ttl: match refresh {
+            Some(_) => store.thread_ttl(refresh),
+            None => ThreadTtl::PerCheckpoint,
+        },
     }
 }
 
-/// What a script found, and whether the thread is due for its TTL.
-fn found(keys: &NamespaceKeys, reply: Reply) -> Result<(Found, bool)> {
-    let mut parts = reply.into_array().into_iter();
-    let mut bytes = || parts.next().and_then(Reply::into_bytes).unwrap_or_default();
-    let (id, second) = (bytes(), bytes());
-    if id.is_empty() {
-        let unknown = second == "unknown";
-        return Ok((
-            if unknown {
-                Found::Unknown
-            } else {
-                Found::Absent
-            },
-            false,
-        ));
-    }
-    let id = CheckpointId::from_bytes(&id).map_err(|error| {
+/// What a script found, and whether the thread's TTL must be refreshed.
+fn found(keys: &NamespaceKeys, reply: ReadReply) -> Result<(Found, bool)> {
+    let found = match reply {
+        ReadReply::Absent => return Ok((Found::Absent, false)),
+        ReadReply::Unknown => return Ok((Found::Unknown, false)),
+        ReadReply::Found(found) => found,
+    };
+    let id = CheckpointId::from_bytes(&found.id).map_err(|error| {
         Error::corrupt(String::from_utf8_lossy(&keys.pointer), error.to_string())
     })?;
-    let due = parts.next().and_then(|due| due.as_int()) == Some(1);
-    let document = (!second.is_empty()).then_some(second);
-    let has_more = parts.next().and_then(|more| more.as_int()) == Some(1);
-    let writes = parts.filter_map(Reply::into_bytes).collect();
-    let writes = (!has_more).then_some(writes);
-    Ok((Found::Checkpoint(id, document, writes), due))
+    let checkpoint = Found::Checkpoint(id, found.document, found.writes);
+    Ok((checkpoint, found.refresh_due))
 }

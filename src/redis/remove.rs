@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 use super::args::{number, text};
-use super::driver::{Command, Reply};
-use super::keys::{NamespaceKeys, namespace_from_stored};
+use super::driver::Command;
+use super::keys::NamespaceKeys;
 use super::progress::Counter;
-use super::replies::names;
-use super::scripts;
-use super::store::{Step, Store};
+use super::replies::byte_strings;
+use super::scripts::{RemoveCall, RemoveKeyCall, Step};
+use super::store::Store;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, ThreadId};
 
@@ -50,11 +50,11 @@ pub(super) async fn delete_namespace(
         .args(["+", "(", "LIMIT", "0", "1"].map(Bytes::from));
     let commands = vec![greatest, ends(b"", Bytes::from_static(b"+"))];
     let mut replies = store
-        .driver
+        .driver()
         .batch("delete_thread", commands)
         .await?
         .into_iter();
-    let mut next = || Ok::<_, Error>(names(replies.next().unwrap_or(Err(Error::Closed))?));
+    let mut next = || Ok::<_, Error>(byte_strings(replies.next().unwrap_or(Err(Error::Closed))?));
     let greatest = next()?.pop();
     let mut ids = next()?;
     let Some(greatest) = greatest else {
@@ -69,7 +69,12 @@ pub(super) async fn delete_namespace(
             break;
         }
         let end = Bytes::from([b"[", &greatest[..]].concat());
-        ids = names(store.driver.call("delete_thread", ends(&last, end)).await?);
+        ids = byte_strings(
+            store
+                .driver()
+                .call("delete_thread", ends(&last, end))
+                .await?,
+        );
     }
     Ok(())
 }
@@ -82,40 +87,19 @@ async fn remove_named(
 ) -> Result<()> {
     let mut left = ids;
     // How many members of the first one's registries of writes are others'.
-    let mut stay = [0, 0];
+    let mut skip = [0, 0];
     loop {
         let slice = &left[..left.len().min(SLICE)];
-        let mut args = vec![
-            keys.documents.clone(),
-            keys.write_registries.clone(),
-            keys.writes.clone(),
-            keys.shared_write_registries.clone(),
-            keys.stored.clone(),
-            keys.thread.clone(),
-            number(WRITES),
-        ];
-        args.extend(stay.map(number));
-        args.extend_from_slice(slice);
-        let call = scripts::REMOVE.call(
-            vec![
-                keys.registry.clone(),
-                keys.pointer.clone(),
-                keys.namespaces.clone(),
-            ],
-            args,
-        );
-        let reply = store.script("delete", call).await?.into_array();
-        let number = |position: usize| {
-            reply
-                .get(position)
-                .and_then(Reply::as_int)
-                .and_then(|number| u64::try_from(number).ok())
-                .unwrap_or(0)
+        let call = RemoveCall {
+            keys: keys.clone(),
+            ids: slice.to_vec(),
+            max_writes: WRITES,
+            skip,
         };
-        counter.add(number(0), number(1));
-        stay = [number(3), number(4)];
-        let done = usize::try_from(number(2)).unwrap_or(0);
-        left = &left[done.min(slice.len())..];
+        let removed = store.script("delete", call).await?;
+        counter.add(removed.documents as u64, removed.writes as u64);
+        skip = removed.skip;
+        left = &left[removed.done.min(slice.len())..];
         // With nothing to remove one call still puts the pointer and the registry right.
         if left.is_empty() {
             break;
@@ -125,34 +109,21 @@ async fn remove_named(
     Ok(())
 }
 
-/// Removes keys that say that they are a thread's, and tells how many there were.
+/// Removes the keys whose documents name a thread, and returns how many there were.
 pub(super) async fn remove_keys(store: &Store, thread: &ThreadId, keys: Vec<Bytes>) -> Result<u64> {
     let mut removed = 0;
     for page in keys.chunks(PAGE) {
         let steps = page.iter().map(|key| {
-            let args = vec![
-                text(thread.as_str()),
-                Bytes::new(),
-                Bytes::new(),
-                Bytes::new(),
-            ];
-            Step::from(scripts::REMOVE_KEY.call(vec![key.clone()], args))
+            Step::from(RemoveKeyCall {
+                key: key.clone(),
+                thread: text(thread.as_str()),
+                checkpoint: None,
+                or_nameless: false,
+            })
         });
-        for reply in store.flight("delete_thread", steps.collect()).await? {
+        for reply in store.pipeline("delete_thread", steps.collect()).await? {
             removed += u64::from(reply?.as_int() == Some(1));
         }
     }
     Ok(removed)
-}
-
-/// The checkpoint that a write names.
-pub(super) fn owner_of(
-    store: &Store,
-    thread: &ThreadId,
-    namespace: &str,
-    checkpoint: &str,
-) -> Option<(NamespaceKeys, CheckpointId)> {
-    let namespace = namespace_from_stored(namespace).ok()?;
-    let id = CheckpointId::new(checkpoint).ok()?;
-    Some((store.keys(thread, &namespace), id))
 }

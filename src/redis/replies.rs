@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::driver::Reply;
 
-/// The time that `PTTL` tells; `None` for ever.
+/// The time that `PTTL` reports; `None` without a TTL.
 pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
     match reply.as_int()? {
         -1 => None,
@@ -17,18 +17,13 @@ pub(super) fn time_left(reply: &Reply) -> Option<Duration> {
     }
 }
 
-/// The numbers that a script returns, 0 for those that it leaves out.
-pub(super) fn numbers<const COUNT: usize>(reply: Reply) -> [i64; COUNT] {
-    let mut numbers = reply.into_array().into_iter();
-    [(); COUNT].map(|()| numbers.next().and_then(|part| part.as_int()).unwrap_or(0))
-}
-
-/// The names in a list.
-pub(super) fn names(reply: Reply) -> Vec<Bytes> {
+/// The strings in a list.
+pub(super) fn byte_strings(reply: Reply) -> Vec<Bytes> {
     let parts = reply.into_array().into_iter();
     parts.filter_map(Reply::into_bytes).collect()
 }
 
+/// The same as text, without those that are none.
 pub(super) fn strings(reply: Reply) -> Vec<String> {
     let parts = reply.into_array().into_iter();
     parts

@@ -1,17 +1,16 @@
 //! `delete_for_runs`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::driver::Command;
-use super::keys::Member;
+use super::keys::CheckpointRef;
 use super::progress::Counter;
 use super::store::Store;
 use super::{blob_gc, index, registry, remove};
 use crate::error::Result;
-use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
+use crate::id::RunId;
 
 /// Deletes the checkpoints that runs made, in threads whose ids start with a prefix.
 pub(crate) async fn delete_for_runs(
@@ -23,28 +22,23 @@ pub(crate) async fn delete_for_runs(
     for run in run_ids {
         let mut found = checkpoints_of_run(store, run, prefix).await?;
         found.sort();
-        for of_thread in found.chunk_by(|one, other| one.0 == other.0) {
-            let Some((thread, ..)) = of_thread.first() else {
+        for of_thread in found.chunk_by(|one, other| one.thread_id == other.thread_id) {
+            let Some(CheckpointRef { thread_id, .. }) = of_thread.first() else {
                 continue;
             };
             // The registry learns of other savers' checkpoints first, so that the newest of
             // those that stay is found.
-            registry::reconcile(store, thread).await?;
-            let mut blobs = HashSet::new();
-            for member in registry::scan_members(store, thread).await? {
-                if let Some(Member::Blobs(namespace)) = Member::of_bytes(&member) {
-                    blobs.insert(namespace);
-                }
-            }
-            for group in of_thread.chunk_by(|one, other| one.1 == other.1) {
-                let Some((_, namespace, _)) = group.first() else {
+            registry::reconcile(store, thread_id).await?;
+            let blobs = registry::namespaces_with_blobs(store, thread_id).await?;
+            for group in of_thread.chunk_by(|one, other| one.namespace == other.namespace) {
+                let Some(CheckpointRef { namespace, .. }) = group.first() else {
                     continue;
                 };
-                let ids: Vec<_> = group.iter().map(|(_, _, id)| id.clone()).collect();
-                let keys = store.keys(thread, namespace);
+                let ids: Vec<_> = group.iter().map(|one| one.checkpoint_id.clone()).collect();
+                let keys = store.keys(thread_id, namespace);
                 remove::remove(store, &keys, &ids, &mut counter).await?;
                 if blobs.contains(namespace) {
-                    blob_gc::gc(store, thread, namespace, &mut counter).await?;
+                    blob_gc::gc(store, thread_id, namespace, &mut counter).await?;
                 }
             }
         }
@@ -58,7 +52,7 @@ pub(super) async fn checkpoints_of_run(
     store: &Store,
     run: &RunId,
     prefix: &str,
-) -> Result<Vec<(ThreadId, CheckpointNamespace, CheckpointId)>> {
+) -> Result<Vec<CheckpointRef>> {
     let mut candidates = match index::indexed_run(store, run.as_str()).await? {
         Some(found) => found,
         None => registry::every_checkpoint(store, prefix).await?,
@@ -72,16 +66,12 @@ pub(super) async fn checkpoints_of_run(
                 .arg("$.run_id")
                 .into()
         });
-        let replies = store.flight("delete_for_runs", steps.collect()).await?;
+        let replies = store.pipeline("delete_for_runs", steps.collect()).await?;
         for (one, reply) in slice.iter().zip(replies) {
             let made_by = reply?.into_bytes().unwrap_or(Bytes::new());
             let made_by = serde_json::from_slice::<[String; 1]>(&made_by).ok();
             if made_by.is_some_and(|[made_by]| made_by == run.as_str()) {
-                found.push((
-                    one.thread_id.clone(),
-                    one.namespace.clone(),
-                    one.checkpoint_id.clone(),
-                ));
+                found.push(one.clone());
             }
         }
     }

@@ -1,24 +1,28 @@
-//! [`RedisSaver`].
+//! [`RedisSaver`]: each call, and the feature that carries it out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::builder::RedisSaverBuilder;
-use super::config::ConfigKey;
+use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
+use super::list::{self, Full};
+use super::scripts::TtlVerb;
+use super::stats::{self, Stats, StatsOptions};
 use super::store::Store;
-use super::ttl::TtlVerb;
-use super::{copy, delete, history, index, list, prune, put, read, runs, thread_ttl, threads};
+use super::transfer::{self, EarlyWrites, TimedCheckpoint};
+use super::{copy, delete, history, index, prune, put, read, registry, runs, thread_ttl, threads};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
+    PendingWrite,
 };
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{RunId, TaskId, ThreadId};
+use crate::id::{CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{
-    CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
+    CopyOptions, DeleteOptions, ListOptions, Progress, PruneOptions, PruneStrategy, PutOptions,
+    PutWritesOptions, TtlChoice,
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
@@ -30,14 +34,14 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 ///
 /// In a cluster that is so for threads whose keys share a slot: those with a hash tag (`{…}`) in
 /// their id, and all threads of a saver with
-/// [`hash_tag_threads`](RedisSaverBuilder::hash_tag_threads). For others
-/// `put` and `put_writes` take two round trips and `get_tuple` at most three, with one
-/// more for an [`ExpectedParent`](crate::ExpectedParent) and one where what is read is being removed.
-/// A reader sees all of a checkpoint and of a call's writes, or nothing. But, for these threads only:
+/// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). For others `put` and
+/// `put_writes` take two round trips and `get_tuple` at most three, with one more for an
+/// [`ExpectedParent`](crate::ExpectedParent) and one where what is read is being removed. A reader
+/// sees all of a checkpoint and of a call's writes, or nothing. But, for these threads only:
 ///
-/// - A `put` that ends midway, or ends in [`Error::Unavailable`](crate::Error::Unavailable) because a
-///   node has no memory left, may be readable by its id before it is listed or the newest. Making the
-///   call again completes it.
+/// - A `put` that ends midway, or ends in [`Error::Unavailable`](crate::Error::Unavailable) because
+///   a node has no memory left, may be readable by its id before it is listed or the newest. Making
+///   the call again completes it.
 /// - A delete or prune that ends midway may leave keys that no call reads; `delete_thread` removes
 ///   them.
 /// - `touch`, `pin` and `unpin` change one key after the other.
@@ -55,42 +59,6 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 pub struct RedisSaver(pub(super) Arc<Store>);
 
 impl RedisSaver {
-    /// A saver on the server that a connection string names, with the default settings.
-    ///
-    /// # Errors
-    /// As [`RedisSaverBuilder::build`].
-    pub async fn connect(url: impl Into<String>) -> Result<Self> {
-        Self::builder().url(url).build().await
-    }
-
-    /// A saver as the environment says: `REDIS_URL`, and `LANGGRAPH_REDIS_` with the name of a
-    /// [`ConfigKey`] in capitals.
-    ///
-    /// # Errors
-    /// As [`RedisSaverBuilder::build`].
-    pub async fn from_env() -> Result<Self> {
-        let mut builder = Self::builder();
-        for key in ConfigKey::ALL {
-            if let Ok(value) = std::env::var(key.variable()) {
-                builder = builder.set(key, value);
-            }
-        }
-        builder.build().await
-    }
-
-    /// A saver on connected fred clients of the caller's own, with the default settings.
-    ///
-    /// # Errors
-    /// As [`RedisSaverBuilder::build`].
-    pub async fn from_client(client: fred::clients::Pool) -> Result<Self> {
-        Self::builder().client(client).build().await
-    }
-
-    /// A builder, for everything that can be set.
-    pub fn builder() -> RedisSaverBuilder {
-        RedisSaverBuilder::default()
-    }
-
     pub(super) fn over(store: Arc<Store>) -> Self {
         Self(store)
     }
@@ -102,28 +70,12 @@ impl RedisSaver {
         (keyspace.checkpoint_prefix(), keyspace.write_prefix())
     }
 
-    /// Drops the indexes, for one whose prefixes nobody else uses.
-    #[cfg(feature = "cli")]
-    pub(crate) async fn drop_indexes(&self) -> Result<()> {
-        let keyspace = &self.0.keyspace;
-        for index in [keyspace.checkpoint_prefix(), keyspace.write_prefix()] {
-            index::drop_index(&self.0, index).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether the index of checkpoints lacks some.
-    #[cfg(feature = "cli")]
-    pub(crate) async fn search_lacks(&self) -> Result<Option<index::Lacking>> {
-        index::index_lacks(&self.0, self.0.keyspace.checkpoint_prefix()).await
-    }
-
-    /// How the servers are doing, asked now: whether they answer, as primaries that take writes, and
-    /// what is wrong with those that do not. Whether they take writes is tried, with a script that
-    /// stores nothing. It takes no longer than a command may.
+    /// How the servers are doing, asked now: whether they answer, as primaries that take writes,
+    /// and what is wrong with those that do not. Whether they take writes is tried, with a script
+    /// that stores nothing. It takes no longer than a command may.
     ///
-    /// Problems that stop no calls are warnings: a `maxmemory-policy` that evicts, and a server that
-    /// keeps nothing on disk, as far as the user may run INFO and CONFIG GET.
+    /// Problems that stop no calls are warnings: a `maxmemory-policy` that evicts, and a server
+    /// that keeps nothing on disk, as far as the user may run INFO and CONFIG GET.
     ///
     /// ```no_run
     /// # async fn run(saver: langgraph_checkpoint_redis::RedisSaver) {
@@ -141,7 +93,154 @@ impl RedisSaver {
     /// Waits for the calls in flight, for as long as a command may take, and closes the
     /// connections; later calls fail.
     pub async fn close(&self) {
-        self.0.driver.close().await;
+        self.0.driver().close().await;
+    }
+
+    /// What a thread holds and how long it is kept, or `None` if there is no such thread; found
+    /// by its id, not among all threads.
+    ///
+    /// # Errors
+    /// Any storage error.
+    pub async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
+        threads::summary(&self.0, thread_id.clone()).await
+    }
+
+    /// The namespaces in which a thread has checkpoints, those included that another saver wrote;
+    /// none if there is no such thread.
+    ///
+    /// # Errors
+    /// Any storage error.
+    pub async fn namespaces(&self, thread_id: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
+        let mut namespaces = registry::namespaces(&self.0, thread_id).await?;
+        namespaces.sort();
+        namespaces.dedup();
+        Ok(namespaces)
+    }
+
+    /// Streams the checkpoints of a namespace oldest first (checkpoint id ascending), with the
+    /// time that each is kept. There is no cap, and memory is bounded by a page. What is written
+    /// while the stream runs may be missed; nothing comes twice.
+    #[must_use]
+    pub fn oldest_first(
+        &self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+    ) -> SaverStream<TimedCheckpoint> {
+        transfer::oldest_first(&self.0, thread_id, namespace)
+    }
+
+    /// Streams the writes of a thread whose checkpoints are not there (yet), checkpoint by
+    /// checkpoint.
+    #[must_use]
+    pub fn early_writes(&self, thread_id: &ThreadId) -> SaverStream<EarlyWrites> {
+        transfer::early_writes(&self.0, thread_id)
+    }
+
+    /// Stores a checkpoint with its pending writes exactly as it was read: nothing joins its
+    /// metadata, and every write keeps its index. Replaces a checkpoint of the same id.
+    ///
+    /// The writes come first, so that a reader that finds the checkpoint finds them as well; may
+    /// be repeated.
+    ///
+    /// # Errors
+    /// As [`put`](crate::CheckpointSaver::put).
+    pub async fn put_tuple(&self, tuple: CheckpointTuple, ttl: TtlChoice) -> Result<()> {
+        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
+        let thread_id = tuple.config.thread_id.clone();
+        let namespace = tuple.config.namespace();
+        copy::copy_checkpoint(&self.0, &thread_id, &namespace, tuple, ttl).await
+    }
+
+    /// Stores writes exactly as they were read, under the indexes that they have. `config` names
+    /// their checkpoint, which may not be there yet. Replaces writes of the same task and index.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](Error::InvalidInput) if the config names no checkpoint, else as
+    /// [`put_writes`](crate::CheckpointSaver::put_writes).
+    pub async fn put_pending_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[PendingWrite],
+        ttl: TtlChoice,
+    ) -> Result<()> {
+        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
+        let id = config.required_checkpoint()?;
+        copy::copy_writes(
+            &self.0,
+            &config.thread_id,
+            &config.namespace(),
+            id,
+            writes,
+            ttl,
+        )
+        .await
+    }
+
+    /// What [`prune`](crate::CheckpointSaver::prune) would remove of a thread; nothing is removed.
+    ///
+    /// # Errors
+    /// As [`prune`](crate::CheckpointSaver::prune).
+    pub async fn prunable(
+        &self,
+        thread_id: &ThreadId,
+        strategy: &PruneStrategy,
+    ) -> Result<Progress> {
+        prune::prunable(&self.0, thread_id, strategy).await
+    }
+
+    /// Returns how much is stored under the saver's prefixes, how large it is, and how long it
+    /// stays.
+    ///
+    /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is changed. The
+    /// keyspace is scanned until there are keys enough for the sample; where search does not work,
+    /// all of it.
+    ///
+    /// # Errors
+    /// Any storage error.
+    ///
+    /// ```no_run
+    /// use langgraph_checkpoint_redis::RedisSaver;
+    /// use langgraph_checkpoint_redis::redis::StatsOptions;
+    ///
+    /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+    /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
+    /// let stats = saver.stats(&StatsOptions::default()).await?;
+    /// println!("{} checkpoints, about {} bytes", stats.checkpoints, stats.checkpoint_sizes.estimated_total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
+        stats::stats(&self.0, options).await
+    }
+
+    /// Looks at every key of the saver's prefixes, says what is wrong, and puts it right if the
+    /// options say so. See [`FindingKind`](crate::redis::FindingKind) for what that is.
+    ///
+    /// Each repair is one atomic step that checks again what is wrong, so that it is safe while
+    /// others read and write, and the call may be dropped and repeated. Memory is bounded by a
+    /// page of keys and by what is found. Unlike every other call it walks the whole keyspace.
+    /// What has expired leaves traces that are found as well
+    /// ([`CheckpointGone`](crate::redis::FindingKind::CheckpointGone) and the like) and do no harm.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster unless
+    /// the saver is built with
+    /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads), and any storage
+    /// error; the call may be repeated.
+    ///
+    /// ```no_run
+    /// use langgraph_checkpoint_redis::RedisSaver;
+    /// use langgraph_checkpoint_redis::redis::DoctorOptions;
+    ///
+    /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+    /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
+    /// println!("{}", saver.doctor(&DoctorOptions::default()).await?);
+    /// saver.doctor(&DoctorOptions::default().with_fix(true)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn doctor(&self, options: &DoctorOptions) -> Result<DoctorReport> {
+        doctor::doctor(&self.0, options, &mut IdleWrites::default()).await
     }
 }
 
@@ -152,7 +251,7 @@ impl CheckpointSaver for RedisSaver {
         self.0.check_commands().await?;
         index::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver.warn_of_loss(has_ttl).await;
+        self.0.driver().warn_of_loss(has_ttl).await;
         Ok(())
     }
 
@@ -185,7 +284,7 @@ impl CheckpointSaver for RedisSaver {
         config: Option<&CheckpointConfig>,
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple> {
-        list::list(Arc::clone(&self.0), config, options)
+        list::list::<Full>(Arc::clone(&self.0), config, options)
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
@@ -218,7 +317,7 @@ impl CheckpointSaver for RedisSaver {
     }
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
-        threads::threads(Arc::clone(&self.0), prefix)
+        threads::threads::<Full>(Arc::clone(&self.0), prefix)
     }
 
     async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {

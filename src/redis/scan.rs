@@ -1,6 +1,6 @@
-//! Walks over all keys, on every node: for what only a search could answer otherwise.
+//! Walks in pages: over the keys of every node, and over the members of one key.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -8,65 +8,198 @@ use super::args::number;
 use super::document::ReadCheckpoint;
 use super::driver::{Command, NodeHandle, Reply};
 use super::keys::{Member, glob_escaped};
+use super::replies::byte_strings;
 use super::slots::slot;
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 
-/// How many keys are looked at in one step.
+/// How many keys are looked at in one step, unless less is asked for.
 const STEP: usize = 1_000;
+/// How many keys are read in one pipeline.
+const PIPELINE: usize = 256;
+/// How many members are asked for at once.
+const MEMBERS: usize = 256;
 
-/// How many keys are read in one flight.
-const FLIGHT: usize = 256;
-
-/// The keys that start with a text, each once.
-pub(crate) async fn scan(store: &Store, start: &str) -> Result<Vec<Bytes>> {
-    scan_pattern(store, &format!("{}*", glob_escaped(start))).await
+/// A walk over keys. A key that is there throughout is seen, perhaps more than once.
+pub(crate) struct Scan {
+    operation: &'static str,
+    pattern: String,
+    type_name: Option<&'static str>,
+    step: usize,
+    /// The node that is walked, and those that come after; `None` before the first.
+    nodes: Option<VecDeque<NodeHandle>>,
+    cursor: Bytes,
 }
 
-/// The keys that a pattern matches, each once, on every primary.
-pub(crate) async fn scan_pattern(store: &Store, pattern: &str) -> Result<Vec<Bytes>> {
-    scan_at(store, store.driver.primaries()?, pattern).await
-}
-
-/// The keys of some nodes that a pattern matches, each once.
-pub(crate) async fn scan_at(
-    store: &Store,
-    nodes: Vec<NodeHandle>,
-    pattern: &str,
-) -> Result<Vec<Bytes>> {
-    let mut keys = HashSet::new();
-    for node in nodes {
-        let mut cursor = Bytes::from_static(b"0");
-        loop {
-            // A cursor means nothing to another server, nor to the same one started anew.
-            let command = Command::new("SCAN")
-                .once()
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(pattern.to_owned())
-                .arg("COUNT")
-                .arg(number(STEP));
-            let reply = store.driver.call_at("scan", &node, command).await?;
-            let mut reply = reply.into_array().into_iter();
-            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-            let page = reply.next().unwrap_or(Reply::Nil).into_array();
-            keys.extend(page.into_iter().filter_map(Reply::into_bytes));
-            if cursor.is_empty() || cursor == "0" {
-                break;
-            }
+impl Scan {
+    /// The keys that a pattern matches, on every primary.
+    pub(crate) fn matching(operation: &'static str, pattern: String) -> Self {
+        Self {
+            operation,
+            pattern,
+            type_name: None,
+            step: STEP,
+            nodes: None,
+            cursor: Bytes::from_static(b"0"),
         }
     }
-    Ok(keys.into_iter().collect())
+
+    /// The keys that start with a text, on every primary.
+    pub(crate) fn starting(operation: &'static str, start: &str) -> Self {
+        Self::matching(operation, format!("{}*", glob_escaped(start)))
+    }
+
+    /// The same on these nodes only.
+    pub(crate) fn at(mut self, nodes: Vec<NodeHandle>) -> Self {
+        self.nodes = Some(nodes.into());
+        self
+    }
+
+    /// The same of keys of one type only.
+    pub(crate) fn of_type(mut self, type_name: &'static str) -> Self {
+        self.type_name = Some(type_name);
+        self
+    }
+
+    /// The same in pages of about `step` keys.
+    pub(crate) fn in_steps_of(mut self, step: usize) -> Self {
+        self.step = step;
+        self
+    }
+
+    /// The next page; it may be empty. `None` after the last.
+    pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Bytes>>> {
+        let nodes = match &mut self.nodes {
+            Some(nodes) => nodes,
+            nodes => nodes.insert(store.driver().primaries()?.into()),
+        };
+        let Some(node) = nodes.front() else {
+            return Ok(None);
+        };
+        // A cursor means nothing to another server, nor to the same one started again.
+        let mut command = Command::new("SCAN")
+            .once()
+            .arg(self.cursor.clone())
+            .arg("MATCH")
+            .arg(self.pattern.clone())
+            .arg("COUNT")
+            .arg(number(self.step));
+        if let Some(type_name) = self.type_name {
+            command = command.arg("TYPE").arg(type_name);
+        }
+        let reply = store
+            .driver()
+            .call_at(self.operation, node, command)
+            .await?;
+        let (cursor, page) = page_of(reply);
+        self.cursor = cursor.unwrap_or_else(|| {
+            nodes.pop_front();
+            Bytes::from_static(b"0")
+        });
+        Ok(Some(page))
+    }
+
+    /// All keys, each once.
+    pub(crate) async fn all(mut self, store: &Store) -> Result<Vec<Bytes>> {
+        let mut keys = HashSet::new();
+        while let Some(page) = self.next(store).await? {
+            keys.extend(page);
+        }
+        Ok(keys.into_iter().collect())
+    }
+}
+
+/// A walk over the members of a set or a sorted set. A member that is there throughout is seen,
+/// perhaps more than once.
+pub(crate) struct Members {
+    operation: &'static str,
+    key: Bytes,
+    is_sorted: bool,
+    cursor: Option<Bytes>,
+}
+
+impl Members {
+    pub(crate) fn of_set(operation: &'static str, key: &Bytes) -> Self {
+        Self {
+            operation,
+            key: key.clone(),
+            is_sorted: false,
+            cursor: Some(Bytes::from_static(b"0")),
+        }
+    }
+
+    pub(crate) fn of_sorted_set(operation: &'static str, key: &Bytes) -> Self {
+        Self {
+            is_sorted: true,
+            ..Self::of_set(operation, key)
+        }
+    }
+
+    /// The command that reads the next page; `None` after the last.
+    pub(crate) fn command(&self) -> Option<Command> {
+        let name = if self.is_sorted { "ZSCAN" } else { "SSCAN" };
+        Some(
+            Command::on(name, self.key.clone())
+                .arg(self.cursor.clone()?)
+                .arg("COUNT")
+                .arg(number(MEMBERS)),
+        )
+    }
+
+    /// The page that a reply holds; it may be empty.
+    pub(crate) fn page(&mut self, reply: Reply) -> Vec<Bytes> {
+        let elements = self.elements(reply);
+        if self.is_sorted {
+            elements.into_iter().step_by(2).collect()
+        } else {
+            elements
+        }
+    }
+
+    /// The next page; it may be empty. `None` after the last.
+    pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Bytes>>> {
+        let reply = self.read(store).await?;
+        Ok(reply.map(|reply| self.page(reply)))
+    }
+
+    /// The next page of a sorted set with the scores.
+    pub(crate) async fn next_scored(&mut self, store: &Store) -> Result<Option<Vec<(Bytes, f64)>>> {
+        let Some(reply) = self.read(store).await? else {
+            return Ok(None);
+        };
+        let mut elements = self.elements(reply).into_iter();
+        let mut page = Vec::new();
+        while let (Some(member), Some(score)) = (elements.next(), elements.next()) {
+            let number = std::str::from_utf8(&score).ok();
+            let number = number.and_then(|text| text.parse().ok());
+            page.push((member, number.unwrap_or(0.0)));
+        }
+        Ok(Some(page))
+    }
+
+    async fn read(&self, store: &Store) -> Result<Option<Reply>> {
+        match self.command() {
+            Some(command) => store.driver().call(self.operation, command).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn elements(&mut self, reply: Reply) -> Vec<Bytes> {
+        let (cursor, elements) = page_of(reply);
+        self.cursor = cursor;
+        elements
+    }
 }
 
 /// The namespaces of every thread whose id starts with a prefix: those that the threads' sets
-/// name, and those that only a pointer tells of, because another saver wrote them.
+/// name, and those that only a pointer names, because another saver wrote them.
 pub(crate) async fn scanned_namespaces(
     store: &Store,
     prefix: &str,
 ) -> Result<BTreeSet<(ThreadId, CheckpointNamespace)>> {
-    let keys = scan_pattern(store, &store.keyspace.heads_pattern(prefix)).await?;
+    let pattern = store.keyspace.heads_pattern(prefix);
+    let keys = Scan::matching("scan", pattern).all(store).await?;
     let mut found = BTreeSet::new();
     let (mut sets, mut pointers) = (Vec::new(), Vec::new());
     let family = store.keyspace.pointer_family();
@@ -77,9 +210,9 @@ pub(crate) async fn scanned_namespaces(
             sets.push((thread, key));
         }
     }
-    for chunk in sets.chunks(FLIGHT) {
+    for chunk in sets.chunks(PIPELINE) {
         let commands = chunk.iter().map(|(_, key)| members_from(key, "0".into()));
-        let replies = store.driver.batch("scan", commands.collect()).await?;
+        let replies = store.driver().batch("scan", commands.collect()).await?;
         for ((thread, key), reply) in chunk.iter().zip(replies) {
             let (cursor, mut members) = match reply {
                 Err(Error::WrongType { .. } | Error::Server { .. }) => {
@@ -89,11 +222,11 @@ pub(crate) async fn scanned_namespaces(
                 }
                 reply => page_of(reply?),
             };
-            if cursor != "0" {
+            if cursor.is_some() {
                 members = all_members(store, key).await?;
             }
-            let members = members.iter().filter_map(Reply::as_str);
-            found.extend(members.filter_map(|member| match Member::parse(member) {
+            let members = members.iter();
+            found.extend(members.filter_map(|member| match Member::of_bytes(member) {
                 Some(Member::Namespace(namespace)) => Some((thread.clone(), namespace)),
                 _ => None,
             }));
@@ -104,7 +237,7 @@ pub(crate) async fn scanned_namespaces(
         .map(|(thread, namespace)| store.keys(thread, namespace).pointer)
         .collect();
     pointers.retain(|pointer| !known.contains(pointer));
-    for chunk in pointers.chunks(FLIGHT) {
+    for chunk in pointers.chunks(PIPELINE) {
         found.extend(pointed_to(store, chunk).await?);
     }
     found.retain(|(thread, _)| thread.as_str().starts_with(prefix));
@@ -112,21 +245,21 @@ pub(crate) async fn scanned_namespaces(
 }
 
 /// The members of a large set, in pages from one server.
-async fn all_members(store: &Store, key: &Bytes) -> Result<Vec<Reply>> {
-    let node = match store.driver.owner(slot(key)) {
+async fn all_members(store: &Store, key: &Bytes) -> Result<Vec<Bytes>> {
+    let node = match store.driver().owner(slot(key)) {
         Some(node) => node,
-        None => store.driver.any_primary()?,
+        None => store.driver().any_primary()?,
     };
     let (mut cursor, mut all) = (Bytes::from_static(b"0"), Vec::new());
     loop {
         // A cursor means nothing to another server, nor to the same one started again.
         let command = members_from(key, cursor).once();
-        let (next, page) = page_of(store.driver.call_at("scan", &node, command).await?);
+        let (next, page) = page_of(store.driver().call_at("scan", &node, command).await?);
         all.extend(page);
-        if next.is_empty() || next == "0" {
-            return Ok(all);
+        match next {
+            Some(next) => cursor = next,
+            None => return Ok(all),
         }
-        cursor = next;
     }
 }
 
@@ -139,12 +272,15 @@ async fn pointed_to(
         let command = |key: &Bytes| Command::on(name, key.clone());
         keys.iter().map(command).collect()
     };
-    let targets = store.driver.batch("scan", read("GET", pointers)).await?;
+    let targets = store.driver().batch("scan", read("GET", pointers)).await?;
     let mut keys = Vec::new();
     for target in targets {
         keys.extend(target?.into_bytes());
     }
-    let documents = store.driver.batch("scan", read("JSON.GET", &keys)).await?;
+    let documents = store
+        .driver()
+        .batch("scan", read("JSON.GET", &keys))
+        .await?;
     let mut found = Vec::new();
     for (key, document) in keys.iter().zip(documents) {
         let document = match document {
@@ -166,9 +302,10 @@ fn members_from(key: &Bytes, cursor: Bytes) -> Command {
     command.arg("COUNT").arg(number(STEP))
 }
 
-/// The cursor and the elements of a page.
-fn page_of(reply: Reply) -> (Bytes, Vec<Reply>) {
-    let mut reply = reply.into_array().into_iter();
-    let cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-    (cursor, reply.next().unwrap_or(Reply::Nil).into_array())
+/// The cursor of the next page, `None` after the last, and the elements of this one.
+fn page_of(reply: Reply) -> (Option<Bytes>, Vec<Bytes>) {
+    let mut parts = reply.into_array().into_iter();
+    let cursor = parts.next().and_then(Reply::into_bytes);
+    let cursor = cursor.filter(|cursor| !cursor.is_empty() && cursor != "0");
+    (cursor, byte_strings(parts.next().unwrap_or(Reply::Nil)))
 }

@@ -14,8 +14,8 @@ use crate::id::ThreadId;
 /// How many cursors a saver has open at once; the server has 128 for all its clients.
 const CURSORS: usize = 16;
 
-/// How long after an index was lost the server is asked for it again: at first, and at most where it
-/// is lost again and again.
+/// How long after an index was lost the server is asked for it again: at first, and at most where
+/// it is lost again and again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// After so long a loss is not one of a series.
@@ -45,7 +45,7 @@ impl Search {
 
 /// What is known of search.
 #[derive(Debug)]
-pub(crate) struct Searching {
+pub(crate) struct SearchState {
     pub(super) known: Mutex<Known>,
     /// Whether the indexes have been there, so that they are made again when they are gone.
     pub(super) seen: AtomicBool,
@@ -59,7 +59,7 @@ pub(crate) struct Searching {
 #[derive(Debug, Clone)]
 pub(super) enum Known {
     Nothing,
-    /// It serves, since the driver had lost so many connections.
+    /// It serves, since the driver had lost this number of connections.
     On(Search, u64),
     /// It does not serve.
     Off(String, u64),
@@ -70,7 +70,7 @@ pub(super) enum Known {
     },
 }
 
-impl Searching {
+impl SearchState {
     pub(crate) fn new() -> Self {
         Self {
             known: Mutex::new(Known::Nothing),

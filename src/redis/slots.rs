@@ -12,8 +12,8 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
     crc16(hash_tag(key).unwrap_or(key)) % SLOTS
 }
 
-/// Whether all keys are in one slot, and with them all that start as one of them does: they have one
-/// hash tag, which what follows cannot change.
+/// Whether all keys are in one slot, and with them all that start as one of them does: they have
+/// one hash tag, which what follows cannot change.
 pub(crate) fn share_a_tag(keys: &[Bytes]) -> bool {
     let first = keys.first().and_then(|key| hash_tag(key));
     first.is_some() && keys.iter().all(|key| hash_tag(key) == first)

@@ -1,20 +1,19 @@
 //! Large documents, which go to the server beside the script that stores them.
 //!
-//! A script that is handed a document of 20 KB costs the server half as much again as a plain
-//! `JSON.SET`. So a large one is set under a key of its own, which the script then renames; a
-//! transaction in one flight makes both one step. Where the transaction cannot be had (a proxy, an
-//! ACL, a connection that broke in its middle) the script is handed the document after all.
+//! A script that is handed a document of 20 KB costs the server half as much again as `JSON.SET`.
+//! So a large one is set under a key of its own, which the script then renames; a transaction in
+//! one pipeline makes both one step. Where the transaction cannot be had (a proxy, an ACL, a
+//! connection that broke in its middle) the script is handed the document after all.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::args::milliseconds;
-use super::driver::{Command, Reply};
-use super::scripts::ScriptCall;
+use super::driver::Command;
+use super::scripts::{PutCall, PutReply, Step};
 use super::slots::slot;
-use super::store::{Step, Store};
+use super::store::Store;
 use crate::error::{Error, Result};
 
 /// From how many bytes on a document is staged. Measured: below it the script costs no more.
@@ -23,25 +22,24 @@ pub(crate) const LARGE: usize = 8 * 1024;
 /// How long a staged document lives if nothing takes it up.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Whether the server takes transactions, as far as this saver knows.
-#[derive(Debug, Default)]
-pub(crate) struct Staging {
-    refused: AtomicBool,
-}
-
-/// Sets a document under the key `staged` and runs the script that takes it up, as one step.
-/// `None` if that could not be done: then nothing has changed, or the script has already run
-/// and may run again.
-pub(crate) async fn staged(
+/// Sets the document of a call under the key `staged` and runs the script that takes it up, as one
+/// step. `None` if that could not be done: then nothing has changed, or the script has already run
+/// and can be run again.
+pub(crate) async fn put_staged(
     store: &Store,
     operation: &'static str,
+    call: &PutCall,
     staged: Bytes,
-    document: Bytes,
-    script: ScriptCall,
-) -> Result<Option<Reply>> {
-    if store.staging.refused.load(Ordering::Relaxed) {
+) -> Result<Option<PutReply>> {
+    let call = PutCall {
+        staged: Some(staged.clone()),
+        ..call.clone()
+    };
+    let is_apart = store.session.are_in_several_slots(call.script().keys());
+    if is_apart || !store.session.stages_documents() {
         return Ok(None);
     }
+    let document = call.document.clone();
     let slot = slot(&staged);
     let bracket = |name| {
         Step::from(Command {
@@ -57,23 +55,23 @@ pub(crate) async fn staged(
         bracket("MULTI"),
         set.into(),
         lease.into(),
-        script.into(),
+        call.into(),
         bracket("EXEC"),
     ];
-    let mut replies = store.flight(operation, steps).await?;
+    let mut replies = store.pipeline(operation, steps).await?;
     let executed = replies.pop().unwrap_or(Err(Error::Closed));
     match (replies.into_iter().next(), executed) {
         (_, Err(error)) if error.is_retryable() => Err(error),
         (Some(Err(error)), _) if is_refused(&error) => {
             tracing::warn!(%error, "the server takes no transactions: large documents go through scripts");
-            store.staging.refused.store(true, Ordering::Relaxed);
+            store.session.stop_staging();
             Ok(None)
         }
-        (_, Ok(reply)) => Ok(reply.into_array().pop()),
+        (_, Ok(reply)) => Ok(reply.into_array().pop().map(PutReply::from)),
         // What the script has to say it says again, to the one that asks it by itself.
         (_, Err(_)) => {
             let leftover = Command::on("UNLINK", staged);
-            if let Err(error) = store.driver.call(operation, leftover).await {
+            if let Err(error) = store.driver().call(operation, leftover).await {
                 tracing::debug!(%error, "a staged document is left to its TTL");
             }
             Ok(None)

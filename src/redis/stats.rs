@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::number;
-use super::document::Identity;
 use super::driver::{Command, Reply};
 use super::index::{IndexStats, Page, thread};
-use super::keys::{glob_escaped, namespace_from_stored};
+use super::keys::glob_escaped;
+use super::names;
 use super::replies::time_left;
-use super::saver::RedisSaver;
-use super::store::{Step, Store};
+use super::scan::Scan;
+use super::scripts::Step;
+use super::store::Store;
 use super::{index, registry, scan};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
@@ -24,18 +24,18 @@ use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 /// How many keys are walked over in one step.
 const STEP: usize = 500;
 
-/// How many keys are asked for their size in one flight.
-const FLIGHT: usize = 100;
+/// How many keys are asked for their size in one pipeline.
+const PIPELINE: usize = 100;
 
-/// Options of [`RedisSaver::stats`].
+/// Options of [`RedisSaver::stats`](crate::RedisSaver::stats).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatsOptions {
     /// How many checkpoints, and how many writes, are asked for their size and TTL. Default:
     /// 1,000.
     pub sample: usize,
-    /// Threads are counted only if there are at most so many checkpoints, as the thread of each is
-    /// read, page by page. Default: 500,000.
+    /// Threads are counted only if there are no more checkpoints than this, as the thread of each
+    /// is read, page by page. Default: 500,000.
     pub max_counted: u64,
     /// How many of the largest checkpoints of the sample are named. Default: 5.
     pub largest: usize,
@@ -61,8 +61,8 @@ impl StatsOptions {
 
     /// Sets up to how many checkpoints their threads are counted.
     #[must_use]
-    pub fn with_max_counted(mut self, most: u64) -> Self {
-        self.max_counted = most;
+    pub fn with_max_counted(mut self, checkpoints: u64) -> Self {
+        self.max_counted = checkpoints;
         self
     }
 }
@@ -71,7 +71,7 @@ impl StatsOptions {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many threads there are; `None` if there are too many checkpoints to tell.
+    /// How many threads there are; `None` if there are too many checkpoints to count them.
     pub threads: Option<u64>,
     /// How many checkpoints there are.
     pub checkpoints: u64,
@@ -87,8 +87,8 @@ pub struct Stats {
     pub largest: Vec<LargeCheckpoint>,
     /// The indexes; none where search does not work or before `setup`.
     pub indexes: Vec<IndexStats>,
-    /// The memory that the server uses for everything, in bytes; `None` if it does not tell, and
-    /// on a cluster.
+    /// The memory that the server uses for everything, in bytes; `None` if it does not report it,
+    /// and on a cluster.
     pub server_memory: Option<u64>,
     /// The most memory that the server may use, in bytes; `None` if there is no limit.
     pub server_memory_limit: Option<u64>,
@@ -98,7 +98,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// How many documents were asked for their size; 0 also if the server refuses to tell.
+    /// How many documents were asked for their size; 0 also if the server refuses to report it.
     pub sampled: u64,
     /// Half of them are not larger than this.
     pub median: u64,
@@ -112,11 +112,11 @@ pub struct Sizes {
     pub estimated_total: u64,
 }
 
-/// How long a sample of checkpoints stays: how many of them have so much time left.
+/// How long a sample of checkpoints stays: how much time they have left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TtlHistogram {
-    /// They stay for ever.
+    /// They have no TTL.
     pub forever: u64,
     /// Less than an hour.
     pub within_hour: u64,
@@ -144,46 +144,23 @@ pub struct LargeCheckpoint {
     pub bytes: u64,
 }
 
-impl RedisSaver {
-    /// Tells how much is stored under the saver's prefixes, how large it is, and how long it
-    /// stays.
-    ///
-    /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is changed. The
-    /// keyspace is scanned until there are keys enough for the sample; where search does not work,
-    /// all of it.
-    ///
-    /// # Errors
-    /// What the store may say.
-    ///
-    /// ```no_run
-    /// use langgraph_checkpoint_redis::RedisSaver;
-    /// use langgraph_checkpoint_redis::redis::StatsOptions;
-    ///
-    /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
-    /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
-    /// let stats = saver.stats(&StatsOptions::default()).await?;
-    /// println!("{} checkpoints, about {} bytes", stats.checkpoints, stats.checkpoint_sizes.estimated_total);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
-        let store = &*self.0;
-        let indexed = match index::search(store).await? {
-            Some(_) => indexed_stats(store, options).await?,
-            None => None,
-        };
-        let mut stats = match indexed {
-            Some(stats) => stats,
-            None => scanned_stats(store, options).await?,
-        };
-        if !store.driver.is_cluster() {
-            server_memory(store, &mut stats).await?;
-        }
-        Ok(stats)
+/// How much is stored, how large it is, and how long it stays.
+pub(crate) async fn stats(store: &Store, options: &StatsOptions) -> Result<Stats> {
+    let indexed = match index::search(store).await? {
+        Some(_) => indexed_stats(store, options).await?,
+        None => None,
+    };
+    let mut stats = match indexed {
+        Some(stats) => stats,
+        None => scanned_stats(store, options).await?,
+    };
+    if !store.driver().is_cluster() {
+        server_memory(store, &mut stats).await?;
     }
+    Ok(stats)
 }
 
-/// What the indexes tell; `None` if one turns out to be gone.
+/// What the indexes report; `None` if one turns out to be gone.
 async fn indexed_stats(store: &Store, options: &StatsOptions) -> Result<Option<Stats>> {
     let mut stats = Stats::default();
     let (checkpoints, writes) = (
@@ -216,7 +193,8 @@ async fn indexed_stats(store: &Store, options: &StatsOptions) -> Result<Option<S
     Ok(Some(stats))
 }
 
-/// How many threads the index knows; `None` if it turns out to be gone. No command looks at more than a page of checkpoints.
+/// How many threads the index knows; `None` if it turns out to be gone. No command looks at more
+/// than a page of checkpoints.
 async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
     let hasher = RandomState::new();
     let mut threads = HashSet::new();
@@ -232,35 +210,25 @@ async fn indexed_threads_count(store: &Store) -> Result<Option<u64>> {
     }
 }
 
-/// So many of the keys that start with a prefix, in no order, from every primary.
-async fn sample(store: &Store, prefix: &str, most: usize) -> Result<Vec<Bytes>> {
+/// A sample of the keys that start with a prefix, in no order, from every primary.
+async fn sample(store: &Store, prefix: &str, size: usize) -> Result<Vec<Bytes>> {
     let pattern = format!("{}:*", glob_escaped(prefix));
-    let nodes = store.driver.primaries()?;
-    let each = most.div_ceil(nodes.len().max(1));
+    let nodes = store.driver().primaries()?;
+    let each = size.div_ceil(nodes.len().max(1));
     let mut sample = HashSet::new();
     for (position, node) in nodes.into_iter().enumerate() {
-        let enough = (each * (position + 1)).min(most);
-        let mut cursor = Bytes::from_static(b"0");
+        let enough = (each * (position + 1)).min(size);
+        let mut scan = Scan::matching("stats", pattern.clone())
+            .at(vec![node])
+            .in_steps_of(STEP);
         while sample.len() < enough {
-            // A cursor means nothing to another server, nor to the same one started again.
-            let command = Command::new("SCAN")
-                .once()
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(pattern.clone())
-                .arg("COUNT")
-                .arg(number(STEP));
-            let reply = store.driver.call_at("stats", &node, command).await?;
-            let mut reply = reply.into_array().into_iter();
-            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-            let page = reply.next().unwrap_or(Reply::Nil).into_array();
-            sample.extend(page.into_iter().filter_map(Reply::into_bytes));
-            if cursor.is_empty() || cursor == "0" {
+            let Some(page) = scan.next(store).await? else {
                 break;
-            }
+            };
+            sample.extend(page);
         }
     }
-    Ok(sample.into_iter().take(most).collect())
+    Ok(sample.into_iter().take(size).collect())
 }
 
 /// Where search does not work: every namespace, and of each the newest checkpoint as a sample.
@@ -271,7 +239,7 @@ async fn scanned_stats(store: &Store, options: &StatsOptions) -> Result<Stats> {
     for (thread_id, namespace) in scan::scanned_namespaces(store, "").await? {
         let keys = store.keys(&thread_id, &namespace);
         let count = Command::on("ZCARD", keys.registry.clone());
-        let count = store.driver.call("stats", count).await?.as_int();
+        let count = store.driver().call("stats", count).await?.as_int();
         stats.checkpoints += count
             .and_then(|count| u64::try_from(count).ok())
             .unwrap_or(0);
@@ -307,36 +275,23 @@ async fn measure_checkpoints(
     largest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     largest.truncate(options.largest);
     for (bytes, key) in largest {
-        let named = named_by(store, key).await?;
-        stats.largest.extend(named.map(|named| LargeCheckpoint {
-            thread_id: named.thread_id,
-            namespace: named.namespace,
-            checkpoint_id: named.checkpoint_id,
-            bytes,
-        }));
+        let named = names::checkpoints_at(store, "stats", &[key]).await?;
+        stats
+            .largest
+            .extend(named.into_iter().map(|(_, named)| LargeCheckpoint {
+                thread_id: named.thread_id,
+                namespace: named.namespace,
+                checkpoint_id: named.checkpoint_id,
+                bytes,
+            }));
     }
     Ok(())
 }
 
-/// Which checkpoint a document is of; `None` if it does not say.
-async fn named_by(store: &Store, key: Bytes) -> Result<Option<Identity>> {
-    let command =
-        Command::on("JSON.GET", key).arg("$['thread_id','checkpoint_ns','checkpoint_id']");
-    let names = store.driver.call("stats", command).await?.into_bytes();
-    let names = names.and_then(|names| serde_json::from_slice::<[String; 3]>(&names).ok());
-    Ok(names.and_then(|[thread, namespace, checkpoint]| {
-        Some(Identity {
-            thread_id: ThreadId::new(thread).ok()?,
-            namespace: namespace_from_stored(&namespace).ok()?,
-            checkpoint_id: CheckpointId::new(checkpoint).ok()?,
-        })
-    }))
-}
-
-/// Asks for sizes and TTLs; a size that the server refuses to tell stays unknown.
+/// Asks for sizes and TTLs; a size that the server does not report stays unknown.
 async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
     let mut measured = Vec::with_capacity(sample.len());
-    for slice in sample.chunks(FLIGHT) {
+    for slice in sample.chunks(PIPELINE) {
         let steps: Vec<Step> = slice
             .iter()
             .flat_map(|one| {
@@ -348,7 +303,7 @@ async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
             })
             .map(Step::from)
             .collect();
-        let mut replies = store.flight("stats", steps).await?.into_iter();
+        let mut replies = store.pipeline("stats", steps).await?.into_iter();
         while let (Some(bytes), Some(left)) = (replies.next(), replies.next()) {
             let bytes = match bytes {
                 Err(Error::Permission { .. } | Error::Server { .. }) => None,
@@ -367,7 +322,7 @@ async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
 
 async fn server_memory(store: &Store, stats: &mut Stats) -> Result<()> {
     let info = match store
-        .driver
+        .driver()
         .call("stats", Command::new("INFO").arg("memory"))
         .await
     {
@@ -396,7 +351,7 @@ struct Measured {
 }
 
 impl Sizes {
-    /// The sizes of a sample out of so many.
+    /// The sizes of a sample of `all` documents.
     fn of(sizes: impl Iterator<Item = u64>, all: u64) -> Self {
         let mut sizes: Vec<u64> = sizes.collect();
         sizes.sort_unstable();

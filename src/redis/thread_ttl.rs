@@ -1,25 +1,16 @@
-//! `touch`, `pin`, `unpin`, and the TTL of threads that are kept as a whole.
+//! `touch`, `pin`, `unpin`, and the TTL of threads with the scope `thread`.
 
 use std::time::Duration;
 
 use super::keys::Member;
+use super::scripts::TtlVerb;
 use super::store::Store;
-use super::ttl::TtlVerb;
 use super::{blobs, registry, ttl};
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 
 /// How many checkpoints get another TTL at once.
 const SLICE: usize = 64;
-
-/// A thread that is being given its TTL.
-struct Keeping<'a>(&'a Store, &'a ThreadId);
-
-impl Drop for Keeping<'_> {
-    fn drop(&mut self) {
-        self.0.end_keeping(self.1);
-    }
-}
 
 /// Gives all keys of a thread another TTL.
 pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
@@ -35,14 +26,20 @@ pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) 
     Ok(found && (verb == TtlVerb::Pin || ttl.is_some()))
 }
 
-/// Gives a thread that is kept whole its TTL, if a call found that it is due; best effort,
-/// since the next call finds the same.
-pub(crate) async fn keep_whole(store: &Store, thread: &ThreadId, ttl: Option<Duration>, due: bool) {
-    if !due || !store.start_keeping(thread) {
+/// Gives a thread with the scope `thread` its TTL again, if a call found that it needs it. Best
+/// effort, since the next call finds the same.
+pub(crate) async fn refresh(
+    store: &Store,
+    thread: &ThreadId,
+    ttl: Option<Duration>,
+    refresh_due: bool,
+) {
+    if !refresh_due {
         return;
     }
-    // Also where the call is dropped midway.
-    let _keeping = Keeping(store, thread);
+    let Some(_refresh) = store.session.begin_refresh(thread) else {
+        return;
+    };
     let kept = async {
         let ttl = store.key_ttl(ttl);
         change_ttl_of_thread(store, thread, ttl, TtlVerb::Keep).await?;
@@ -52,7 +49,7 @@ pub(crate) async fn keep_whole(store: &Store, thread: &ThreadId, ttl: Option<Dur
     if let Err(error) = kept.await {
         let key = store.keyspace.thread(thread).namespaces();
         let key = String::from_utf8_lossy(&key);
-        tracing::warn!(%key, %error, "a thread did not get its TTL anew; the next call tries again");
+        tracing::warn!(%key, %error, "a thread did not get its TTL again; the next call retries");
     }
 }
 
@@ -86,7 +83,7 @@ async fn change_ttl_of_thread(
             }
         }
     }
-    // Read after the thread was pinned, so that what was added meanwhile is visited as well.
+    // Read after the thread was pinned, so that what was added in between is visited as well.
     let members = registry::members(store, thread).await?;
     waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
     for member in members.into_iter().chain(waiting) {

@@ -3,51 +3,49 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
 use super::driver::Command;
-use super::index::{Page, Rows};
+use super::index::{self, Page, Rows};
 use super::keys::NamespaceKeys;
-use super::saver::RedisSaver;
-use super::shallow::list;
+use super::list::{Full, Layout};
 use super::store::Store;
-use super::{index, registry, scan};
+use super::{registry, scan};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
 
-impl RedisSaver {
-    /// What a thread holds and how long it is kept, or `None` if there is no such thread; found
-    /// by its id, not among all threads.
-    ///
-    /// # Errors
-    /// What the store may say.
-    pub async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
-        summary(&self.0, thread_id.clone()).await
-    }
+/// What a list of threads asks of the way in which checkpoints are stored.
+pub(crate) trait ThreadLayout: Layout {
+    /// The threads whose ids start with a prefix, and perhaps others, found without search.
+    fn every_thread(
+        store: &Store,
+        prefix: &str,
+    ) -> impl Future<Output = Result<BTreeSet<ThreadId>>> + Send;
+
+    /// What a thread holds; `None` if it has no checkpoint.
+    fn summary(
+        store: &Store,
+        thread_id: ThreadId,
+    ) -> impl Future<Output = Result<Option<ThreadSummary>>> + Send;
 }
 
 /// Streams the threads whose ids start with a prefix.
-pub(crate) fn threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
-    stream_of(store, prefix, false)
-}
-
-/// Streams the threads of shallow mode.
-pub(crate) fn shallow_threads(store: Arc<Store>, prefix: &str) -> SaverStream<ThreadSummary> {
-    stream_of(store, prefix, true)
-}
-
-fn stream_of(store: Arc<Store>, prefix: &str, shallow: bool) -> SaverStream<ThreadSummary> {
-    let walk = Walk {
+pub(crate) fn threads<L: ThreadLayout>(
+    store: Arc<Store>,
+    prefix: &str,
+) -> SaverStream<ThreadSummary> {
+    let walk = Walk::<L> {
         store,
-        shallow,
         prefix: prefix.to_owned(),
         source: None,
         given: HashSet::new(),
         hasher: RandomState::new(),
+        layout: PhantomData,
     };
     stream::try_unfold(walk, |mut walk| async move {
         Ok(walk.next().await?.map(|summary| (summary, walk)))
@@ -55,15 +53,26 @@ fn stream_of(store: Arc<Store>, prefix: &str, shallow: bool) -> SaverStream<Thre
     .boxed()
 }
 
-struct Walk {
+impl ThreadLayout for Full {
+    async fn every_thread(store: &Store, prefix: &str) -> Result<BTreeSet<ThreadId>> {
+        let found = scan::scanned_namespaces(store, prefix).await?;
+        Ok(found.into_iter().map(|(thread, _)| thread).collect())
+    }
+
+    async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
+        summary(store, thread_id).await
+    }
+}
+
+struct Walk<L> {
     store: Arc<Store>,
-    shallow: bool,
     prefix: String,
     source: Option<Source>,
-    /// The threads that the index gave, each as a number, so that those which it gives again after a
-    /// search was lost are left out.
+    /// The threads that the index gave, each as a number, so that those which it gives again after
+    /// a search was lost are left out.
     given: HashSet<u64>,
     hasher: RandomState,
+    layout: PhantomData<fn() -> L>,
 }
 
 enum Source {
@@ -78,7 +87,7 @@ enum Source {
     Scanned(VecDeque<ThreadId>),
 }
 
-impl Walk {
+impl<L: ThreadLayout> Walk<L> {
     async fn next(&mut self) -> Result<Option<ThreadSummary>> {
         loop {
             let Some(thread) = self.next_id().await? else {
@@ -87,11 +96,7 @@ impl Walk {
             if !thread.as_str().starts_with(&self.prefix) {
                 continue;
             }
-            let summary = if self.shallow {
-                list::summary(&self.store, thread.clone()).await
-            } else {
-                summary(&self.store, thread.clone()).await
-            };
+            let summary = L::summary(&self.store, thread.clone()).await;
             match summary {
                 Ok(None) => {}
                 // A key of another type, or one that cannot be read, hides its own thread alone.
@@ -112,13 +117,7 @@ impl Walk {
                 unopened: false,
             });
         }
-        let threads: BTreeSet<_> = if self.shallow {
-            let found = list::every_checkpoint(&self.store).await?;
-            found.into_iter().map(|one| one.thread_id).collect()
-        } else {
-            let found = scan::scanned_namespaces(&self.store, &self.prefix).await?;
-            found.into_iter().map(|(thread, _)| thread).collect()
-        };
+        let threads = L::every_thread(&self.store, &self.prefix).await?;
         Ok(Source::Scanned(threads.into_iter().collect()))
     }
 
@@ -197,21 +196,15 @@ impl Walk {
 
     /// The threads of the documents that the index cannot open, because their keys hold a NUL.
     async fn unopened(&self) -> Result<VecDeque<ThreadId>> {
-        let store = &self.store;
-        let keys = index::unopened_documents(store).await?;
-        let threads: BTreeSet<_> = if self.shallow {
-            let found = list::named(store, keys).await?;
-            found.into_iter().map(|one| one.thread_id).collect()
-        } else {
-            let found = index::checkpoints_at(store, &keys).await?;
-            found.into_iter().map(|one| one.thread_id).collect()
-        };
+        let keys = index::unopened_documents(&self.store).await?;
+        let found = L::checkpoints_at(&self.store, &keys).await?;
+        let threads: BTreeSet<_> = found.into_iter().map(|one| one.thread_id).collect();
         Ok(threads.into_iter().collect())
     }
 }
 
 /// What a thread holds; `None` if it has no checkpoint.
-async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
+pub(crate) async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
     let mut checkpoints = 0;
     let mut newest: Option<(CheckpointNamespace, CheckpointId, i64)> = None;
     for namespace in registry::namespaces(store, &thread_id).await? {
@@ -220,7 +213,7 @@ async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSumm
             .arg("-inf")
             .arg("+inf");
         let count = store
-            .driver
+            .driver()
             .call("threads", count)
             .await?
             .as_int()
@@ -247,7 +240,7 @@ async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSumm
 }
 
 /// The newest checkpoint of a namespace whose document is there, and the time it has left in
-/// milliseconds, -1 for ever.
+/// milliseconds, -1 without a TTL.
 async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(CheckpointId, i64)>> {
     let mut before = None;
     loop {
@@ -260,7 +253,7 @@ async fn newest_alive(store: &Store, keys: &NamespaceKeys) -> Result<Option<(Che
         let steps = ids
             .iter()
             .map(|id| Command::on("PTTL", keys.document(id)).into());
-        let replies = store.flight("threads", steps.collect()).await?;
+        let replies = store.pipeline("threads", steps.collect()).await?;
         for (id, left) in ids.into_iter().zip(replies) {
             match left?.as_int() {
                 Some(-2) | None => {}

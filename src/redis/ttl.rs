@@ -4,28 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::{milliseconds, number, text};
+use super::args::{milliseconds, text};
 use super::driver::Command;
 use super::keys::NamespaceKeys;
-use super::replies::numbers;
-use super::scripts;
+use super::scripts::{TtlCall, TtlVerb};
 use super::store::Store;
 use crate::error::Result;
 use crate::id::CheckpointId;
-
-/// What becomes of a thread's TTLs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TtlVerb {
-    Touch,
-    Pin,
-    Unpin,
-    /// All but the set of namespaces, of a thread that is kept whole.
-    Keep,
-    /// The set of namespaces, when the rest is done.
-    Kept,
-    /// One checkpoint that was read, and what it shares.
-    Read,
-}
 
 /// Gives checkpoints with their writes another TTL, in as many steps as they need.
 pub(super) async fn change_ttl_of(
@@ -35,42 +20,24 @@ pub(super) async fn change_ttl_of(
     ttl: Option<Duration>,
     verb: TtlVerb,
 ) -> Result<()> {
-    let name: &[u8] = match verb {
-        TtlVerb::Touch => b"touch",
-        TtlVerb::Pin => b"pin",
-        TtlVerb::Unpin => b"unpin",
-        TtlVerb::Keep => b"keep",
-        TtlVerb::Kept => b"kept",
-        TtlVerb::Read => b"read",
-    };
-    let (mut left, mut leave_out) = (ids, 0);
+    let ids: Vec<_> = ids.iter().map(|id| text(id.as_str())).collect();
+    let (mut left, mut skip) = (&ids[..], 0);
     loop {
-        let mut args = vec![
-            keys.documents.clone(),
-            keys.write_registries.clone(),
-            keys.writes.clone(),
-            milliseconds(ttl),
-            Bytes::from_static(name),
-            number(leave_out),
-            keys.stored.clone(),
-        ];
-        args.extend(left.iter().map(|id| text(id.as_str())));
-        let call = scripts::TTL.call(
-            vec![
-                keys.registry.clone(),
-                keys.pointer.clone(),
-                keys.namespaces.clone(),
-            ],
-            args,
-        );
-        let [done, next] = numbers(store.script("ttl", call).await?);
-        let done = usize::try_from(done).unwrap_or(usize::MAX).min(left.len());
+        let call = TtlCall {
+            keys: keys.clone(),
+            ids: left.to_vec(),
+            ttl,
+            verb,
+            skip,
+        };
+        let reply = store.script("ttl", call).await?;
+        let done = reply.done.min(left.len());
         left = &left[done..];
         // Every step but the last gets on.
-        if left.is_empty() || (done == 0 && next <= leave_out) {
+        if left.is_empty() || (done == 0 && reply.skip <= skip) {
             return Ok(());
         }
-        leave_out = next;
+        skip = reply.skip;
     }
 }
 

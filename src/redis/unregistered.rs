@@ -8,19 +8,22 @@ use bytes::Bytes;
 use super::args::number;
 use super::driver::{Command, Reply};
 use super::index::Kind;
+use super::keys::CheckpointRef;
 use super::keys::{Family, glob_escaped};
+use super::names;
 use super::progress::Counter;
+use super::scan::Scan;
 use super::slots::{share_a_tag, slot};
 use super::store::Store;
-use super::{index, remove, scan};
+use super::{index, remove};
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
 
 /// How many members or rows are read at once.
 const PAGE: usize = 256;
 
-/// How many keys are looked at in one flight.
-const FLIGHT: usize = 256;
+/// How many keys are read in one pipeline.
+const PIPELINE: usize = 256;
 
 /// Deletes what only the index knows of a thread: what other savers wrote, and the writes that
 /// they stored for checkpoints that never came, with the flags that they left in their place.
@@ -51,7 +54,10 @@ pub(super) async fn delete_indexed(
                     skip += 1;
                     continue;
                 }
-                let owner = remove::owner_of(store, thread, &row.namespace, &row.checkpoint);
+                let named =
+                    CheckpointRef::from_stored(&row.thread, &row.namespace, &row.checkpoint);
+                let owner =
+                    named.map(|one| (store.keys(thread, &one.namespace), one.checkpoint_id));
                 // A write, or a document whose name is another than ours.
                 let apart = owner
                     .as_ref()
@@ -95,17 +101,18 @@ pub(super) async fn delete_leftovers(
     let keys = store.keyspace.thread(thread);
     let namespaces = keys.namespaces();
     let owner = share_a_tag(std::slice::from_ref(&namespaces))
-        .then(|| store.driver.owner(slot(&namespaces)))
+        .then(|| store.driver().owner(slot(&namespaces)))
         .flatten();
     let nodes = match owner {
         Some(owner) => vec![owner],
-        None => store.driver.primaries()?,
+        None => store.driver().primaries()?,
     };
     let segment = store.keyspace.segment(thread.as_str());
     let pattern = format!("*:{}:*", glob_escaped(&segment));
     let (mut documents, mut writes) = (Vec::new(), Vec::new());
     let (mut pointers, mut registered) = (Vec::new(), Vec::new());
-    for key in scan::scan_at(store, nodes, &pattern).await? {
+    let scan = Scan::matching("scan", pattern).at(nodes);
+    for key in scan.all(store).await? {
         match keys.family_of(&key) {
             Some(Family::Document) => documents.push(key),
             Some(Family::Write) => writes.push(key),
@@ -121,10 +128,11 @@ pub(super) async fn delete_leftovers(
     // With their checkpoints, so that no registry names what is gone; and the flags that the
     // Python saver leaves in place of a checkpoint whose writes came first.
     for keys in [&writes, &documents] {
-        for page in keys.chunks(FLIGHT) {
-            for (_, [namespace, id]) in of_thread(store, thread, page).await? {
-                if let Some((keys, id)) = remove::owner_of(store, thread, &namespace, &id) {
-                    remove::remove(store, &keys, &[id], counter).await?;
+        for page in keys.chunks(PIPELINE) {
+            for (_, one) in names::checkpoints_at(store, "delete_thread", page).await? {
+                if one.thread_id == *thread {
+                    let keys = store.keys(thread, &one.namespace);
+                    remove::remove(store, &keys, &[one.checkpoint_id], counter).await?;
                 }
             }
         }
@@ -140,47 +148,14 @@ pub(super) async fn delete_leftovers(
     Ok(())
 }
 
-/// The documents that say that they are a thread's, with the namespace and the checkpoint that
-/// they name.
-async fn of_thread(
-    store: &Store,
-    thread: &ThreadId,
-    keys: &[Bytes],
-) -> Result<Vec<(Bytes, [String; 2])>> {
-    let mut found = Vec::new();
-    for chunk in keys.chunks(FLIGHT) {
-        let commands = chunk.iter().map(|key| {
-            Command::on("JSON.GET", key.clone())
-                .arg("$['thread_id','checkpoint_ns','checkpoint_id']")
-        });
-        let replies = store
-            .driver
-            .batch("delete_thread", commands.collect())
-            .await?;
-        for (key, reply) in chunk.iter().zip(replies) {
-            let names = match reply {
-                // Something else than a document has the name of one.
-                Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
-                reply => reply?.into_bytes().unwrap_or_default(),
-            };
-            if let Ok([of, namespace, id]) = serde_json::from_slice::<[String; 3]>(&names)
-                && of == thread.as_str()
-            {
-                found.push((key.clone(), [namespace, id]));
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// Takes out of a registry of writes what is gone; with the last the registry goes.
 async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
     let mut stay = 0;
     loop {
         let range = Command::on("ZRANGE", registry.clone())
             .arg(number(stay))
-            .arg(number(stay + FLIGHT - 1));
-        let page = match store.driver.call("delete_thread", range).await {
+            .arg(number(stay + PIPELINE - 1));
+        let page = match store.driver().call("delete_thread", range).await {
             Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
             page => page?.into_array().into_iter(),
         };
@@ -190,7 +165,7 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
         }
         let exists = page.iter().map(|key| Command::on("EXISTS", key.clone()));
         let there = store
-            .driver
+            .driver()
             .batch("delete_thread", exists.collect())
             .await?;
         let mut gone = Vec::new();
@@ -203,7 +178,7 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
         }
         if !gone.is_empty() {
             let forget = Command::on("ZREM", registry.clone()).args(gone);
-            store.driver.call("delete_thread", forget).await?;
+            store.driver().call("delete_thread", forget).await?;
         }
     }
 }

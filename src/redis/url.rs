@@ -32,7 +32,7 @@ pub(crate) enum Topology {
     Unix(PathBuf),
     /// A cluster; the hosts are seeds.
     Cluster,
-    /// Sentinels, which tell the primary of a service.
+    /// Sentinels, which know the primary of a service.
     Sentinel {
         service: String,
         username: Option<String>,

@@ -4,15 +4,14 @@ use bytes::Bytes;
 
 use super::named::{Holds, Rest};
 use super::report::FindingKind;
-use super::walk::{Members, Scan};
-use super::{Doctor, MEMBERS};
+use super::run::{Doctor, MEMBERS, every};
 use crate::error::Result;
 use crate::redis::args::{number, text};
 use crate::redis::blobs::PATIENCE;
 use crate::redis::driver::Reply;
 use crate::redis::keys::BlobKeys;
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scan::Members;
+use crate::redis::scripts::{self, Step};
 
 impl Doctor<'_> {
     /// Blobs, then their registries.
@@ -20,12 +19,12 @@ impl Doctor<'_> {
         let [blobs, registries] = self.store.keyspace.blob_families();
         // A thread with a colon has its length in the family's name.
         for family in [format!("{blobs}:"), format!("{blobs}@")] {
-            let mut scan = Scan::every(&family);
+            let mut scan = every(&family);
             while let Some(page) = scan.next(self.store).await? {
                 self.blob_page(page).await?;
             }
         }
-        let mut scan = Scan::every(&registries);
+        let mut scan = every(&registries);
         while let Some(page) = scan.next(self.store).await? {
             for registry in page {
                 let Some((thread, namespace)) = self.store.keyspace.of_blob_registry(&registry)
@@ -75,7 +74,7 @@ impl Doctor<'_> {
                 self.misplaced(&looked.key, named);
                 continue;
             }
-            self.tell_unreadable(&looked);
+            self.report_unreadable(&looked);
             let member = BlobKeys::member(channel, version, *is_empty);
             let args = vec![
                 self.mode(),
@@ -95,7 +94,7 @@ impl Doctor<'_> {
     async fn blob_registry(&mut self, keys: &BlobKeys) -> Result<()> {
         let fix = self.options.fix;
         let (mut gone, mut count, mut foreign) = (0, 0, Vec::new());
-        let mut members = Members::of_registry(&keys.registry);
+        let mut members = Members::of_sorted_set("doctor", &keys.registry);
         while let Some(page) = members.next(self.store).await? {
             count += page.len();
             let (named, not): (Vec<_>, Vec<_>) = page
@@ -127,13 +126,13 @@ impl Doctor<'_> {
                 gone += reply.len().saturating_sub(1);
             }
         }
-        self.tell_foreign(&keys.registry, &foreign);
+        self.report_foreign(&keys.registry, &foreign);
         if gone > 0 {
             let detail = format!("{gone} of {count}");
             self.found(FindingKind::BlobsGone, &keys.registry, detail, fix);
         }
         let names = |member: &[u8]| Some(blob_of(keys, member));
-        let members = || Members::of_registry(&keys.registry);
+        let members = || Members::of_sorted_set("doctor", &keys.registry);
         let lasting = self.outlives(&keys.registry, members(), names).await?;
         if let Some(lasting) = lasting {
             let (registry, set) = (&keys.registry, &keys.namespaces);

@@ -2,11 +2,9 @@
 
 use bytes::Bytes;
 
-use super::Doctor;
 use super::named::{Holds, Named, Rest};
 use super::report::FindingKind;
-use super::walk::Scan;
-use super::writes::shared_registry;
+use super::run::Doctor;
 use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::redis::args::text;
@@ -17,7 +15,7 @@ impl Doctor<'_> {
     /// Documents: they are where their ids say, and their registry names them.
     pub(super) async fn documents(&mut self) -> Result<()> {
         let family = self.store.keyspace.document_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(page) = scan.next(self.store).await? {
             self.report.looked_at(page.len());
             let mut steps = Vec::new();
@@ -39,14 +37,17 @@ impl Doctor<'_> {
                     continue;
                 };
                 if looked.key != keys.document(id) {
-                    if is_shallow(&keys, &looked.key) {
-                        self.tell_unreadable(&looked);
+                    if keys
+                        .shallow_documents()
+                        .any(|document| document == looked.key)
+                    {
+                        self.report_unreadable(&looked);
                     } else {
                         self.misplaced(&looked.key, named);
                     }
                     continue;
                 }
-                self.tell_unreadable(&looked);
+                self.report_unreadable(&looked);
                 steps.push(self.document_call(&keys, id, &named.says).into());
                 documents.push((looked.key, keys.namespaces));
             }
@@ -61,14 +62,14 @@ impl Doctor<'_> {
         keys: &NamespaceKeys,
         id: &CheckpointId,
         says: &Bytes,
-    ) -> scripts::ScriptCall {
+    ) -> scripts::OneSlot {
         let mut script_keys = vec![
             keys.document(id),
             keys.registry.clone(),
             keys.namespaces.clone(),
             keys.write_registry(id),
         ];
-        script_keys.extend(shared_registry(keys, id));
+        script_keys.extend(keys.shared_write_registry(id));
         let args = vec![
             self.mode(),
             self.ttl.clone(),
@@ -79,8 +80,8 @@ impl Doctor<'_> {
         scripts::DOCTOR_DOCUMENT.call(script_keys, args)
     }
 
-    /// A document that lacks ids is somebody else's, or damaged; only the bare flag of the Python
-    /// saver is known for what it is.
+    /// A document that lacks ids is another application's, or damaged; only the bare flag of the
+    /// Python saver is known for what it is.
     async fn without_ids(&mut self, key: &Bytes, lacks: &str) -> Result<()> {
         let mut is_flag = false;
         if self.store.keyspace.is_document(key) {
@@ -93,7 +94,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// Tells of a document that is not where its ids say.
+    /// Reports a document that is not where its ids say.
     pub(super) fn misplaced(&mut self, key: &Bytes, named: &Named) {
         let expected = |keys: &NamespaceKeys| match &named.rest {
             Rest::Checkpoint(id) => keys.document(id),
@@ -123,17 +124,4 @@ impl Doctor<'_> {
         let detail = format!("they name {}", String::from_utf8_lossy(&expected));
         self.found(FindingKind::DocumentMisplaced, key, detail, false);
     }
-}
-
-/// Whether a key is that of a namespace's document in shallow mode: without an id.
-pub(super) fn is_shallow(keys: &NamespaceKeys, key: &[u8]) -> bool {
-    shallow_documents(keys).any(|document| document == key)
-}
-
-/// The keys that a namespace's document may have in shallow mode.
-pub(super) fn shallow_documents(keys: &NamespaceKeys) -> impl Iterator<Item = &[u8]> {
-    let stored = &keys.documents[..keys.documents.len().saturating_sub(1)];
-    [Some(stored), stored.strip_suffix(b"__empty__")]
-        .into_iter()
-        .flatten()
 }

@@ -4,20 +4,11 @@ use bytes::Bytes;
 
 use super::named::Holds;
 use super::report::FindingKind;
-use super::{Doctor, MEMBERS};
+use super::run::{Coverage, Doctor, MEMBERS};
 use crate::error::Result;
 use crate::redis::driver::Command;
 use crate::redis::index;
 use crate::redis::index::IndexProblem;
-
-/// What an index knows of the documents that were looked at.
-#[derive(Debug, Default)]
-pub(super) struct Coverage {
-    /// Whether it answers for all of them.
-    is_asked: bool,
-    looked_at: u64,
-    unknown: u64,
-}
 
 impl Doctor<'_> {
     pub(super) async fn indexes(&mut self) -> Result<()> {
@@ -29,7 +20,7 @@ impl Doctor<'_> {
         for (position, index) in indexes.into_iter().enumerate() {
             let problem = index::index_problem(self.store, index).await?;
             // The nodes of a cluster do not take a list of keys.
-            self.coverage[position].is_asked = !self.store.driver.is_cluster()
+            self.coverage[position].is_asked = !self.store.driver().is_cluster()
                 && !matches!(problem, Some(IndexProblem::Missing | IndexProblem::Busy));
             let (kind, detail) = match problem {
                 None => continue,
@@ -96,7 +87,7 @@ impl Doctor<'_> {
         let steps = keys
             .iter()
             .map(|key| Command::on("EXISTS", key.clone()).into());
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut there = Vec::new();
         for (key, reply) in keys.into_iter().zip(replies) {
             if reply?.as_int() == Some(1) {
@@ -106,7 +97,7 @@ impl Doctor<'_> {
         Ok(there)
     }
 
-    /// Tells of indexes that do not know what is stored, and makes them again if asked.
+    /// Reports indexes that do not know what is stored, and makes them again if asked.
     pub(super) async fn compared(&mut self) -> Result<()> {
         for position in 0..self.coverage.len() {
             let Coverage {
@@ -117,7 +108,7 @@ impl Doctor<'_> {
             }
             let index = self.index_at(position).to_owned();
             let stats = index::index_stats(self.store, &index).await?;
-            // What it could not take is told as such, and would not be taken the next time.
+            // What it could not index is reported as such, and would not be taken the next time.
             if stats.is_some_and(|stats| stats.failures >= unknown) {
                 continue;
             }

@@ -6,21 +6,21 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Doctor;
 use super::report::FindingKind;
+use super::run::Doctor;
 use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::redis::blobs::parse_blob;
-use crate::redis::document::{Identity, ReadCheckpoint, parse_write};
+use crate::redis::document::{ReadCheckpoint, parse_write};
 use crate::redis::driver::Command;
-use crate::redis::keys::namespace_from_stored;
+use crate::redis::keys::{CheckpointRef, namespace_from_stored};
 
-/// How many documents are read in one flight at most.
-const MOST: usize = 256;
+/// How many documents are read in one pipeline at most.
+const MAX_DOCUMENTS: usize = 256;
 
-/// How many bytes a flight reads at most, if its documents are no larger than the largest before.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// How many bytes a pipeline reads at most, if its documents are no larger than the largest before.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a family of documents holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +89,14 @@ impl Doctor<'_> {
         let mut looked = Vec::with_capacity(keys.len());
         let (mut keys, mut largest) = (keys.into_iter().peekable(), 1);
         while keys.peek().is_some() {
-            let most = if self.options.read_values {
-                (MOST_BYTES / largest).clamp(1, if largest == 1 { 16 } else { MOST })
+            let max = if self.options.read_values {
+                (MAX_BYTES / largest).clamp(1, if largest == 1 { 16 } else { MAX_DOCUMENTS })
             } else {
-                MOST
+                MAX_DOCUMENTS
             };
-            let slice: Vec<_> = keys.by_ref().take(most).collect();
+            let slice: Vec<_> = keys.by_ref().take(max).collect();
             let steps = slice.iter().map(|key| self.read_command(key, holds).into());
-            let replies = self.store.flight("doctor", steps.collect()).await?;
+            let replies = self.store.pipeline("doctor", steps.collect()).await?;
             for (key, reply) in slice.into_iter().zip(replies) {
                 let document = match reply {
                     Err(error) => {
@@ -156,8 +156,8 @@ impl Doctor<'_> {
         serde_json::from_value(members.collect()).map_err(|error| error.to_string())
     }
 
-    /// Tells of a document that cannot be read.
-    pub(super) fn tell_unreadable(&mut self, looked: &Looked) {
+    /// Reports a document that cannot be read.
+    pub(super) fn report_unreadable(&mut self, looked: &Looked) {
         if let Some(reason) = &looked.unreadable {
             self.found(FindingKind::Unreadable, &looked.key, reason.clone(), false);
         }
@@ -169,7 +169,7 @@ fn unreadable(key: &[u8], named: &Named, document: &Bytes) -> Option<String> {
     let read = match &named.rest {
         Rest::Checkpoint(_) => ReadCheckpoint::parse(key, document).map(|_| ()),
         Rest::Write(id, ..) => {
-            let identity = Identity {
+            let identity = CheckpointRef {
                 thread_id: named.thread_id.clone(),
                 namespace: named.namespace.clone(),
                 checkpoint_id: id.clone(),

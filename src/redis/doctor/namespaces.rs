@@ -4,16 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::documents::shallow_documents;
 use super::report::FindingKind;
-use super::walk::{Members, Scan};
-use super::writes::shallow_registry;
-use super::{Doctor, MEMBERS};
+use super::run::{Doctor, MEMBERS, every};
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
 use crate::redis::args::number;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::{Member, NamespaceKeys};
+use crate::redis::scan::Members;
 use crate::redis::scripts;
 use crate::redis::store::Store;
 
@@ -26,7 +24,7 @@ const CANDIDATES: usize = 10_000;
 /// A member, its namespace as stored, and the keys any of which it may stand for.
 type Claim = [Bytes; 5];
 
-/// A set of namespaces, as far as one flight for many of them has told.
+/// A set of namespaces, as far as one pipeline for many sets has read it.
 struct Set {
     key: Bytes,
     thread: ThreadId,
@@ -41,7 +39,7 @@ impl Doctor<'_> {
     /// Sets of namespaces: what they name is there.
     pub(super) async fn namespaces(&mut self) -> Result<()> {
         let family = self.store.keyspace.namespaces_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         let mut pins = HashMap::new();
         while let Some(page) = scan.next(self.store).await? {
             self.report.looked_at(page.len());
@@ -68,11 +66,11 @@ impl Doctor<'_> {
         let steps = named.iter().flat_map(|(key, _)| {
             let size = Command::on("SCARD", key.clone());
             let left = Command::on("PTTL", key.clone());
-            let members = Members::of_set(key).command();
+            let members = Members::of_set("doctor", key).command();
             [Some(size), Some(left), members].into_iter().flatten()
         });
         let steps = steps.map(Into::into).collect();
-        let mut replies = self.store.flight("doctor", steps).await?.into_iter();
+        let mut replies = self.store.pipeline("doctor", steps).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Err(Error::Closed));
         let mut sets = Vec::with_capacity(named.len());
         for (key, thread) in named {
@@ -85,7 +83,7 @@ impl Doctor<'_> {
                 }
             };
             let size = size.as_int().and_then(|size| usize::try_from(size).ok());
-            let mut others = Members::of_set(&key);
+            let mut others = Members::of_set("doctor", &key);
             let first = others.page(members);
             sets.push(Set {
                 size: size.unwrap_or(0),
@@ -140,7 +138,7 @@ impl Doctor<'_> {
             }
         }
         self.unawaited(&key, &thread, candidates, pins).await?;
-        self.tell_foreign(&key, &foreign);
+        self.report_foreign(&key, &foreign);
         if !lasts {
             return Ok(());
         }
@@ -149,7 +147,7 @@ impl Doctor<'_> {
             let claim = claim(store, &thread, member)?;
             Some(claim[2].clone()).filter(|key| !key.is_empty())
         };
-        let members = || Members::of_set(&key);
+        let members = || Members::of_set("doctor", &key);
         if let Some(lasting) = self.outlives(&key, members(), names).await? {
             self.shorten(&key, &key, lasting, members(), names).await?;
         }
@@ -163,7 +161,7 @@ impl Doctor<'_> {
             let others = others.iter().filter(|key| !key.is_empty()).cloned();
             Command::on("EXISTS", first.clone()).args(others).into()
         });
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut without = Vec::new();
         for (claim, reply) in claims.into_iter().zip(replies) {
             if reply?.as_int() == Some(0) {
@@ -185,14 +183,14 @@ impl Doctor<'_> {
             return Ok(());
         }
         let size = Command::on("SCARD", key.clone());
-        let size = self.store.driver.call("doctor", size).await?.as_int();
+        let size = self.store.driver().call("doctor", size).await?.as_int();
         let mut size = size
             .and_then(|size| usize::try_from(size).ok())
             .unwrap_or(0);
         let mut awaited = HashSet::new();
         {
             let asked: HashSet<&[u8]> = claims.iter().map(|claim| &claim[1][..]).collect();
-            let mut members = Members::of_set(key);
+            let mut members = Members::of_set("doctor", key);
             while let Some(page) = members.next(self.store).await? {
                 for member in page {
                     if let Some(claim) = claim(self.store, thread, &member)
@@ -263,7 +261,7 @@ impl Doctor<'_> {
             keyspace.write_family(),
             keyspace.blob_families()[0].clone(),
         ] {
-            let mut scan = Scan::every(&family);
+            let mut scan = every(&family);
             while let Some(page) = scan.next(self.store).await? {
                 for key in page {
                     // Whatever may be one of the thread's keys keeps its pin.
@@ -313,8 +311,11 @@ fn claim(store: &Store, thread: &ThreadId, member: &[u8]) -> Option<Claim> {
     let none = Bytes::new;
     let own = Bytes::copy_from_slice(member);
     let shallow = |keys: &NamespaceKeys| {
-        let documents = shallow_documents(keys).last().unwrap_or_default();
-        [Bytes::copy_from_slice(documents), shallow_registry(keys)]
+        let documents = keys.shallow_documents().last().unwrap_or_default();
+        [
+            Bytes::copy_from_slice(documents),
+            keys.shallow_write_registry(),
+        ]
     };
     Some(match parse(member)? {
         Member::Namespace(namespace) => {

@@ -3,16 +3,15 @@
 use bytes::Bytes;
 
 use super::report::FindingKind;
-use super::walk::{Members, Scan};
-use super::{Doctor, MEMBERS};
+use super::run::{Doctor, MEMBERS, every};
 use crate::codec::RawJson;
 use crate::error::{Error, Result};
 use crate::id::ThreadId;
 use crate::redis::args::number;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scan::Members;
+use crate::redis::scripts::{self, Step, UnregisterCall};
 
 /// A registry whose pages are walked.
 struct Registry {
@@ -29,7 +28,7 @@ impl Doctor<'_> {
     /// Registries of checkpoints, with their pointers.
     pub(super) async fn registries(&mut self) -> Result<()> {
         let family = self.store.keyspace.registry_family();
-        let mut scan = Scan::every(&family);
+        let mut scan = every(&family);
         while let Some(page) = scan.next(self.store).await? {
             let mut registries = Vec::with_capacity(page.len());
             for key in page {
@@ -50,7 +49,7 @@ impl Doctor<'_> {
     /// Looks at many registries, of which most are done in one page.
     async fn registry_page(&mut self, registries: Vec<Registry>) -> Result<()> {
         let pages = registries.iter().map(Self::page_call);
-        let replies = self.store.flight("doctor", pages.collect()).await?;
+        let replies = self.store.pipeline("doctor", pages.collect()).await?;
         let mut walked = Vec::with_capacity(registries.len());
         for (mut registry, reply) in registries.into_iter().zip(replies) {
             match self.rest_of(&mut registry, reply).await {
@@ -76,13 +75,13 @@ impl Doctor<'_> {
             ];
             scripts::DOCTOR_NEWEST.call(script_keys, args).into()
         });
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut sound = Vec::with_capacity(walked.len());
         for (registry, reply) in walked.into_iter().zip(replies) {
             match reply {
                 Err(error) => self.refused(&registry.keys.registry, error)?,
                 Ok(codes) => {
-                    self.tell_newest(&registry.keys, codes);
+                    self.report_newest(&registry.keys, codes);
                     sound.push(registry);
                 }
             }
@@ -120,17 +119,21 @@ impl Doctor<'_> {
             if !newest.is_empty() {
                 registry.newest = newest;
             }
-            let (mut gone, mut args) = (Vec::new(), vec![registry.keys.documents.clone()]);
+            let (mut gone, mut ids) = (Vec::new(), Vec::new());
             while let Some(id) = next() {
                 if let Ok(text) = std::str::from_utf8(&id) {
                     gone.push(text.to_owned());
-                    args.push(id);
+                    ids.push(id);
                 } else {
                     foreign.push(id);
                 }
             }
             if fix && !gone.is_empty() {
-                let call = scripts::FORGET.call(vec![key.clone()], args);
+                let call = UnregisterCall {
+                    registry: key.clone(),
+                    documents: registry.keys.documents.clone(),
+                    ids,
+                };
                 self.store.script("doctor", call).await?;
             }
             for id in gone {
@@ -142,14 +145,14 @@ impl Doctor<'_> {
                 break;
             }
             let step = vec![Self::page_call(registry)];
-            let replies = self.store.flight("doctor", step).await?;
+            let replies = self.store.pipeline("doctor", step).await?;
             reply = replies.into_iter().next().unwrap_or(Err(Error::Closed))?;
         }
-        self.tell_foreign(&key, &foreign);
+        self.report_foreign(&key, &foreign);
         Ok(true)
     }
 
-    fn tell_newest(&mut self, keys: &NamespaceKeys, codes: Reply) {
+    fn report_newest(&mut self, keys: &NamespaceKeys, codes: Reply) {
         let fix = self.options.fix;
         for code in codes.into_array() {
             let (kind, key, detail) = match code.as_str() {
@@ -182,7 +185,7 @@ impl Doctor<'_> {
             [keys.registry.clone(), keys.pointer.clone(), newest]
                 .map(|key| Command::on("PTTL", key).into())
         });
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         let mut left = replies
             .into_iter()
             .map(|reply| reply.map(|left| left.as_int()));
@@ -215,7 +218,7 @@ impl Doctor<'_> {
             let document = || Bytes::from([&keys.documents[..], id].concat());
             (!id.is_empty()).then(document)
         };
-        let members = || Members::of_registry(&keys.registry);
+        let members = || Members::of_sorted_set("doctor", &keys.registry);
         let lasting = self.outlives(&keys.registry, members(), names).await?;
         if let Some(lasting) = lasting {
             let (registry, set) = (&keys.registry, &keys.namespaces);
@@ -228,7 +231,7 @@ impl Doctor<'_> {
     /// Pointers that no registry stands behind.
     pub(super) async fn pointers(&mut self) -> Result<()> {
         let family = self.store.keyspace.pointer_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(mut page) = scan.next(self.store).await? {
             let keyspace = &self.store.keyspace;
             let documents = |pointer: &Bytes| keyspace.documents_of_pointer(pointer);
@@ -242,7 +245,7 @@ impl Doctor<'_> {
                 let args = vec![self.mode(), documents];
                 scripts::DOCTOR_POINTER.call(keys, args).into()
             });
-            let replies = self.store.flight("doctor", steps.collect()).await?;
+            let replies = self.store.pipeline("doctor", steps.collect()).await?;
             for (pointer, reply) in page.into_iter().zip(replies) {
                 match reply.map(|reply| reply.as_int()) {
                     Err(error) => self.refused(&pointer, error)?,

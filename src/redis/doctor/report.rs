@@ -1,4 +1,4 @@
-//! What a doctor is told, and what it says.
+//! The options of the doctor, and its report.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::options::TtlChoice;
 pub struct DoctorOptions {
     /// Whether what is wrong is put right. Default: no.
     pub fix: bool,
-    /// Whether an index whose schema differs is made anew, which also needs `fix`. The documents
+    /// Whether an index whose schema differs is made again, which also needs `fix`. The documents
     /// stay. Until the index has read them all again, what other savers wrote may be missing from
-    /// lists; savers that run already should be made anew. Default: no.
+    /// lists; savers that are running should be rebuilt. Default: no.
     pub rebuild_indexes: bool,
     /// Only threads whose ids start so. Default: `""`, all.
     pub prefix: String,
@@ -25,8 +25,8 @@ pub struct DoctorOptions {
     /// How long writes without a checkpoint and without a TTL must have been left alone to be
     /// reported, as a checkpoint may come after its writes. Default: one hour.
     pub orphan_age: Duration,
-    /// Whether documents are read whole, to see whether calls can read them. Without, only their
-    /// ids are read, which is quicker, and the report says so. Default: yes.
+    /// Whether documents are read completely, to see whether calls can read them. Without, only
+    /// their ids are read, which is quicker, and the report says so. Default: yes.
     pub read_values: bool,
     /// How many findings are kept in the report; all are counted. Default: 10,000.
     pub max_findings: usize,
@@ -75,7 +75,7 @@ impl DoctorOptions {
         self
     }
 
-    /// Sets whether documents are read whole.
+    /// Sets whether documents are read completely.
     #[must_use]
     pub fn with_read_values(mut self, read_values: bool) -> Self {
         self.read_values = read_values;
@@ -114,10 +114,10 @@ pub enum FindingKind {
     /// A pointer does not name the newest checkpoint. Fix: it does.
     PointerNotNewest,
     /// A document whose ids are not those of its key, so that it is never read. It may be
-    /// somebody else's, so it is never fixed.
+    /// another application's, so it is never fixed.
     DocumentMisplaced,
-    /// A document that lacks some of its ids, or has none because it is somebody else's. It is
-    /// left, except the bare flag `{"has_writes":true}` that the Python saver leaves when writes
+    /// A document that lacks some of its ids, or has none because it is another application's. It
+    /// is left, except the bare flag `{"has_writes":true}` that the Python saver leaves when writes
     /// come first and their checkpoint never. Fix: that flag is removed.
     DocumentWithoutIds,
     /// A document that is named like ours and cannot be read: calls that meet it raise
@@ -150,7 +150,7 @@ pub enum FindingKind {
     WrongType,
     /// An index is missing. Fix: it is made.
     IndexMissing,
-    /// An index has another schema than ours. Fix: it is made anew, if the options say so.
+    /// An index has another schema than ours. Fix: it is made again, if the options say so.
     IndexDiffers,
     /// An index is still reading what was stored before it. It only takes time.
     IndexBusy,
@@ -296,12 +296,12 @@ impl DoctorReport {
         self.examined += keys as u64;
     }
 
-    pub(super) fn add(&mut self, finding: Finding, most: usize) {
+    pub(super) fn add(&mut self, finding: Finding, max: usize) {
         *self.counts.entry(finding.kind).or_default() += 1;
         if finding.fixed {
             *self.fixed.entry(finding.kind).or_default() += 1;
         }
-        if self.findings.len() < most {
+        if self.findings.len() < max {
             self.findings.push(finding);
         }
     }

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 
-use super::Doctor;
 use super::report::FindingKind;
-use super::walk::Members;
+use super::run::{Doctor, PAGE};
 use crate::error::Result;
 use crate::redis::args::number;
 use crate::redis::driver::Command;
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scan::Members;
+use crate::redis::scripts::{self, Step};
 
 /// Up to how many things one script looks at all of what a key stands for.
 const MOST_AT_ONCE: usize = 500;
@@ -25,8 +24,8 @@ pub(super) struct Lasting {
 }
 
 impl Doctor<'_> {
-    /// Whether a shared key has no TTL though all that it stands for has one. `names` makes a key of
-    /// a member; `None` for a member that stands for none.
+    /// Whether a shared key has no TTL though all that it stands for has one. `names` makes a key
+    /// of a member; `None` for a member that stands for none.
     pub(super) async fn outlives(
         &self,
         key: &Bytes,
@@ -44,7 +43,7 @@ impl Doctor<'_> {
         while let Some(page) = members.next(self.store).await? {
             lasting.members += page.len();
             let keys: Vec<Bytes> = page.iter().filter_map(|member| names(member)).collect();
-            for slice in keys.chunks(super::PAGE) {
+            for slice in keys.chunks(PAGE) {
                 match self.longest(slice).await? {
                     -1 => return Ok(None),
                     left => lasting.longest = lasting.longest.max(left),
@@ -82,13 +81,13 @@ impl Doctor<'_> {
         }
         let mut fixed = self.options.fix;
         if is_large && fixed {
-            // What was put meanwhile may have no TTL.
+            // What was put in between may have no TTL.
             let mut members = again;
             while let Some(page) = members.next(self.store).await? {
                 let keys: Vec<Bytes> = page.iter().filter_map(|member| names(member)).collect();
                 if self.longest(&keys).await? == -1 {
                     let persist = Command::on("PERSIST", key.clone());
-                    self.store.driver.call("doctor", persist).await?;
+                    self.store.driver().call("doctor", persist).await?;
                     fixed = false;
                     break;
                 }
@@ -106,7 +105,7 @@ impl Doctor<'_> {
         documents: &Bytes,
     ) -> Result<()> {
         let get = Command::on("GET", pointer.clone());
-        let target = self.store.driver.call("doctor", get).await?.into_bytes();
+        let target = self.store.driver().call("doctor", get).await?.into_bytes();
         let Some(target) = target.filter(|target| target.starts_with(documents)) else {
             return Ok(());
         };
@@ -146,7 +145,7 @@ impl Doctor<'_> {
 
     async fn size(&self, key: &Bytes) -> Result<usize> {
         let kind = Command::on("TYPE", key.clone());
-        let kind = self.store.driver.call("doctor", kind).await?;
+        let kind = self.store.driver().call("doctor", kind).await?;
         let name = if kind.as_str() == Some("set") {
             "SCARD"
         } else {
@@ -154,7 +153,7 @@ impl Doctor<'_> {
         };
         let size = self
             .store
-            .driver
+            .driver()
             .call("doctor", Command::on(name, key.clone()));
         let size = size.await?.as_int().unwrap_or(0);
         Ok(usize::try_from(size).unwrap_or(0))
@@ -167,7 +166,7 @@ impl Doctor<'_> {
             .map(|key| Command::on("PTTL", key.clone()).into())
             .collect();
         let mut longest = -2;
-        for reply in self.store.flight("doctor", steps).await? {
+        for reply in self.store.pipeline("doctor", steps).await? {
             match reply?.as_int().unwrap_or(-2) {
                 -1 => return Ok(-1),
                 left => longest = longest.max(left),
@@ -178,7 +177,7 @@ impl Doctor<'_> {
 
     pub(super) async fn time_left(&self, key: &Bytes) -> Result<i64> {
         let left = Command::on("PTTL", key.clone());
-        let left = self.store.driver.call("doctor", left).await?;
+        let left = self.store.driver().call("doctor", left).await?;
         Ok(left.as_int().unwrap_or(-2))
     }
 }

@@ -7,17 +7,15 @@ use bytes::Bytes;
 
 use super::named::{Holds, Named, Rest};
 use super::report::FindingKind;
-use super::walk::{Members, Scan};
-use super::{Doctor, MEMBERS};
+use super::run::{Doctor, MEMBERS};
 use crate::error::{Error, Result};
-use crate::id::CheckpointId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::Command;
 use crate::redis::keys::{NamespaceKeys, WritesOf};
-use crate::redis::scripts;
-use crate::redis::store::Step;
+use crate::redis::scan::Members;
+use crate::redis::scripts::{self, Step};
 
-/// A registry of writes, as far as one flight for many of them has told.
+/// A registry of writes, as far as one pipeline for many registries has read it.
 struct Registry {
     key: Bytes,
     /// The writes that it may name.
@@ -35,7 +33,7 @@ impl Doctor<'_> {
     /// Registries of writes: what they name is there, and their checkpoint comes.
     pub(super) async fn write_registries(&mut self) -> Result<()> {
         let family = self.store.keyspace.write_registry_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(page) = scan.next(self.store).await? {
             self.report.looked_at(page.len());
             for registry in self.first_members(page).await? {
@@ -55,16 +53,16 @@ impl Doctor<'_> {
             command.args.insert(0, Bytes::from_static(b"IDLETIME"));
             command.into()
         });
-        // Before anything else, because looking at a key ends its rest.
-        let idle = self.store.flight("doctor", idle.collect()).await?;
+        // Before anything else, because reading a key resets its idle time.
+        let idle = self.store.pipeline("doctor", idle.collect()).await?;
         let steps = page.iter().flat_map(|key| {
             let size = Command::on("ZCARD", key.clone());
             let left = Command::on("PTTL", key.clone());
-            let members = Members::of_registry(key).command();
+            let members = Members::of_sorted_set("doctor", key).command();
             [Some(size), Some(left), members].into_iter().flatten()
         });
         let steps = steps.map(Step::from).collect();
-        let mut replies = self.store.flight("doctor", steps).await?.into_iter();
+        let mut replies = self.store.pipeline("doctor", steps).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Err(Error::Closed));
         let mut registries = Vec::with_capacity(page.len());
         for (key, idle) in page.into_iter().zip(idle) {
@@ -86,10 +84,8 @@ impl Doctor<'_> {
             };
             let idle = idle.ok().and_then(|idle| idle.as_int()).unwrap_or(0);
             let idle = Duration::from_secs(u64::try_from(idle).unwrap_or(0));
-            let is_old = self
-                .rested
-                .is_old(&key, size, idle, self.options.orphan_age);
-            let mut others = Members::of_registry(&key);
+            let is_old = self.idle.is_old(&key, size, idle, self.options.orphan_age);
+            let mut others = Members::of_sorted_set("doctor", &key);
             let first = others.page(members);
             registries.push(Registry {
                 key,
@@ -115,7 +111,7 @@ impl Doctor<'_> {
         let steps = lasting
             .iter()
             .map(|(_, write)| Command::on("PTTL", write.clone()).into());
-        let replies = self.store.flight("doctor", steps.collect()).await?;
+        let replies = self.store.pipeline("doctor", steps.collect()).await?;
         for ((registry, _), left) in lasting.into_iter().zip(replies) {
             registry.lasts = left?.as_int() != Some(-1);
         }
@@ -169,18 +165,18 @@ impl Doctor<'_> {
             let detail = format!("{gone} of {size}");
             self.found(FindingKind::WritesGone, &key, detail, self.options.fix);
         }
-        self.tell_foreign(&key, &foreign);
+        self.report_foreign(&key, &foreign);
         if orphans > 0 {
             let kind = FindingKind::WritesWithoutCheckpoint;
             self.found(kind, &key, orphans.to_string(), self.options.fix);
             if !self.options.fix {
-                self.rested.found(key, size);
+                self.idle.found(key, size);
             }
             return Ok(());
         }
         let Some(owner) = owner else { return Ok(()) };
         let names = |member: &[u8]| Some(Bytes::copy_from_slice(member));
-        let members = || Members::of_registry(&key);
+        let members = || Members::of_sorted_set("doctor", &key);
         if let Some(lasting) = self.outlives(&key, members(), names).await? {
             self.shorten(&key, &owner.namespaces, lasting, members(), names)
                 .await?;
@@ -189,7 +185,7 @@ impl Doctor<'_> {
     }
 
     /// The writes among some that wait for a checkpoint that never came, and are removed if asked.
-    /// Threads that are named alike share a registry, so each write tells whose it is.
+    /// Threads that are named alike share a registry, so each write names its owner.
     async fn orphans(&mut self, registry: &Bytes, page: Vec<Bytes>, size: usize) -> Result<usize> {
         let mut owners: HashMap<Bytes, (Named, Vec<Bytes>)> = HashMap::new();
         for looked in self.look_at(page, Holds::Writes).await? {
@@ -245,7 +241,7 @@ impl Doctor<'_> {
             let Ok(named) = looked.ids else { continue };
             let keys = self.store.keys(&named.thread_id, &named.namespace);
             let is_own = named.checkpoint().is_some_and(|id| {
-                [keys.write_registry(id), shallow_registry(&keys)].contains(registry)
+                [keys.write_registry(id), keys.shallow_write_registry()].contains(registry)
             });
             if is_own {
                 return Ok(Some(keys));
@@ -267,7 +263,7 @@ impl Doctor<'_> {
     /// Writes: their registry names them, and they can be read.
     pub(super) async fn writes(&mut self) -> Result<()> {
         let family = self.store.keyspace.write_family();
-        let mut scan = Scan::new(&family, &self.options.prefix, self.store);
+        let mut scan = self.scan(&family);
         while let Some(page) = scan.next(self.store).await? {
             self.report.looked_at(page.len());
             let mut steps: Vec<Step> = Vec::new();
@@ -289,7 +285,7 @@ impl Doctor<'_> {
                     self.misplaced(&looked.key, named);
                     continue;
                 }
-                self.tell_unreadable(&looked);
+                self.report_unreadable(&looked);
                 let Rest::Write(id, _, idx) = &named.rest else {
                     continue;
                 };
@@ -301,8 +297,8 @@ impl Doctor<'_> {
                     keys.namespaces.clone(),
                     keys.registry.clone(),
                 ];
-                script_keys.push(shallow_registry(&keys));
-                script_keys.extend(shared_registry(&keys, id));
+                script_keys.push(keys.shallow_write_registry());
+                script_keys.extend(keys.shared_write_registry(id));
                 let args = vec![
                     self.mode(),
                     self.ttl.clone(),
@@ -320,8 +316,8 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// Tells of members that no saver writes.
-    pub(super) fn tell_foreign(&mut self, key: &[u8], members: &[Bytes]) {
+    /// Reports members that no saver writes.
+    pub(super) fn report_foreign(&mut self, key: &[u8], members: &[Bytes]) {
         let Some(one) = members.first() else { return };
         let mut detail = one.escape_ascii().to_string();
         if members.len() > 1 {
@@ -329,15 +325,4 @@ impl Doctor<'_> {
         }
         self.found(FindingKind::MemberForeign, key, detail, false);
     }
-}
-
-/// The registry that the Python saver keeps under a custom prefix.
-pub(super) fn shared_registry(keys: &NamespaceKeys, id: &CheckpointId) -> Option<Bytes> {
-    let start = &keys.shared_write_registries;
-    (!start.is_empty()).then(|| Bytes::from([start, id.as_str().as_bytes()].concat()))
-}
-
-/// The registry of a namespace's writes in shallow mode.
-pub(super) fn shallow_registry(keys: &NamespaceKeys) -> Bytes {
-    Bytes::from([&keys.write_registries[..], b"shallow"].concat())
 }

@@ -48,7 +48,6 @@ mod subscriber;
 mod task;
 mod tls;
 
-pub(crate) use super::args::number;
 pub(crate) use client::Driver;
 pub(crate) use command::Command;
 pub use health::{Health, HealthProblem, ServerHealth};

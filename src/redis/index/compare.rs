@@ -11,12 +11,9 @@ use super::rows::is_blind;
 use super::schema::value_of;
 use crate::error::{Error, Result};
 use crate::redis::args::{number, text};
-use crate::redis::driver::{Command, Reply};
-use crate::redis::keys::glob_escaped;
+use crate::redis::driver::Command;
+use crate::redis::scan::Scan;
 use crate::redis::store::Store;
-
-/// How many keys are looked at in one step.
-const STEP: usize = 1_000;
 
 /// An index that does not know all documents, so that what is found by it is not all there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +50,7 @@ pub(crate) async fn index_lacks(store: &Store, index: &str) -> Result<Option<Lac
     Ok(lacks.then_some(Lacking { indexed, stored }))
 }
 
-/// The keys among some whose documents an index knows and reads; `None` if it does not tell. An
+/// The keys among some whose documents an index knows and reads; `None` if it does not answer. An
 /// index that was searched on another database still names documents and reads nothing of them.
 pub(crate) async fn known_to(
     store: &Store,
@@ -71,9 +68,13 @@ pub(crate) async fn known_to(
         .args(["RETURN", "1", "$.thread_id", "LIMIT", "0"].map(Bytes::from))
         .arg(number(keys.len()))
         .args(NO_TIME_LIMIT.map(Bytes::from));
-    let reply = match store.driver.call("search", command).await {
+    let reply = match store.driver().call("search", command).await {
         Err(Error::Server { reason, .. }) => {
-            tracing::warn!(index, reason, "the index does not tell what it knows");
+            tracing::warn!(
+                index,
+                reason,
+                "the index does not answer which documents it knows"
+            );
             return Ok(None);
         }
         reply => reply?,
@@ -102,31 +103,11 @@ async fn number_known(store: &Store, index: &str) -> Result<Option<(u64, u64)>> 
 }
 
 async fn count_documents(store: &Store, start: &str) -> Result<u64> {
-    // A walk may meet a key twice.
+    // The walk may give a key twice.
     let (mut seen, hasher) = (HashSet::new(), RandomState::new());
-    for node in store.driver.primaries()? {
-        let mut cursor = Bytes::from_static(b"0");
-        loop {
-            // A cursor means nothing to another server, nor to the same one started again.
-            let command = Command::new("SCAN")
-                .once()
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(format!("{}*", glob_escaped(start)))
-                .arg("COUNT")
-                .arg(number(STEP))
-                .arg("TYPE")
-                .arg("ReJSON-RL");
-            let reply = store.driver.call_at("scan", &node, command).await?;
-            let mut reply = reply.into_array().into_iter();
-            cursor = reply.next().and_then(Reply::into_bytes).unwrap_or_default();
-            let page = reply.next().unwrap_or(Reply::Nil).into_array();
-            let keys = page.into_iter().filter_map(Reply::into_bytes);
-            seen.extend(keys.map(|key| hasher.hash_one(&key)));
-            if cursor.is_empty() || cursor == "0" {
-                break;
-            }
-        }
+    let mut documents = Scan::starting("scan", start).of_type("ReJSON-RL");
+    while let Some(page) = documents.next(store).await? {
+        seen.extend(page.iter().map(|key| hasher.hash_one(key)));
     }
     Ok(seen.len() as u64)
 }

@@ -17,7 +17,7 @@ pub(super) async fn info(store: &Store, index: &str) -> Result<Option<Reply>> {
         return Ok(None);
     }
     let command = Command::new("FT.INFO").arg(text(index));
-    match store.driver.call("search", command).await {
+    match store.driver().call("search", command).await {
         Ok(info) => Ok(Some(info)),
         Err(error) if is_unknown_index(&error) => Ok(None),
         Err(Error::MissingModule { .. } | Error::Permission { .. }) => Ok(None),
@@ -31,20 +31,20 @@ pub(crate) async fn searches_all(store: &Store) -> Result<bool> {
     if search_is_barred(store).is_some() {
         return Ok(false);
     }
-    if !store.driver.is_cluster() {
+    if !store.driver().is_cluster() {
         return Ok(true);
     }
-    if let Some(together) = store.searches_together.get() {
+    if let Some(together) = store.session.searches_together.get() {
         return Ok(*together);
     }
     let command = Command::new("COMMAND").arg("INFO").arg("FT.SEARCH");
-    let together = match store.driver.call("search", command).await {
+    let together = match store.driver().call("search", command).await {
         Ok(info) => takes_no_keys(info),
         Err(Error::Permission { .. } | Error::Server { .. } | Error::MissingModule { .. }) => false,
         Err(error) => return Err(error),
     };
     // Two calls that find out at once find out the same.
-    let _ = store.searches_together.set(together);
+    let _ = store.session.searches_together.set(together);
     Ok(together)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn search_is_barred(store: &Store) -> Option<String> {
     if store.settings.search == SearchMode::Off {
         return Some("the setting `search` is off".to_owned());
     }
-    let database = store.driver.database();
+    let database = store.driver().database();
     // One search there makes RediSearch forget what it knows of database 0.
     (database != 0)
         .then(|| format!("RediSearch knows database 0 alone, and this is database {database}"))

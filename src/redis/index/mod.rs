@@ -15,8 +15,8 @@ mod thread;
 mod upkeep;
 
 pub(crate) use all::{
-    Indexed, checkpoints_at, indexed_run, indexed_thread_of_each, indexed_threads,
-    newest_checkpoints, unopened_documents,
+    checkpoints_at, indexed_run, indexed_thread_of_each, indexed_threads, newest_checkpoints,
+    unopened_documents,
 };
 pub(crate) use compare::known_to;
 #[cfg(feature = "cli")]
@@ -27,7 +27,7 @@ pub(crate) use rows::{Page, Rows};
 pub(crate) use state::{create_indexes, do_without_search, health, search};
 pub(crate) use thread::{
     Kind, count_command, count_in_time, count_indexed, count_of, indexed_checkpoints,
-    indexed_writes, rows_of_thread,
+    namespaces_of_writes, rows_of_thread,
 };
 pub use upkeep::IndexStats;
 #[cfg(feature = "cli")]

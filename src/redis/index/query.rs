@@ -2,33 +2,25 @@
 
 use bytes::Bytes;
 
-use super::all::Indexed;
 use crate::error::Error;
-use crate::id::{CheckpointId, ThreadId};
+use crate::id::ThreadId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
-use crate::redis::keys::namespace_from_stored;
+use crate::redis::keys::CheckpointRef;
 
 /// Past its own time limit a search gives what it has so far and does not say so; ours is that of
 /// the command.
 pub(super) const NO_TIME_LIMIT: [&str; 2] = ["TIMEOUT", "0"];
 
-/// The fields that a search for checkpoints gives back.
+/// The fields that a search for checkpoints returns.
 pub(super) const CHECKPOINT_LOAD: &[&str] = &["@thread_id", "@checkpoint_ns", "@checkpoint_id"];
 
-/// The fields that a search for writes gives back.
+/// The fields that a search for writes returns.
 pub(super) const WRITE_LOAD: &[&str] =
     &["@__key", "@thread_id", "@checkpoint_ns", "@checkpoint_id"];
 
 /// A row: names and values.
 pub(crate) type Row = Vec<Reply>;
-
-/// A write that the index knows, as it is named.
-#[derive(Debug, Clone)]
-pub(crate) struct IndexedWrite {
-    pub(crate) key: Bytes,
-    pub(crate) namespace: String,
-}
 
 pub(super) fn aggregate(index: &str, query: &'static str, fields: &[&'static str]) -> Command {
     load(
@@ -65,35 +57,17 @@ pub(super) fn is_silent(row: &[Reply]) -> bool {
 }
 
 /// The checkpoint that a row names; `None` for one whose ids are no ids.
-pub(crate) fn indexed(row: &[Reply]) -> Option<Indexed> {
-    Some(Indexed {
-        thread_id: ThreadId::new(field(row, "thread_id")?).ok()?,
-        namespace: namespace_from_stored(&field(row, "checkpoint_ns")?).ok()?,
-        checkpoint_id: CheckpointId::new(field(row, "checkpoint_id")?).ok()?,
-    })
+pub(crate) fn indexed(row: &[Reply]) -> Option<CheckpointRef> {
+    CheckpointRef::from_stored(
+        &field(row, "thread_id")?,
+        &field(row, "checkpoint_ns")?,
+        &field(row, "checkpoint_id")?,
+    )
 }
 
 /// The thread that a row names.
 pub(crate) fn thread(row: &[Reply]) -> Option<ThreadId> {
     ThreadId::new(field(row, "thread_id")?).ok()
-}
-
-/// The write of a thread that a row names.
-pub(super) fn write_of(row: &[Reply], thread: &ThreadId) -> Option<IndexedWrite> {
-    let own = field(row, "thread_id")? == thread.as_str();
-    own.then(|| IndexedWrite {
-        key: key_of(row).unwrap_or_default(),
-        namespace: field(row, "checkpoint_ns").unwrap_or_default(),
-    })
-    .filter(|write| !write.key.is_empty())
-}
-
-/// The key of the document that a row is of.
-fn key_of(row: &[Reply]) -> Option<Bytes> {
-    let pair = row
-        .chunks_exact(2)
-        .find(|pair| pair[0].as_str() == Some("__key"))?;
-    pair[1].clone().into_bytes()
 }
 
 pub(super) fn field(row: &[Reply], name: &str) -> Option<String> {

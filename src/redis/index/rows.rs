@@ -49,8 +49,8 @@ pub(crate) struct Rows {
 pub(crate) enum Page {
     Rows(Vec<Row>),
     End,
-    /// The index or the cursor is gone, so what was given is not all: ask [`Store::search`] whether
-    /// to search again.
+    /// The index or the cursor is gone, so what was given is not all: ask [`search`](super::search)
+    /// whether to search again.
     Lost,
 }
 
@@ -107,7 +107,7 @@ impl Rows {
         let read = match std::mem::replace(&mut self.state, State::End) {
             State::End => return Ok(Page::End),
             State::One(command) => {
-                let reply = store.driver.call("search", command).await;
+                let reply = store.driver().call("search", command).await;
                 reply.map(|reply| (rows_of(reply), None))
             }
             State::Start(command) => self.open(store, command).await,
@@ -139,18 +139,18 @@ impl Rows {
     /// Searches, as soon as the server has a cursor left.
     async fn open(&self, store: &Store, command: Command) -> Result<Read> {
         let limit = store.settings.command_timeout;
-        let mut turn = store.searching.turn(limit).await?;
+        let mut turn = store.session.searching.turn(limit).await?;
         let place = Place {
             index: text(&self.index),
-            node: store.driver.any_primary()?,
-            driver: Arc::clone(&store.driver),
+            node: store.driver().any_primary()?,
+            driver: Arc::clone(store.driver()),
             runtime: Handle::current(),
         };
         let started = Instant::now();
         let mut pause = PAUSES.0;
         loop {
             let (place, command) = (place.clone(), command.clone());
-            // In a task of its own, which sees the cursor also when nobody waits for it any more.
+            // In a task of its own, which sees the cursor also when the caller is gone.
             let searched = spawned(async move {
                 let reply = place.driver.call_at("search", &place.node, command).await;
                 match reply {
@@ -287,20 +287,20 @@ pub(crate) async fn rows_from(
     store: &Store,
     index: &str,
     start: u64,
-    most: u64,
+    limit: u64,
 ) -> Result<Option<Vec<Row>>> {
     // The limit comes first, so that only what it leaves is loaded.
     let command = Command::new("FT.AGGREGATE")
         .arg(text(index))
         .args(["*", "LIMIT"].map(Bytes::from))
         .arg(number(start))
-        .arg(number(most));
+        .arg(number(limit));
     let command = load(command, WRITE_LOAD).args(NO_TIME_LIMIT.map(Bytes::from));
     rows_at(store, index, command).await
 }
 
 async fn rows_at(store: &Store, index: &str, command: Command) -> Result<Option<Vec<Row>>> {
-    match store.driver.call("search", command).await {
+    match store.driver().call("search", command).await {
         Err(error) if is_unknown_index(&error) => {
             state::index_is_lost(store, index, &error).await;
             Ok(None)
@@ -317,7 +317,7 @@ pub(super) async fn is_blind(store: &Store, index: &str) -> Result<bool> {
         .args(["*", "NOCONTENT", "LIMIT", "0"].map(Bytes::from))
         .arg(number(SOME))
         .args(NO_TIME_LIMIT.map(Bytes::from));
-    let found = match store.driver.call("search", find).await {
+    let found = match store.driver().call("search", find).await {
         Err(error) if is_unknown_index(&error) => return Ok(false),
         found => found?.into_array().into_iter().skip(1),
     };
@@ -327,7 +327,7 @@ pub(super) async fn is_blind(store: &Store, index: &str) -> Result<bool> {
         .filter(|key| !key.contains(&0))
         .map(|key| Command::on("EXISTS", key));
     let mut is_there = false;
-    for reply in store.driver.batch("search", exist.collect()).await? {
+    for reply in store.driver().batch("search", exist.collect()).await? {
         is_there |= reply?.as_int() == Some(1);
     }
     if !is_there {

@@ -44,8 +44,8 @@ enum Found {
 
 /// What can be searched; `None` where search does not serve, at the moment or at all.
 pub(crate) async fn search(store: &Store) -> Result<Option<Search>> {
-    let losses = store.driver.losses();
-    match &*store.searching.known() {
+    let losses = store.driver().losses();
+    match &*store.session.searching.known() {
         Known::On(search, at) if *at == losses => return Ok(Some(*search)),
         Known::Off(_, at) if *at == losses => return Ok(None),
         Known::Waiting { until, .. } if Instant::now() < *until => return Ok(None),
@@ -55,7 +55,7 @@ pub(crate) async fn search(store: &Store) -> Result<Option<Search>> {
 }
 
 async fn look_for_search(store: &Store, losses: u64) -> Result<Option<Search>> {
-    let searching = &store.searching;
+    let searching = &store.session.searching;
     match find_search(store).await? {
         Found::On(search) => {
             searching.seen.store(true, Ordering::Relaxed);
@@ -100,13 +100,13 @@ async fn find_search(store: &Store) -> Result<Found> {
             store.keyspace.write_prefix(),
         ];
         let info = names.map(|index| Command::new("FT.INFO").arg(text(index)));
-        let infos = store.driver.batch("search", info.into()).await?;
+        let infos = store.driver().batch("search", info.into()).await?;
         judge_infos(store, infos)
     };
     match in_time(store, looked).await {
         None => Ok(Found::Silent),
         // One server of several may be away, or its search.
-        Some(Err(error)) if store.driver.is_cluster() => {
+        Some(Err(error)) if store.driver().is_cluster() => {
             tracing::warn!(%error, "the cluster cannot be asked for its indexes");
             Ok(Found::Silent)
         }
@@ -124,7 +124,7 @@ fn judge_infos(store: &Store, infos: Vec<Result<Reply>>) -> Result<Found> {
                 separator.get_or_insert(separator_of(info, "thread_id").unwrap_or(SEPARATOR));
             }
             Err(error) if is_unknown_index(&error) => {
-                let seen = store.searching.seen.load(Ordering::Relaxed);
+                let seen = store.session.searching.seen.load(Ordering::Relaxed);
                 return Ok(if seen { Found::Gone } else { Found::NotMade });
             }
             Err(error @ (Error::MissingModule { .. } | Error::Permission { .. })) => {
@@ -144,7 +144,7 @@ fn judge_infos(store: &Store, infos: Vec<Result<Reply>>) -> Result<Found> {
 /// Waits for a search no longer than a call about one thread may; `None` if it takes longer.
 /// Where one server does all, it is not search that keeps calls waiting.
 pub(super) async fn in_time<T>(store: &Store, search: impl Future<Output = T>) -> Option<T> {
-    if !store.driver.is_cluster() {
+    if !store.driver().is_cluster() {
         return Some(search.await);
     }
     let limit = PATIENCE.min(store.settings.command_timeout / 2);
@@ -154,14 +154,17 @@ pub(super) async fn in_time<T>(store: &Store, search: impl Future<Output = T>) -
 /// Does without search for a while, because rows were lost from their start.
 pub(crate) fn do_without_search(store: &Store) {
     let reason = "what was found was lost again and again";
-    store.searching.wait(reason, store.searching.pause());
+    store
+        .session
+        .searching
+        .wait(reason, store.session.searching.pause());
 }
 
 /// Does without search for a while, because a server of the cluster keeps it waiting.
 pub(super) fn search_is_slow(store: &Store) {
     let reason = "the servers of the cluster do not answer a search in time";
     tracing::warn!("{reason}: for a while calls do without");
-    store.searching.wait(reason, REST);
+    store.session.searching.wait(reason, REST);
 }
 
 /// Does without search for a while, because an index opens no document.
@@ -171,7 +174,7 @@ pub(super) fn search_is_blind(store: &Store, index: &str) {
         "the index opens no document, as after a search on another database: drop it and call setup(); until then calls walk over the keys"
     );
     let reason = "the index opens no document: drop it with FT.DROPINDEX and call setup()";
-    store.searching.wait(reason, REST);
+    store.session.searching.wait(reason, REST);
 }
 
 /// Takes note that an index is gone, and makes it again; calls do without until it has read
@@ -183,8 +186,11 @@ pub(super) async fn index_is_lost(store: &Store, index: &str, error: &Error) {
 
 async fn make_again(store: &Store, what: &str) {
     let reason = "an index was lost and is being made again";
-    store.searching.wait(reason, store.searching.pause());
-    store.searching.seen.store(true, Ordering::Relaxed);
+    store
+        .session
+        .searching
+        .wait(reason, store.session.searching.pause());
+    store.session.searching.seen.store(true, Ordering::Relaxed);
     if let Some(Err(error)) = in_time(store, make_indexes(store)).await {
         tracing::warn!(%error, what, "the index cannot be made again: call setup()");
     }
@@ -196,7 +202,7 @@ async fn make_indexes(store: &Store) -> Result<()> {
         create(store.keyspace.checkpoint_prefix(), CHECKPOINT_FIELDS),
         create(store.keyspace.write_prefix(), WRITE_FIELDS),
     ];
-    for reply in store.driver.batch("setup", commands).await? {
+    for reply in store.driver().batch("setup", commands).await? {
         match reply {
             Err(Error::Server { reason, .. }) if reason.contains("already exists") => {}
             reply => {
@@ -215,20 +221,20 @@ pub(crate) async fn create_indexes(store: &Store) -> Result<()> {
             return Err(search_is_missing(store, &reason).await);
         }
         if store.settings.search == SearchMode::Auto {
-            store.searching.say_once(&reason);
+            store.session.searching.say_once(&reason);
         }
-        store.searching.forget();
+        store.session.searching.forget();
         return Ok(());
     }
     match make_indexes(store).await {
         Err(error @ Error::Permission { .. }) if store.settings.search == SearchMode::Auto => {
             tracing::warn!(%error, "the indexes cannot be made: have them made by a user who may");
-            store.searching.forget();
+            store.session.searching.forget();
             return Ok(());
         }
         made => made?,
     }
-    store.searching.have_been_made();
+    store.session.searching.have_been_made();
     for index in [
         store.keyspace.checkpoint_prefix(),
         store.keyspace.write_prefix(),
@@ -241,9 +247,9 @@ pub(crate) async fn create_indexes(store: &Store) -> Result<()> {
 /// The error of a saver that needs search and has none.
 async fn search_is_missing(store: &Store, reason: &str) -> Error {
     let probe = Command::new("FT.INFO").arg(text(store.keyspace.checkpoint_prefix()));
-    if store.driver.database() == 0
+    if store.driver().database() == 0
         && let Err(error @ (Error::MissingModule { .. } | Error::Permission { .. })) =
-            store.driver.call("setup", probe).await
+            store.driver().call("setup", probe).await
     {
         return error;
     }
@@ -275,7 +281,7 @@ async fn wait_until_indexed(store: &Store, index: &str) -> Result<()> {
 pub(crate) async fn health(store: &Store) -> Health {
     let has_ttl = store.settings.ttl.default.is_some();
     let (mut health, (reason, problem)) =
-        tokio::join!(store.driver.health(has_ttl), search_health(store));
+        tokio::join!(store.driver().health(has_ttl), search_health(store));
     health.without_search = reason;
     health.problems.extend(problem);
     health
@@ -283,17 +289,17 @@ pub(crate) async fn health(store: &Store) -> Health {
 
 /// Why search does not serve, asked now; and whether it did before, so that something is wrong.
 async fn search_health(store: &Store) -> (Option<String>, Option<HealthProblem>) {
-    let losses = store.driver.losses();
-    let is_on = matches!(&*store.searching.known(), Known::On(..));
-    let looked = if is_on || matches!(&*store.searching.known(), Known::Nothing) {
+    let losses = store.driver().losses();
+    let is_on = matches!(&*store.session.searching.known(), Known::On(..));
+    let looked = if is_on || matches!(&*store.session.searching.known(), Known::Nothing) {
         // It may have been lost since it was last used.
         look_for_search(store, losses).await
     } else {
         search(store).await
     };
-    let reason = match (looked, &*store.searching.known()) {
+    let reason = match (looked, &*store.session.searching.known()) {
         (Ok(Some(_)), _) => return (None, None),
-        // What is wrong with the server is told already.
+        // What is wrong with the server is reported already.
         (Err(error), _) => return (Some(error.to_string()), None),
         (_, Known::Off(reason, _)) => return (Some(reason.clone()), None),
         (_, Known::Waiting { reason, .. }) => reason.clone(),

@@ -1,18 +1,20 @@
 //! What the indexes know of one thread.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::all::Indexed;
 use super::query::{
-    CHECKPOINT_LOAD, IndexedWrite, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed,
-    is_unknown_index, load, of_thread, write_of,
+    CHECKPOINT_LOAD, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed, is_unknown_index,
+    load, of_thread,
 };
 use super::rows::{Page, ROWS, Rows, all_rows};
 use super::state;
 use crate::error::Result;
-use crate::id::ThreadId;
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
+use crate::redis::keys::{CheckpointRef, namespace_from_stored};
 use crate::redis::search_state::Search;
 use crate::redis::store::Store;
 
@@ -37,7 +39,7 @@ pub(crate) fn count_command(store: &Store, search: Search, thread: &ThreadId) ->
     count_of_thread(search, thread, store.keyspace.checkpoint_prefix())
 }
 
-/// Reads the answer to [`Store::count_command`]; `None` where the index turns out to be gone.
+/// Reads the reply to [`count_command`]; `None` where the index turns out to be gone.
 pub(crate) async fn count_of(store: &Store, reply: Result<Reply>) -> Result<Option<u64>> {
     match reply {
         Ok(reply) => {
@@ -56,7 +58,7 @@ pub(crate) async fn count_of(store: &Store, reply: Result<Reply>) -> Result<Opti
 /// Counts a thread's checkpoints where all nodes of a cluster search together, and waits no longer
 /// than a call about one thread may; `None` where search does not serve.
 pub(crate) async fn count_in_time(store: &Store, count: Command) -> Result<Option<u64>> {
-    let counted = async { count_of(store, store.driver.call("search", count).await).await };
+    let counted = async { count_of(store, store.driver().call("search", count).await).await };
     match state::in_time(store, counted).await {
         Some(Ok(count)) => Ok(count),
         Some(Err(error)) => {
@@ -76,35 +78,28 @@ pub(crate) async fn count_in_time(store: &Store, count: Command) -> Result<Optio
 pub(crate) async fn indexed_checkpoints(
     store: &Store,
     thread: &ThreadId,
-) -> Result<Option<Vec<Indexed>>> {
-    match some_indexed_checkpoints(store, thread).await? {
-        Some((found, false)) => return Ok(Some(found)),
-        None => return Ok(None),
-        Some((_, true)) => {}
-    }
+) -> Result<Option<Vec<CheckpointRef>>> {
     let index = store.keyspace.checkpoint_prefix();
-    all_of_thread(store, index, thread, CHECKPOINT_LOAD, |row| {
+    own_rows(store, index, thread, CHECKPOINT_LOAD, |row| {
         indexed(row).filter(|one| one.thread_id == *thread)
     })
     .await
 }
 
-/// The writes of a thread that the index knows, exactly its own; `None` where search does not
-/// serve.
-pub(crate) async fn indexed_writes(
+/// The namespaces of the writes of a thread that the index knows, exactly its own; `None` where
+/// search does not serve.
+pub(crate) async fn namespaces_of_writes(
     store: &Store,
     thread: &ThreadId,
-) -> Result<Option<Vec<IndexedWrite>>> {
-    match some_indexed_writes(store, thread).await? {
-        Some((found, false)) => return Ok(Some(found)),
-        None => return Ok(None),
-        Some((_, true)) => {}
-    }
+) -> Result<Option<BTreeSet<CheckpointNamespace>>> {
     let index = store.keyspace.write_prefix();
-    all_of_thread(store, index, thread, WRITE_LOAD, |row| {
-        write_of(row, thread)
-    })
-    .await
+    let namespace = |row: &Row| {
+        let is_own = field(row, "thread_id")? == thread.as_str();
+        let stored = field(row, "checkpoint_ns").filter(|_| is_own)?;
+        namespace_from_stored(&stored).ok()
+    };
+    let found = own_rows(store, index, thread, WRITE_LOAD, namespace).await?;
+    Ok(found.map(|found| found.into_iter().collect()))
 }
 
 /// How many checkpoints or writes the index knows that may be a thread's; `None` where search
@@ -125,13 +120,13 @@ pub(crate) async fn count_indexed(
 }
 
 /// Some of the checkpoints or writes that the index knows and that may be a thread's, the first
-/// that it came to know first: after `skip`, and no more than `most`. It takes no cursor. `None`
+/// that it came to know first: after `skip`, and no more than `limit`. It takes no cursor. `None`
 /// where search does not serve.
 pub(crate) async fn rows_of_thread(
     store: &Store,
     thread: &ThreadId,
     kind: Kind,
-    (skip, most): (usize, usize),
+    (skip, limit): (usize, usize),
 ) -> Result<Option<Vec<IndexedKey>>> {
     let Some(search) = state::search(store).await? else {
         return Ok(None);
@@ -145,7 +140,7 @@ pub(crate) async fn rows_of_thread(
         .arg(text(index))
         .args(["@thread_id:{$thread}", "LIMIT"].map(Bytes::from))
         .arg(number(skip))
-        .arg(number(most));
+        .arg(number(limit));
     let command = of_thread(load(command, WRITE_LOAD), piece);
     let rows = rows_in_time(store, index, command).await?;
     Ok(rows.map(|rows| {
@@ -162,30 +157,19 @@ pub(crate) async fn rows_of_thread(
     }))
 }
 
-/// Some of the checkpoints of a thread that the index knows, exactly its own, and whether there
-/// may be more: for a caller that removes them and asks again. It takes no cursor. `None` where
-/// search does not serve.
-pub(crate) async fn some_indexed_checkpoints(
+/// What is exactly a thread's own of the rows that may be; `None` where search does not serve. A
+/// cursor is opened only if one page is not all.
+async fn own_rows<T>(
     store: &Store,
+    index: &str,
     thread: &ThreadId,
-) -> Result<Option<(Vec<Indexed>, bool)>> {
-    let index = store.keyspace.checkpoint_prefix();
-    first_of_thread(store, index, thread, CHECKPOINT_LOAD, |row| {
-        indexed(row).filter(|one| one.thread_id == *thread)
-    })
-    .await
-}
-
-/// Some of the writes of a thread that the index knows, in the same way.
-pub(crate) async fn some_indexed_writes(
-    store: &Store,
-    thread: &ThreadId,
-) -> Result<Option<(Vec<IndexedWrite>, bool)>> {
-    let index = store.keyspace.write_prefix();
-    first_of_thread(store, index, thread, WRITE_LOAD, |row| {
-        write_of(row, thread)
-    })
-    .await
+    fields: &[&'static str],
+    own: impl Fn(&Row) -> Option<T>,
+) -> Result<Option<Vec<T>>> {
+    match first_of_thread(store, index, thread, fields, &own).await? {
+        Some((_, true)) => all_of_thread(store, index, thread, fields, own).await,
+        first => Ok(first.map(|(found, _)| found)),
+    }
 }
 
 /// What is exactly a thread's own of the first rows, and whether there may be more. `None` where
@@ -221,7 +205,7 @@ async fn rows_in_time(store: &Store, index: &str, command: Command) -> Result<Op
         Some(Ok(Page::Rows(rows))) => Ok(Some(rows)),
         Some(Ok(Page::End)) => Ok(Some(Vec::new())),
         Some(Ok(Page::Lost)) => Ok(None),
-        Some(Err(error)) if store.driver.is_cluster() => {
+        Some(Err(error)) if store.driver().is_cluster() => {
             tracing::warn!(index, %error, "a search of the cluster failed");
             state::search_is_slow(store);
             Ok(None)

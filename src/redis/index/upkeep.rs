@@ -103,10 +103,10 @@ pub(crate) async fn index_stats(store: &Store, index: &str) -> Result<Option<Ind
     )))
 }
 
-/// Makes an index anew; the documents stay.
+/// Drops an index and makes it again; the documents stay.
 pub(crate) async fn rebuild_index(store: &Store, index: &str) -> Result<()> {
     drop_index(store, index).await?;
-    store.searching.forget();
+    store.session.searching.forget();
     create_indexes(store).await
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn drop_index(store: &Store, index: &str) -> Result<()> {
         return Ok(());
     }
     let drop = Command::new("FT.DROPINDEX").arg(text(index));
-    match store.driver.call("doctor", drop).await {
+    match store.driver().call("doctor", drop).await {
         Err(error) if is_unknown_index(&error) => Ok(()),
         reply => reply.map(|_| ()),
     }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::encode::{glob_escaped, namespace_from_stored, stored_namespace};
 use super::member::BLOBS_MARK;
+use super::reference::CheckpointRef;
 use super::thread::{BlobKeys, SHALLOW_REGISTRY, ThreadKeys};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::redis::document::Identity;
 use crate::redis::slots::tag_in;
 
 /// The default prefix of checkpoints.
@@ -22,6 +22,25 @@ const WRITE_REGISTRY: &str = "write_keys_zset";
 /// What starts the name of the registry in which the Python package's blocking shallow saver keeps
 /// writes, under every prefix.
 const BLOCKING_SHALLOW_REGISTRY: &str = "write_registry";
+
+/// What ends the names of the families of keys that stand under the prefix of checkpoints.
+const POINTERS: &str = "_latest";
+const REGISTRIES: &str = "_keys_zset";
+const NAMESPACES: &str = "_ns_set";
+const BLOBS: &str = "_blob";
+const BLOB_REGISTRIES: &str = "_blob_keys_zset";
+const STAGED: &str = "_staged";
+const WAIT: &str = "_wait";
+/// All of them.
+const UNDER_CHECKPOINTS: [&str; 7] = [
+    POINTERS,
+    REGISTRIES,
+    NAMESPACES,
+    BLOBS,
+    BLOB_REGISTRIES,
+    STAGED,
+    WAIT,
+];
 
 /// The names of all families of one saver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,21 +95,15 @@ impl Keyspace {
     }
 
     /// How the keys of every family start, that of checkpoints first and that of writes second.
-    fn families(&self) -> Vec<String> {
+    pub(super) fn families(&self) -> Vec<String> {
         let checkpoint = &self.checkpoint;
         let mut families = vec![
             checkpoint.clone(),
             self.write.clone(),
             self.write_registry.clone(),
-            format!("{checkpoint}_latest"),
-            format!("{checkpoint}_keys_zset"),
-            format!("{checkpoint}_ns_set"),
-            format!("{checkpoint}_blob"),
-            format!("{checkpoint}_blob_keys_zset"),
-            format!("{checkpoint}_staged"),
-            format!("{checkpoint}_wait"),
-            BLOCKING_SHALLOW_REGISTRY.to_owned(),
         ];
+        families.extend(UNDER_CHECKPOINTS.map(|end| format!("{checkpoint}{end}")));
+        families.push(BLOCKING_SHALLOW_REGISTRY.to_owned());
         // The Python saver keeps these two under every prefix.
         if self.write_registry != WRITE_REGISTRY {
             families.push(WRITE_REGISTRY.to_owned());
@@ -110,7 +123,7 @@ impl Keyspace {
 
     /// How every pointer to a newest checkpoint starts.
     pub(crate) fn pointer_family(&self) -> String {
-        format!("{}_latest:", self.checkpoint)
+        format!("{}{POINTERS}:", self.checkpoint)
     }
 
     /// How every document of a checkpoint starts.
@@ -128,7 +141,8 @@ impl Keyspace {
         format!("{}:", self.write_registry)
     }
 
-    /// Whether a key is named as the document of a checkpoint is: by a thread, a namespace and an id.
+    /// Whether a key is named as the document of a checkpoint is: by a thread, a namespace and an
+    /// id.
     pub(crate) fn is_document(&self, key: &[u8]) -> bool {
         let rest = std::str::from_utf8(key).ok();
         let rest = rest.and_then(|key| key.strip_prefix(&self.document_family()));
@@ -159,7 +173,7 @@ impl Keyspace {
         self.has_parts(rest, 2).then(|| Bytes::from(documents))
     }
 
-    /// Whether so many parts, none of them empty, may be taken apart at colons.
+    /// Whether at least `parts` parts that are not empty stand between colons.
     fn has_parts(&self, rest: &str, parts: usize) -> bool {
         let is_tagged = !self.hash_tag_threads || (rest.starts_with('{') && rest.contains("}:"));
         let mut left = rest.as_bytes();
@@ -185,7 +199,7 @@ impl Keyspace {
     }
 
     /// A pattern for the pointers and the sets of namespaces of the threads whose ids start with
-    /// a text, and perhaps for some others.
+    /// a text, and perhaps for some others: `l` and `n` begin the names of the two.
     pub(crate) fn heads_pattern(&self, thread: &str) -> String {
         let brace = if self.hash_tag_threads { "{" } else { "" };
         format!(
@@ -197,19 +211,19 @@ impl Keyspace {
 
     /// How every registry of checkpoints starts.
     pub(crate) fn registry_family(&self) -> String {
-        format!("{}_keys_zset", self.checkpoint)
+        format!("{}{REGISTRIES}", self.checkpoint)
     }
 
     /// How every set of namespaces starts.
     pub(crate) fn namespaces_family(&self) -> String {
-        format!("{}_ns_set:", self.checkpoint)
+        format!("{}{NAMESPACES}:", self.checkpoint)
     }
 
     /// How every blob starts, and every registry of blobs.
     pub(crate) fn blob_families(&self) -> [String; 2] {
         [
-            format!("{}_blob", self.checkpoint),
-            format!("{}_blob_keys_zset", self.checkpoint),
+            format!("{}{BLOBS}", self.checkpoint),
+            format!("{}{BLOB_REGISTRIES}", self.checkpoint),
         ]
     }
 
@@ -227,8 +241,8 @@ impl Keyspace {
     }
 
     /// The key under which the document of a checkpoint is staged.
-    pub(crate) fn staged(&self, identity: &Identity) -> Bytes {
-        let Identity {
+    pub(crate) fn staged(&self, identity: &CheckpointRef) -> Bytes {
+        let CheckpointRef {
             thread_id,
             namespace,
             checkpoint_id,
@@ -236,7 +250,7 @@ impl Keyspace {
         let (length, segment) = (length_mark(thread_id), self.segment(thread_id.as_str()));
         let (checkpoint, stored) = (&self.checkpoint, stored_namespace(namespace));
         Bytes::from(format!(
-            "{checkpoint}_staged{length}:{segment}:{stored}:{checkpoint_id}"
+            "{checkpoint}{STAGED}{length}:{segment}:{stored}:{checkpoint_id}"
         ))
     }
 
@@ -318,19 +332,15 @@ impl Keyspace {
     /// The names of a thread's keys.
     pub(crate) fn thread(&self, thread: &ThreadId) -> ThreadKeys {
         let id = thread.as_str();
-        let segment = if self.hash_tag_threads {
-            format!("{{{id}}}")
-        } else {
-            id.to_owned()
-        };
+        let segment = self.segment(id);
         let length = length_mark(thread);
         let checkpoint = &self.checkpoint;
         ThreadKeys {
             id: id.to_owned(),
             documents: format!("{checkpoint}:{segment}:"),
-            pointers: format!("{checkpoint}_latest:{segment}:"),
-            registries: format!("{checkpoint}_keys_zset{length}:{segment}:"),
-            namespaces: format!("{checkpoint}_ns_set:{segment}"),
+            pointers: format!("{checkpoint}{POINTERS}:{segment}:"),
+            registries: format!("{checkpoint}{REGISTRIES}{length}:{segment}:"),
+            namespaces: format!("{checkpoint}{NAMESPACES}:{segment}"),
             writes: format!("{}:{segment}:", self.write),
             write_registries: format!("{}:{segment}:", self.write_registry),
             shared_write_registries: (self.write_registry != WRITE_REGISTRY)
@@ -362,12 +372,12 @@ impl WritesOf {
 /// matters.
 pub(crate) fn replication_mark(checkpoint_prefix: &str, slot: Option<u16>) -> Bytes {
     let tag = slot.map_or(0, tag_in);
-    Bytes::from(format!("{checkpoint_prefix}_wait:{{{tag}}}"))
+    Bytes::from(format!("{checkpoint_prefix}{WAIT}:{{{tag}}}"))
 }
 
 /// Whether the keys of one family may be taken for those of another: they start alike, up to what
 /// ends the other's name, which is a colon or the length of a thread.
-fn is_inside(one: &str, other: &str) -> bool {
+pub(super) fn is_inside(one: &str, other: &str) -> bool {
     let Some(rest) = one.strip_prefix(other) else {
         return false;
     };
@@ -380,7 +390,7 @@ fn is_inside(one: &str, other: &str) -> bool {
     }
 }
 
-/// What tells families of ours apart where a thread holds a colon: its length.
+/// What distinguishes families of ours where a thread holds a colon: its length.
 fn length_mark(thread: &ThreadId) -> String {
     let id = thread.as_str();
     if id.contains(':') {

@@ -1,6 +1,13 @@
 //! How keys are named, and what is refused as a name.
 
-use super::*;
+use bytes::Bytes;
+
+use super::keyspace::is_inside;
+use super::{
+    CHECKPOINT_PREFIX, CheckpointRef, Keyspace, Member, NamespaceKeys, WRITE_PREFIX,
+    replication_mark,
+};
+use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 
 fn keys(thread: &str, namespace: &str) -> NamespaceKeys {
     Keyspace::new(CHECKPOINT_PREFIX, WRITE_PREFIX, false)
@@ -91,7 +98,7 @@ fn a_registry_tells_whose_it_is() {
 
 #[test]
 fn a_staged_document_is_in_the_slot_of_its_thread_and_apart_from_documents() {
-    let identity = |thread: &str, namespace: &str| Identity {
+    let identity = |thread: &str, namespace: &str| CheckpointRef {
         thread_id: ThreadId::new(thread).unwrap(),
         namespace: CheckpointNamespace::new(namespace).unwrap(),
         checkpoint_id: CheckpointId::new("1").unwrap(),
@@ -178,7 +185,7 @@ fn every_key_is_of_one_family_that_prefixes_are_compared_with() {
                 blobs.registry,
                 shallow.document,
                 shallow.registry,
-                keyspace.staged(&Identity {
+                keyspace.staged(&CheckpointRef {
                     thread_id: thread,
                     namespace,
                     checkpoint_id: id.clone(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::encode::{append, escaped, join, namespace_from_stored, stored_namespace};
-use crate::id::{CheckpointId, CheckpointNamespace, TaskId};
+use crate::id::{CheckpointId, CheckpointNamespace, EMPTY_NAMESPACE, TaskId};
 
 /// What ends the name of the registry of a namespace's writes in shallow mode.
 pub(super) const SHALLOW_REGISTRY: &str = ":shallow";
@@ -152,6 +152,28 @@ impl NamespaceKeys {
             .filter(|start| !start.is_empty())
             .map(|start| append(start, &[checkpoint.as_str()]))
             .collect()
+    }
+
+    /// The registry of a checkpoint's writes that the Python saver keeps under a custom prefix.
+    pub(crate) fn shared_write_registry(&self, checkpoint: &CheckpointId) -> Option<Bytes> {
+        let start = &self.shared_write_registries;
+        (!start.is_empty()).then(|| append(start, &[checkpoint.as_str()]))
+    }
+
+    /// The registry of the namespace's writes in shallow mode.
+    pub(crate) fn shallow_write_registry(&self) -> Bytes {
+        append(&self.write_registries, &[&SHALLOW_REGISTRY[1..]])
+    }
+
+    /// The keys that the namespace's document may have in shallow mode, where it ends in no id.
+    pub(crate) fn shallow_documents(&self) -> impl Iterator<Item = &[u8]> {
+        let stored = &self.documents[..self.documents.len().saturating_sub(1)];
+        [
+            Some(stored),
+            stored.strip_suffix(EMPTY_NAMESPACE.as_bytes()),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// How the keys of a checkpoint's writes start.

@@ -4,22 +4,21 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::error::Result;
 use crate::id::CheckpointId;
-use crate::redis::document::Identity;
 use crate::redis::index;
 use crate::redis::index::{Page, Rows, indexed};
-use crate::redis::read::identity;
+use crate::redis::keys::CheckpointRef;
 use crate::redis::store::Store;
 
 /// The ids of all threads, as the index has them, newest first.
 pub(super) struct IndexedIds {
     rows: Rows,
-    ids: VecDeque<Identity>,
+    ids: VecDeque<CheckpointRef>,
     /// Those that the index knows and cannot open, from where the first of them stands.
-    pub(super) unopened: Option<VecDeque<Identity>>,
+    pub(super) unopened: Option<VecDeque<CheckpointRef>>,
     /// Whether a row says nothing, as that of such a one does.
     is_silent: bool,
     /// How many the index was asked for: if some of them turn out to be gone, it is asked for all.
-    most: Option<usize>,
+    limit: Option<usize>,
     pub(super) given: Given,
     /// Whether the index is asked again, so that what was given must be left out.
     again: bool,
@@ -29,7 +28,7 @@ pub(super) struct IndexedIds {
 
 /// What comes next of them.
 pub(super) enum Next {
-    Id(Identity),
+    Id(CheckpointRef),
     End,
     /// Those are needed that the index cannot open.
     Unopened,
@@ -42,11 +41,11 @@ pub(super) enum Next {
 #[derive(Default)]
 pub(super) struct Given {
     last: Option<CheckpointId>,
-    at_last: HashSet<Identity>,
+    at_last: HashSet<CheckpointRef>,
 }
 
 impl Given {
-    pub(super) fn add(&mut self, one: &Identity) {
+    pub(super) fn add(&mut self, one: &CheckpointRef) {
         if self.last.as_ref() != Some(&one.checkpoint_id) {
             self.last = Some(one.checkpoint_id.clone());
             self.at_last.clear();
@@ -54,20 +53,20 @@ impl Given {
         self.at_last.insert(one.clone());
     }
 
-    pub(super) fn has(&self, one: &Identity) -> bool {
+    pub(super) fn has(&self, one: &CheckpointRef) -> bool {
         let last = self.last.as_ref();
         last.is_some_and(|last| one.checkpoint_id > *last) || self.at_last.contains(one)
     }
 }
 
 impl IndexedIds {
-    pub(super) fn new(store: &Store, most: Option<usize>) -> Self {
+    pub(super) fn new(store: &Store, limit: Option<usize>) -> Self {
         Self {
-            rows: index::newest_checkpoints(store, most),
+            rows: index::newest_checkpoints(store, limit),
             ids: VecDeque::new(),
             unopened: None,
             is_silent: false,
-            most,
+            limit,
             given: Given::default(),
             again: false,
             progress: false,
@@ -89,14 +88,20 @@ impl IndexedIds {
                     self.ids.extend(
                         rows.filter(|one| before.is_none_or(|before| one.checkpoint_id < *before))
                             .filter(|one| one.thread_id.as_str().starts_with(within))
-                            .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                            .map(|one| {
+                                CheckpointRef::new(
+                                    &one.thread_id,
+                                    &one.namespace,
+                                    &one.checkpoint_id,
+                                )
+                            })
                             .filter(|one| !(self.again && self.given.has(one))),
                     );
                     if self.is_silent && self.unopened.is_none() {
                         return Ok(Next::Unopened);
                     }
                 }
-                Page::End if self.most.take().is_some() => self.ask_again(store),
+                Page::End if self.limit.take().is_some() => self.ask_again(store),
                 Page::End => break,
                 Page::Lost if self.progress && index::search(store).await?.is_some() => {
                     self.ask_again(store);

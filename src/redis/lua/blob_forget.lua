@@ -3,7 +3,7 @@
 -- KEYS  1 registry of blobs
 -- ARGV  1 how many seconds a checkpoint is waited for  2… members
 -- Returns the members that were taken out, whose blobs can be removed.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local registry = KEYS[1]
 local before = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
 local taken = {}

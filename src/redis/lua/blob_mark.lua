@@ -5,14 +5,14 @@
 --       3 TTL that all of the thread must have (see expire_namespaces)
 -- Returns 1 if the thread's keys may have that TTL, 0 if they may have none.
 -- Errors  LGWRONGTYPE key.
--- Twice: the member is there already.
+-- Idempotent: the member is there already.
 local namespaces, wanted, all = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local had_namespaces = is_there(namespaces, 'set')
 if wrong then
   return wrong
 end
 local is_pinned = redis.call('SISMEMBER', namespaces, PINNED) == 1
-local ttl, whole = allowed_ttl(namespaces, wanted, all, had_namespaces, is_pinned)
+local ttl, thread_ttl = allowed_ttl(namespaces, wanted, all, had_namespaces, is_pinned)
 redis.call('SADD', namespaces, ARGV[1])
-expire_namespaces(namespaces, ttl, whole, not had_namespaces)
+expire_namespaces(namespaces, ttl, thread_ttl, not had_namespaces)
 return ttl == wanted and 1 or 0

@@ -4,7 +4,7 @@
 -- ARGV  1 document (JSON)  2 TTL in ms, 0 for none
 -- Returns 1 if it was stored, 0 if it was there.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is there is left; its TTL only grows.
+-- Idempotent: what is there is left; its TTL only grows.
 local blob, ttl = KEYS[1], tonumber(ARGV[2])
 local had_blob = is_there(blob, 'ReJSON-RL')
 if wrong then

@@ -5,7 +5,7 @@
 -- ARGV  1 TTL in ms, 0 for none  2… members
 -- Returns how many are new.
 -- Errors  LGWRONGTYPE key.
--- Twice: only the scores grow.
+-- Idempotent: only the scores grow.
 local registry, ttl = KEYS[1], tonumber(ARGV[1])
 local had_registry = is_there(registry, 'zset')
 if wrong then

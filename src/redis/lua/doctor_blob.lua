@@ -5,7 +5,7 @@
 --       3 its member of the registry  4 the member that says that the namespace has blobs
 -- Returns what is wrong: 'unregistered', 'ttl', 'unsure'.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is right stays so.
+-- Idempotent: what is right stays so.
 local blob, registry, namespaces = unpack(KEYS)
 local fix, ttl = ARGV[1] == 'fix', tonumber(ARGV[2])
 is_there(registry, 'zset')

@@ -7,7 +7,7 @@
 -- Returns { 1 if the set lacks the member, 2 if it is lost and may have named a pin, else 0,
 -- members whose blobs are gone… }.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is right stays so.
+-- Idempotent: what is right stays so.
 local registry, namespaces, fix, ttl = KEYS[1], KEYS[2], ARGV[1] == 'fix', tonumber(ARGV[2])
 local has_registry = is_there(registry, 'zset')
 is_there(namespaces, 'set')

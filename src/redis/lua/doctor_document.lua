@@ -5,7 +5,7 @@
 --       3 namespace, as stored  4 checkpoint id  5 what the document says of whose it is
 -- Returns what is wrong: 'unregistered', 'ttl', 'flag', 'unsure'.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is right stays so.
+-- Idempotent: what is right stays so.
 local document, registry, namespaces = unpack(KEYS)
 local fix, ttl = ARGV[1] == 'fix', tonumber(ARGV[2])
 is_there(registry, 'zset')

@@ -3,7 +3,7 @@
 -- KEYS  1 document
 -- ARGV  1 'fix' or 'look'
 -- Returns 1 if the document is `{"has_writes":true}` and nothing more, else 0.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local names = redis.pcall('JSON.OBJKEYS', KEYS[1], '.')
 if type(names) ~= 'table' or names.err or #names ~= 1 or names[1] ~= 'has_writes'
   or redis.call('JSON.GET', KEYS[1], '$.has_writes') ~= '[true]' then

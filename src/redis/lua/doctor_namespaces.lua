@@ -6,7 +6,7 @@
 --       for none
 -- Returns { how many members the set has now, the members that stand for nothing and those whose
 -- namespace is not listed… }; { -1 } for a large set that others have changed since.
--- Twice: what is right stays so.
+-- Idempotent: what is right stays so.
 local namespaces, fix = KEYS[1], ARGV[1] == 'fix'
 local found, awaited = { 0 }, nil
 local size = redis.call('SCARD', namespaces)

@@ -7,7 +7,7 @@
 --       6 TTL in ms that keys should have, 0 for any or none
 -- Returns what is wrong: 'nothing', 'old', 'foreign' of the pointer, 'unlisted', 'unsure'.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is right stays so.
+-- Idempotent: what is right stays so.
 local registry, pointer, namespaces = unpack(KEYS)
 local fix, prefix, newest, ttl = ARGV[1] == 'fix', ARGV[2], ARGV[5], tonumber(ARGV[6])
 is_there(registry, 'zset')

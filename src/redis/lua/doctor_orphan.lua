@@ -7,7 +7,7 @@
 -- Returns how many of them wait for a checkpoint that has no document, and have no TTL; 0 if others
 -- have written since.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local registry, document, namespaces, checkpoints = unpack(KEYS)
 is_there(registry, 'zset')
 is_there(namespaces, 'set')

@@ -3,7 +3,7 @@
 -- KEYS  1 pointer  2… the registries that it may belong to
 -- ARGV  1 'fix' or 'look'  2 prefix of the documents that it may name
 -- Returns 1 if it names a document of ours that is not there, 2 if it names none of ours, else 0.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local target = redis.call('GET', KEYS[1])
 if not target then
   return 0

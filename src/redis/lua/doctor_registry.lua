@@ -5,7 +5,7 @@
 --       3 lower end of the range: '(' and an id  4 how many
 -- Returns { how many ids there were, last id, last id whose document is there or '', ids whose
 -- documents are gone… }; -1 for how many if it is no registry of checkpoints, whose scores are 0.
--- Twice: nothing is changed.
+-- Idempotent: nothing is changed.
 local registry, prefix = KEYS[1], ARGV[1]
 local size = redis.call('ZCARD', registry)
 if redis.call('ZCOUNT', registry, 0, 0) ~= size then

@@ -4,7 +4,7 @@
 -- ARGV  1 'fix' or 'look'  2 how many things the key holds, '' for a string
 --       3 a TTL in ms that it gets at least, or -2  4… what the key stands for
 -- Returns 1 if the key has no TTL and all that it stands for has one, else 0.
--- Twice: what has a TTL keeps it.
+-- Idempotent: what has a TTL keeps it.
 local key, namespaces = KEYS[1], KEYS[2]
 is_there(namespaces, 'set')
 if wrong then

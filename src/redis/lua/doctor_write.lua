@@ -7,7 +7,7 @@
 --       6 what the write says of whose it is
 -- Returns what is wrong: 'unregistered', 'ttl', 'unsure'.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is right stays so.
+-- Idempotent: what is right stays so.
 local write, registry, document, namespaces, checkpoints = unpack(KEYS)
 local fix, ttl = ARGV[1] == 'fix', tonumber(ARGV[2])
 is_there(document, 'ReJSON-RL')

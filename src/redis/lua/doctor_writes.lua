@@ -3,7 +3,7 @@
 -- KEYS  1 registry of a checkpoint's writes
 -- ARGV  1 'fix' or 'look'  2… members of the registry
 -- Returns how many of them are gone.
--- Twice: what is out stays out.
+-- Idempotent: what is out stays out.
 local gone = 0
 for i = 2, #ARGV do
   if redis.call('EXISTS', ARGV[i]) == 0 and redis.call('ZSCORE', KEYS[1], ARGV[i]) then

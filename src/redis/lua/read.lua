@@ -7,15 +7,15 @@
 --       6 TTL in ms to give to what was read, 0 to leave it
 --       7 the id whose document the caller reads by itself; '' to get it from here
 --       8 TTL that all of the thread must have (see expire_namespaces)
--- Returns { id, document or '', 1 if the thread is due for its TTL, else 0, 1 if there are so many writes
+-- Returns { id, document or '', 1 if the TTL of the thread must be refreshed, else 0, 1 if there are so many writes
 -- that the caller must read them and refresh the TTL, else 0, writes… }, or { '', state } if there is
 -- none: state 'absent', or 'unknown' if another saver may have written something that only the index
 -- knows.
 -- Errors  LGWRONGTYPE key, LGFURTHER, LGLOST key.
--- Twice: reading changes nothing but TTLs and a pointer that named nothing.
+-- Idempotent: reading changes nothing but TTLs and a pointer that named nothing.
 local pointer, registry, namespaces = unpack(KEYS)
 local id, prefix = ARGV[1], ARGV[2]
-local ttl, own, whole = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local ttl, own, thread_ttl = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 
 local json = nil
 if id == '' then
@@ -85,10 +85,10 @@ if not keys then
   result = { id, result[2], 0, 1 }
 end
 
--- A document without a TTL is pinned, or kept for good; reading it does not give it one, nor a write
+-- A document without a TTL is pinned or never expires; reading it does not give it one, nor a write
 -- that has none.
-if ttl > 0 and whole > 0 then
-  result[3] = expire_namespaces(namespaces, ttl, whole, false)
+if ttl > 0 and thread_ttl > 0 then
+  result[3] = expire_namespaces(namespaces, ttl, thread_ttl, false)
 elseif ttl > 0 and keys and redis.call('PTTL', document) ~= -1 then
   redis.call('PEXPIRE', document, ttl)
   for _, key in ipairs(keys) do

@@ -1,10 +1,10 @@
--- Tells the registry of checkpoints that another saver wrote.
+-- Registers checkpoints that another saver wrote.
 --
 -- KEYS  1 registry of checkpoints  2 set of namespaces
 -- ARGV  1 namespace, as stored  2 prefix of the namespace's documents
 --       3 'complete' to say that the registry names all from now on, else ''  4… ids
 -- Returns how many were added.
--- Twice: adds nothing more.
+-- Idempotent: adds nothing more.
 local registry, namespaces = unpack(KEYS)
 local had_registry = redis.call('EXISTS', registry) == 1
 local had_namespaces = redis.call('EXISTS', namespaces) == 1

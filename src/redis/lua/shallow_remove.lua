@@ -6,7 +6,7 @@
 --       6 run that must have made it, '' for any  7 about how many writes at most
 -- Returns { how many documents were removed, how many writes were removed, 1 if writes are left }.
 -- Errors  LGWRONGTYPE key.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local document, registry, namespaces = unpack(KEYS)
 local registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, stored, prefix, id, run = unpack(ARGV)

@@ -3,7 +3,7 @@
 -- KEYS  1 set of namespaces  2… what each member stands for
 -- ARGV  members
 -- Returns how many were taken out.
--- Twice: what is out stays out.
+-- Idempotent: what is out stays out.
 local namespaces = KEYS[1]
 local removed, spaces = 0, {}
 for i, member in ipairs(ARGV) do

@@ -1,15 +1,11 @@
 //! The registry of a namespace's checkpoints: their ids, in order.
 
-use bytes::Bytes;
-
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
-use crate::redis::args::{number, text};
-use crate::redis::driver::Reply;
-use crate::redis::index::Indexed;
-use crate::redis::keys::NamespaceKeys;
+use crate::redis::keys::{CheckpointRef, NamespaceKeys};
+use crate::redis::scan;
+use crate::redis::scripts::{Count, PageCall, PageReply, RegisterCall, UnregisterCall};
 use crate::redis::store::Store;
-use crate::redis::{scan, scripts};
 
 /// How many ids whose documents are gone are taken out of a registry at once.
 const GONE: usize = 1_000;
@@ -22,47 +18,42 @@ pub(crate) async fn page(
     size: usize,
 ) -> Result<(bool, Vec<CheckpointId>)> {
     let reply = store.script("list", page_call(keys, before, size)).await?;
-    let (state, ids) = read_page_reply(keys, reply)?;
-    Ok((state == "incomplete", ids))
+    read_page_reply(keys, reply)
 }
 
+/// The call that reads a page of a namespace's ids.
 pub(crate) fn page_call(
     keys: &NamespaceKeys,
     before: Option<&CheckpointId>,
-    size: usize,
-) -> scripts::ScriptCall {
-    let upper = before.map_or_else(
-        || Bytes::from_static(b"+"),
-        |id| Bytes::from(format!("({id}")),
-    );
-    scripts::PAGE.call(
-        vec![keys.registry.clone(), keys.pointer.clone()],
-        vec![upper, number(size), keys.documents.clone()],
-    )
+    max: usize,
+) -> PageCall {
+    PageCall {
+        keys: keys.clone(),
+        before: before.cloned(),
+        max,
+    }
 }
 
+/// The ids of a page, and whether the registry may lack some.
 pub(crate) fn read_page_reply(
     keys: &NamespaceKeys,
-    reply: Reply,
-) -> Result<(String, Vec<CheckpointId>)> {
-    let mut parts = reply.into_array().into_iter();
-    let state = parts
-        .next()
-        .and_then(|state| state.as_str().map(str::to_owned));
-    let ids = parts
-        .filter_map(Reply::into_bytes)
+    reply: PageReply,
+) -> Result<(bool, Vec<CheckpointId>)> {
+    let ids = reply
+        .ids
+        .into_iter()
         .map(|id| {
             CheckpointId::from_bytes(&id).map_err(|error| {
                 Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
             })
         })
         .collect::<Result<_>>()?;
-    Ok((state.unwrap_or_default(), ids))
+    Ok((!reply.is_complete, ids))
 }
 
 /// Every checkpoint of the threads whose ids start with a prefix, found by scanning the
 /// pointers.
-pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<Indexed>> {
+pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<CheckpointRef>> {
     let mut found = Vec::new();
     for (thread_id, namespace) in scan::scanned_namespaces(store, prefix).await? {
         let keys = store.keys(&thread_id, &namespace);
@@ -72,7 +63,7 @@ pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<
             let (_, ids) = page(store, &keys, before.as_ref(), size).await?;
             let Some(last) = ids.last() else { break };
             before = Some(last.clone());
-            found.extend(ids.into_iter().map(|checkpoint_id| Indexed {
+            found.extend(ids.into_iter().map(|checkpoint_id| CheckpointRef {
                 thread_id: thread_id.clone(),
                 namespace: namespace.clone(),
                 checkpoint_id,
@@ -82,7 +73,7 @@ pub(crate) async fn every_checkpoint(store: &Store, prefix: &str) -> Result<Vec<
     Ok(found)
 }
 
-/// Tells a registry all ids that it lacked.
+/// Adds to a registry all ids that it lacked.
 pub(super) async fn register_ids(
     store: &Store,
     keys: &NamespaceKeys,
@@ -94,14 +85,11 @@ pub(super) async fn register_ids(
     }
     for (position, slice) in slices.iter().enumerate() {
         let last = position + 1 == slices.len();
-        let mut args = vec![
-            keys.stored.clone(),
-            keys.documents.clone(),
-            Bytes::from_static(if last { b"complete" } else { b"" }),
-        ];
-        args.extend(slice.iter().map(|id| text(id.as_str())));
-        let call =
-            scripts::REGISTER.call(vec![keys.registry.clone(), keys.namespaces.clone()], args);
+        let call = RegisterCall {
+            keys: keys.clone(),
+            ids: slice.iter().map(|id| (*id).clone()).collect(),
+            is_complete: last,
+        };
         store.script("list", call).await?;
     }
     Ok(())
@@ -109,8 +97,7 @@ pub(super) async fn register_ids(
 
 /// Takes an id out of the registry if its document is gone; best effort.
 pub(crate) async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &CheckpointId) {
-    let args = vec![keys.documents.clone(), text(id.as_str())];
-    let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
+    let call = UnregisterCall::of(keys, [id]);
     if let Err(error) = store.script("list", call).await {
         let key = String::from_utf8_lossy(&keys.registry);
         tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
@@ -122,11 +109,9 @@ pub(crate) async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &Checkp
 pub(crate) async fn forget_gone_heads(store: &Store, keys: &NamespaceKeys) -> Result<()> {
     loop {
         let (_, ids) = page(store, keys, None, GONE).await?;
-        let mut args = vec![keys.documents.clone()];
-        args.extend(ids.iter().map(|id| text(id.as_str())));
-        let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-        let forgotten = store.script("list", call).await?.as_int().unwrap_or(0);
-        if ids.is_empty() || usize::try_from(forgotten).unwrap_or(0) < ids.len() {
+        let call = UnregisterCall::of(keys, &ids);
+        let Count(taken_out) = store.script("list", call).await?;
+        if ids.is_empty() || usize::try_from(taken_out).unwrap_or(0) < ids.len() {
             return Ok(());
         }
     }

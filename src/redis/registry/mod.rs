@@ -11,6 +11,6 @@ mod reconcile;
 pub(crate) use ids::{
     every_checkpoint, forget_gone, forget_gone_heads, page, page_call, read_page_reply,
 };
-pub(crate) use members::{members, scan_members};
+pub(crate) use members::{members, namespaces_with_blobs, scan_members};
 pub(crate) use namespaces::namespaces;
 pub(crate) use reconcile::reconcile;

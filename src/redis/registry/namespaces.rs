@@ -9,12 +9,11 @@ use super::members::members;
 use super::reconcile::reconcile;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::redis::args::{number, text};
-use crate::redis::driver::{Command, Reply};
+use crate::redis::driver::Command;
+use crate::redis::index;
 use crate::redis::keys::{Member, ThreadKeys};
-use crate::redis::scripts::ScriptCall;
-use crate::redis::store::{Step, Store};
-use crate::redis::{index, scripts};
+use crate::redis::scripts::{NamespacesCall, NamespacesReply, Step, UnregisterCall};
+use crate::redis::store::Store;
 
 /// How many members of a thread's set of namespaces are read at once, with their registries.
 const MEMBERS: usize = 500;
@@ -24,34 +23,37 @@ const MEMBERS: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct Registered {
     members: HashMap<Bytes, i64>,
-    cursor: Bytes,
+    at: Position,
+}
+
+/// Where the next page begins.
+#[derive(Debug, Default)]
+enum Position {
+    #[default]
+    Start,
+    Next(Bytes),
+    End,
 }
 
 impl Registered {
-    /// The call that reads the next page.
-    pub(super) fn next_page(&self, keys: &ThreadKeys) -> ScriptCall {
-        let cursor = match &self.cursor {
-            first if first.is_empty() => Bytes::from_static(b"0"),
-            cursor => cursor.clone(),
+    /// The call that reads the next page; `None` after the last.
+    pub(super) fn next_page(&self, keys: &ThreadKeys) -> Option<NamespacesCall> {
+        let cursor = match &self.at {
+            Position::Start => None,
+            Position::Next(cursor) => Some(cursor.clone()),
+            Position::End => return None,
         };
-        let args = vec![keys.registries(), cursor, number(MEMBERS)];
-        scripts::NAMESPACES.call(vec![keys.namespaces()], args)
+        Some(NamespacesCall {
+            namespaces: keys.namespaces(),
+            registries: keys.registries(),
+            cursor,
+            max: MEMBERS,
+        })
     }
 
-    pub(super) fn take(&mut self, reply: Reply) {
-        let mut parts = reply.into_array().into_iter();
-        let cursor = parts.next().and_then(Reply::into_bytes);
-        self.cursor = cursor.unwrap_or_else(|| Bytes::from_static(b"0"));
-        while let (Some(member), Some(registered)) = (parts.next(), parts.next()) {
-            if let Some(member) = member.into_bytes() {
-                self.members
-                    .insert(member, registered.as_int().unwrap_or(-1));
-            }
-        }
-    }
-
-    pub(super) fn is_whole(&self) -> bool {
-        self.cursor == "0"
+    pub(super) fn take(&mut self, reply: NamespacesReply) {
+        self.at = reply.cursor.map_or(Position::End, Position::Next);
+        self.members.extend(reply.members);
     }
 
     pub(super) fn members(&self) -> Vec<Member> {
@@ -98,33 +100,32 @@ pub(crate) async fn namespaces(
 /// each page, or at the same time where all nodes of a cluster search together.
 async fn registered(store: &Store, thread: &ThreadId) -> Result<(bool, Vec<Member>)> {
     let mut registered = Registered::default();
-    let step =
-        |registered: &Registered| Step::from(registered.next_page(&store.keyspace.thread(thread)));
-    let mut steps = vec![step(&registered)];
+    let keys = store.keyspace.thread(thread);
+    let mut steps: Vec<_> = registered
+        .next_page(&keys)
+        .map(Step::from)
+        .into_iter()
+        .collect();
     let search = index::search(store).await?;
     let count = search.and_then(|search| index::count_command(store, search, thread));
     let (mut replies, indexed) = match count {
-        Some(count) if store.driver.is_cluster() => {
-            let read = store.flight("list", steps);
+        Some(count) if store.driver().is_cluster() => {
+            let read = store.pipeline("list", steps);
             let (replies, indexed) = tokio::join!(read, index::count_in_time(store, count));
             (replies?.into_iter(), indexed?)
         }
         Some(count) => {
             steps.push(count.into());
-            let mut replies = store.flight("list", steps).await?.into_iter();
+            let mut replies = store.pipeline("list", steps).await?.into_iter();
             let indexed = index::count_of(store, replies.next_back().unwrap_or(Err(Error::Closed)));
             let indexed = indexed.await?;
             (replies, indexed)
         }
-        None => (store.flight("list", steps).await?.into_iter(), None),
+        None => (store.pipeline("list", steps).await?.into_iter(), None),
     };
-    registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
-    while !registered.is_whole() {
-        let mut replies = store
-            .flight("list", vec![step(&registered)])
-            .await?
-            .into_iter();
-        registered.take(replies.next().unwrap_or(Err(Error::Closed))?);
+    registered.take(replies.next().unwrap_or(Err(Error::Closed))?.into());
+    while let Some(call) = registered.next_page(&keys) {
+        registered.take(store.script("list", call).await?);
     }
     let total = registered.total();
     let members = registered.members();
@@ -137,7 +138,7 @@ async fn registered(store: &Store, thread: &ThreadId) -> Result<(bool, Vec<Membe
 }
 
 /// Whether a thread whose set does not name the root has a pointer to a checkpoint there, and
-/// no search that tells of it.
+/// no search that finds it.
 pub(super) async fn has_only_a_pointer(
     store: &Store,
     thread: &ThreadId,
@@ -152,7 +153,7 @@ pub(super) async fn has_only_a_pointer(
         return Ok(false);
     }
     let pointer = Command::on("EXISTS", store.keys(thread, &root).pointer);
-    Ok(store.driver.call("list", pointer).await?.as_int() == Some(1))
+    Ok(store.driver().call("list", pointer).await?.as_int() == Some(1))
 }
 
 /// Takes what is gone out of a thread's registries.
@@ -167,10 +168,9 @@ async fn forget_all_gone(store: &Store, thread: &ThreadId, members: &[Member]) -
             let (_, ids) = page(store, &keys, before.as_ref(), 500).await?;
             let Some(last) = ids.last() else { break };
             before = Some(last.clone());
-            let mut args = vec![keys.documents.clone()];
-            args.extend(ids.iter().map(|id| text(id.as_str())));
-            let call = scripts::FORGET.call(vec![keys.registry.clone()], args);
-            store.script("list", call).await?;
+            store
+                .script("list", UnregisterCall::of(&keys, &ids))
+                .await?;
         }
     }
     Ok(())

@@ -8,11 +8,10 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::index;
-use crate::redis::index::Indexed;
-use crate::redis::keys::Member;
+use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::store::Store;
 
-/// Tells the registries of a thread what only the index knows; where search cannot answer, what
+/// Adds to the registries of a thread what only the index knows; where search cannot answer, what
 /// the pointers lead to.
 pub(crate) async fn reconcile(store: &Store, thread: &ThreadId) -> Result<()> {
     let Some(mut found) = index::indexed_checkpoints(store, thread).await? else {
@@ -25,7 +24,7 @@ pub(crate) async fn reconcile(store: &Store, thread: &ThreadId) -> Result<()> {
     Ok(())
 }
 
-async fn register(store: &Store, thread: &ThreadId, group: &[Indexed]) -> Result<()> {
+async fn register(store: &Store, thread: &ThreadId, group: &[CheckpointRef]) -> Result<()> {
     let Some(first) = group.first() else {
         return Ok(());
     };
@@ -34,7 +33,7 @@ async fn register(store: &Store, thread: &ThreadId, group: &[Indexed]) -> Result
     register_ids(store, &keys, &ids).await
 }
 
-/// Tells the registries of a thread what its pointers lead to: the checkpoint that each names,
+/// Adds to the registries of a thread what its pointers lead to: the checkpoint that each names,
 /// and its ancestors.
 pub(super) async fn follow_pointers(store: &Store, thread: &ThreadId) -> Result<()> {
     let mut namespaces = BTreeSet::from([CheckpointNamespace::root()]);
@@ -59,7 +58,7 @@ async fn follow_pointer(
         Command::on("GET", keys.pointer.clone()),
         Command::on("ZSCORE", keys.registry.clone()).arg(""),
     ];
-    let mut replies = store.driver.batch("list", commands).await?.into_iter();
+    let mut replies = store.driver().batch("list", commands).await?.into_iter();
     let mut next = || replies.next().unwrap_or(Err(Error::Closed));
     let target = next()?.into_bytes();
     let lacks_some = next()? != Reply::Nil;
@@ -74,7 +73,7 @@ async fn follow_pointer(
             Command::on("JSON.GET", keys.document(&id))
                 .arg("$['thread_id','checkpoint_ns','parent_checkpoint_id']"),
         ];
-        let mut replies = store.driver.batch("list", commands).await?.into_iter();
+        let mut replies = store.driver().batch("list", commands).await?.into_iter();
         let mut reply = || replies.next().unwrap_or(Err(Error::Closed));
         let is_registered = reply()? != Reply::Nil;
         let names = reply()?.into_bytes().unwrap_or_default();

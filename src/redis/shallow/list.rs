@@ -10,22 +10,65 @@ use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
-use crate::redis::document::Identity;
 use crate::redis::driver::Command;
-use crate::redis::keys::{Member, namespace_from_stored};
+use crate::redis::keys::{CheckpointRef, Member};
+use crate::redis::list::{Ids, Layout, newest_first};
 use crate::redis::replies::time_left;
-use crate::redis::store::{Step, Store};
-use crate::redis::{index, registry, scan};
+use crate::redis::scan::Scan;
+use crate::redis::scripts::Step;
+use crate::redis::store::Store;
+use crate::redis::threads::ThreadLayout;
+use crate::redis::{index, names, registry};
 use crate::saver::ThreadSummary;
 
-/// How many documents are asked for their names in one flight.
-const FLIGHT: usize = 256;
+/// One checkpoint a namespace, which the set of namespaces names.
+pub(crate) struct Shallow;
 
-/// Reads a page of checkpoints in one flight, leaving out what has changed since, and in a list of
-/// all threads those whose keys do not share a slot.
-pub(crate) async fn read_page(
+impl Layout for Shallow {
+    async fn checkpoints(
+        store: &Store,
+        config: &CheckpointConfig,
+        options: &ListOptions,
+    ) -> Result<Ids> {
+        let found = checkpoints(store, config).await?;
+        Ok(Ids::Named(newest_first(found, options)))
+    }
+
+    async fn every_checkpoint(store: &Store, _within: &str, options: &ListOptions) -> Result<Ids> {
+        let found = every_checkpoint(store).await?;
+        Ok(Ids::Named(newest_first(found, options)))
+    }
+
+    async fn checkpoints_at(store: &Store, keys: &[Bytes]) -> Result<Vec<CheckpointRef>> {
+        checkpoints_at(store, keys).await
+    }
+
+    async fn read_page(
+        store: &Store,
+        page: Vec<CheckpointRef>,
+        options: &ListOptions,
+        of_all: bool,
+    ) -> Result<VecDeque<CheckpointTuple>> {
+        read_page(store, page, options, of_all).await
+    }
+}
+
+impl ThreadLayout for Shallow {
+    async fn every_thread(store: &Store, _prefix: &str) -> Result<BTreeSet<ThreadId>> {
+        let found = every_checkpoint(store).await?;
+        Ok(found.into_iter().map(|one| one.thread_id).collect())
+    }
+
+    async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
+        summary(store, thread_id).await
+    }
+}
+
+/// Reads a page of checkpoints in one pipeline, leaving out what has changed since, and in a list
+/// of all threads those whose keys do not share a slot.
+async fn read_page(
     store: &Store,
-    page: Vec<Identity>,
+    page: Vec<CheckpointRef>,
     options: &ListOptions,
     of_all: bool,
 ) -> Result<VecDeque<CheckpointTuple>> {
@@ -42,7 +85,7 @@ pub(crate) async fn read_page(
         .map(|(place, id)| Step::from(place.read(Some(id), None)))
         .collect();
     let mut tuples = VecDeque::with_capacity(wanted.len());
-    for ((place, _), reply) in wanted.iter().zip(store.flight("list", steps).await?) {
+    for ((place, _), reply) in wanted.iter().zip(store.pipeline("list", steps).await?) {
         let tuple = match reply {
             // A checkpoint of a full saver has a name that is none here.
             Err(Error::WrongType { .. }) => None,
@@ -60,36 +103,18 @@ pub(crate) async fn read_page(
     Ok(tuples)
 }
 
-/// What a list gives of checkpoints, in its order. Ties go by thread, then by namespace.
-pub(crate) fn newest_first(found: Vec<Identity>, options: &ListOptions) -> VecDeque<Identity> {
-    let mut wanted: Vec<_> = found
-        .into_iter()
-        .filter(|one| {
-            let before = options.before.as_ref();
-            before.is_none_or(|before| one.checkpoint_id < *before)
-        })
-        .collect();
-    wanted.sort_by(|one, other| {
-        let by_id = other.checkpoint_id.cmp(&one.checkpoint_id);
-        by_id.then_with(|| {
-            (&one.thread_id, &one.namespace).cmp(&(&other.thread_id, &other.namespace))
-        })
-    });
-    wanted.into()
-}
-
 /// The checkpoints that a config names.
-pub(crate) async fn checkpoints(store: &Store, config: &CheckpointConfig) -> Result<Vec<Identity>> {
+async fn checkpoints(store: &Store, config: &CheckpointConfig) -> Result<Vec<CheckpointRef>> {
     let thread = &config.thread_id;
     let places = match &config.checkpoint_ns {
         Some(namespace) => vec![Place::new(store, thread, namespace)],
         None => places(store, thread).await?,
     };
-    let keys = places
+    let keys: Vec<_> = places
         .into_iter()
         .map(|place| place.keys.document)
         .collect();
-    let mut found = named(store, keys).await?;
+    let mut found = checkpoints_at(store, &keys).await?;
     found.retain(|one| {
         let wanted = config.checkpoint_id.as_ref();
         one.thread_id == *thread && wanted.is_none_or(|id| one.checkpoint_id == *id)
@@ -98,13 +123,14 @@ pub(crate) async fn checkpoints(store: &Store, config: &CheckpointConfig) -> Res
 }
 
 /// Every checkpoint there is, found by a scan: for a server whose search cannot answer.
-pub(crate) async fn every_checkpoint(store: &Store) -> Result<Vec<Identity>> {
-    let keys = scan::scan(store, &store.keyspace.document_family()).await?;
-    named(store, keys).await
+pub(super) async fn every_checkpoint(store: &Store) -> Result<Vec<CheckpointRef>> {
+    let family = store.keyspace.document_family();
+    let keys = Scan::starting("scan", &family).all(store).await?;
+    checkpoints_at(store, &keys).await
 }
 
 /// What a thread holds; `None` if it has no checkpoint.
-pub(crate) async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
+async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option<ThreadSummary>> {
     let config = CheckpointConfig::of_thread(thread_id.clone());
     let found = checkpoints(store, &config).await?;
     let newest = found
@@ -117,7 +143,7 @@ pub(crate) async fn summary(store: &Store, thread_id: ThreadId) -> Result<Option
         .keys
         .document;
     let left = store
-        .driver
+        .driver()
         .call("threads", Command::on("PTTL", key))
         .await?;
     Ok(Some(ThreadSummary::new(
@@ -138,62 +164,31 @@ pub(super) async fn places(store: &Store, thread: &ThreadId) -> Result<Vec<Place
         .collect())
 }
 
-/// The namespaces of a thread in which there is a checkpoint or a write, whoever stored it.
+/// The namespaces of a thread in which there is a checkpoint or a write of any saver.
 pub(super) async fn known_namespaces(
     store: &Store,
     thread: &ThreadId,
 ) -> Result<BTreeSet<CheckpointNamespace>> {
     let mut namespaces = BTreeSet::new();
-    for member in registry::scan_members(store, thread).await? {
-        if let Some(Member::Namespace(namespace)) = Member::of_bytes(&member) {
+    for member in registry::members(store, thread).await? {
+        if let Member::Namespace(namespace) = member {
             namespaces.insert(namespace);
         }
     }
     let found = index::indexed_checkpoints(store, thread).await?;
     let found = found.into_iter().flatten();
     namespaces.extend(found.map(|one| one.namespace));
-    for write in index::indexed_writes(store, thread)
-        .await?
-        .into_iter()
-        .flatten()
-    {
-        namespaces.extend(namespace_from_stored(&write.namespace).ok());
-    }
+    let of_writes = index::namespaces_of_writes(store, thread).await?;
+    namespaces.extend(of_writes.into_iter().flatten());
     Ok(namespaces)
 }
 
 /// The checkpoints of shallow mode among documents: those whose names make up their key.
-pub(crate) async fn named(store: &Store, keys: Vec<Bytes>) -> Result<Vec<Identity>> {
-    let mut found = Vec::new();
-    for chunk in keys.chunks(FLIGHT) {
-        let steps = chunk.iter().map(|key| {
-            let command = Command::on("JSON.GET", key.clone());
-            Step::from(command.arg("$['thread_id','checkpoint_ns','checkpoint_id']"))
-        });
-        let replies = store.flight("list", steps.collect()).await?;
-        for (key, reply) in chunk.iter().zip(replies) {
-            let names = match reply {
-                // Something else than a document has the name of one.
-                Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
-                reply => reply?.into_bytes(),
-            };
-            let one = names.and_then(|names| identity_of(&names));
-            found.extend(one.filter(|one| {
-                Place::new(store, &one.thread_id, &one.namespace)
-                    .keys
-                    .document
-                    == *key
-            }));
-        }
-    }
-    Ok(found)
-}
-
-fn identity_of(names: &[u8]) -> Option<Identity> {
-    let [thread, namespace, id] = serde_json::from_slice::<[String; 3]>(names).ok()?;
-    Some(Identity {
-        thread_id: ThreadId::new(thread).ok()?,
-        namespace: namespace_from_stored(&namespace).ok()?,
-        checkpoint_id: CheckpointId::new(id).ok()?,
-    })
+async fn checkpoints_at(store: &Store, keys: &[Bytes]) -> Result<Vec<CheckpointRef>> {
+    let found = names::checkpoints_at(store, "list", keys).await?;
+    let own = found.into_iter().filter(|(key, one)| {
+        let place = Place::new(store, &one.thread_id, &one.namespace);
+        place.keys.document == *key
+    });
+    Ok(own.map(|(_, one)| one).collect())
 }

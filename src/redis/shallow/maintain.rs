@@ -10,10 +10,10 @@ use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
+use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
-use crate::redis::read::identity;
+use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
-use crate::redis::ttl::TtlVerb;
 use crate::redis::{delete, index};
 
 /// Deletes all of a thread, also what a full saver under the same prefix has of it.
@@ -31,7 +31,7 @@ pub(super) async fn delete_thread(
         let (documents, writes) = place.remove(store, None).await?;
         counter.add(documents, writes);
     }
-    // The rest is what only the index knows, and the set of namespaces.
+    // What is left is what only the index knows, and the set of namespaces.
     let rest = DeleteOptions {
         progress: counter.onward(),
     };
@@ -44,7 +44,7 @@ pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<
         let candidates = match index::indexed_run(store, run.as_str()).await? {
             Some(found) => found
                 .iter()
-                .map(|one| identity(&one.thread_id, &one.namespace, &one.checkpoint_id))
+                .map(|one| CheckpointRef::new(&one.thread_id, &one.namespace, &one.checkpoint_id))
                 .collect(),
             None => every_checkpoint(store).await?,
         };

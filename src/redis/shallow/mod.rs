@@ -1,7 +1,7 @@
 //! Shallow mode: only the newest checkpoint of each thread and namespace is kept, in the format
 //! of the Python package's shallow savers.
 
-pub(super) mod list;
+mod list;
 mod maintain;
 mod place;
 
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use list::Shallow;
 
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
@@ -20,12 +21,10 @@ use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy, PutOptions,
     PutWritesOptions,
 };
-use crate::redis::list::list_shallow;
-use crate::redis::saver::RedisSaver;
+use crate::redis::driver::Health;
+use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
-use crate::redis::threads::shallow_threads;
-use crate::redis::ttl::TtlVerb;
-use crate::redis::{Health, RedisSaverBuilder, index};
+use crate::redis::{index, list as lists, threads};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// Keeps only the newest checkpoint of each thread and namespace in Redis, in the format of the
@@ -35,22 +34,23 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 /// `get_tuple` gives the newest checkpoint whichever one the config names, as there is no other to
 /// go on from. Putting a checkpoint replaces the one that the config names as its parent: if
 /// another is there by now, such as that of a run beside this one, the put is
-/// [`Error::Conflict`](crate::Error::Conflict) and changes nothing. A config without a checkpoint id
-/// asks for no comparison; [`ExpectedParent::None`](crate::ExpectedParent::None) does.
+/// [`Error::Conflict`](crate::Error::Conflict) and changes nothing. A config without a checkpoint
+/// id asks for no comparison; [`ExpectedParent::None`](crate::ExpectedParent::None) does.
 ///
 /// Pending writes, open interrupts among them, stay until they are consumed: putting a checkpoint
 /// removes those of older ones in the same step. An older checkpoint than the one that is there
 /// changes nothing, nor do its writes. There are no parents, so delta channels, which need their
-/// ancestors, are refused: keep such threads in a [`RedisSaver`]. Every `put`, `put_writes` and
-/// `get_tuple` is one round trip. The TTL scope `thread` is refused: each namespace is kept by
-/// itself.
+/// ancestors, are refused: keep such threads in a [`RedisSaver`](crate::RedisSaver). Every `put`,
+/// `put_writes` and `get_tuple` is one round trip. The TTL scope `thread` is refused: each
+/// namespace is kept by itself.
 ///
 /// In a cluster all keys of a thread must be in one slot: give its id a hash tag (`{…}`), or build
-/// the saver with [`hash_tag_threads`](RedisSaverBuilder::hash_tag_threads). Calls for other threads
-/// end in [`Error::InvalidInput`](crate::Error::InvalidInput) before anything is written, and a
-/// list of all threads leaves them out, with a warning.
+/// the saver with [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). Calls
+/// for other threads end in [`Error::InvalidInput`](crate::Error::InvalidInput) before anything is
+/// written, and a list of all threads leaves them out, with a warning.
 ///
-/// Give it prefixes of its own: a [`RedisSaver`] under the same ones does not see what it keeps.
+/// Give it prefixes of its own: a [`RedisSaver`](crate::RedisSaver) under the same ones does not
+/// see what it keeps.
 ///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
@@ -69,17 +69,11 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 pub struct ShallowRedisSaver(Arc<Store>);
 
 impl ShallowRedisSaver {
-    /// A builder, for everything that can be set; it ends with
-    /// [`build_shallow`](RedisSaverBuilder::build_shallow).
-    pub fn builder() -> RedisSaverBuilder {
-        RedisSaver::builder()
-    }
-
     pub(super) fn over(store: Arc<Store>) -> Self {
         Self(store)
     }
 
-    /// How the servers are doing; as [`RedisSaver::health`].
+    /// How the servers are doing; as [`RedisSaver::health`](crate::RedisSaver::health).
     pub async fn health(&self) -> Health {
         index::health(&self.0).await
     }
@@ -87,7 +81,7 @@ impl ShallowRedisSaver {
     /// Waits for the calls in flight, for as long as a command may take, and closes the
     /// connections; later calls fail.
     pub async fn close(&self) {
-        self.0.driver.close().await;
+        self.0.driver().close().await;
     }
 }
 
@@ -98,7 +92,7 @@ impl CheckpointSaver for ShallowRedisSaver {
         self.0.check_commands().await?;
         index::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver.warn_of_loss(has_ttl).await;
+        self.0.driver().warn_of_loss(has_ttl).await;
         Ok(())
     }
 
@@ -131,7 +125,7 @@ impl CheckpointSaver for ShallowRedisSaver {
         config: Option<&CheckpointConfig>,
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple> {
-        list_shallow(Arc::clone(&self.0), config, options)
+        lists::list::<Shallow>(Arc::clone(&self.0), config, options)
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
@@ -169,13 +163,13 @@ impl CheckpointSaver for ShallowRedisSaver {
         _config: &CheckpointConfig,
         channels: &[String],
     ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
-        // There are no ancestors, so there is nothing to tell of them.
+        // There are no ancestors.
         let nothing = |channel: &String| (channel.clone(), DeltaChannelHistory::default());
         Ok(channels.iter().map(nothing).collect())
     }
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
-        shallow_threads(Arc::clone(&self.0), prefix)
+        threads::threads::<Shallow>(Arc::clone(&self.0), prefix)
     }
 
     async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {

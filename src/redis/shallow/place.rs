@@ -15,16 +15,14 @@ use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{ExpectedParent, PutOptions, PutWritesOptions};
 use crate::redis::args::{milliseconds, number, text};
 use crate::redis::document::{
-    Identity, ReadCheckpoint, checkpoint_of_write, parse_write, shallow_document,
+    ReadCheckpoint, checkpoint_of_write, parse_write, parse_writes, shallow_document,
     shallow_write_document,
 };
 use crate::redis::driver::Reply;
-use crate::redis::keys::ShallowKeys;
-use crate::redis::put::expected;
-use crate::redis::read::{identity, parse_writes};
-use crate::redis::scripts::{Script, ScriptCall};
+use crate::redis::keys::{CheckpointRef, ShallowKeys};
+use crate::redis::put;
+use crate::redis::scripts::{self, OneSlot, OneSlotScript, expected_parent};
 use crate::redis::store::Store;
-use crate::redis::{put, scripts};
 
 /// About how many writes are removed at once.
 const SLICE: usize = 1_000;
@@ -46,7 +44,7 @@ pub(super) async fn put(
         (ExpectedParent::Any, Some(parent)) if parent != checkpoint.id() => {
             Bytes::from(format!("~{parent}"))
         }
-        (parent, _) => expected(parent),
+        (parent, _) => expected_parent(parent),
     };
     place
         .put(store, checkpoint, &metadata, ttl, expected)
@@ -142,12 +140,16 @@ impl Place {
         }
     }
 
-    fn identity(&self, id: &CheckpointId) -> Identity {
-        identity(&self.thread_id, &self.namespace, id)
+    fn identity(&self, id: &CheckpointId) -> CheckpointRef {
+        CheckpointRef::new(&self.thread_id, &self.namespace, id)
     }
 
     /// The call of a script whose first keys and arguments are those of all scripts here.
-    fn call(&self, script: &'static Script, args: impl IntoIterator<Item = Bytes>) -> ScriptCall {
+    fn call(
+        &self,
+        script: &'static OneSlotScript,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> OneSlot {
         self.call_on(self.keys.registries_of_others.clone(), script, args)
     }
 
@@ -155,9 +157,9 @@ impl Place {
     fn call_on(
         &self,
         more_keys: impl IntoIterator<Item = Bytes>,
-        script: &'static Script,
+        script: &'static OneSlotScript,
         args: impl IntoIterator<Item = Bytes>,
-    ) -> ScriptCall {
+    ) -> OneSlot {
         let keys = &self.keys;
         let own_keys = [&keys.document, &keys.registry, &keys.namespaces].map(Bytes::clone);
         let own_args = [
@@ -222,7 +224,7 @@ impl Place {
     }
 
     /// The call that reads the checkpoint, if it is the one that is named.
-    pub(super) fn read(&self, id: Option<&CheckpointId>, refresh: Option<Duration>) -> ScriptCall {
+    pub(super) fn read(&self, id: Option<&CheckpointId>, refresh: Option<Duration>) -> OneSlot {
         let id = text(id.map_or("", CheckpointId::as_str));
         let args = [id, milliseconds(refresh), Bytes::new()];
         self.call(&scripts::SHALLOW_READ, args)
@@ -243,8 +245,9 @@ impl Place {
 
     fn parse(&self, document: &Bytes) -> Result<Option<ReadCheckpoint>> {
         let read = ReadCheckpoint::parse(&self.keys.document, document)?;
-        let own =
-            |one: &Identity| one.thread_id == self.thread_id && one.namespace == self.namespace;
+        let own = |one: &CheckpointRef| {
+            one.thread_id == self.thread_id && one.namespace == self.namespace
+        };
         Ok(read
             .filter(|read| own(&read.identity))
             .map(|read| ReadCheckpoint {

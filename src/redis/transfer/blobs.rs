@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::blobs::{ChannelBlob, named_by};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, RunId, ThreadId};
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::options::TtlChoice;
-use crate::redis::blobs::parse_blob;
+use crate::redis::blobs::{self, parse_blob};
 use crate::redis::driver::Command;
-use crate::redis::keys::{BlobKeys, Member};
+use crate::redis::keys::BlobKeys;
+use crate::redis::registry;
 use crate::redis::replies::time_left;
-use crate::redis::saver::RedisSaver;
-use crate::redis::store::Step;
-use crate::redis::{blobs, registry, runs};
+use crate::redis::scripts::Step;
+use crate::redis::store::Store;
 
 /// A blob with the time that it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,123 +22,8 @@ pub(crate) struct TimedBlob {
     pub(crate) thread_id: ThreadId,
     pub(crate) namespace: CheckpointNamespace,
     pub(crate) blob: ChannelBlob,
-    /// How long it is kept from now on; `None` for ever.
+    /// How long it is kept from now on; `None` if it never expires.
     pub(crate) ttl: Option<Duration>,
-}
-
-impl RedisSaver {
-    /// Whether a namespace has blobs.
-    pub(crate) async fn has_blobs(
-        &self,
-        thread_id: &ThreadId,
-        namespace: &CheckpointNamespace,
-    ) -> Result<bool> {
-        let members = registry::members(&self.0, thread_id).await?;
-        Ok(members.contains(&Member::Blobs(namespace.clone())))
-    }
-
-    /// Reads blobs by their channels and versions, but a few at once, as they may be large; those
-    /// that are not there are left out.
-    pub(crate) async fn timed_blobs(
-        &self,
-        thread_id: &ThreadId,
-        namespace: &CheckpointNamespace,
-        named: &[(String, String)],
-    ) -> Result<Vec<TimedBlob>> {
-        let store = &self.0;
-        let keys = store.keyspace.blobs(thread_id, namespace);
-        let keys: Vec<_> = named
-            .iter()
-            .map(|(channel, version)| keys.blob(channel, version))
-            .collect();
-        let steps: Vec<Step> = keys
-            .iter()
-            .flat_map(|key| ["JSON.GET", "PTTL"].map(|name| Command::on(name, key.clone()).into()))
-            .collect();
-        let mut replies = store.flight("list", steps).await?.into_iter();
-        let mut found = Vec::with_capacity(named.len());
-        for key in &keys {
-            let (Some(document), Some(left)) = (replies.next(), replies.next()) else {
-                break;
-            };
-            let (document, left) = (document?, left?);
-            if let Some(document) = document.into_bytes() {
-                found.push(TimedBlob {
-                    thread_id: thread_id.clone(),
-                    namespace: namespace.clone(),
-                    blob: parse_blob(key, &document)?,
-                    ttl: time_left(&left),
-                });
-            }
-        }
-        Ok(found)
-    }
-
-    /// The threads of the checkpoints that a run has made, each once for each of them; those whose
-    /// ids start with a prefix.
-    pub(crate) async fn checkpoints_of_run(
-        &self,
-        run: &RunId,
-        prefix: &str,
-    ) -> Result<Vec<ThreadId>> {
-        let found = runs::checkpoints_of_run(&self.0, run, prefix)
-            .await?
-            .into_iter();
-        Ok(found.map(|(thread, _, _)| thread).collect())
-    }
-
-    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
-    pub(crate) async fn delete_runs(&self, runs: &[RunId], prefix: &str) -> Result<()> {
-        runs::delete_for_runs(&self.0, runs, prefix).await
-    }
-
-    /// Stores a blob whose checkpoint is stored next, unless there is one already.
-    pub(crate) async fn put_timed_blob(&self, blob: &TimedBlob, ttl: TtlChoice) -> Result<PutBlob> {
-        let TimedBlob {
-            thread_id,
-            namespace,
-            blob,
-            ..
-        } = blob;
-        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
-        let key = self.0.keyspace.blobs(thread_id, namespace);
-        let key = key.blob(&blob.channel, &blob.version);
-        let read = Command::on("JSON.GET", key.clone());
-        let there = self.0.driver.call("put", read).await?.into_bytes();
-        // What cannot be read is something else as well, and not ours to replace.
-        let there = there.map(|document| parse_blob(&key, &document).ok());
-        let blobs = std::slice::from_ref(blob);
-        blobs::put_blobs(&self.0, thread_id, namespace, blobs, &[], ttl).await?;
-        Ok(match there {
-            None => PutBlob::Stored,
-            Some(Some(there)) if there == *blob => PutBlob::There,
-            Some(_) => PutBlob::Differs,
-        })
-    }
-
-    /// Keeps the blobs that a checkpoint names as long as the checkpoint, which is stored now.
-    pub(crate) async fn keep_blobs(
-        &self,
-        thread_id: &ThreadId,
-        namespace: &CheckpointNamespace,
-        checkpoint: &Checkpoint,
-        ttl: TtlChoice,
-    ) -> Result<()> {
-        let store = &self.0;
-        let ttl = ttl.resolve(store.settings.ttl.default)?;
-        let named = named_by(checkpoint);
-        blobs::put_blobs(store, thread_id, namespace, &[], &named, ttl).await?;
-        // Each is registered in one of two ways, or not at all.
-        let members: Vec<_> = named
-            .iter()
-            .flat_map(|(channel, version)| {
-                [false, true].map(|is_empty| BlobKeys::member(channel, version, is_empty))
-            })
-            .collect();
-        blobs::settle_blobs(store, thread_id, namespace, &members, ttl)
-            .await
-            .map(|_| ())
-    }
 }
 
 /// What became of a blob that was to be stored.
@@ -149,6 +34,103 @@ pub(crate) enum PutBlob {
     There,
     /// There was one of another content, which stays.
     Differs,
+}
+
+/// Whether a namespace has blobs.
+pub(crate) async fn has_blobs(
+    store: &Store,
+    thread_id: &ThreadId,
+    namespace: &CheckpointNamespace,
+) -> Result<bool> {
+    let namespaces = registry::namespaces_with_blobs(store, thread_id).await?;
+    Ok(namespaces.contains(namespace))
+}
+
+/// Reads blobs by their channels and versions, but a few at once, as they may be large; those
+/// that are not there are left out.
+pub(crate) async fn timed_blobs(
+    store: &Store,
+    thread_id: &ThreadId,
+    namespace: &CheckpointNamespace,
+    named: &[(String, String)],
+) -> Result<Vec<TimedBlob>> {
+    let keys = store.keyspace.blobs(thread_id, namespace);
+    let keys: Vec<_> = named
+        .iter()
+        .map(|(channel, version)| keys.blob(channel, version))
+        .collect();
+    let steps: Vec<Step> = keys
+        .iter()
+        .flat_map(|key| ["JSON.GET", "PTTL"].map(|name| Command::on(name, key.clone()).into()))
+        .collect();
+    let mut replies = store.pipeline("list", steps).await?.into_iter();
+    let mut found = Vec::with_capacity(named.len());
+    for key in &keys {
+        let (Some(document), Some(left)) = (replies.next(), replies.next()) else {
+            break;
+        };
+        let (document, left) = (document?, left?);
+        if let Some(document) = document.into_bytes() {
+            found.push(TimedBlob {
+                thread_id: thread_id.clone(),
+                namespace: namespace.clone(),
+                blob: parse_blob(key, &document)?,
+                ttl: time_left(&left),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Stores a blob whose checkpoint is stored next, unless there is one already.
+pub(crate) async fn put_timed_blob(
+    store: &Store,
+    blob: &TimedBlob,
+    ttl: TtlChoice,
+) -> Result<PutBlob> {
+    let TimedBlob {
+        thread_id,
+        namespace,
+        blob,
+        ..
+    } = blob;
+    let ttl = ttl.resolve(store.settings.ttl.default)?;
+    let key = store.keyspace.blobs(thread_id, namespace);
+    let key = key.blob(&blob.channel, &blob.version);
+    let read = Command::on("JSON.GET", key.clone());
+    let there = store.driver().call("put", read).await?.into_bytes();
+    // What cannot be read is something else as well, and not ours to replace.
+    let there = there.map(|document| parse_blob(&key, &document).ok());
+    let blobs = std::slice::from_ref(blob);
+    blobs::put_blobs(store, thread_id, namespace, blobs, &[], ttl).await?;
+    Ok(match there {
+        None => PutBlob::Stored,
+        Some(Some(there)) if there == *blob => PutBlob::There,
+        Some(_) => PutBlob::Differs,
+    })
+}
+
+/// Keeps the blobs that a checkpoint names as long as the checkpoint, which is stored now.
+pub(crate) async fn keep_blobs(
+    store: &Store,
+    thread_id: &ThreadId,
+    namespace: &CheckpointNamespace,
+    checkpoint: &Checkpoint,
+    ttl: TtlChoice,
+) -> Result<()> {
+    let ttl = ttl.resolve(store.settings.ttl.default)?;
+    let named = named_by(checkpoint);
+    blobs::put_blobs(store, thread_id, namespace, &[], &named, ttl).await?;
+    // Each is registered in one of two ways, or not at all.
+    let members: Vec<_> = named
+        .iter()
+        .flat_map(|(channel, version)| {
+            [false, true].map(|is_empty| BlobKeys::member(channel, version, is_empty))
+        })
+        .collect();
+    blobs::settle_blobs(store, thread_id, namespace, &members, ttl)
+        .await
+        .map(|_| ())
 }
 
 /// The blobs that checkpoints name, each once, but those that were named before.

@@ -4,23 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
-use crate::options::{Progress, PruneStrategy, TtlChoice};
 use crate::redis::args::number;
-use crate::redis::document::Identity;
 use crate::redis::driver::{Command, Reply};
-use crate::redis::keys::Member;
+use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::list::list_named;
-use crate::redis::read::identity;
 use crate::redis::replies::time_left;
-use crate::redis::saver::RedisSaver;
 use crate::redis::store::Store;
-use crate::redis::{copy, prune, read, registry};
+use crate::redis::{read, registry};
 use crate::saver::SaverStream;
 
 /// A checkpoint with the time that it is kept.
@@ -29,7 +26,7 @@ use crate::saver::SaverStream;
 pub struct TimedCheckpoint {
     /// The checkpoint, with what belongs to it.
     pub tuple: CheckpointTuple,
-    /// How long it is kept from now on; `None` for ever.
+    /// How long it is kept from now on; `None` if it never expires.
     pub ttl: Option<Duration>,
 }
 
@@ -41,123 +38,52 @@ pub struct EarlyWrites {
     pub config: CheckpointConfig,
     /// The writes, in the order of (task path, task id, idx).
     pub writes: Vec<PendingWrite>,
-    /// How long they are kept from now on; `None` for ever.
+    /// How long they are kept from now on; `None` if it never expires.
     pub ttl: Option<Duration>,
 }
 
-impl RedisSaver {
-    /// The namespaces in which a thread has checkpoints, those included that another saver wrote;
-    /// none if there is no such thread.
-    ///
-    /// # Errors
-    /// What the store may say.
-    pub async fn namespaces(&self, thread_id: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let mut namespaces = registry::namespaces(&self.0, thread_id).await?;
-        namespaces.sort();
-        namespaces.dedup();
-        Ok(namespaces)
-    }
+/// Streams the checkpoints of a namespace oldest first.
+pub(crate) fn oldest_first(
+    store: &Arc<Store>,
+    thread_id: &ThreadId,
+    namespace: &CheckpointNamespace,
+) -> SaverStream<TimedCheckpoint> {
+    let walk = Ascent {
+        store: Arc::clone(store),
+        thread_id: thread_id.clone(),
+        namespace: namespace.clone(),
+        last: None,
+        started: false,
+    };
+    stream::try_unfold(walk, |mut walk| async move {
+        let page = walk.page().await?;
+        Ok::<_, Error>(page.map(|page| (stream::iter(page).map(Ok), walk)))
+    })
+    .try_flatten()
+    .boxed()
+}
 
-    /// Streams the checkpoints of a namespace oldest first (checkpoint id ascending), with the
-    /// time that each is kept. There is no cap, and memory is bounded by a page. What is written
-    /// while the stream runs may be missed; nothing comes twice.
-    #[must_use]
-    pub fn oldest_first(
-        &self,
-        thread_id: &ThreadId,
-        namespace: &CheckpointNamespace,
-    ) -> SaverStream<TimedCheckpoint> {
-        let walk = Ascent {
-            store: Arc::clone(&self.0),
-            thread_id: thread_id.clone(),
-            namespace: namespace.clone(),
-            last: None,
-            started: false,
-        };
-        stream::try_unfold(walk, |mut walk| async move {
-            let page = walk.page().await?;
-            Ok::<_, Error>(page.map(|page| (stream::iter(page).map(Ok), walk)))
-        })
+/// Streams the writes of a thread whose checkpoints are not there.
+pub(crate) fn early_writes(store: &Arc<Store>, thread_id: &ThreadId) -> SaverStream<EarlyWrites> {
+    let (store, thread_id) = (Arc::clone(store), thread_id.clone());
+    let members = {
+        let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
+        async move { Ok(stream::iter(registry::members(&store, &thread_id).await?).map(Ok)) }
+    };
+    stream::once(members)
         .try_flatten()
-        .boxed()
-    }
-
-    /// Streams the writes of a thread whose checkpoints are not there (yet), checkpoint by
-    /// checkpoint.
-    #[must_use]
-    pub fn early_writes(&self, thread_id: &ThreadId) -> SaverStream<EarlyWrites> {
-        let (store, thread_id) = (Arc::clone(&self.0), thread_id.clone());
-        let members = {
+        .try_filter_map(move |member| {
             let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
-            async move { Ok(stream::iter(registry::members(&store, &thread_id).await?).map(Ok)) }
-        };
-        stream::once(members)
-            .try_flatten()
-            .try_filter_map(move |member| {
-                let (store, thread_id) = (Arc::clone(&store), thread_id.clone());
-                async move {
-                    match member {
-                        Member::Writes(namespace, id) => {
-                            early_writes(&store, &thread_id, &namespace, &id).await
-                        }
-                        _ => Ok(None),
+            async move {
+                match member {
+                    Member::Writes(namespace, id) => {
+                        early_writes_of(&store, &thread_id, &namespace, &id).await
                     }
+                    _ => Ok(None),
                 }
-            })
-            .boxed()
-    }
-
-    /// Stores a checkpoint with its pending writes exactly as it was read: nothing joins its
-    /// metadata, and every write keeps its index. Replaces a checkpoint of the same id.
-    ///
-    /// The writes come first, so that a reader that finds the checkpoint finds them as well; may
-    /// be repeated.
-    ///
-    /// # Errors
-    /// As [`put`](crate::CheckpointSaver::put).
-    pub async fn put_tuple(&self, tuple: CheckpointTuple, ttl: TtlChoice) -> Result<()> {
-        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
-        let thread_id = tuple.config.thread_id.clone();
-        let namespace = tuple.config.namespace();
-        copy::copy_checkpoint(&self.0, &thread_id, &namespace, tuple, ttl).await
-    }
-
-    /// Stores writes exactly as they were read, under the indexes that they have. `config` names
-    /// their checkpoint, which may not be there yet. Replaces writes of the same task and index.
-    ///
-    /// # Errors
-    /// [`InvalidInput`](Error::InvalidInput) if the config names no checkpoint, else as
-    /// [`put_writes`](crate::CheckpointSaver::put_writes).
-    pub async fn put_pending_writes(
-        &self,
-        config: &CheckpointConfig,
-        writes: &[PendingWrite],
-        ttl: TtlChoice,
-    ) -> Result<()> {
-        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
-        let id = config.required_checkpoint()?;
-        copy::copy_writes(
-            &self.0,
-            &config.thread_id,
-            &config.namespace(),
-            id,
-            writes,
-            ttl,
-        )
-        .await
-    }
-
-    /// What [`prune`](crate::CheckpointSaver::prune) would remove of a thread; nothing is removed.
-    ///
-    /// # Errors
-    /// As [`prune`](crate::CheckpointSaver::prune).
-    pub async fn prunable(
-        &self,
-        thread_id: &ThreadId,
-        strategy: &PruneStrategy,
-    ) -> Result<Progress> {
-        prune::prunable(&self.0, thread_id, strategy).await
-    }
+            }
+        })
+        .boxed()
 }
 
 /// A walk from the oldest checkpoint of a namespace to the newest.
@@ -183,9 +109,9 @@ impl Ascent {
         let after = self.last.as_ref().map_or("", CheckpointId::as_str);
         let command = Command::on("ZRANGEBYLEX", keys.registry.clone())
             .arg(format!("({after}"))
-            .args(["+", "LIMIT", "0"].map(bytes::Bytes::from))
+            .args(["+", "LIMIT", "0"].map(Bytes::from))
             .arg(number(self.store.settings.page_size));
-        let reply = self.store.driver.call("list", command).await?;
+        let reply = self.store.driver().call("list", command).await?;
         let ids = reply
             .into_array()
             .into_iter()
@@ -200,9 +126,9 @@ impl Ascent {
             return Ok(None);
         };
         self.last = Some(last.clone());
-        let named: Vec<Identity> = ids
+        let named: Vec<CheckpointRef> = ids
             .iter()
-            .map(|id| identity(&self.thread_id, &self.namespace, id))
+            .map(|id| CheckpointRef::new(&self.thread_id, &self.namespace, id))
             .collect();
         let tuples: Vec<CheckpointTuple> = list_named(Arc::clone(&self.store), named)
             .try_collect()
@@ -210,7 +136,7 @@ impl Ascent {
         let steps = tuples
             .iter()
             .map(|tuple| Command::on("PTTL", keys.document(tuple.checkpoint.id())).into());
-        let left = self.store.flight("list", steps.collect()).await?;
+        let left = self.store.pipeline("list", steps.collect()).await?;
         tuples
             .into_iter()
             .zip(left)
@@ -223,7 +149,7 @@ impl Ascent {
     }
 }
 
-async fn early_writes(
+async fn early_writes_of(
     store: &Store,
     thread_id: &ThreadId,
     namespace: &CheckpointNamespace,
@@ -235,7 +161,7 @@ async fn early_writes(
         Command::on("PTTL", keys.write_registry(id)),
     ];
     let steps = steps.into_iter().map(Into::into).collect();
-    let mut replies = store.flight("list", steps).await?.into_iter();
+    let mut replies = store.pipeline("list", steps).await?.into_iter();
     let there = replies.next().unwrap_or(Err(Error::Closed))?;
     let left = replies.next().unwrap_or(Err(Error::Closed))?;
     // The checkpoint may have come by now; it brings its writes itself.

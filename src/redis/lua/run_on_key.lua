@@ -1,11 +1,11 @@
--- Runs commands on one key, all together: so that no key is ever there without its TTL.
+-- Runs commands on one key and sets its TTL, as one step: so that it is never there without its TTL.
 --
 -- KEYS  1 the key
 -- ARGV  of each command: how many arguments it has besides the key, its name, and those. Names in
 --       lower case are ours: 'done' goes on only if the last command has done something, 'own' and
 --       'shared' give the key a TTL in ms, which is its own or the longest of several.
 -- Returns what each command returned, up to the one that did nothing.
--- Twice: as its commands; the TTL is the same.
+-- Idempotent: if the commands are. The TTL is counted from the last run.
 local key = KEYS[1]
 local was_there = redis.call('EXISTS', key) == 1
 local replies, last, i = {}, nil, 1

@@ -3,8 +3,8 @@
 -- KEYS  1 pointer to the newest
 -- ARGV  1 the document  2 prefix of the namespace's documents  3 id  4 TTL in ms, 0 for none
 --       5 an id whose document is gone, so that the pointer may leave it; '' for none
--- Returns 1 if the pointer names the document now, else 0.
--- Twice: the pointer is the same.
+-- Returns 1 if the pointer names the document, else 0.
+-- Idempotent: a second run finds that the pointer names the document, and sets it again.
 local pointer = KEYS[1]
 local document, prefix, id, ttl, gone = unpack(ARGV)
 local current = after(redis.call('GET', pointer), prefix)

@@ -3,8 +3,8 @@
 -- KEYS  1 registry of checkpoints
 -- ARGV  1 id  2 the expected newest, '' for none  3 TTL in ms, 0 for none
 --       4… ids that are newer than the expected one and whose documents are gone
--- Returns an empty list if the checkpoint is registered now, else newer ids, the newest first.
--- Twice: it is registered already.
+-- Returns an empty list if the checkpoint is registered, else newer ids, the newest first.
+-- Idempotent: a checkpoint that is registered already stays so, whatever has become the newest.
 local registry, id, expected = KEYS[1], ARGV[1], ARGV[2]
 if not redis.call('ZSCORE', registry, id) then
   local gone = {}

@@ -3,7 +3,7 @@
 -- KEYS  1 registry of checkpoints
 -- ARGV  1 prefix of the namespace's documents  2… ids
 -- Returns how many were taken out.
--- Twice: what is out stays out.
+-- Idempotent: an id that is not registered is passed over.
 local forgotten = 0
 for i = 2, #ARGV do
   if redis.call('EXISTS', ARGV[1] .. ARGV[i]) == 0 then

@@ -1,0 +1,181 @@
+//! Takes some of what has expired out of a thread's registries, so that those of a thread that never
+//! ends hold little more than what is there.
+//!
+//! A put looks at three members that chance picks, and remembers those that lead to nothing; the
+//! next put of the namespace looks at these again and takes them out. So it costs no round trip.
+
+use bytes::Bytes;
+
+use super::pipeline::Replies;
+use super::thread::awaited;
+use super::{Run, after, join};
+use crate::error::Result;
+use crate::redis::driver::{Command, Reply};
+use crate::redis::keys::NamespaceKeys;
+use crate::redis::scripts::Request;
+use crate::redis::session::{Session, StaleMember};
+
+/// How many members are looked at.
+const LOOK_AT: &[u8] = b"3";
+/// How many members of a set are gone through to see whether one is awaited.
+const MANY: &[u8] = b"10000";
+
+/// What one look found.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// The requests that take out what still leads to nothing.
+    pub(super) removals: Vec<Request>,
+    /// What chance has picked to be looked at.
+    pub(super) picked: Vec<StaleMember>,
+}
+
+/// The gc of a namespace's registries.
+pub(super) struct RegistryGc<'a> {
+    keys: &'a NamespaceKeys,
+    stale: Vec<StaleMember>,
+}
+
+impl<'a> RegistryGc<'a> {
+    /// Takes up what the last put found.
+    pub(super) fn new(session: &Session, keys: &'a NamespaceKeys) -> Self {
+        Self {
+            keys,
+            stale: session.take_stale(&keys.registry),
+        }
+    }
+
+    /// How the keys of the registries of all namespaces start.
+    fn registries(&self) -> &[u8] {
+        let keys = self.keys;
+        keys.registry
+            .strip_suffix(&keys.stored[..])
+            .unwrap_or(&keys.registry)
+    }
+
+    /// How the keys of the registries of all writes start.
+    fn write_registries(&self) -> &[u8] {
+        let registries = &self.keys.write_registries;
+        let rest = registries.strip_suffix(b":");
+        let rest = rest.and_then(|rest| rest.strip_suffix(&self.keys.stored[..]));
+        rest.unwrap_or(registries)
+    }
+
+    /// The requests that look at what the last put found, and pick what this one looks at.
+    pub(super) fn look(&self) -> Vec<Request> {
+        let mut requests = self.look_at(&self.stale);
+        requests.push(Request::on("ZRANDMEMBER", &self.keys.registry, [LOOK_AT]));
+        requests.push(Request::on("SRANDMEMBER", &self.keys.namespaces, [LOOK_AT]));
+        requests
+    }
+
+    /// Reads the replies.
+    pub(super) fn read(&self, replies: &mut Replies) -> Result<Collected> {
+        let gone = Self::gone(&self.stale, replies)?;
+        let removals = gone.iter().map(|member| match member {
+            StaleMember::Checkpoint(id) => Request::on("ZREM", &self.keys.registry, [&id[..]]),
+            StaleMember::Mark(member, _) | StaleMember::Namespace(member) => {
+                Request::on("SREM", &self.keys.namespaces, [&member[..]])
+            }
+        });
+        let removals = removals.collect();
+        let ids = replies.list()?.into_iter();
+        let ids = ids.filter(|id| !id.is_empty()).map(StaleMember::Checkpoint);
+        let members = replies.list()?.into_iter();
+        let members = members.filter_map(|member| self.candidate(member));
+        Ok(Collected {
+            removals,
+            picked: ids.chain(members).collect(),
+        })
+    }
+
+    /// The requests that look at members.
+    pub(super) fn look_at(&self, members: &[StaleMember]) -> Vec<Request> {
+        let requests = members.iter().flat_map(|member| match member {
+            StaleMember::Checkpoint(id) => vec![exists(&join(&[&self.keys.documents, id]))],
+            StaleMember::Mark(_, registry) => vec![exists(registry)],
+            StaleMember::Namespace(namespace) => {
+                let scan = Command::on("SSCAN", self.keys.namespaces.clone())
+                    .arg("0")
+                    .arg("MATCH")
+                    .arg(glob(&awaited(namespace, b"")))
+                    .arg("COUNT")
+                    .arg(Bytes::from_static(MANY));
+                let registry = join(&[self.registries(), namespace]);
+                vec![exists(&registry), Request::from(scan)]
+            }
+        });
+        requests.collect()
+    }
+
+    /// Those that lead to nothing.
+    pub(super) fn gone(members: &[StaleMember], replies: &mut Replies) -> Result<Vec<StaleMember>> {
+        let mut gone = Vec::new();
+        for member in members {
+            let mut is_gone = replies.int()? == 0;
+            if matches!(member, StaleMember::Namespace(_)) {
+                let mut found = replies.one()?.into_array().into_iter();
+                let (cursor, marks) = (found.next(), found.next());
+                let is_all = cursor
+                    .and_then(Reply::into_bytes)
+                    .is_some_and(|at| at == "0");
+                let marks = marks.map_or(0, |marks| marks.into_array().len());
+                is_gone &= is_all && marks == 0;
+            }
+            if is_gone {
+                gone.push(member.clone());
+            }
+        }
+        Ok(gone)
+    }
+
+    fn candidate(&self, member: Bytes) -> Option<StaleMember> {
+        if let Some(mark) = after(&member, b"\0writes\0") {
+            let gap = mark.iter().position(|byte| *byte == 0)?;
+            let registry = join(&[
+                self.write_registries(),
+                &mark[..gap],
+                b":",
+                &mark[gap + 1..],
+            ]);
+            return Some(StaleMember::Mark(member, registry));
+        }
+        (member.first() != Some(&0)).then_some(StaleMember::Namespace(member))
+    }
+}
+
+impl Run<'_> {
+    /// Remembers what leads to nothing for the next put of a namespace.
+    pub(super) fn remember_stale(&self, registry: &Bytes, members: &[StaleMember]) {
+        if !members.is_empty() {
+            let members = members.iter().map(copied).collect();
+            self.session.remember_stale(registry, members);
+        }
+    }
+}
+
+/// The same in memory of its own, apart from the replies that it came in, which may be large.
+fn copied(member: &StaleMember) -> StaleMember {
+    let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    match member {
+        StaleMember::Checkpoint(id) => StaleMember::Checkpoint(copy(id)),
+        StaleMember::Mark(mark, registry) => StaleMember::Mark(copy(mark), copy(registry)),
+        StaleMember::Namespace(namespace) => StaleMember::Namespace(copy(namespace)),
+    }
+}
+
+fn exists(key: &Bytes) -> Request {
+    Request::on("EXISTS", key, [])
+}
+
+/// A pattern for what starts with some bytes.
+fn glob(start: &[u8]) -> Bytes {
+    let mut pattern = Vec::with_capacity(start.len() + 1);
+    for byte in start {
+        if b"*?[]\\^".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    Bytes::from(pattern)
+}

@@ -1,0 +1,368 @@
+//! Removing checkpoints: out of the pointer and the registry first, so that nothing names what is
+//! gone; then the documents, and the writes after them, so that no reader takes a checkpoint for one
+//! that has fewer writes.
+
+use bytes::Bytes;
+
+use super::pointer::Pointer;
+use super::registry::range;
+use super::thread::{awaited, forget_namespace, pexpire, ttl_left};
+use super::{PINNED, Run, after, join, partly_done};
+use crate::error::Result;
+use crate::redis::driver::Command;
+use crate::redis::keys::NamespaceKeys;
+use crate::redis::scripts::{
+    Count, OneKey, RemoveCall, RemoveKeyCall, RemoveReply, Request, RunOnKey, UnlistCall,
+};
+
+/// How many ids are read beyond those that are removed.
+const MORE: usize = 100;
+/// Of a set of more members not each is looked at.
+const MANY: i64 = 1_000;
+
+/// A call, with what is made of it.
+struct Remove<'a> {
+    call: &'a RemoveCall,
+    keys: &'a NamespaceKeys,
+    ids: &'a [Bytes],
+    /// How the keys of the registries of writes start.
+    registries: Vec<&'a Bytes>,
+}
+
+/// What a registry of writes names.
+struct Written {
+    registry: Bytes,
+    id: usize,
+    /// Which of the checkpoint's registries it is.
+    position: usize,
+    /// The writes that are to go.
+    keys: Vec<Bytes>,
+    /// What has the name of no write of this saver's.
+    rest: Vec<Bytes>,
+    /// Whether it may name more.
+    has_more: bool,
+}
+
+pub(super) async fn remove(run: &Run<'_>, call: &RemoveCall) -> Result<RemoveReply> {
+    let keys = &call.keys;
+    let remove = Remove {
+        call,
+        keys,
+        ids: &call.ids,
+        registries: [&keys.write_registries, &keys.shared_write_registries]
+            .into_iter()
+            .filter(|registries| !registries.is_empty())
+            .collect(),
+    };
+    remove.run(run).await.map_err(partly_done)
+}
+
+/// Takes out of a thread's set of namespaces what stands for nothing any more.
+pub(super) async fn unlist(run: &Run<'_>, call: &UnlistCall) -> Result<Count> {
+    let namespaces = &call.namespaces;
+    let keys = call.members.iter().map(|(_, key)| key.clone());
+    let there = run.are_there(keys).await?;
+    let mut removed = 0;
+    // Marks come in calls of their own, before the namespaces.
+    let mut all = Vec::new();
+    if call
+        .members
+        .iter()
+        .any(|(member, _)| member.first() != Some(&0))
+    {
+        let size = Request::on("SCARD", namespaces, []);
+        if run.pipeline(vec![size]).await?.int()? <= MANY {
+            let requests = vec![Request::on("SMEMBERS", namespaces, [])];
+            all = run.pipeline(requests).await?.list()?;
+        }
+    }
+    for ((member, key), is_there) in call.members.iter().zip(there) {
+        let start = awaited(member, b"");
+        if is_there || all.iter().any(|other| after(other, &start).is_some()) {
+            continue;
+        }
+        removed += i64::from(forget_namespace(run, namespaces, member, &[key]).await?);
+    }
+    Ok(Count(removed))
+}
+
+impl Remove<'_> {
+    async fn run(&self, run: &Run<'_>) -> Result<RemoveReply> {
+        let mut requests = vec![
+            Request::on("GET", &self.keys.pointer, []),
+            range(&self.keys.registry, b"+", self.ids.len() + MORE),
+            Request::on("SCARD", &self.keys.namespaces, []),
+        ];
+        for (number, id) in self.ids.iter().enumerate() {
+            for (position, registry) in self.registries.iter().enumerate() {
+                let first = self.first(number, position);
+                let last = (first + self.call.max_writes).saturating_sub(1);
+                let ends = [first, last].map(|end| end.to_string());
+                let ends = ends.iter().map(String::as_bytes);
+                requests.push(Request::on("ZRANGE", &join(&[registry, id]), ends));
+            }
+        }
+        let mut replies = run.pipeline(requests).await?;
+        let target = replies.bytes()?;
+        let mut left = replies.list()?;
+        left.retain(|id| !self.ids.contains(id));
+        let members = replies.int()?;
+        let mut written = Vec::new();
+        for (number, id) in self.ids.iter().enumerate() {
+            let prefix = join(&[&self.keys.writes, id, b":"]);
+            for (position, registry) in self.registries.iter().enumerate() {
+                let keys = replies.list()?;
+                let has_more = keys.len() == self.call.max_writes;
+                let is_write = |key: &Bytes| after(key, &prefix).is_some();
+                let (keys, rest) = keys.into_iter().partition(is_write);
+                written.push(Written {
+                    registry: join(&[registry, id]),
+                    id: number,
+                    position,
+                    keys,
+                    rest,
+                    has_more,
+                });
+            }
+        }
+        let mut more = written.iter().filter(|one| one.has_more);
+        let done = more.next().map_or(self.ids.len(), |one| one.id);
+        self.unname(run, target, &left).await?;
+        let (documents, writes, skip) = self.unlink(run, &written, done).await?;
+        if left.is_empty() {
+            self.forget_namespace(run, members).await?;
+        } else if left.len() <= MORE {
+            self.expire(run, &left).await?;
+        }
+        Ok(RemoveReply {
+            documents,
+            writes,
+            done,
+            skip,
+        })
+    }
+
+    /// How many members of a registry of writes are passed over.
+    fn first(&self, number: usize, position: usize) -> usize {
+        if number == 0 {
+            self.call.skip[position]
+        } else {
+            0
+        }
+    }
+
+    /// Takes what is to go out of the registry, and lets the pointer name the newest that is left.
+    async fn unname(&self, run: &Run<'_>, target: Option<Bytes>, left: &[Bytes]) -> Result<()> {
+        let mut requests = Vec::new();
+        if !self.ids.is_empty() {
+            let ids = self.ids.iter().map(|id| &id[..]);
+            requests.push(Request::on("ZREM", &self.keys.registry, ids));
+        }
+        if let Some(target) = target {
+            let named = after(&target, &self.keys.documents).map(Bytes::copy_from_slice);
+            let goes = named.as_ref().is_some_and(|id| self.ids.contains(id));
+            if goes || !run.are_there([target]).await?[0] {
+                requests.push(self.repoint(run, named.as_ref(), left).await?);
+            }
+        }
+        if requests.is_empty() {
+            return Ok(());
+        }
+        run.pipeline(requests).await?.finish()
+    }
+
+    async fn repoint(
+        &self,
+        run: &Run<'_>,
+        named: Option<&Bytes>,
+        left: &[Bytes],
+    ) -> Result<Request> {
+        let mut left = left.to_vec();
+        loop {
+            let requests: Vec<_> = left
+                .iter()
+                .map(|id| Request::on("PTTL", &join(&[&self.keys.documents, id]), []))
+                .collect();
+            if requests.is_empty() {
+                return Ok(Request::on("UNLINK", &self.keys.pointer, []));
+            }
+            let mut replies = run.pipeline(requests).await?;
+            for id in &left {
+                let time_left = replies.int()?;
+                if time_left != -2 {
+                    let pointer = Pointer {
+                        keys: self.keys,
+                        names: named,
+                        is_stale: true,
+                    };
+                    return Ok(pointer.advance(id, ttl_left(time_left)));
+                }
+            }
+            let last = left.last().map(|id| join(&[b"(", id])).unwrap_or_default();
+            left = super::registry::ids(run, &self.keys.registry, &last, MORE).await?;
+            left.retain(|id| !self.ids.contains(id));
+        }
+    }
+
+    /// Whether what has a checkpoint's names may be of another: only names with colons may.
+    fn is_shared(&self, id: &Bytes) -> bool {
+        [&self.keys.thread, &self.keys.stored, id]
+            .iter()
+            .any(|name| name.contains(&b':'))
+    }
+
+    /// The request that removes a document or a write of a checkpoint, unless it is another's.
+    fn unlink_own(&self, key: Bytes, id: &Bytes) -> Request {
+        if !self.is_shared(id) {
+            return Request::on("UNLINK", &key, []);
+        }
+        let call = RemoveKeyCall {
+            key,
+            thread: self.keys.thread.clone(),
+            checkpoint: Some((self.keys.stored.clone(), id.clone())),
+            or_nameless: true,
+        };
+        OneKey::from(call).into()
+    }
+
+    /// Removes the documents and the writes, and returns how many of each, and how many of the first
+    /// checkpoint that has more writes are others'.
+    async fn unlink(
+        &self,
+        run: &Run<'_>,
+        written: &[Written],
+        done: usize,
+    ) -> Result<(usize, usize, [usize; 2])> {
+        if self.ids.is_empty() {
+            return Ok((0, 0, [0, 0]));
+        }
+        let has_more = |number: usize| written.iter().any(|one| one.id == number && one.has_more);
+        let numbers = 0..self.ids.len();
+        let (waits, ends): (Vec<usize>, Vec<usize>) = numbers.partition(|one| has_more(*one));
+        let marks = |numbers: &[usize]| -> Vec<Bytes> {
+            let ids = numbers.iter().map(|number| &self.ids[*number]);
+            ids.map(|id| awaited(&self.keys.stored, id)).collect()
+        };
+        let mut requests = Vec::new();
+        if !waits.is_empty() {
+            // Found by this by a later call, if this one ends here.
+            let listed = RunOnKey::new(&self.keys.namespaces).even_when_full();
+            requests.push(listed.run("SADD", marks(&waits)).into());
+        }
+        for id in self.ids {
+            requests.push(self.unlink_own(join(&[&self.keys.documents, id]), id));
+        }
+        let mut replies = run.pipeline(requests).await?;
+        if !waits.is_empty() {
+            replies.int()?;
+        }
+        let (mut documents, mut writes, mut skip) = (0, 0, [0, 0]);
+        for _ in self.ids {
+            documents += replies.count()?;
+        }
+        replies.finish()?;
+        let mut requests = Vec::new();
+        for one in written {
+            let id = &self.ids[one.id];
+            requests.extend(one.keys.iter().map(|key| self.unlink_own(key.clone(), id)));
+        }
+        let mut replies = run.pipeline(requests).await?;
+        let mut requests = Vec::new();
+        for one in written {
+            let mut out = Vec::new();
+            let mut others = 0;
+            let is_shared = self.is_shared(&self.ids[one.id]);
+            for key in &one.keys {
+                let removed = replies.int()?;
+                writes += usize::try_from(removed).unwrap_or(0);
+                // A script returns 0 of another's, and UNLINK of what is gone.
+                if removed == 0 && is_shared {
+                    others += 1;
+                } else {
+                    out.push(&key[..]);
+                }
+            }
+            if one.position == 0 {
+                out.extend(one.rest.iter().map(|key| &key[..]));
+            } else {
+                others += one.rest.len();
+            }
+            if !out.is_empty() {
+                requests.push(Request::on("ZREM", &one.registry, out));
+            }
+            if one.id == done {
+                skip[one.position] = self.first(one.id, one.position) + others;
+            }
+        }
+        replies.finish()?;
+        if !ends.is_empty() {
+            let srem = Command::on("SREM", self.keys.namespaces.clone()).args(marks(&ends));
+            requests.push(Request::from(srem));
+        }
+        if !requests.is_empty() {
+            run.pipeline(requests).await?.finish()?;
+        }
+        Ok((documents, writes, skip))
+    }
+
+    /// Gives the registry the longest TTL of what it names, if it has none and all of that has one.
+    async fn expire(&self, run: &Run<'_>, left: &[Bytes]) -> Result<()> {
+        let look = async || -> Result<Option<i64>> {
+            let mut requests = vec![
+                Request::on("PTTL", &self.keys.registry, []),
+                Request::on("ZCARD", &self.keys.registry, []),
+            ];
+            let documents = left.iter().map(|id| join(&[&self.keys.documents, id]));
+            requests.extend(documents.map(|key| Request::on("PTTL", &key, [])));
+            let mut replies = run.pipeline(requests).await?;
+            let ttl = replies.int()?;
+            let named = replies.int()?;
+            let is_all = i64::try_from(left.len()).is_ok_and(|left| left == named);
+            let times = replies.ints(left.len())?;
+            let longest = times.iter().copied().max().unwrap_or(-2);
+            let expires = is_all && !times.contains(&-1) && longest >= 0;
+            Ok((ttl != -2 && expires).then_some(if ttl == -1 { longest.max(1) } else { 0 }))
+        };
+        let Some(ttl @ 1..) = look().await? else {
+            return Ok(());
+        };
+        let expire = pexpire(&self.keys.registry, ttl, None);
+        run.pipeline(vec![expire]).await?.finish()?;
+        if look().await?.is_none() {
+            // Something without a TTL has come since.
+            let persist = Request::on("PERSIST", &self.keys.registry, []);
+            run.pipeline(vec![persist]).await?.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a namespace without checkpoints out of the set, unless writes wait there.
+    async fn forget_namespace(&self, run: &Run<'_>, members: i64) -> Result<()> {
+        let mut requests = vec![Request::on("ZREM", &self.keys.registry, [&b""[..]])];
+        if members <= MANY {
+            requests.push(Request::on("SMEMBERS", &self.keys.namespaces, []));
+        }
+        let mut replies = run.pipeline(requests).await?;
+        replies.int()?;
+        if members > MANY {
+            return Ok(());
+        }
+        let members = replies.list()?;
+        let start = awaited(&self.keys.stored, b"");
+        if !members.iter().any(|member| after(member, &start).is_some()) {
+            let keys = [&self.keys.registry];
+            let (namespaces, namespace) = (&self.keys.namespaces, &self.keys.stored);
+            if !forget_namespace(run, namespaces, namespace, &keys).await? {
+                return Ok(());
+            }
+        }
+        let others = members.iter().filter(|member| **member != self.keys.stored);
+        let others: Vec<_> = others.collect();
+        if matches!(others[..], [only] if *only == PINNED) {
+            // A pin ends with its thread.
+            let unpin = Request::on("SREM", &self.keys.namespaces, [PINNED]);
+            run.pipeline(vec![unpin]).await?.finish()?;
+        }
+        Ok(())
+    }
+}
