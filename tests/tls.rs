@@ -279,7 +279,7 @@ async fn passwords_are_in_no_log_no_error_and_no_debug() {
         let builder = saver(url).tls_ca_file(&ca);
         seen.push(format!("{builder:?}"));
         let error = builder.build().await.unwrap_err();
-        seen.push(format!("{error} {error:?}"));
+        seen.push(format!("{} {error:?}", error.report()));
     }
     let log = log::heard();
     assert!(log.contains("fred"), "the client's own log is heard");

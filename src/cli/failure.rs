@@ -70,7 +70,7 @@ impl Failure {
     /// What happened, in one sentence.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Saver(error) => error.to_string(),
+            Self::Saver(error) => error.report().to_string(),
             Self::Usage(message)
             | Self::NotFound(message)
             | Self::Conflict(message)

@@ -38,6 +38,7 @@ impl Problem<'_> {
             422 => Error::InvalidInput {
                 field: "the request".to_owned(),
                 reason: said.unwrap_or_else(|| "the service refuses it".to_owned()),
+                source: None,
             },
             504 => Error::Service {
                 server: self.server.to_owned(),
@@ -76,6 +77,7 @@ pub(super) fn fault(
         "invalid_input" => Error::InvalidInput {
             field: text(told.field),
             reason: text(told.reason),
+            source: None,
         },
         "too_large" => Error::TooLarge {
             what: text(told.what),
@@ -93,6 +95,7 @@ pub(super) fn fault(
         "out_of_memory" => Error::OutOfMemory,
         "unavailable" => Error::Unavailable {
             reason: named("the service does not tell why", request_id),
+            source: None,
         },
         kind => Error::Service {
             server: server.to_owned(),

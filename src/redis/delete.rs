@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::blob;
 use super::driver::{Command, Reply, number};
+use super::error::is_of_another_type;
 use super::index::Kind;
 use super::keys::{Member, NamespaceKeys, PINNED, namespace_from_stored, stored_namespace};
 use super::scripts;
@@ -525,15 +526,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-}
-
-/// Whether a call found a key that holds a value of another type.
-fn is_of_another_type(error: &Error) -> bool {
-    match error {
-        Error::WrongType { .. } => true,
-        Error::Server { reason, .. } => reason.contains("WRONGTYPE"),
-        _ => false,
     }
 }
 

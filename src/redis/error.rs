@@ -1,8 +1,13 @@
 //! Errors of servers and connections: the only place that reads what they say.
 //!
 //! A server reports an error in prose that starts with a code, and so do the scripts, whose codes
-//! start with `LG`. What is said is read once, when it arrives, and becomes an [`ErrorKind`]; all code
-//! decides by that. It ends as a public [`Error`], which is named by what the caller can do.
+//! start with `LG`. The prose is read once, when it arrives, and becomes an [`ErrorKind`].
+//!
+//! The driver hands on a public [`Error`], named by what the caller can do, whose source is the
+//! [`RedisError`] with its kind. So the features have one error type for what a server reports and for
+//! what they find themselves, nothing is converted at their edge, and where one must tell two errors of
+//! the same variant apart, it asks the functions at the end of this file, which look at the kind of the
+//! source.
 
 use std::fmt;
 use std::time::Duration;
@@ -135,7 +140,13 @@ pub(super) struct Context<'a> {
 impl RedisError {
     /// An error reply of a server.
     pub(super) fn reply(reply: &str) -> Self {
-        Self::new(kind_of_reply(reply), reply)
+        match kind_of_reply(reply) {
+            kind @ ErrorKind::TooManyGone => Self::new(
+                kind,
+                "more checkpoints that are gone are registered than a script may pass over",
+            ),
+            kind => Self::new(kind, reply),
+        }
     }
 
     /// A lost connection.
@@ -148,14 +159,14 @@ impl RedisError {
     pub(super) fn io(debug: &str, message: &str) -> Self {
         let mut refusals = TLS_REFUSALS.iter();
         match refusals.find(|(variant, _)| debug.contains(variant)) {
-            Some((_, reason)) => Self::tls(reason).with_message(message),
+            Some((_, reason)) => Self::tls(reason, message),
             None => Self::lost(message),
         }
     }
 
-    /// TLS cannot be agreed on.
-    pub(super) fn tls(reason: &'static str) -> Self {
-        Self::new(ErrorKind::Tls(reason), reason)
+    /// TLS cannot be agreed on: why, and what the TLS library reported.
+    pub(super) fn tls(reason: &'static str, message: &str) -> Self {
+        Self::new(ErrorKind::Tls(reason), message)
     }
 
     /// A connection without TLS to a port where the server speaks it.
@@ -177,7 +188,7 @@ impl RedisError {
     pub(super) fn no_credentials(error: &Error) -> Self {
         Self::new(
             ErrorKind::NoCredentials,
-            format!("the provider gave no credentials: {error}"),
+            format!("the provider gave no credentials: {}", error.report()),
         )
     }
 
@@ -196,17 +207,17 @@ impl RedisError {
         }
     }
 
-    fn with_message(self, message: impl Into<String>) -> Self {
-        Self::new(self.kind, message)
-    }
-
-    /// The error of an AUTH. A server that does not know the command quotes its arguments, so the
-    /// reply is replaced.
-    pub(super) fn of_auth(self) -> Self {
+    /// The error of a connection that was sent AUTH with a password. A server that does not know the
+    /// command quotes its arguments, or the beginning of them, and what a proxy quotes is not known.
+    pub(super) fn of_auth(self, password: &str) -> Self {
         match self.kind {
             ErrorKind::UnknownCommand => Self::new(
                 ErrorKind::Authentication,
                 "ERR the server does not know AUTH: leave the password out of the URL",
+            ),
+            kind if !password.is_empty() && self.message.contains(password) => Self::new(
+                kind,
+                "the server's words contain the password, and are not repeated",
             ),
             _ => self,
         }
@@ -239,64 +250,69 @@ impl RedisError {
     /// The error as callers get it.
     pub(super) fn into_public(self, context: &Context<'_>) -> Error {
         use ErrorKind as Kind;
-        let Self { kind, message } = self;
         let server = || context.server.to_owned();
         let config = |reason: String| Error::Config {
             key: "url".to_owned(),
             reason,
         };
-        match kind {
-            Kind::Lost => Error::Connection {
-                server: server(),
-                reason: message,
-            },
-            Kind::Tls(reason) => Error::Tls {
-                server: server(),
-                reason: reason.to_owned(),
-            },
-            Kind::SpeaksTls => config(format!(
-                "Redis at {} speaks TLS on this port: write rediss in place of redis",
-                context.server
-            )),
-            Kind::TimedOut => Error::Timeout {
-                operation: context.operation,
-                limit: context.limit,
-            },
-            Kind::NoCredentials | Kind::Authentication => Error::Authentication {
-                server: server(),
-                reason: message,
-            },
-            Kind::Permission => Error::Permission {
-                reason: rest(&message).to_owned(),
-            },
-            Kind::ScriptsRefused => Error::Permission {
-                reason: format!(
-                    "{}; every call runs a Lua script: allow EVAL and EVALSHA",
-                    rest(&message)
-                ),
-            },
+        let reason = match &self.kind {
+            Kind::Lost => {
+                return Error::Connection {
+                    server: server(),
+                    source: self.into(),
+                };
+            }
+            Kind::Tls(reason) => {
+                return Error::Tls {
+                    server: server(),
+                    reason: (*reason).to_owned(),
+                    source: self.into(),
+                };
+            }
+            Kind::SpeaksTls => {
+                return config(format!(
+                    "Redis at {} speaks TLS on this port: write rediss in place of redis",
+                    context.server
+                ));
+            }
+            Kind::TimedOut => {
+                return Error::Timeout {
+                    operation: context.operation,
+                    limit: context.limit,
+                };
+            }
+            Kind::NoCredentials | Kind::Authentication => {
+                return Error::Authentication {
+                    server: server(),
+                    source: self.into(),
+                };
+            }
+            Kind::Permission => return self.permission("grant it with ACL SETUSER"),
+            Kind::ScriptsRefused => {
+                return self.permission("every call runs a Lua script: allow EVAL and EVALSHA");
+            }
             // In a cluster it is followed; elsewhere it comes from a node of one.
             Kind::Redirected(_) => {
-                config("the server is a node of a cluster: use redis-cluster://".to_owned())
+                return config(
+                    "the server is a node of a cluster: use redis-cluster://".to_owned(),
+                );
             }
-            Kind::NoCluster => config("the server is no cluster: use redis://".to_owned()),
-            Kind::Loading
-            | Kind::Busy
-            | Kind::TryAgain
-            | Kind::NoReplicas
-            | Kind::CannotSave
-            | Kind::ReadOnly
-            | Kind::MasterDown
-            | Kind::ClusterDown
-            | Kind::Unblocked
-            | Kind::Unavailable => Error::Unavailable { reason: message },
-            Kind::OutOfMemory => Error::OutOfMemory,
-            Kind::CrossSlot => several_slots(),
-            Kind::UnknownCommand => missing_module(context),
-            Kind::WrongTypeOfKey(key) => Error::WrongType { key },
-            Kind::ForeignKey(key) => foreign(&key),
-            Kind::LostWrite(key) => lost(&key),
-            Kind::UnexpectedParent(newest) => unexpected(&newest),
+            Kind::NoCluster => {
+                return config("the server is no cluster: use redis://".to_owned());
+            }
+            Kind::OutOfMemory => return Error::OutOfMemory,
+            Kind::CrossSlot => {
+                return Error::InvalidInput {
+                    field: "thread_id".to_owned(),
+                    reason: SEVERAL_SLOTS.to_owned(),
+                    source: Some(self.into()),
+                };
+            }
+            Kind::UnknownCommand => return missing_module(context),
+            Kind::WrongTypeOfKey(key) => return Error::WrongType { key: key.clone() },
+            Kind::ForeignKey(key) => return foreign(key),
+            Kind::LostWrite(key) => return lost(key),
+            Kind::UnexpectedParent(newest) => return unexpected(newest),
             Kind::NoScript
             | Kind::WrongType
             | Kind::NoDocument
@@ -304,20 +320,49 @@ impl RedisError {
             | Kind::NoIndex
             | Kind::TooManyCursors
             | Kind::TooManyGone
-            | Kind::Other => Error::Server {
-                command: context.command.to_owned(),
-                reason: message,
-            },
-        }
+            | Kind::Other => {
+                return Error::Server {
+                    command: context.command.to_owned(),
+                    source: self.into(),
+                };
+            }
+            Kind::Loading => "it is loading its data",
+            Kind::Busy => "it is running a script that does not end, which SCRIPT KILL stops",
+            Kind::TryAgain => "the slot is being moved to another node of the cluster",
+            Kind::NoReplicas => {
+                "fewer replicas are connected than its `min-replicas-to-write` asks for"
+            }
+            Kind::CannotSave => "it cannot save to disk, as its log explains",
+            Kind::ReadOnly => "it is a replica, which takes no writes",
+            Kind::MasterDown => "it is a replica that has lost its primary",
+            Kind::ClusterDown => "the cluster does not serve the slot",
+            Kind::Unblocked => "it has become a replica",
+            Kind::Unavailable => "the client takes no commands",
+        };
+        self.unavailable_because(reason)
     }
 
     /// The same in a cluster, where a redirection was followed for as long as the call may take.
     pub(super) fn into_public_in_cluster(self, context: &Context<'_>) -> Error {
         match self.kind {
-            ErrorKind::Redirected(_) => Error::Unavailable {
-                reason: self.message,
-            },
+            ErrorKind::Redirected(_) => {
+                self.unavailable_because("the slot is being moved from node to node")
+            }
             _ => self.into_public(context),
+        }
+    }
+
+    fn unavailable_because(self, reason: &str) -> Error {
+        Error::Unavailable {
+            reason: reason.to_owned(),
+            source: Some(self.into()),
+        }
+    }
+
+    fn permission(self, reason: &str) -> Error {
+        Error::Permission {
+            reason: reason.to_owned(),
+            source: self.into(),
         }
     }
 }
@@ -421,11 +466,6 @@ fn refuses_scripts(reply: &str) -> bool {
         && refusals.iter().any(|refusal| reply.contains(refusal))
 }
 
-/// What follows the code of a reply.
-fn rest(reply: &str) -> &str {
-    reply.split_once(' ').map_or("", |(_, rest)| rest)
-}
-
 /// The variants of rustls' errors, and what they mean for the caller; the first that fits counts.
 const TLS_REFUSALS: [(&str, &str); 9] = [
     (
@@ -466,52 +506,20 @@ const TLS_REFUSALS: [(&str, &str); 9] = [
     ),
 ];
 
-/// What is said of a thread whose keys are in several slots.
+/// Why a thread whose keys are in several slots cannot be used without non-atomic calls.
 pub(super) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
 
-/// The error of a call whose keys are in several slots.
-fn several_slots() -> Error {
-    Error::invalid("thread_id", SEVERAL_SLOTS)
-}
-
-/// Whether a flag cannot be set in a document because that is gone.
-pub(super) fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.contains("created at the root"))
-}
-
-/// Names the key of which a server says only that it is of a wrong type.
-pub(super) fn of_key(key: &[u8], error: Error) -> Error {
-    match error {
-        Error::Server { reason, .. }
-            if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
-        {
-            Error::WrongType {
-                key: String::from_utf8_lossy(key).into_owned(),
-            }
-        }
-        error => error,
+/// The error of a write, or of the registry of all writes, that is gone while its checkpoint exists.
+pub(super) fn lost(key: &str) -> Error {
+    let found = "a write is registered and has no document";
+    Error::Corrupt {
+        key: key.to_owned(),
+        reason: "it is gone, while its checkpoint is there: a `maxmemory-policy` that evicts has removed it, or somebody else; delete the thread, or let `doctor --fix` forget the write".to_owned(),
+        source: Some(RedisError::new(ErrorKind::LostWrite(key.to_owned()), found).into()),
     }
 }
 
-/// A write, or the registry of all of them, that is gone while its checkpoint is there.
-pub(super) fn lost(key: &str) -> Error {
-    Error::corrupt(key, LOST_WRITE)
-}
-
-/// Whether an error says so.
-pub(super) fn is_lost_write(error: &Error) -> bool {
-    matches!(error, Error::Corrupt { reason, .. } if reason == LOST_WRITE)
-}
-
-const LOST_WRITE: &str = "it is gone, while its checkpoint is there: a `maxmemory-policy` that evicts has removed it, or somebody else; delete the thread, or let `doctor --fix` forget the write";
-
-/// Whether a script has stopped because more ids whose documents are gone are registered than it may
-/// look at in one step.
-pub(super) fn is_further(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.starts_with("LGFURTHER"))
-}
-
-/// A key that holds something of another thread or namespace.
+/// The error of a key that holds something of another thread or namespace.
 pub(super) fn foreign(key: &str) -> Error {
     Error::Conflict {
         what: "the document".to_owned(),
@@ -521,7 +529,8 @@ pub(super) fn foreign(key: &str) -> Error {
     }
 }
 
-/// Another checkpoint than the expected one is the newest; an empty id if there is none.
+/// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if there
+/// is none.
 pub(super) fn unexpected(newest: &str) -> Error {
     Error::Conflict {
         what: "the checkpoint".to_owned(),
@@ -544,6 +553,69 @@ fn missing_module(context: &Context<'_>) -> Error {
         command,
         module,
     }
+}
+
+/// Adds the key to an error by which a server reports only that a key holds another type of value.
+pub(super) fn of_key(key: &[u8], error: Error) -> Error {
+    if cause(&error) == Some(&ErrorKind::WrongType) {
+        Error::WrongType {
+            key: String::from_utf8_lossy(key).into_owned(),
+        }
+    } else {
+        error
+    }
+}
+
+/// Whether a server does not know a script by its hash.
+pub(super) fn is_unknown_script(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::NoScript)
+}
+
+/// Whether a script was refused because its keys are in several slots.
+pub(super) fn is_of_several_slots(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::CrossSlot)
+}
+
+/// Whether a call met a key that holds another type of value.
+pub(super) fn is_of_another_type(error: &Error) -> bool {
+    matches!(error, Error::WrongType { .. }) || cause(error) == Some(&ErrorKind::WrongType)
+}
+
+/// Whether a path cannot be set in a document because that does not exist.
+pub(super) fn is_gone(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::NoDocument)
+}
+
+/// Whether a registered write, or the registry of all writes, is gone while its checkpoint exists.
+pub(super) fn is_lost_write(error: &Error) -> bool {
+    matches!(cause(error), Some(ErrorKind::LostWrite(_)))
+}
+
+/// Whether a script has stopped because more checkpoints whose documents are gone are registered than
+/// it may pass over.
+pub(super) fn is_further(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::TooManyGone)
+}
+
+/// Whether an index does not exist.
+pub(super) fn is_unknown_index(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::NoIndex)
+}
+
+/// Whether an index exists already.
+pub(super) fn is_existing_index(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::IndexExists)
+}
+
+/// Whether a search has no room for another cursor.
+pub(super) fn has_no_cursor_left(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::TooManyCursors)
+}
+
+/// What a server or connection reported, if that is the error's source.
+fn cause(error: &Error) -> Option<&ErrorKind> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref().map(RedisError::kind)
 }
 
 #[cfg(test)]
@@ -766,6 +838,55 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_is_the_source_of_its_error_and_not_in_its_message() {
+        for reply in [
+            "LOADING Redis is loading the dataset in memory",
+            "READONLY You can't write against a read only replica.",
+            "WRONGPASS invalid username-password pair",
+            "NOPERM User x has no permissions to run the 'get' command",
+            "CROSSSLOT Keys in request don't hash to the same slot",
+            "ERR something else",
+        ] {
+            let error = RedisError::reply(reply).into_public(&CONTEXT);
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(source, reply);
+            assert!(!error.to_string().contains(reply), "{error}");
+            assert!(error.report().to_string().ends_with(reply));
+        }
+    }
+
+    #[test]
+    fn errors_of_one_variant_are_told_apart_by_what_the_server_reported() {
+        let of = |reply: &str| RedisError::reply(reply).into_public(&CONTEXT);
+        type Predicate = fn(&Error) -> bool;
+        let table: [(Predicate, &str); 9] = [
+            (is_unknown_script, "NOSCRIPT No matching script."),
+            (is_of_several_slots, "CROSSSLOT Keys in request"),
+            (is_of_another_type, "WRONGTYPE Operation against a key"),
+            (is_gone, "ERR new objects must be created at the root"),
+            (is_lost_write, "LGLOST checkpoint:t"),
+            (is_further, "LGFURTHER"),
+            (is_unknown_index, "checkpoint: no such index"),
+            (is_existing_index, "Index already exists"),
+            (has_no_cursor_left, "Too many cursors allocated"),
+        ];
+        for (at, (_, reply)) in table.iter().enumerate() {
+            for (other, (is_so, _)) in table.iter().enumerate() {
+                assert_eq!(is_so(&of(reply)), at == other, "{reply}, {other}");
+            }
+        }
+        assert!(is_lost_write(&lost("checkpoint:t")));
+        assert!(!is_lost_write(&Error::corrupt(
+            "checkpoint:t",
+            "it is gone"
+        )));
+        assert!(is_of_another_type(&of("LGWRONGTYPE checkpoint:t")));
+        let named = of_key(b"checkpoint:t", of("ERR WRONGTYPE Operation script: 1f"));
+        assert!(matches!(named, Error::WrongType { key } if key == "checkpoint:t"));
+        assert!(matches!(of_key(b"k", of("ERR no")), Error::Server { .. }));
+    }
+
+    #[test]
     fn a_redirection_that_leads_nowhere_in_a_cluster_may_lead_somewhere_later() {
         let error = RedisError::reply("MOVED 1 127.0.0.1:7001").into_public_in_cluster(&CONTEXT);
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
@@ -803,11 +924,15 @@ mod tests {
     #[test]
     fn an_auth_that_the_server_does_not_know_is_not_quoted() {
         let reply = "ERR unknown command 'AUTH', with args beginning with: 'swordfish' ";
-        let error = RedisError::reply(reply).of_auth();
+        let error = RedisError::reply(reply).of_auth("swordfish");
         assert_eq!(error.kind, ErrorKind::Authentication);
         assert!(!format!("{error} {error:?}").contains("swordfish"));
+        let proxy = RedisError::reply("NOAUTH bad line: AUTH saver swordfish").of_auth("swordfish");
+        assert_eq!(proxy.kind, ErrorKind::Authentication);
+        assert!(!format!("{proxy} {proxy:?}").contains("swordfish"));
         let error = RedisError::reply("WRONGPASS invalid username-password pair");
-        assert_eq!(error.clone().of_auth(), error);
+        assert_eq!(error.clone().of_auth("swordfish"), error);
+        assert_eq!(error.clone().of_auth(""), error);
     }
 
     #[test]

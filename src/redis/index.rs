@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::driver::{Command, Reply, number};
+use super::error::is_unknown_index;
 use super::keys::{glob_escaped, namespace_from_stored};
 use super::stats::IndexStats;
 use super::store::Store;
@@ -530,8 +531,8 @@ impl Store {
             .arg(number(keys.len()))
             .args(NO_TIME_LIMIT.map(Bytes::from));
         let reply = match self.driver.call("search", command).await {
-            Err(Error::Server { reason, .. }) => {
-                tracing::warn!(index, reason, "the index does not tell what it knows");
+            Err(error @ Error::Server { .. }) => {
+                tracing::warn!(index, error = %error.report(), "the index does not tell what it knows");
                 return Ok(None);
             }
             reply => reply?,
@@ -681,11 +682,6 @@ fn field(row: &[Reply], name: &str) -> Option<String> {
         .find(|pair| pair[0].as_str() == Some(name))
         .and_then(|pair| pair[1].as_str())
         .map(str::to_owned)
-}
-
-fn is_unknown_index(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. }
-        if reason.to_lowercase().contains("no such index") || reason.to_lowercase().contains("unknown index"))
 }
 
 /// The fields that a search for checkpoints gives back.

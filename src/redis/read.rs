@@ -226,6 +226,7 @@ impl Store {
         }
         Err(Error::Unavailable {
             reason: format!("the writes of checkpoint {id} change all the time"),
+            source: None,
         })
     }
 

@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 
 use super::config::Settings;
 use super::driver::{Command, Driver, Reply};
-use super::error::SEVERAL_SLOTS;
+use super::error::{is_of_several_slots, is_unknown_script};
 use super::index::Searching;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::plain::{self, Trace};
@@ -282,16 +282,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Whether a server does not know a script by its hash.
-pub(super) fn is_unknown_script(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.starts_with("NOSCRIPT"))
-}
-
-/// Whether a script was refused because its keys are in several slots.
-fn is_of_several_slots(error: &Error) -> bool {
-    matches!(error, Error::InvalidInput { reason, .. } if reason == SEVERAL_SLOTS)
 }
 
 /// A TTL as Redis counts it, 0 for none.

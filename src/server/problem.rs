@@ -73,7 +73,7 @@ impl From<Error> for Problem {
         let status = status_of(&error);
         if status.is_server_error() {
             // Keys, addresses and replies of the server stay in the log.
-            tracing::error!(kind = error.kind(), %error, "a request failed");
+            tracing::error!(kind = error.kind(), error = %error.report(), "a request failed");
             return Self::new(status, words_of(status));
         }
         Self::new(status, error.to_string())

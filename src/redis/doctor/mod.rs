@@ -33,6 +33,7 @@ use rest::Rested;
 
 use super::RedisSaver;
 use super::driver::Reply;
+use super::error::of_key;
 use super::store::{Step, Store, milliseconds};
 use crate::error::{Error, Result};
 
@@ -158,13 +159,8 @@ impl Doctor<'_> {
     /// What the server refuses because a key is of another type is a finding. A script names the
     /// key; of other commands it is the one that was asked for.
     fn refused(&mut self, key: &[u8], error: Error) -> Result<()> {
-        let named = match error {
+        let named = match of_key(key, error) {
             Error::WrongType { key } => Bytes::from(key),
-            Error::Server { reason, .. }
-                if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
-            {
-                Bytes::copy_from_slice(key)
-            }
             error => return Err(error),
         };
         self.found_once(FindingKind::WrongType, &named, &named);

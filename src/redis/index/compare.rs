@@ -6,12 +6,13 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply, number};
+use super::super::error::is_unknown_index;
 use super::super::keys::glob_escaped;
 use super::super::store::Store;
 use super::super::write::text;
+use super::NO_TIME_LIMIT;
 use super::rows::is_silent;
 use super::schema::value_of;
-use super::{NO_TIME_LIMIT, is_unknown_index};
 use crate::error::Result;
 
 /// How many keys are looked at in one step.

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::super::driver::{Command, Driver, NodeHandle, Reply, number};
+use super::super::error::{has_no_cursor_left, is_unknown_index};
 use super::super::store::Store;
 use super::super::write::text;
-use super::{NO_TIME_LIMIT, field, is_unknown_index};
+use super::{NO_TIME_LIMIT, field};
 use crate::error::{Error, Result};
 use crate::round_trips;
 
@@ -159,6 +160,7 @@ impl Rows {
                             reason: format!(
                                 "the server had no cursor left for {limit:?}: other clients' searches are open"
                             ),
+                            source: None,
                         });
                     }
                     turn = unused;
@@ -260,8 +262,4 @@ pub(super) fn rows_of(reply: Reply) -> Vec<Row> {
 /// Whether a row says nothing of its document, which is gone or cannot be opened.
 pub(super) fn is_silent(row: &[Reply]) -> bool {
     field(row, "thread_id").is_none()
-}
-
-fn has_no_cursor_left(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.to_lowercase().contains("too many cursors"))
 }

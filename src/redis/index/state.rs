@@ -11,10 +11,11 @@ use tokio::time::Instant;
 
 use super::super::config::SearchMode;
 use super::super::driver::{Command, Health, HealthProblem, Reply};
+use super::super::error::{is_existing_index, is_unknown_index};
 use super::super::store::Store;
 use super::super::write::text;
+use super::Search;
 use super::schema::{CHECKPOINT_FIELDS, SEPARATOR, WRITE_FIELDS, create, separator_of, value_of};
-use super::{Search, is_unknown_index};
 use crate::error::{Error, Result};
 
 /// How many cursors a saver has open at once; the server has 128 for all its clients.
@@ -93,6 +94,7 @@ impl Searching {
                 reason: format!(
                     "{CURSORS} streams over all threads are open and none ended within {limit:?}: read them to their end, or drop them"
                 ),
+                source: None,
             }),
         }
     }
@@ -245,7 +247,7 @@ impl Store {
                     return Ok(if seen { Found::Gone } else { Found::NotMade });
                 }
                 Err(error @ (Error::MissingModule { .. } | Error::Permission { .. })) => {
-                    return Ok(Found::Off(error.to_string()));
+                    return Ok(Found::Off(error.report().to_string()));
                 }
                 Err(error) => return Err(error),
             }
@@ -315,7 +317,7 @@ impl Store {
         ];
         for reply in self.driver.batch("setup", commands).await? {
             match reply {
-                Err(Error::Server { reason, .. }) if reason.contains("already exists") => {}
+                Err(error) if is_existing_index(&error) => {}
                 reply => {
                     reply?;
                 }
@@ -411,7 +413,7 @@ impl Store {
         let reason = match (looked, &*self.searching.known()) {
             (Ok(Some(_)), _) => return (None, None),
             // What is wrong with the server is told already.
-            (Err(error), _) => return (Some(error.to_string()), None),
+            (Err(error), _) => return (Some(error.report().to_string()), None),
             (_, Known::Off(reason, _)) => return (Some(reason.clone()), None),
             (_, Known::Waiting { reason, .. }) => reason.clone(),
             _ => return (Some("there is no index: call setup()".to_owned()), None),

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::super::driver::{Command, Reply, number};
-use super::super::error::of_key;
+use super::super::error::{is_unknown_script, of_key};
 use super::super::scripts::{self, ScriptCall};
-use super::super::store::{Store, is_unknown_script};
+use super::super::store::Store;
 use crate::error::{Error, Result};
 
 /// What is done to one key, all together.

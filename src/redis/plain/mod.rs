@@ -109,7 +109,7 @@ impl Plain<'_> {
     fn no_twin(&self, reason: &str) -> Error {
         Error::Server {
             command: format!("the plain commands for the script `{}`", self.script),
-            reason: reason.to_owned(),
+            source: reason.into(),
         }
     }
 
@@ -164,6 +164,7 @@ where
     }
     Err(Error::Unavailable {
         reason: "the thread's checkpoints are removed all the time while they are read".to_owned(),
+        source: None,
     })
 }
 
@@ -174,6 +175,7 @@ fn begun(error: Error) -> Error {
             reason: "a node of the cluster has no memory left for writes, and others may have \
                      stored their part: raise `maxmemory`, and make the call again"
                 .to_owned(),
+            source: None,
         },
         error => error,
     }
