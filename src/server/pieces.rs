@@ -31,7 +31,7 @@ pub(super) async fn answer(mut pieces: Pieces) -> Result<Response, Problem> {
     }
     let rest = pieces.inspect(|piece| {
         if let Err(error) = piece {
-            tracing::error!(kind = error.kind(), %error, "a request failed after its answer had begun");
+            tracing::error!(kind = error.kind(), error = %error.report(), "a request failed after its answer had begun");
         }
     });
     let begun = stream::iter([Ok(Bytes::from(begun))]);

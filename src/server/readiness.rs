@@ -53,7 +53,7 @@ async fn ask(saver: &RedisSaver) -> Verdict {
         return Err(format!("the store is not ready: {}", reasons.join("; ")));
     }
     if let Err(error) = saver.ready().await {
-        tracing::warn!(kind = error.kind(), %error, "the store is not ready");
+        tracing::warn!(kind = error.kind(), error = %error.report(), "the store is not ready");
         return Err("the store is not ready".to_owned());
     }
     Ok(if is_searching {
