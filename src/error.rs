@@ -1,16 +1,22 @@
 //! What can go wrong, named by what the caller can do about it.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What a server, the network or a library reported.
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a call failed.
 ///
 /// Every message is one sentence that names the key or field and, where there is one, the way
-/// out. [`Error::is_retryable`] says whether the same call may succeed later; since every write
-/// of a [`CheckpointSaver`](crate::CheckpointSaver) may run twice, repeating one is always safe. The
-/// message holds what the server, the network or a parser said, so that there is no source beside it.
+/// out. What a server or the network reported is not part of the message: it is the error's
+/// [`source`](std::error::Error::source), and [`Error::report`] shows both. [`Error::is_retryable`]
+/// says whether the same call may succeed later; every write of a
+/// [`CheckpointSaver`](crate::CheckpointSaver) is idempotent, so repeating one is always safe. No
+/// message, source or `Debug` contains a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,6 +27,8 @@ pub enum Error {
         field: String,
         /// What is wrong with it, and what would be right.
         reason: String,
+        /// What refused it, if it was not the saver.
+        source: Option<Source>,
     },
     /// A document is larger than the saver's limit; nothing was written.
     #[error(
@@ -44,6 +52,8 @@ pub enum Error {
         key: String,
         /// What is wrong with it.
         reason: String,
+        /// What found it, if it was not the saver.
+        source: Option<Source>,
     },
     /// A key that the saver needs holds another type of value; nothing was written.
     #[error(
@@ -70,12 +80,14 @@ pub enum Error {
         reason: String,
     },
     /// The server cannot be reached, or the connection was lost.
-    #[error("Redis at {server} cannot be reached: {reason}")]
+    #[error(
+        "Redis at {server} cannot be reached, so check `url` and whether the server is running"
+    )]
     Connection {
         /// The server's address, without credentials.
         server: String,
-        /// What the network or the driver said.
-        reason: String,
+        /// What the network reported.
+        source: Source,
     },
     /// One side does not accept the other's TLS. A server that is not trusted is sent nothing,
     /// not even the user name.
@@ -85,20 +97,26 @@ pub enum Error {
         server: String,
         /// Which side refused the other, why, and what would be right.
         reason: String,
+        /// What the TLS library reported.
+        source: Source,
     },
-    /// The server refuses the user name or password.
-    #[error("Redis at {server} refuses the user name or password of `url`: {reason}")]
+    /// The server refuses the user name or password, or the provider of credentials has none.
+    #[error(
+        "Redis at {server} refuses the user name or password: correct those in `url`, or of the credentials provider"
+    )]
     Authentication {
         /// The server's address, without credentials.
         server: String,
-        /// What the server said.
-        reason: String,
+        /// What the server or the provider reported.
+        source: Source,
     },
-    /// The user may not run a command or touch a key.
+    /// The user may not run a command or use a key.
     #[error("the Redis user lacks a permission, of those that `redis-modules/acl` lists: {reason}")]
     Permission {
-        /// What the server said.
+        /// What to grant.
         reason: String,
+        /// What the server reported: the command or key.
+        source: Source,
     },
     /// The server lacks a command that the saver needs.
     #[error(
@@ -150,8 +168,10 @@ pub enum Error {
     /// The server cannot serve the call at the moment.
     #[error("Redis cannot serve the call at the moment, so make it again later: {reason}")]
     Unavailable {
-        /// What the server said.
+        /// Why.
         reason: String,
+        /// What the server reported, if it was the server.
+        source: Option<Source>,
     },
     /// A server has no memory left for writes. Nothing of a `put` or `put_writes` was written; a call
     /// of many steps, such as a copy, may have done a part.
@@ -160,12 +180,12 @@ pub enum Error {
     )]
     OutOfMemory,
     /// The server refused a command for a reason of its own.
-    #[error("Redis refused {command}: {reason}")]
+    #[error("Redis refused {command}")]
     Server {
         /// The command.
         command: String,
-        /// What the server said.
-        reason: String,
+        /// What the server reported.
+        source: Source,
     },
     /// The HTTP service that stands before the store did not serve the call; if that may be
     /// tried again, it may have happened all the same.
@@ -208,6 +228,22 @@ impl Error {
         )
     }
 
+    /// The message followed by those of its sources, for people and logs.
+    ///
+    /// ```
+    /// use langgraph_checkpoint_redis::Error;
+    /// let error = Error::Server {
+    ///     command: "SET".to_owned(),
+    ///     source: "ERR syntax error".into(),
+    /// };
+    /// assert_eq!(error.to_string(), "Redis refused SET");
+    /// assert_eq!(error.report().to_string(), "Redis refused SET: ERR syntax error");
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> impl fmt::Display + '_ {
+        Report(self)
+    }
+
     /// The error's kind in one word, for logs and metrics: it holds nothing of the call.
     ///
     /// ```
@@ -244,6 +280,7 @@ impl Error {
         Self::InvalidInput {
             field: field.into(),
             reason: reason.into(),
+            source: None,
         }
     }
 
@@ -253,7 +290,23 @@ impl Error {
         Self::Corrupt {
             key: key.into(),
             reason: reason.into(),
+            source: None,
         }
+    }
+}
+
+/// An error with its sources.
+struct Report<'a>(&'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(one) = source {
+            write!(formatter, ": {one}")?;
+            source = one.source();
+        }
+        Ok(())
     }
 }
 
@@ -280,6 +333,7 @@ mod tests {
                 Error::Corrupt {
                     key: text("checkpoint:t"),
                     reason: text("it is no object"),
+                    source: None,
                 },
                 "checkpoint:t",
                 "`doctor`",
@@ -293,7 +347,8 @@ mod tests {
             ),
             (
                 Error::Permission {
-                    reason: text("this user has no permissions to run the 'get' command"),
+                    reason: text("grant 'get'"),
+                    source: "NOPERM".into(),
                 },
                 "'get'",
                 "`redis-modules/acl`",
@@ -301,7 +356,7 @@ mod tests {
             (
                 Error::Authentication {
                     server: text("localhost:6379"),
-                    reason: text("WRONGPASS"),
+                    source: "WRONGPASS".into(),
                 },
                 "localhost:6379",
                 "`url`",
@@ -338,10 +393,19 @@ mod tests {
                 "again",
             ),
             (
-                Error::Unavailable {
-                    reason: text("LOADING"),
+                Error::Connection {
+                    server: text("localhost:6379"),
+                    source: "Connection refused".into(),
                 },
-                "LOADING",
+                "localhost:6379",
+                "`url`",
+            ),
+            (
+                Error::Unavailable {
+                    reason: text("it is loading"),
+                    source: Some("LOADING".into()),
+                },
+                "loading",
                 "again",
             ),
             (Error::OutOfMemory, "memory", "`maxmemory`"),
@@ -356,6 +420,14 @@ mod tests {
                 !message.contains('\n') && !message.ends_with('.'),
                 "{message}"
             );
+            // A source is not repeated, and a report shows it.
+            if let Some(source) = std::error::Error::source(&error) {
+                let source = source.to_string();
+                assert!(!message.contains(&source), "{message}");
+                assert_eq!(error.report().to_string(), format!("{message}: {source}"));
+            } else {
+                assert_eq!(error.report().to_string(), message);
+            }
         }
         // Keys in several slots are written one after the other.
         let message = Error::OutOfMemory.to_string();

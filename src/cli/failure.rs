@@ -89,7 +89,7 @@ impl Failure {
     /// The message: one sentence.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Saver(error) => error.to_string(),
+            Self::Saver(error) => error.report().to_string(),
             Self::Usage(message)
             | Self::NotFound(message)
             | Self::Conflict(message)

@@ -38,6 +38,7 @@ impl Problem<'_> {
             422 => Error::InvalidInput {
                 field: "the request".to_owned(),
                 reason: message.unwrap_or_else(|| "the service refused it".to_owned()),
+                source: None,
             },
             504 => Error::Service {
                 server: self.server.to_owned(),
@@ -76,6 +77,7 @@ pub(super) fn error_of(
         "invalid_input" => Error::InvalidInput {
             field: text(fault.field),
             reason: text(fault.reason),
+            source: None,
         },
         "too_large" => Error::TooLarge {
             what: text(fault.what),
@@ -93,6 +95,7 @@ pub(super) fn error_of(
         "out_of_memory" => Error::OutOfMemory,
         "unavailable" => Error::Unavailable {
             reason: with_request_id("the service gave no reason; its log has it", request_id),
+            source: None,
         },
         kind => Error::Service {
             server: server.to_owned(),

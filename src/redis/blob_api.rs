@@ -119,7 +119,7 @@ impl BlobStore for RedisSaver {
             return StoreReadiness::NotReady(format!("the store is not ready: {reasons}"));
         }
         if let Err(error) = self.0.check_commands().await {
-            tracing::warn!(kind = error.kind(), %error, "the store is not ready");
+            tracing::warn!(kind = error.kind(), error = %error.report(), "the store is not ready");
             return StoreReadiness::NotReady("the store is not ready".to_owned());
         }
         if has_search {

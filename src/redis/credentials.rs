@@ -80,7 +80,7 @@ impl fmt::Debug for Credentials {
 ///
 /// It is asked for each connection that is made, and again on each that lives, which then sends
 /// them to the server if they have changed. So it should remember a token for as long as that is
-/// good. Calls go on while it runs. If it fails, a new connection fails with
+/// good. Calls do not wait for it. If it fails, a new connection fails with
 /// [`Error::Authentication`](crate::Error::Authentication) and is tried again, and one that lives
 /// goes on with what the server has, is warned of, and asks again.
 ///

@@ -7,13 +7,14 @@ use bytes::Bytes;
 
 use super::args::{number, text};
 use super::driver::Command;
+use super::error::is_of_another_type;
 use super::keys::{Member, PINNED, stored_namespace};
 use super::progress::Counter;
 use super::replies::byte_strings;
 use super::scripts::{DiscardCall, Step, UnlistCall};
 use super::store::Store;
 use super::{blobs, registry, remove, unregistered};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::options::DeleteOptions;
 
@@ -191,13 +192,4 @@ async fn unlist_all(
         }
     }
     Ok(())
-}
-
-/// Whether a call found a key that holds a value of another type.
-fn is_of_another_type(error: &Error) -> bool {
-    match error {
-        Error::WrongType { .. } => true,
-        Error::Server { reason, .. } => reason.contains("WRONGTYPE"),
-        _ => false,
-    }
 }

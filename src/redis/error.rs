@@ -1,12 +1,20 @@
 //! Errors of servers and connections: the only place that reads what they say.
 //!
 //! A server reports an error in prose that starts with a code, and so do the scripts, whose codes
-//! start with `LG`. What is said is read once, when it arrives, and becomes an [`ErrorKind`]; all code
-//! decides by that. It ends as a public [`Error`], which is named by what the caller can do.
+//! start with `LG`. The prose is read once, when it arrives, and becomes an [`ErrorKind`].
+//!
+//! The driver hands on a public [`Error`], named by what the caller can do, whose source is the
+//! [`RedisError`] with its kind. So the features have one error type for what a server reports and for
+//! what they find themselves, nothing is converted at their edge, and where one must tell two errors of
+//! the same variant apart, it asks the functions at the end of this file, which look at the kind of the
+//! source.
+
+mod words;
 
 use std::fmt;
 use std::time::Duration;
 
+use self::words::{kind_of_reply, tls_refusal};
 use crate::error::Error;
 
 /// Why a server or a connection did not serve a command.
@@ -135,7 +143,13 @@ pub(super) struct Context<'a> {
 impl RedisError {
     /// An error reply of a server.
     pub(super) fn reply(reply: &str) -> Self {
-        Self::new(kind_of_reply(reply), reply)
+        match kind_of_reply(reply) {
+            kind @ ErrorKind::TooManyGone => Self::new(
+                kind,
+                "more checkpoints that are gone are registered than a script may pass over",
+            ),
+            kind => Self::new(kind, reply),
+        }
     }
 
     /// A lost connection.
@@ -146,16 +160,15 @@ impl RedisError {
     /// An error of the network or of TLS: how `Debug` shows it, which names the variants of rustls, and
     /// a message for people.
     pub(super) fn io(debug: &str, message: &str) -> Self {
-        let mut refusals = TLS_REFUSALS.iter();
-        match refusals.find(|(variant, _)| debug.contains(variant)) {
-            Some((_, reason)) => Self::tls(reason).with_message(message),
+        match tls_refusal(debug) {
+            Some(reason) => Self::tls(reason, message),
             None => Self::lost(message),
         }
     }
 
-    /// TLS cannot be agreed on.
-    pub(super) fn tls(reason: &'static str) -> Self {
-        Self::new(ErrorKind::Tls(reason), reason)
+    /// TLS cannot be agreed on: why, and what the TLS library reported.
+    pub(super) fn tls(reason: &'static str, message: &str) -> Self {
+        Self::new(ErrorKind::Tls(reason), message)
     }
 
     /// A connection without TLS to a port where the server speaks it.
@@ -177,7 +190,7 @@ impl RedisError {
     pub(super) fn no_credentials(error: &Error) -> Self {
         Self::new(
             ErrorKind::NoCredentials,
-            format!("the provider gave no credentials: {error}"),
+            format!("the provider gave no credentials: {}", error.report()),
         )
     }
 
@@ -196,17 +209,17 @@ impl RedisError {
         }
     }
 
-    fn with_message(self, message: impl Into<String>) -> Self {
-        Self::new(self.kind, message)
-    }
-
-    /// The error of an AUTH. A server that does not know the command quotes its arguments, so the
-    /// reply is replaced.
-    pub(super) fn of_auth(self) -> Self {
+    /// The error of a connection that was sent AUTH with a password. A server that does not know the
+    /// command quotes its arguments, or the beginning of them, and what a proxy quotes is not known.
+    pub(super) fn of_auth(self, password: &str) -> Self {
         match self.kind {
             ErrorKind::UnknownCommand => Self::new(
                 ErrorKind::Authentication,
                 "ERR the server does not know AUTH: leave the password out of the URL",
+            ),
+            kind if !password.is_empty() && self.message.contains(password) => Self::new(
+                kind,
+                "the server's words contain the password, and are not repeated",
             ),
             _ => self,
         }
@@ -239,64 +252,69 @@ impl RedisError {
     /// The error as callers get it.
     pub(super) fn into_public(self, context: &Context<'_>) -> Error {
         use ErrorKind as Kind;
-        let Self { kind, message } = self;
         let server = || context.server.to_owned();
         let config = |reason: String| Error::Config {
             key: "url".to_owned(),
             reason,
         };
-        match kind {
-            Kind::Lost => Error::Connection {
-                server: server(),
-                reason: message,
-            },
-            Kind::Tls(reason) => Error::Tls {
-                server: server(),
-                reason: reason.to_owned(),
-            },
-            Kind::SpeaksTls => config(format!(
-                "Redis at {} speaks TLS on this port: write rediss in place of redis",
-                context.server
-            )),
-            Kind::TimedOut => Error::Timeout {
-                operation: context.operation,
-                limit: context.limit,
-            },
-            Kind::NoCredentials | Kind::Authentication => Error::Authentication {
-                server: server(),
-                reason: message,
-            },
-            Kind::Permission => Error::Permission {
-                reason: rest(&message).to_owned(),
-            },
-            Kind::ScriptsRefused => Error::Permission {
-                reason: format!(
-                    "{}; every call runs a Lua script: allow EVAL and EVALSHA",
-                    rest(&message)
-                ),
-            },
+        let reason = match &self.kind {
+            Kind::Lost => {
+                return Error::Connection {
+                    server: server(),
+                    source: self.into(),
+                };
+            }
+            Kind::Tls(reason) => {
+                return Error::Tls {
+                    server: server(),
+                    reason: (*reason).to_owned(),
+                    source: self.into(),
+                };
+            }
+            Kind::SpeaksTls => {
+                return config(format!(
+                    "Redis at {} speaks TLS on this port: write rediss in place of redis",
+                    context.server
+                ));
+            }
+            Kind::TimedOut => {
+                return Error::Timeout {
+                    operation: context.operation,
+                    limit: context.limit,
+                };
+            }
+            Kind::NoCredentials | Kind::Authentication => {
+                return Error::Authentication {
+                    server: server(),
+                    source: self.into(),
+                };
+            }
+            Kind::Permission => return self.permission("grant it with ACL SETUSER"),
+            Kind::ScriptsRefused => {
+                return self.permission("every call runs a Lua script: allow EVAL and EVALSHA");
+            }
             // In a cluster it is followed; elsewhere it comes from a node of one.
             Kind::Redirected(_) => {
-                config("the server is a node of a cluster: use redis-cluster://".to_owned())
+                return config(
+                    "the server is a node of a cluster: use redis-cluster://".to_owned(),
+                );
             }
-            Kind::NoCluster => config("the server is no cluster: use redis://".to_owned()),
-            Kind::Loading
-            | Kind::Busy
-            | Kind::TryAgain
-            | Kind::NoReplicas
-            | Kind::CannotSave
-            | Kind::ReadOnly
-            | Kind::MasterDown
-            | Kind::ClusterDown
-            | Kind::Unblocked
-            | Kind::Unavailable => Error::Unavailable { reason: message },
-            Kind::OutOfMemory => Error::OutOfMemory,
-            Kind::CrossSlot => several_slots(),
-            Kind::UnknownCommand => missing_module(context),
-            Kind::WrongTypeOfKey(key) => Error::WrongType { key },
-            Kind::ForeignKey(key) => foreign(&key),
-            Kind::LostWrite(key) => lost(&key),
-            Kind::UnexpectedParent(newest) => unexpected(&newest),
+            Kind::NoCluster => {
+                return config("the server is no cluster: use redis://".to_owned());
+            }
+            Kind::OutOfMemory => return Error::OutOfMemory,
+            Kind::CrossSlot => {
+                return Error::InvalidInput {
+                    field: "thread_id".to_owned(),
+                    reason: SEVERAL_SLOTS.to_owned(),
+                    source: Some(self.into()),
+                };
+            }
+            Kind::UnknownCommand => return missing_module(context),
+            Kind::WrongTypeOfKey(key) => return Error::WrongType { key: key.clone() },
+            Kind::ForeignKey(key) => return foreign(key),
+            Kind::LostWrite(key) => return lost(key),
+            Kind::UnexpectedParent(newest) => return unexpected(newest),
             Kind::NoScript
             | Kind::WrongType
             | Kind::NoDocument
@@ -304,20 +322,49 @@ impl RedisError {
             | Kind::NoIndex
             | Kind::TooManyCursors
             | Kind::TooManyGone
-            | Kind::Other => Error::Server {
-                command: context.command.to_owned(),
-                reason: message,
-            },
-        }
+            | Kind::Other => {
+                return Error::Server {
+                    command: context.command.to_owned(),
+                    source: self.into(),
+                };
+            }
+            Kind::Loading => "it is loading its data",
+            Kind::Busy => "it is running a script that does not end, which SCRIPT KILL stops",
+            Kind::TryAgain => "the slot is being moved to another node of the cluster",
+            Kind::NoReplicas => {
+                "fewer replicas are connected than its `min-replicas-to-write` asks for"
+            }
+            Kind::CannotSave => "it cannot save to disk, as its log explains",
+            Kind::ReadOnly => "it is a replica, which takes no writes",
+            Kind::MasterDown => "it is a replica that has lost its primary",
+            Kind::ClusterDown => "the cluster does not serve the slot",
+            Kind::Unblocked => "it has become a replica",
+            Kind::Unavailable => "the client takes no commands",
+        };
+        self.unavailable_because(reason)
     }
 
     /// The same in a cluster, where a redirection was followed for as long as the call may take.
     pub(super) fn into_public_in_cluster(self, context: &Context<'_>) -> Error {
         match self.kind {
-            ErrorKind::Redirected(_) => Error::Unavailable {
-                reason: self.message,
-            },
+            ErrorKind::Redirected(_) => {
+                self.unavailable_because("the slot is being moved from node to node")
+            }
             _ => self.into_public(context),
+        }
+    }
+
+    fn unavailable_because(self, reason: &str) -> Error {
+        Error::Unavailable {
+            reason: reason.to_owned(),
+            source: Some(self.into()),
+        }
+    }
+
+    fn permission(self, reason: &str) -> Error {
+        Error::Permission {
+            reason: reason.to_owned(),
+            source: self.into(),
         }
     }
 }
@@ -330,188 +377,20 @@ impl fmt::Display for RedisError {
 
 impl std::error::Error for RedisError {}
 
-impl Redirection {
-    /// Reads `MOVED SLOT HOST:PORT` or `ASK SLOT HOST:PORT`.
-    fn of(reply: &str) -> Option<Self> {
-        let mut words = reply.split(' ');
-        let (kind, slot, address) = (words.next()?, words.next()?, words.next()?);
-        let slot: u16 = slot.parse().ok()?;
-        let (host, port) = address.rsplit_once(':')?;
-        let (host, port) = (host.to_owned(), port.parse().ok()?);
-        match kind {
-            "MOVED" => Some(Self::Moved { slot, host, port }),
-            "ASK" => Some(Self::Ask { host, port }),
-            _ => None,
-        }
-    }
-}
-
-/// The kind of an error reply: by its code, or, where many errors share one, by its words.
-fn kind_of_reply(reply: &str) -> ErrorKind {
-    use ErrorKind as Kind;
-    let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
-    let says = |words: &str| reply.contains(words);
-    match code {
-        "MOVED" | "ASK" => Kind::Redirected(Redirection::of(reply)),
-        "LOADING" => Kind::Loading,
-        "BUSY" => Kind::Busy,
-        "TRYAGAIN" => Kind::TryAgain,
-        // A script met a key that has moved to another server already, or several of which some
-        // have. Scripts check before they write, and are idempotent.
-        _ if says("access a non local key") || says("during rehashing of the slot") => {
-            Kind::TryAgain
-        }
-        "NOREPLICAS" => Kind::NoReplicas,
-        "MISCONF" => Kind::CannotSave,
-        "READONLY" => Kind::ReadOnly,
-        "MASTERDOWN" => Kind::MasterDown,
-        "CLUSTERDOWN" => Kind::ClusterDown,
-        "UNBLOCKED" => Kind::Unblocked,
-        "OOM" => Kind::OutOfMemory,
-        "NOAUTH" | "WRONGPASS" => Kind::Authentication,
-        "CROSSSLOT" => Kind::CrossSlot,
-        "NOSCRIPT" => Kind::NoScript,
-        "LGWRONGTYPE" => Kind::WrongTypeOfKey(rest.to_owned()),
-        "LGFOREIGN" => Kind::ForeignKey(rest.to_owned()),
-        "LGLOST" => Kind::LostWrite(rest.to_owned()),
-        "LGCONFLICT" => Kind::UnexpectedParent(rest.to_owned()),
-        "LGFURTHER" => Kind::TooManyGone,
-        _ if says("cluster support disabled") => Kind::NoCluster,
-        _ if refuses_scripts(reply) => Kind::ScriptsRefused,
-        "NOPERM" => Kind::Permission,
-        _ if rest.starts_with("ACL failure in script: ") => Kind::Permission,
-        _ if says("unknown command") => Kind::UnknownCommand,
-        _ if rest.starts_with("Unknown Redis command called from script") => Kind::UnknownCommand,
-        _ if says("invalid username-password") => Kind::Authentication,
-        _ if says("WRONGTYPE") || says("wrong Redis type") => Kind::WrongType,
-        _ if says("created at the root") => Kind::NoDocument,
-        _ => kind_of_search(reply),
-    }
-}
-
-/// The kind of an error reply of the search module, whose spelling differs from version to version.
-fn kind_of_search(reply: &str) -> ErrorKind {
-    let reply = reply.to_lowercase();
-    let says = |words: &str| reply.contains(words);
-    if says("no such index") || says("unknown index") {
-        ErrorKind::NoIndex
-    } else if says("index") && says("already exists") {
-        ErrorKind::IndexExists
-    } else if says("too many cursors") {
-        ErrorKind::TooManyCursors
-    } else {
-        ErrorKind::Other
-    }
-}
-
-/// Whether the refused command is one that runs scripts. The errors of a script itself name the
-/// commands in it.
-fn refuses_scripts(reply: &str) -> bool {
-    let refusals = [
-        "NOPERM",
-        "unknown command",
-        "not allowed",
-        "not supported",
-        "disabled",
-    ];
-    let named = reply.split(['\'', '`', '"']).nth(1);
-    let named = named.or_else(|| reply.split(' ').nth(1)).unwrap_or(reply);
-    let named = named.to_lowercase();
-    matches!(named.as_str(), "eval" | "evalsha")
-        && refusals.iter().any(|refusal| reply.contains(refusal))
-}
-
-/// What follows the code of a reply.
-fn rest(reply: &str) -> &str {
-    reply.split_once(' ').map_or("", |(_, rest)| rest)
-}
-
-/// The variants of rustls' errors, and what they mean for the caller; the first that fits counts.
-const TLS_REFUSALS: [(&str, &str); 9] = [
-    (
-        "UnknownIssuer",
-        "nobody who is trusted has signed its certificate: name the file of the authority's certificate in `tls_ca_file`",
-    ),
-    (
-        "NotValidForName",
-        "its certificate is for another name: write a name in `url` that it is for, or have it signed for this one",
-    ),
-    (
-        "InvalidCertificate(Expired",
-        "its certificate has expired: have a new one signed",
-    ),
-    (
-        "InvalidCertificate(NotValidYet",
-        "its certificate is not valid yet: look at the clocks",
-    ),
-    (
-        "InvalidCertificate(",
-        "its certificate is not one that `tls_ca_file` or the system's authorities vouch for",
-    ),
-    (
-        "AlertReceived(CertificateRequired",
-        "it asks for a certificate: set `tls_cert_file` and `tls_key_file`",
-    ),
-    (
-        "AlertReceived(",
-        "it does not accept the handshake: see what `tls_cert_file` it asks for, and its log",
-    ),
-    (
-        "InvalidMessage(",
-        "what answers there does not speak TLS: write the port that does in `url`",
-    ),
-    (
-        "PeerIncompatible(",
-        "it speaks TLS of before 1.2, or without a cipher that is known: look at its `tls-protocols` and `tls-ciphers`",
-    ),
-];
-
-/// What is said of a thread whose keys are in several slots.
+/// Why a thread whose keys are in several slots cannot be used without non-atomic calls.
 pub(super) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
 
-/// The error of a call whose keys are in several slots.
-fn several_slots() -> Error {
-    Error::invalid("thread_id", SEVERAL_SLOTS)
-}
-
-/// Whether a flag cannot be set in a document because that is gone.
-pub(super) fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.contains("created at the root"))
-}
-
-/// Names the key of which a server says only that it is of a wrong type.
-pub(super) fn of_key(key: &[u8], error: Error) -> Error {
-    match error {
-        Error::Server { reason, .. }
-            if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
-        {
-            Error::WrongType {
-                key: String::from_utf8_lossy(key).into_owned(),
-            }
-        }
-        error => error,
+/// The error of a write, or of the registry of all writes, that is gone while its checkpoint exists.
+pub(super) fn lost(key: &str) -> Error {
+    let found = "a write is registered and has no document";
+    Error::Corrupt {
+        key: key.to_owned(),
+        reason: "it is gone, while its checkpoint is there: a `maxmemory-policy` that evicts has removed it, or somebody else; delete the thread, or let `doctor --fix` forget the write".to_owned(),
+        source: Some(RedisError::new(ErrorKind::LostWrite(key.to_owned()), found).into()),
     }
 }
 
-/// A write, or the registry of all of them, that is gone while its checkpoint is there.
-pub(super) fn lost(key: &str) -> Error {
-    Error::corrupt(key, LOST_WRITE)
-}
-
-/// Whether an error says so.
-pub(super) fn is_lost_write(error: &Error) -> bool {
-    matches!(error, Error::Corrupt { reason, .. } if reason == LOST_WRITE)
-}
-
-const LOST_WRITE: &str = "it is gone, while its checkpoint is there: a `maxmemory-policy` that evicts has removed it, or somebody else; delete the thread, or let `doctor --fix` forget the write";
-
-/// Whether a script has stopped because more ids whose documents are gone are registered than it may
-/// look at in one step.
-pub(super) fn is_further(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.starts_with("LGFURTHER"))
-}
-
-/// A key that holds something of another thread or namespace.
+/// The error of a key that holds something of another thread or namespace.
 pub(super) fn foreign(key: &str) -> Error {
     Error::Conflict {
         what: "the document".to_owned(),
@@ -521,7 +400,8 @@ pub(super) fn foreign(key: &str) -> Error {
     }
 }
 
-/// Another checkpoint than the expected one is the newest; an empty id if there is none.
+/// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if there
+/// is none.
 pub(super) fn unexpected(newest: &str) -> Error {
     Error::Conflict {
         what: "the checkpoint".to_owned(),
@@ -546,6 +426,69 @@ fn missing_module(context: &Context<'_>) -> Error {
     }
 }
 
+/// Adds the key to an error by which a server reports only that a key holds another type of value.
+pub(super) fn of_key(key: &[u8], error: Error) -> Error {
+    if cause(&error) == Some(&ErrorKind::WrongType) {
+        Error::WrongType {
+            key: String::from_utf8_lossy(key).into_owned(),
+        }
+    } else {
+        error
+    }
+}
+
+/// Whether a server does not know a script by its hash.
+pub(super) fn is_unknown_script(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::NoScript)
+}
+
+/// Whether a script was refused because its keys are in several slots.
+pub(super) fn is_of_several_slots(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::CrossSlot)
+}
+
+/// Whether a call met a key that holds another type of value.
+pub(super) fn is_of_another_type(error: &Error) -> bool {
+    matches!(error, Error::WrongType { .. }) || cause(error) == Some(&ErrorKind::WrongType)
+}
+
+/// Whether a path cannot be set in a document because that does not exist.
+pub(super) fn is_gone(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::NoDocument)
+}
+
+/// Whether a registered write, or the registry of all writes, is gone while its checkpoint exists.
+pub(super) fn is_lost_write(error: &Error) -> bool {
+    matches!(cause(error), Some(ErrorKind::LostWrite(_)))
+}
+
+/// Whether a script has stopped because more checkpoints whose documents are gone are registered than
+/// it may pass over.
+pub(super) fn is_further(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::TooManyGone)
+}
+
+/// Whether an index does not exist.
+pub(super) fn is_unknown_index(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::NoIndex)
+}
+
+/// Whether an index exists already.
+pub(super) fn is_existing_index(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::IndexExists)
+}
+
+/// Whether a search has no room for another cursor.
+pub(super) fn has_no_cursor_left(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::TooManyCursors)
+}
+
+/// What a server or connection reported, if that is the error's source.
+fn cause(error: &Error) -> Option<&ErrorKind> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref().map(RedisError::kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -559,138 +502,6 @@ mod tests {
 
     fn kind(reply: &str) -> ErrorKind {
         RedisError::reply(reply).kind
-    }
-
-    #[test]
-    fn replies_are_told_apart_by_code_and_words() {
-        use ErrorKind as Kind;
-        let key = || "checkpoint:t".to_owned();
-        for (reply, expected) in [
-            (
-                "LOADING Redis is loading the dataset in memory",
-                Kind::Loading,
-            ),
-            ("BUSY Redis is busy running a script.", Kind::Busy),
-            (
-                "TRYAGAIN Multiple keys request during rehashing of slot",
-                Kind::TryAgain,
-            ),
-            (
-                "ERR Script attempted to access a non local key in a cluster node script: 1f",
-                Kind::TryAgain,
-            ),
-            (
-                "ERR Unable to execute command 'exists' in script because undeclared keys were accessed during rehashing of the slot script: 1f, on @user_script:145.",
-                Kind::TryAgain,
-            ),
-            (
-                "NOREPLICAS Not enough good replicas to write.",
-                Kind::NoReplicas,
-            ),
-            (
-                "MISCONF Redis is configured to save RDB snapshots",
-                Kind::CannotSave,
-            ),
-            (
-                "READONLY You can't write against a read only replica.",
-                Kind::ReadOnly,
-            ),
-            ("MASTERDOWN Link with MASTER is down", Kind::MasterDown),
-            ("CLUSTERDOWN Hash slot not served", Kind::ClusterDown),
-            (
-                "UNBLOCKED force unblock from blocking operation",
-                Kind::Unblocked,
-            ),
-            (
-                "OOM command not allowed when used memory > 'maxmemory'.",
-                Kind::OutOfMemory,
-            ),
-            ("NOAUTH Authentication required.", Kind::Authentication),
-            (
-                "WRONGPASS invalid username-password pair",
-                Kind::Authentication,
-            ),
-            ("ERR invalid username-password pair", Kind::Authentication),
-            (
-                "NOPERM User x has no permissions to run the 'get' command",
-                Kind::Permission,
-            ),
-            (
-                "ERR ACL failure in script: User x has no permissions to run the 'get' command script: 1f, on @user_script:1.",
-                Kind::Permission,
-            ),
-            (
-                "CROSSSLOT Keys in request don't hash to the same slot",
-                Kind::CrossSlot,
-            ),
-            (
-                "NOSCRIPT No matching script. Please use EVAL.",
-                Kind::NoScript,
-            ),
-            (
-                "ERR unknown command 'JSON.SET', with args",
-                Kind::UnknownCommand,
-            ),
-            (
-                "ERR Unknown Redis command called from script script: 1f, on @user_script:9.",
-                Kind::UnknownCommand,
-            ),
-            (
-                "ERR This instance has cluster support disabled",
-                Kind::NoCluster,
-            ),
-            (
-                "WRONGTYPE Operation against a key holding the wrong kind of value",
-                Kind::WrongType,
-            ),
-            (
-                "ERR WRONGTYPE Operation against a key holding the wrong kind of value script: 1f",
-                Kind::WrongType,
-            ),
-            ("Existing key has wrong Redis type", Kind::WrongType),
-            (
-                "ERR new objects must be created at the root",
-                Kind::NoDocument,
-            ),
-            ("Index already exists", Kind::IndexExists),
-            ("BUSYKEY Target key name already exists.", Kind::Other),
-            ("checkpoint: no such index", Kind::NoIndex),
-            ("Unknown Index name", Kind::NoIndex),
-            (
-                "INDEX_CURSOR_LIMIT Too many cursors allocated",
-                Kind::TooManyCursors,
-            ),
-            ("LGWRONGTYPE checkpoint:t", Kind::WrongTypeOfKey(key())),
-            ("LGFOREIGN checkpoint:t", Kind::ForeignKey(key())),
-            ("LGLOST checkpoint:t", Kind::LostWrite(key())),
-            ("LGCONFLICT ", Kind::UnexpectedParent(String::new())),
-            ("LGFURTHER", Kind::TooManyGone),
-            ("ERR something else", Kind::Other),
-            ("", Kind::Other),
-        ] {
-            assert_eq!(kind(reply), expected, "{reply}");
-        }
-    }
-
-    #[test]
-    fn redirections_are_read() {
-        assert_eq!(
-            kind("MOVED 3999 10.0.0.1:6381"),
-            ErrorKind::Redirected(Some(Redirection::Moved {
-                slot: 3_999,
-                host: "10.0.0.1".to_owned(),
-                port: 6_381
-            }))
-        );
-        assert_eq!(
-            kind("ASK 3999 ::1:6381"),
-            ErrorKind::Redirected(Some(Redirection::Ask {
-                host: "::1".to_owned(),
-                port: 6_381
-            }))
-        );
-        assert_eq!(kind("MOVED here"), ErrorKind::Redirected(None));
-        assert_eq!(Redirection::of("ERR no"), None);
     }
 
     #[test]
@@ -766,6 +577,55 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_is_the_source_of_its_error_and_not_in_its_message() {
+        for reply in [
+            "LOADING Redis is loading the dataset in memory",
+            "READONLY You can't write against a read only replica.",
+            "WRONGPASS invalid username-password pair",
+            "NOPERM User x has no permissions to run the 'get' command",
+            "CROSSSLOT Keys in request don't hash to the same slot",
+            "ERR something else",
+        ] {
+            let error = RedisError::reply(reply).into_public(&CONTEXT);
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(source, reply);
+            assert!(!error.to_string().contains(reply), "{error}");
+            assert!(error.report().to_string().ends_with(reply));
+        }
+    }
+
+    #[test]
+    fn errors_of_one_variant_are_told_apart_by_what_the_server_reported() {
+        let of = |reply: &str| RedisError::reply(reply).into_public(&CONTEXT);
+        type Predicate = fn(&Error) -> bool;
+        let table: [(Predicate, &str); 9] = [
+            (is_unknown_script, "NOSCRIPT No matching script."),
+            (is_of_several_slots, "CROSSSLOT Keys in request"),
+            (is_of_another_type, "WRONGTYPE Operation against a key"),
+            (is_gone, "ERR new objects must be created at the root"),
+            (is_lost_write, "LGLOST checkpoint:t"),
+            (is_further, "LGFURTHER"),
+            (is_unknown_index, "checkpoint: no such index"),
+            (is_existing_index, "Index already exists"),
+            (has_no_cursor_left, "Too many cursors allocated"),
+        ];
+        for (at, (_, reply)) in table.iter().enumerate() {
+            for (other, (is_so, _)) in table.iter().enumerate() {
+                assert_eq!(is_so(&of(reply)), at == other, "{reply}, {other}");
+            }
+        }
+        assert!(is_lost_write(&lost("checkpoint:t")));
+        assert!(!is_lost_write(&Error::corrupt(
+            "checkpoint:t",
+            "it is gone"
+        )));
+        assert!(is_of_another_type(&of("LGWRONGTYPE checkpoint:t")));
+        let named = of_key(b"checkpoint:t", of("ERR WRONGTYPE Operation script: 1f"));
+        assert!(matches!(named, Error::WrongType { key } if key == "checkpoint:t"));
+        assert!(matches!(of_key(b"k", of("ERR no")), Error::Server { .. }));
+    }
+
+    #[test]
     fn a_redirection_that_leads_nowhere_in_a_cluster_may_lead_somewhere_later() {
         let error = RedisError::reply("MOVED 1 127.0.0.1:7001").into_public_in_cluster(&CONTEXT);
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
@@ -803,11 +663,15 @@ mod tests {
     #[test]
     fn an_auth_that_the_server_does_not_know_is_not_quoted() {
         let reply = "ERR unknown command 'AUTH', with args beginning with: 'swordfish' ";
-        let error = RedisError::reply(reply).of_auth();
+        let error = RedisError::reply(reply).of_auth("swordfish");
         assert_eq!(error.kind, ErrorKind::Authentication);
         assert!(!format!("{error} {error:?}").contains("swordfish"));
+        let proxy = RedisError::reply("NOAUTH bad line: AUTH saver swordfish").of_auth("swordfish");
+        assert_eq!(proxy.kind, ErrorKind::Authentication);
+        assert!(!format!("{proxy} {proxy:?}").contains("swordfish"));
         let error = RedisError::reply("WRONGPASS invalid username-password pair");
-        assert_eq!(error.clone().of_auth(), error);
+        assert_eq!(error.clone().of_auth("swordfish"), error);
+        assert_eq!(error.clone().of_auth(""), error);
     }
 
     #[test]

@@ -207,6 +207,7 @@ pub(super) async fn all_writes(
     }
     Err(Error::Unavailable {
         reason: format!("the writes of checkpoint {id} change all the time"),
+        source: None,
     })
 }
 

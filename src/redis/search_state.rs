@@ -90,6 +90,7 @@ impl SearchState {
                 reason: format!(
                     "{CURSORS} streams over all threads are open and none ended within {limit:?}: read them to their end, or drop them"
                 ),
+                source: None,
             }),
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 
 use super::driver::{Driver, Reply};
-use super::error::SEVERAL_SLOTS;
+use super::error::{is_of_several_slots, is_unknown_script};
 use super::scripts::{Request, ScriptCall};
 use super::search_state::SearchState;
 use super::slots::share_a_tag;
@@ -107,8 +107,7 @@ impl Session {
     /// Whether a script was refused because its keys are in several slots. From then on slots are
     /// looked at first.
     pub(crate) fn is_refused_for_slots(&self, error: &Error) -> bool {
-        let is_refused =
-            matches!(error, Error::InvalidInput { reason, .. } if reason == SEVERAL_SLOTS);
+        let is_refused = is_of_several_slots(error);
         if is_refused && !self.endpoint_of_slots.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "behind the server is a cluster: threads without a hash tag take several round trips a call"
@@ -200,9 +199,4 @@ impl Drop for Refresh<'_> {
     fn drop(&mut self) {
         self.session.refreshing().remove(&self.thread);
     }
-}
-
-/// Whether a server does not know a script by its hash.
-fn is_unknown_script(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.starts_with("NOSCRIPT"))
 }

@@ -63,7 +63,7 @@ pub(crate) async fn put_staged(
     match (replies.into_iter().next(), executed) {
         (_, Err(error)) if error.is_retryable() => Err(error),
         (Some(Err(error)), _) if is_refused(&error) => {
-            tracing::warn!(%error, "the server takes no transactions: large documents go through scripts");
+            tracing::warn!(error = %error.report(), "the server takes no transactions: large documents go through scripts");
             store.session.stop_staging();
             Ok(None)
         }
@@ -72,7 +72,7 @@ pub(crate) async fn put_staged(
         (_, Err(_)) => {
             let leftover = Command::on("UNLINK", staged);
             if let Err(error) = store.driver().call(operation, leftover).await {
-                tracing::debug!(%error, "a staged document is left to its TTL");
+                tracing::debug!(error = %error.report(), "a staged document is left to its TTL");
             }
             Ok(None)
         }

@@ -49,7 +49,7 @@ pub(crate) async fn refresh(
     if let Err(error) = kept.await {
         let key = store.keyspace.thread(thread).namespaces();
         let key = String::from_utf8_lossy(&key);
-        tracing::warn!(%key, %error, "a thread did not get its TTL again; the next call retries");
+        tracing::warn!(%key, error = %error.report(), "a thread did not get its TTL again; the next call retries");
     }
 }
 

@@ -101,7 +101,7 @@ impl<L: ThreadLayout> Walk<L> {
                 Ok(None) => {}
                 // A key of another type, or one that cannot be read, hides its own thread alone.
                 Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
-                    tracing::warn!(%thread, %error, "a thread is left out of the list of threads");
+                    tracing::warn!(%thread, error = %error.report(), "a thread is left out of the list of threads");
                 }
                 summary => return summary,
             }

@@ -269,6 +269,7 @@ async fn tuple_answer(
             is_gone.store(true, Ordering::Relaxed);
             Err(Error::Unavailable {
                 reason: "the checkpoint was removed while it was read; read it again".to_owned(),
+                source: None,
             })
         }
     });

@@ -29,7 +29,7 @@ pub(super) async fn respond(mut chunks: Chunks) -> Result<Response, Problem> {
     }
     let rest = chunks.inspect(|chunk| {
         if let Err(error) = chunk {
-            tracing::error!(kind = error.kind(), %error, "a request failed after its response had begun");
+            tracing::error!(kind = error.kind(), error = %error.report(), "a request failed after its response had begun");
         }
     });
     let begun = stream::iter([Ok(Bytes::from(begun))]);

@@ -166,7 +166,7 @@ impl LongCall {
 
 fn failed<L: Line>(error: &Error) -> Bytes {
     if status_of(error).is_server_error() {
-        tracing::error!(kind = error.kind(), %error, "a request failed");
+        tracing::error!(kind = error.kind(), error = %error.report(), "a request failed");
     }
     line(&L::fault(Fault::from(error)))
 }

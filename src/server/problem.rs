@@ -99,7 +99,7 @@ impl From<Error> for Problem {
         let status = status_of(&error);
         if status.is_server_error() {
             // Keys, addresses and replies of Redis are for the log alone.
-            tracing::error!(kind = error.kind(), %error, "a request failed");
+            tracing::error!(kind = error.kind(), error = %error.report(), "a request failed");
             return Self::new(status, public_message(status));
         }
         Self::new(status, error.to_string())

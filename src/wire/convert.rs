@@ -293,7 +293,7 @@ impl From<&Error> for Fault {
     fn from(error: &Error) -> Self {
         let kind = Cow::Borrowed(error.kind());
         match error {
-            Error::InvalidInput { field, reason } => Self {
+            Error::InvalidInput { field, reason, .. } => Self {
                 kind,
                 field: Some(field.clone()),
                 reason: Some(reason.clone()),

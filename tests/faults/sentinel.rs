@@ -179,7 +179,7 @@ pub async fn a_replica_is_connected_to(fault: &'static str) {
     let replica = servers.replicas().unwrap()[0];
     let error = builder(replica.url()).build().await.unwrap_err();
     assert!(
-        matches!(&error, Error::Unavailable { reason } if reason.contains("replica")),
+        matches!(&error, Error::Unavailable { reason, .. } if reason.contains("replica")),
         "{fault}: {error:?}"
     );
     // A primary that is made a replica takes no writes any more, and says so.
@@ -204,7 +204,7 @@ pub async fn a_replica_is_connected_to(fault: &'static str) {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, Error::Unavailable { reason } if reason.starts_with("READONLY")),
+        matches!(&error, Error::Unavailable { source: Some(source), .. } if source.to_string().starts_with("READONLY")),
         "{fault}: {error:?}"
     );
     let health = saver.health().await;

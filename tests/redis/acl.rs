@@ -167,8 +167,8 @@ async fn a_permission_that_is_missing_is_named_also_where_a_script_needs_it() {
         assert!(matches!(error, Error::Permission { .. }), "{error:?}");
         assert!(!error.is_retryable());
         let name = missing.trim_start_matches('+');
-        let text = error.to_string().to_lowercase();
-        assert!(text.contains(name), "{error}");
+        let text = error.report().to_string().to_lowercase();
+        assert!(text.contains(name), "{text}");
     }
 }
 

@@ -39,6 +39,7 @@ impl CredentialsProvider for Given {
         let now = *self.now.lock().unwrap();
         let (user, password) = now.ok_or_else(|| Error::Unavailable {
             reason: "the identity service is away".to_owned(),
+            source: None,
         })?;
         let given = Credentials::new(password).with_username(user);
         Ok(given.asked_again_after(self.ask_again))
@@ -152,7 +153,10 @@ async fn credentials_that_are_refused_or_not_to_be_had_are_an_authentication_err
     let error = server.saver(&provider).build().await.unwrap_err();
     assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
     assert!(
-        error.to_string().contains("identity service is away"),
+        error
+            .report()
+            .to_string()
+            .contains("identity service is away"),
         "{error}"
     );
 

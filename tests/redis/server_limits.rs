@@ -42,7 +42,7 @@ async fn put_writes(saver: &RedisSaver, at: &CheckpointConfig, size: usize) -> R
 
 /// Whether an error says that something is lost, and names what.
 fn is_lost(error: &Error) -> bool {
-    matches!(error, Error::Corrupt { key, reason }
+    matches!(error, Error::Corrupt { key, reason, .. }
         if reason.contains("maxmemory-policy") && key.contains("write"))
 }
 

@@ -43,8 +43,8 @@ async fn has_seen_stranger(server: &Standalone) -> bool {
 fn assert_refused(error: &Error, says: &str) {
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
     assert!(!error.is_retryable());
-    let text = error.to_string();
-    assert!(text.contains(says), "{text}");
+    assert!(error.to_string().contains(says), "{error}");
+    let text = error.report().to_string();
     assert!(!text.contains(PASSWORD) && !format!("{error:?}").contains(PASSWORD));
 }
 
@@ -276,7 +276,7 @@ async fn passwords_are_in_no_log_no_error_and_no_debug() {
         let builder = saver(url).tls_ca_file(&ca);
         seen.push(format!("{builder:?}"));
         let error = builder.build().await.unwrap_err();
-        seen.push(format!("{error} {error:?}"));
+        seen.push(format!("{} {error:?}", error.report()));
     }
     let log = listening.heard();
     assert!(log.contains("fred"), "the client's own log is heard");

@@ -37,7 +37,10 @@ impl fmt::Debug for Provider {
 #[async_trait]
 impl CredentialsProvider for Provider {
     async fn credentials(&self) -> Result<Credentials> {
-        let failed = |reason: String| Error::Unavailable { reason };
+        let failed = |reason: String| Error::Unavailable {
+            reason,
+            source: None,
+        };
         // An interpreter that ends gives none.
         let ask = Python::try_attach(|py| self.ask.clone_ref(py));
         let ask = ask.ok_or_else(|| failed("Python is ending".to_owned()))?;

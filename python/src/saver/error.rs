@@ -28,7 +28,7 @@ pub(super) fn exception(py: Python<'_>, error: &Error) -> PyErr {
         // `Server`, and variants that later versions of the core may add.
         _ => "ServerError",
     };
-    instance(py, class, &error.to_string()).unwrap_or_else(|failure| failure)
+    instance(py, class, &error.report().to_string()).unwrap_or_else(|failure| failure)
 }
 
 fn instance(py: Python<'_>, class: &str, message: &str) -> PyResult<PyErr> {

@@ -8,6 +8,7 @@ use super::idle::IdleWrites;
 use super::report::{DoctorOptions, DoctorReport, Finding, FindingKind};
 use crate::error::{Error, Result};
 use crate::redis::args::milliseconds;
+use crate::redis::error::of_key;
 use crate::redis::scan::Scan;
 use crate::redis::scripts::Step;
 use crate::redis::store::Store;
@@ -107,13 +108,8 @@ impl<'a> Doctor<'a> {
     /// What the server refuses because a key is of another type is a finding. A script names the
     /// key; of other commands it is the one that was asked for.
     pub(super) fn refused(&mut self, key: &[u8], error: Error) -> Result<()> {
-        let named = match error {
+        let named = match of_key(key, error) {
             Error::WrongType { key } => Bytes::from(key),
-            Error::Server { reason, .. }
-                if reason.contains("WRONGTYPE") || reason.contains("wrong Redis type") =>
-            {
-                Bytes::copy_from_slice(key)
-            }
             error => return Err(error),
         };
         self.found_once(FindingKind::WrongType, &named, &named);

@@ -114,7 +114,7 @@ impl Driver {
         if command.once && node.was_lost() {
             return Err(Error::Connection {
                 server: node.node.name().to_owned(),
-                reason: format!("the connection was lost in the middle of {}", command.name),
+                source: format!("the connection was lost in the middle of {}", command.name).into(),
             });
         }
         let replies = Box::pin(self.run(operation, &[command], Some(node))).await?;
@@ -128,6 +128,7 @@ impl Driver {
         if nodes.is_empty() {
             return Err(Error::Unavailable {
                 reason: "the servers of the cluster are not known yet".to_owned(),
+                source: None,
             });
         }
         Ok(nodes.into_iter().map(NodeHandle::new).collect())

@@ -105,11 +105,18 @@ impl Connector {
                     closed,
                     credentials,
                 }),
-                // The task knows why.
-                Err(error) if *error.kind() == ErrorKind::Lost => {
-                    Err(task.closed().await.unwrap_or(error))
+                Err(error) => {
+                    let error = if *error.kind() == ErrorKind::Lost {
+                        // The task knows why.
+                        task.closed().await.unwrap_or(error)
+                    } else {
+                        error
+                    };
+                    Err(match self.login(credentials.as_ref()) {
+                        Some((_, password)) => error.of_auth(password),
+                        None => error,
+                    })
                 }
-                Err(error) => Err(error),
             }
         };
         self.in_time(connecting).await
@@ -155,8 +162,10 @@ impl Connector {
         // There was a provider before, and it is the same.
         let credentials = credentials.unwrap_or_else(|| before.clone());
         if !credentials.are(before) {
-            let auth = auth(credentials.username(), credentials.password());
-            one(connection, &auth).await?;
+            let (username, password) = (credentials.username(), credentials.password());
+            one(connection, &auth(username, password))
+                .await
+                .map_err(|error| error.of_auth(password))?;
         }
         Ok(credentials)
     }
@@ -180,10 +189,8 @@ impl Connector {
     ) -> Result<(), RedisError> {
         let options = &self.options;
         let mut commands = Vec::new();
-        if let Some(credentials) = credentials {
-            commands.push(auth(credentials.username(), credentials.password()));
-        } else if let Some(password) = &options.password {
-            commands.push(auth(options.username.as_deref(), password.expose_secret()));
+        if let Some((username, password)) = self.login(credentials) {
+            commands.push(auth(username, password));
         }
         if let Some(database) = options.database {
             commands.push(Command::new("SELECT").arg(number(database)));
@@ -205,9 +212,8 @@ impl Connector {
         let sent: Vec<_> = commands.iter().collect();
         for (command, reply) in commands.iter().zip(connection.run(&sent).await?) {
             match reply {
-                Err(error) if command.name == "AUTH" => return Err(error.of_auth()),
                 Err(_) if command.name == "CLIENT" => {}
-                Err(error) if command.name == "SELECT" || !is_passing(&error) => {
+                Err(error) if command.name != "PING" || !is_passing(&error) => {
                     return Err(error);
                 }
                 _ => {}
@@ -217,6 +223,18 @@ impl Connector {
             check_role(connection).await?;
         }
         Ok(())
+    }
+
+    /// User name and password, of which the provider's go before those of the options.
+    fn login<'a>(
+        &'a self,
+        credentials: Option<&'a Credentials>,
+    ) -> Option<(Option<&'a str>, &'a str)> {
+        if let Some(credentials) = credentials {
+            return Some((credentials.username(), credentials.password()));
+        }
+        let password = self.options.password.as_ref()?;
+        Some((self.options.username.as_deref(), password.expose_secret()))
     }
 
     async fn in_time<T>(
@@ -270,4 +288,63 @@ fn auth(username: Option<&str>, password: &str) -> Command {
 fn is_passing(error: &RedisError) -> bool {
     use ErrorKind::{Busy, Loading, MasterDown, Permission};
     matches!(error.kind(), Permission | Loading | MasterDown | Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::address::Address;
+    use super::*;
+    use crate::redis::error::Context;
+
+    /// What is seen of a connection attempt to a server that sends `reply` and closes the connection.
+    async fn seen(reply: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1_024]).await;
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        });
+        let connector = Connector {
+            options: ConnectOptions {
+                username: Some("saver".to_owned()),
+                password: Some(SecretString::from("swordfish")),
+                database: None,
+                tls: None,
+                client_name: None,
+            },
+            credentials: None,
+            limit: Duration::from_secs(10),
+            max_silence: Duration::from_secs(10),
+            primary_only: true,
+        };
+        let endpoint = Endpoint::Tcp(Address::new("127.0.0.1", port));
+        let error = connector.connect(&endpoint).await.err().unwrap();
+        server.await.unwrap();
+        let context = Context {
+            server: "127.0.0.1",
+            operation: "connect",
+            command: "the connection",
+            limit: Duration::from_secs(10),
+        };
+        let debug = format!("{error:?}");
+        let error = error.into_public(&context);
+        format!("{debug} {error:?} {}", error.report())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_quotes_the_password_and_hangs_up_is_not_repeated() {
+        let unknown = "-ERR unknown command 'AUTH', with args: 'saver' 'swordfish'\r\n";
+        let proxy = "-ERR cannot parse AUTH saver swordfish\r\n";
+        for reply in [unknown, proxy] {
+            let seen = seen(reply).await;
+            assert!(!seen.contains("swordfish"), "{seen}");
+            assert!(seen.contains("AUTH") || seen.contains("password"), "{seen}");
+        }
+        let seen = seen("-WRONGPASS invalid username-password pair\r\n").await;
+        assert!(seen.contains("WRONGPASS"), "{seen}");
+    }
 }

@@ -89,7 +89,10 @@ mod rustls {
         ) -> Result<impl AsyncRead + AsyncWrite + Send + use<>, RedisError> {
             let TlsConnector::Rustls(connector) = &self.0;
             let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-                RedisError::tls("no certificate can be for the name of its host: check `url`")
+                RedisError::tls(
+                    "no certificate can be for the name of its host: correct it in `url`",
+                    "the name of the host is neither a DNS name nor an IP address",
+                )
             })?;
             let connected = connector.connect(name, stream).await;
             connected.map_err(|error| RedisError::io(&format!("{error:?}"), &error.to_string()))

@@ -69,10 +69,8 @@ pub(crate) async fn known_to(
         .arg(number(keys.len()))
         .args(NO_TIME_LIMIT.map(Bytes::from));
     let reply = match store.driver().call("search", command).await {
-        Err(Error::Server { reason, .. }) => {
-            tracing::warn!(
-                index,
-                reason,
+        Err(error @ Error::Server { .. }) => {
+            tracing::warn!(index, error = %error.report(),
                 "the index does not answer which documents it knows"
             );
             return Ok(None);

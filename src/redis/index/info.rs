@@ -3,12 +3,12 @@
 #[cfg(test)]
 use bytes::Bytes;
 
-use super::query::is_unknown_index;
 use super::schema::value_of;
 use crate::error::{Error, Result};
 use crate::redis::args::text;
 use crate::redis::config::SearchMode;
 use crate::redis::driver::{Command, Reply};
+use crate::redis::error::is_unknown_index;
 use crate::redis::store::Store;
 
 /// What the server says of an index; `None` if there is none.

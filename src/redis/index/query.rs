@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use crate::error::Error;
 use crate::id::ThreadId;
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
@@ -75,9 +74,4 @@ pub(super) fn field(row: &[Reply], name: &str) -> Option<String> {
         .find(|pair| pair[0].as_str() == Some(name))
         .and_then(|pair| pair[1].as_str())
         .map(str::to_owned)
-}
-
-pub(super) fn is_unknown_index(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. }
-        if reason.to_lowercase().contains("no such index") || reason.to_lowercase().contains("unknown index"))
 }

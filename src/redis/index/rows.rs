@@ -13,11 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::query::{NO_TIME_LIMIT, Row, WRITE_LOAD, is_silent, is_unknown_index, load, rows_of};
+use super::query::{NO_TIME_LIMIT, Row, WRITE_LOAD, is_silent, load, rows_of};
 use super::state;
 use crate::error::{Error, Result};
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Driver, NodeHandle, Reply};
+use crate::redis::error::{has_no_cursor_left, is_unknown_index};
 use crate::redis::store::Store;
 use crate::round_trips;
 
@@ -165,6 +166,7 @@ impl Rows {
                             reason: format!(
                                 "the server had no cursor left for {limit:?}: other clients' searches are open"
                             ),
+                            source: None,
                         });
                     }
                     turn = unused;
@@ -230,7 +232,7 @@ impl Drop for Cursor {
                 // It is gone already, or all of the saver's connections are.
                 Ok(_) | Err(Error::Server { .. } | Error::Closed) => {}
                 Err(error) => {
-                    tracing::warn!(cursor = id, %error, "a cursor stays open on the server for half a minute");
+                    tracing::warn!(cursor = id, error = %error.report(), "a cursor stays open on the server for half a minute");
                 }
             }
             drop(turn);
@@ -335,8 +337,4 @@ pub(super) async fn is_blind(store: &Store, index: &str) -> Result<bool> {
     }
     let rows = rows_from(store, index, 0, SOME).await?;
     Ok(rows.is_some_and(|rows| !rows.is_empty() && rows.iter().all(|row| is_silent(row))))
-}
-
-fn has_no_cursor_left(error: &Error) -> bool {
-    matches!(error, Error::Server { reason, .. } if reason.to_lowercase().contains("too many cursors"))
 }

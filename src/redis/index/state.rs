@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::info;
 use super::info::{is_reading, search_is_barred};
-use super::query::is_unknown_index;
 use super::schema::{CHECKPOINT_FIELDS, SEPARATOR, WRITE_FIELDS, create, separator_of};
 use crate::error::{Error, Result};
 use crate::redis::args::text;
 use crate::redis::config::SearchMode;
 use crate::redis::driver::{Command, Health, HealthProblem, Reply};
+use crate::redis::error::{is_existing_index, is_unknown_index};
 use crate::redis::search_state::{Known, Search};
 use crate::redis::store::Store;
 
@@ -107,7 +107,7 @@ async fn find_search(store: &Store) -> Result<Found> {
         None => Ok(Found::Silent),
         // One server of several may be away, or its search.
         Some(Err(error)) if store.driver().is_cluster() => {
-            tracing::warn!(%error, "the cluster cannot be asked for its indexes");
+            tracing::warn!(error = %error.report(), "the cluster cannot be asked for its indexes");
             Ok(Found::Silent)
         }
         Some(found) => found,
@@ -128,7 +128,7 @@ fn judge_infos(store: &Store, infos: Vec<Result<Reply>>) -> Result<Found> {
                 return Ok(if seen { Found::Gone } else { Found::NotMade });
             }
             Err(error @ (Error::MissingModule { .. } | Error::Permission { .. })) => {
-                return Ok(Found::Off(error.to_string()));
+                return Ok(Found::Off(error.report().to_string()));
             }
             Err(error) => return Err(error),
         }
@@ -180,7 +180,7 @@ pub(super) fn search_is_blind(store: &Store, index: &str) {
 /// Takes note that an index is gone, and makes it again; calls do without until it has read
 /// what is stored.
 pub(super) async fn index_is_lost(store: &Store, index: &str, error: &Error) {
-    tracing::warn!(index, %error, "the index is gone: it is made again, and until then calls walk over the keys");
+    tracing::warn!(index, error = %error.report(), "the index is gone: it is made again, and until then calls walk over the keys");
     make_again(store, index).await;
 }
 
@@ -192,7 +192,7 @@ async fn make_again(store: &Store, what: &str) {
         .wait(reason, store.session.searching.pause());
     store.session.searching.seen.store(true, Ordering::Relaxed);
     if let Some(Err(error)) = in_time(store, make_indexes(store)).await {
-        tracing::warn!(%error, what, "the index cannot be made again: call setup()");
+        tracing::warn!(error = %error.report(), what, "the index cannot be made again: call setup()");
     }
 }
 
@@ -204,7 +204,7 @@ async fn make_indexes(store: &Store) -> Result<()> {
     ];
     for reply in store.driver().batch("setup", commands).await? {
         match reply {
-            Err(Error::Server { reason, .. }) if reason.contains("already exists") => {}
+            Err(error) if is_existing_index(&error) => {}
             reply => {
                 reply?;
             }
@@ -228,7 +228,7 @@ pub(crate) async fn create_indexes(store: &Store) -> Result<()> {
     }
     match make_indexes(store).await {
         Err(error @ Error::Permission { .. }) if store.settings.search == SearchMode::Auto => {
-            tracing::warn!(%error, "the indexes cannot be made: have them made by a user who may");
+            tracing::warn!(error = %error.report(), "the indexes cannot be made: have them made by a user who may");
             store.session.searching.forget();
             return Ok(());
         }
@@ -300,7 +300,7 @@ async fn search_health(store: &Store) -> (Option<String>, Option<HealthProblem>)
     let reason = match (looked, &*store.session.searching.known()) {
         (Ok(Some(_)), _) => return (None, None),
         // What is wrong with the server is reported already.
-        (Err(error), _) => return (Some(error.to_string()), None),
+        (Err(error), _) => return (Some(error.report().to_string()), None),
         (_, Known::Off(reason, _)) => return (Some(reason.clone()), None),
         (_, Known::Waiting { reason, .. }) => reason.clone(),
         _ => return (Some("there is no index: call setup()".to_owned()), None),

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::query::{
-    CHECKPOINT_LOAD, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed, is_unknown_index,
-    load, of_thread,
+    CHECKPOINT_LOAD, NO_TIME_LIMIT, Row, WRITE_LOAD, aggregate, field, indexed, load, of_thread,
 };
 use super::rows::{Page, ROWS, Rows, all_rows};
 use super::state;
@@ -14,6 +13,7 @@ use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
+use crate::redis::error::is_unknown_index;
 use crate::redis::keys::{CheckpointRef, namespace_from_stored};
 use crate::redis::search_state::Search;
 use crate::redis::store::Store;
@@ -62,7 +62,7 @@ pub(crate) async fn count_in_time(store: &Store, count: Command) -> Result<Optio
     match state::in_time(store, counted).await {
         Some(Ok(count)) => Ok(count),
         Some(Err(error)) => {
-            tracing::warn!(%error, "a search of the cluster failed");
+            tracing::warn!(error = %error.report(), "a search of the cluster failed");
             state::search_is_slow(store);
             Ok(None)
         }
@@ -206,7 +206,7 @@ async fn rows_in_time(store: &Store, index: &str, command: Command) -> Result<Op
         Some(Ok(Page::End)) => Ok(Some(Vec::new())),
         Some(Ok(Page::Lost)) => Ok(None),
         Some(Err(error)) if store.driver().is_cluster() => {
-            tracing::warn!(index, %error, "a search of the cluster failed");
+            tracing::warn!(index, error = %error.report(), "a search of the cluster failed");
             state::search_is_slow(store);
             Ok(None)
         }

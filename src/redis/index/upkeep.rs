@@ -1,12 +1,12 @@
 //! Whether the indexes are as they should be, and what makes them so.
 
 use super::info::{info, search_is_barred};
-use super::query::is_unknown_index;
 use super::schema::{CHECKPOINT_FIELDS, WRITE_FIELDS, difference, value_of};
 use super::state::create_indexes;
 use crate::error::Result;
 use crate::redis::args::text;
 use crate::redis::driver::Command;
+use crate::redis::error::is_unknown_index;
 use crate::redis::store::Store;
 
 /// What is wrong with an index.

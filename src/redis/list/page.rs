@@ -101,7 +101,7 @@ impl PageReader<'_> {
     fn if_readable<T>(&self, read: Result<T>) -> Result<Option<T>> {
         match read {
             Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) if self.of_all => {
-                tracing::warn!(%error, "a checkpoint is left out of a list over all threads");
+                tracing::warn!(error = %error.report(), "a checkpoint is left out of a list over all threads");
                 Ok(None)
             }
             read => read.map(Some),

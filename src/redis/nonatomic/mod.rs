@@ -131,6 +131,7 @@ where
     }
     Err(Error::Unavailable {
         reason: "the thread's checkpoints are removed all the time while they are read".to_owned(),
+        source: None,
     })
 }
 
@@ -141,6 +142,7 @@ fn partly_done(error: Error) -> Error {
             reason: "a node of the cluster has no memory left for writes, and others may have \
                      stored their part: raise `maxmemory`, and make the call again"
                 .to_owned(),
+            source: None,
         },
         error => error,
     }

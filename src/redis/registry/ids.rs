@@ -100,7 +100,7 @@ pub(crate) async fn forget_gone(store: &Store, keys: &NamespaceKeys, id: &Checkp
     let call = UnregisterCall::of(keys, [id]);
     if let Err(error) = store.script("list", call).await {
         let key = String::from_utf8_lossy(&keys.registry);
-        tracing::warn!(%key, %error, "an id whose document is gone stays in the registry");
+        tracing::warn!(%key, error = %error.report(), "an id whose document is gone stays in the registry");
     }
 }
 

@@ -91,7 +91,7 @@ async fn read_page(
             Err(Error::WrongType { .. }) => None,
             Err(error @ Error::InvalidInput { .. }) if of_all => {
                 let key = String::from_utf8_lossy(&place.keys.document);
-                tracing::warn!(%key, %error, "a list of all threads leaves a checkpoint out");
+                tracing::warn!(%key, error = %error.report(), "a list of all threads leaves a checkpoint out");
                 None
             }
             reply => place.tuple(reply?)?,
