@@ -95,7 +95,7 @@ impl Keyspace {
     }
 
     /// How the keys of every family start, that of checkpoints first and that of writes second.
-    fn families(&self) -> Vec<String> {
+    pub(super) fn families(&self) -> Vec<String> {
         let checkpoint = &self.checkpoint;
         let mut families = vec![
             checkpoint.clone(),
@@ -371,7 +371,7 @@ pub(crate) fn replication_mark(checkpoint_prefix: &str, slot: Option<u16>) -> By
 
 /// Whether the keys of one family may be taken for those of another: they start alike, up to what
 /// ends the other's name, which is a colon or the length of a thread.
-fn is_inside(one: &str, other: &str) -> bool {
+pub(super) fn is_inside(one: &str, other: &str) -> bool {
     let Some(rest) = one.strip_prefix(other) else {
         return false;
     };

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::keyspace::is_inside;
 use super::{
     CHECKPOINT_PREFIX, CheckpointRef, Keyspace, Member, NamespaceKeys, WRITE_PREFIX,
     replication_mark,
