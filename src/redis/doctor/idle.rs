@@ -53,16 +53,16 @@ mod tests {
     fn a_run_keeps_old_registries_old_and_other_clients_do_not() {
         let age = Duration::from_secs(3_600);
         let key = Bytes::from_static(b"registry");
-        let mut idle = IdleWrites::default();
-        assert!(!idle.is_old(&key, 2, Duration::ZERO, age));
-        assert!(idle.is_old(&key, 2, age, age));
-        let mut looked_before = |seconds, writes, idle_seconds| {
-            idle.found(key.clone(), 2);
-            idle.at = Instant::now().checked_sub(Duration::from_secs(seconds));
+        let mut known = IdleWrites::default();
+        assert!(!known.is_old(&key, 2, Duration::ZERO, age));
+        assert!(known.is_old(&key, 2, age, age));
+        let mut looked_before = |seconds, writes, idle| {
+            known.found(key.clone(), 2);
+            known.at = Instant::now().checked_sub(Duration::from_secs(seconds));
             let other = Bytes::from_static(b"other");
-            assert!(!idle.is_old(&other, writes, Duration::ZERO, age));
-            let is_old = idle.is_old(&key, writes, Duration::from_secs(idle_seconds), age);
-            assert!(!idle.is_old(&key, writes, Duration::ZERO, age), "once");
+            assert!(!known.is_old(&other, writes, Duration::ZERO, age));
+            let is_old = known.is_old(&key, writes, Duration::from_secs(idle), age);
+            assert!(!known.is_old(&key, writes, Duration::ZERO, age), "once");
             is_old
         };
         assert!(looked_before(0, 2, 0));
