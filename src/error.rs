@@ -315,6 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::too_many_lines)] // It is a table.
     fn a_message_names_what_it_is_about_and_the_way_out() {
         let text = str::to_owned;
         let limit = Duration::from_secs(10);

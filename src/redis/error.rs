@@ -596,8 +596,8 @@ mod tests {
 
     #[test]
     fn errors_of_one_variant_are_told_apart_by_what_the_server_reported() {
-        let of = |reply: &str| RedisError::reply(reply).into_public(&CONTEXT);
         type Predicate = fn(&Error) -> bool;
+        let of = |reply: &str| RedisError::reply(reply).into_public(&CONTEXT);
         let table: [(Predicate, &str); 9] = [
             (is_unknown_script, "NOSCRIPT No matching script."),
             (is_of_several_slots, "CROSSSLOT Keys in request"),

@@ -146,6 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::too_many_lines)] // It is a table.
     fn replies_are_told_apart_by_code_and_words() {
         use ErrorKind as Kind;
         let key = || "checkpoint:t".to_owned();
