@@ -1,10 +1,10 @@
-//! What names a checkpoint: LangGraph's `config["configurable"]`.
+//! The config of a call: LangGraph's `config["configurable"]`.
 
 use crate::checkpoint::CheckpointMetadata;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 
-/// What names a thread, a namespace in it, or one checkpoint.
+/// Names a thread, a namespace of a thread, or a checkpoint.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::CheckpointConfig;
@@ -19,14 +19,13 @@ use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 pub struct CheckpointConfig {
     /// The thread.
     pub thread_id: ThreadId,
-    /// The namespace. `None` means the root where one is needed, and every one when listing.
+    /// The namespace. `None` means all namespaces in `list`, and the root in other calls.
     pub checkpoint_ns: Option<CheckpointNamespace>,
-    /// The checkpoint. `None` means the newest when reading. When a checkpoint is put it is the
-    /// parent.
+    /// The checkpoint. `None` means the newest in reads. In `put` it is the parent.
     pub checkpoint_id: Option<CheckpointId>,
-    /// The run that makes the call; the metadata's `run_id` if `None`.
+    /// The run that makes the call. `None` means the metadata's `run_id`.
     pub run_id: Option<RunId>,
-    /// Metadata of the config, joined to that of each checkpoint that is put.
+    /// Metadata that is merged into that of each checkpoint that is put.
     pub metadata: CheckpointMetadata,
 }
 
@@ -65,7 +64,7 @@ impl CheckpointConfig {
         }
     }
 
-    /// The same with a namespace.
+    /// Sets the namespace.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if the id cannot be a namespace's.
@@ -74,21 +73,21 @@ impl CheckpointConfig {
         Ok(self)
     }
 
-    /// The same with a checkpoint.
+    /// Sets the checkpoint.
     #[must_use]
     pub fn with_checkpoint(mut self, checkpoint_id: CheckpointId) -> Self {
         self.checkpoint_id = Some(checkpoint_id);
         self
     }
 
-    /// The same with a run.
+    /// Sets the run.
     #[must_use]
     pub fn with_run(mut self, run_id: RunId) -> Self {
         self.run_id = Some(run_id);
         self
     }
 
-    /// The same with metadata for the checkpoints that are put.
+    /// Sets metadata for the checkpoints that are put.
     #[must_use]
     pub fn with_metadata(mut self, metadata: CheckpointMetadata) -> Self {
         self.metadata = metadata;

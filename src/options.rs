@@ -1,4 +1,4 @@
-//! What a call can be told beyond its arguments: one struct a verb.
+//! Options of calls: one struct for each.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use crate::error::{Error, Result};
 use crate::filter::MetadataFilter;
 use crate::id::CheckpointId;
 
-/// The longest TTL that is taken: 100 years. Redis counts in milliseconds of 64 bits.
+/// The longest TTL: 100 years. Redis counts milliseconds in 64 bits.
 pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// How long what a call writes is kept.
+/// The TTL of what a call writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TtlChoice {
     /// The default of the saver.
     #[default]
     Default,
-    /// For ever.
+    /// No TTL: it never expires.
     Forever,
-    /// For a time, from now on.
+    /// This TTL, counted from the call.
     For(Duration),
 }
 
 impl TtlChoice {
-    /// The TTL of a call on a saver with a default of its own.
+    /// The TTL of a call, given the saver's default.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if the TTL is zero or longer than [`MAX_TTL`].
@@ -42,7 +42,7 @@ impl TtlChoice {
     }
 }
 
-/// How long a saver keeps what it is given.
+/// The TTLs of a saver.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,28 +54,27 @@ impl TtlChoice {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TtlPolicy {
-    /// The TTL of everything that is written, unless the call says otherwise. Default: none, so
-    /// that it is kept for ever.
+    /// The TTL of everything that is written, unless the call sets another. Default: none, so that
+    /// nothing expires.
     pub default: Option<Duration>,
-    /// Whether reading a checkpoint with [`get_tuple`](crate::CheckpointSaver::get_tuple) gives
-    /// it and its writes the default TTL anew. What is kept for ever stays so. Default: no.
+    /// Whether reading a checkpoint with [`get_tuple`](crate::CheckpointSaver::get_tuple) resets
+    /// its TTL and that of its pending writes. What has no TTL does not get one. Default: no.
     pub refresh_on_read: bool,
-    /// What is kept together. Default: each checkpoint is kept by itself.
+    /// What expires together. Default: each checkpoint by itself.
     pub scope: TtlScope,
 }
 
-/// What a TTL keeps together.
+/// What expires together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TtlScope {
-    /// Each checkpoint is kept by itself, with its writes: the history of a thread that lives on
-    /// expires step by step.
+    /// Each checkpoint by itself, with its pending writes: the history of an active thread expires
+    /// step by step.
     #[default]
     Checkpoint,
-    /// A thread is kept whole: nothing of it expires before the TTL has passed since the last
-    /// write (or read, if reading refreshes), and all of it soon after. In Redis that is up to a
-    /// quarter of the TTL later, so that the whole thread need not be visited by every call but
-    /// once in that time.
+    /// The whole thread: nothing of it expires until the TTL has passed since the last write (or
+    /// read, with `refresh_on_read`), and all of it expires soon after. In Redis that is up to a
+    /// quarter of the TTL later, so that a call rarely has to visit the whole thread.
     Thread,
 }
 
@@ -103,7 +102,7 @@ impl TtlPolicy {
         self
     }
 
-    /// Refuses a TTL that cannot be one.
+    /// Rejects a TTL out of range.
     ///
     /// # Errors
     /// [`Error::Config`] if the default is zero or longer than [`MAX_TTL`].
@@ -117,12 +116,12 @@ impl TtlPolicy {
     }
 }
 
-/// Says what is wrong with a TTL.
+/// Rejects a TTL that is too short or too long.
 pub(crate) fn check_ttl(ttl: Duration) -> Result<(), String> {
     if ttl < Duration::from_millis(1) {
-        Err("it is shorter than a millisecond, so nothing would be kept".to_owned())
+        Err("it is shorter than a millisecond: use at least 1 ms".to_owned())
     } else if ttl > MAX_TTL {
-        Err("it is longer than 100 years; use none to keep things for ever".to_owned())
+        Err("it is longer than 100 years: use no TTL for what never expires".to_owned())
     } else {
         Ok(())
     }
@@ -143,20 +142,20 @@ macro_rules! with {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutOptions {
-    /// How long the checkpoint is kept. Default: as the saver is set.
+    /// The TTL of the checkpoint. Default: the saver's.
     pub ttl: TtlChoice,
-    /// What must be the newest checkpoint of the namespace for this one to be put. Default:
-    /// anything.
+    /// The checkpoint that must be the newest of the namespace for this one to be stored. Default:
+    /// any.
     pub expected_parent: ExpectedParent,
 }
 
 impl PutOptions {
     with!(
-        /// Sets how long the checkpoint is kept.
+        /// Sets the TTL of the checkpoint.
         with_ttl, ttl: TtlChoice
     );
     with!(
-        /// Sets what must be the newest checkpoint.
+        /// Sets the checkpoint that must be the newest.
         with_expected_parent, expected_parent: ExpectedParent
     );
 }
@@ -179,8 +178,8 @@ pub enum ExpectedParent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutWritesOptions {
-    /// How long the writes are kept; in Redis at least as long as their checkpoint. Default: as the
-    /// saver is set.
+    /// The TTL of the writes; in Redis they live at least as long as their checkpoint. Default: the
+    /// saver's.
     pub ttl: TtlChoice,
     /// The path of the task in the graph. Default: `""`.
     pub task_path: String,
@@ -188,7 +187,7 @@ pub struct PutWritesOptions {
 
 impl PutWritesOptions {
     with!(
-        /// Sets how long the writes are kept.
+        /// Sets the TTL of the writes.
         with_ttl, ttl: TtlChoice
     );
 
@@ -204,11 +203,11 @@ impl PutWritesOptions {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ListOptions {
-    /// Only checkpoints whose metadata passes. Default: all.
+    /// Only checkpoints whose metadata matches. Default: all.
     pub filter: MetadataFilter,
-    /// Only checkpoints older than this one, by id, itself left out. Default: all.
+    /// Only checkpoints whose ids are less than this one. Default: all.
     pub before: Option<CheckpointId>,
-    /// At most so many. Default: all.
+    /// The maximum number of checkpoints. Default: all.
     pub limit: Option<usize>,
 }
 
@@ -218,21 +217,21 @@ impl ListOptions {
         with_filter, filter: MetadataFilter
     );
 
-    /// Sets the checkpoint that all must be older than.
+    /// Sets the checkpoint before which all must be.
     #[must_use]
     pub fn with_before(mut self, before: CheckpointId) -> Self {
         self.before = Some(before);
         self
     }
 
-    /// Sets the checkpoint that all must be older than from a config, if it names one.
+    /// Sets the checkpoint before which all must be from a config, if it names one.
     #[must_use]
     pub fn with_before_config(mut self, before: &CheckpointConfig) -> Self {
         self.before.clone_from(&before.checkpoint_id);
         self
     }
 
-    /// Sets how many at most.
+    /// Sets the maximum number of checkpoints.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
@@ -242,17 +241,16 @@ impl ListOptions {
 
 /// What [`prune`](crate::CheckpointSaver::prune) keeps.
 ///
-/// Beside what a strategy keeps, the ancestors stay that a kept checkpoint's delta channels need:
-/// those on the way back to the channel's newest snapshot, with their writes. A channel counts as
-/// a delta channel if any checkpoint of the namespace says so: its metadata's
-/// `counters_since_delta_snapshot` names the channel, or it has no value right after a write to
-/// the channel, or its parent has a value of the same version and it has none. The pending writes
-/// of a kept checkpoint stay, open interrupts among them. A kept checkpoint goes on naming its
-/// parent, also if that is removed.
+/// Every strategy also keeps the ancestors that the delta channels of a kept checkpoint need, back
+/// to the channel's newest snapshot, with their pending writes. A channel is a delta channel if any
+/// checkpoint of the namespace shows it: its metadata's `counters_since_delta_snapshot` names the
+/// channel, or it has no value right after a write to the channel, or its parent has a value of the
+/// same version and it has none. The pending writes of a kept checkpoint are kept, open interrupts
+/// among them. A kept checkpoint still names its parent, even if that was removed.
 ///
-/// The namespace of a single call of a subgraph (`node:task-id`) goes as a whole, also its newest
-/// checkpoint, once the root checkpoint that the call started from is removed: its metadata's
-/// `parents` name that one. A subgraph compiled with `checkpointer=True` has one namespace for all
+/// The namespace of a single call of a subgraph (`node:task-id`) is removed with its newest
+/// checkpoint once the root checkpoint from which the call started, named by its metadata's
+/// `parents`, is removed. A subgraph compiled with `checkpointer=True` has one namespace for all
 /// calls (`node`), which keeps its newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -269,7 +267,7 @@ pub enum PruneStrategy {
 }
 
 impl PruneStrategy {
-    /// Refuses what would keep nothing by mistake.
+    /// Rejects a strategy that would keep nothing by mistake.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for `KeepLast(0)`.
@@ -304,9 +302,9 @@ impl std::str::FromStr for PruneStrategy {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PruneOptions {
-    /// What is kept. Default: the newest checkpoint of each namespace.
+    /// Which checkpoints are kept. Default: the newest of each namespace.
     pub strategy: PruneStrategy,
-    /// Is told how far the call has come. Default: nobody.
+    /// A callback that gets the progress of the call. Default: none.
     pub progress: Option<ProgressCallback>,
 }
 
@@ -326,7 +324,7 @@ impl PruneOptions {
         }
     }
 
-    /// Sets who is told how far the call has come.
+    /// Sets a callback that gets the progress of the call.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
         self.progress = Some(progress);
@@ -338,12 +336,12 @@ impl PruneOptions {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct DeleteOptions {
-    /// Is told how far the call has come. Default: nobody.
+    /// A callback that gets the progress of the call. Default: none.
     pub progress: Option<ProgressCallback>,
 }
 
 impl DeleteOptions {
-    /// Sets who is told how far the call has come.
+    /// Sets a callback that gets the progress of the call.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
         self.progress = Some(progress);
@@ -355,25 +353,25 @@ impl DeleteOptions {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct CopyOptions {
-    /// What to do when the target has checkpoints already. Default: merge.
+    /// What happens if the target has checkpoints already. Default: merge.
     pub existing: ExistingTarget,
-    /// How long the copy is kept. Default: as the saver is set.
+    /// The TTL of the copy. Default: the saver's.
     pub ttl: TtlChoice,
-    /// Is told how far the call has come. Default: nobody.
+    /// A callback that gets the progress of the call. Default: none.
     pub progress: Option<ProgressCallback>,
 }
 
 impl CopyOptions {
     with!(
-        /// Sets what to do when the target exists.
+        /// Sets what happens if the target exists.
         with_existing, existing: ExistingTarget
     );
     with!(
-        /// Sets how long the copy is kept.
+        /// Sets the TTL of the copy.
         with_ttl, ttl: TtlChoice
     );
 
-    /// Sets who is told how far the call has come.
+    /// Sets a callback that gets the progress of the call.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
         self.progress = Some(progress);
@@ -392,7 +390,7 @@ pub enum ExistingTarget {
     Error,
 }
 
-/// How far a long call has come.
+/// The progress of a long call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -402,7 +400,7 @@ pub struct Progress {
     pub writes: u64,
 }
 
-/// Is told how far a long call has come, after each slice of its work.
+/// A callback that gets the progress of a long call, after each page of its work.
 #[derive(Clone)]
 pub struct ProgressCallback(Arc<dyn Fn(Progress) + Send + Sync>);
 
@@ -412,7 +410,7 @@ impl ProgressCallback {
         Self(Arc::new(callback))
     }
 
-    /// Tells it.
+    /// Reports progress.
     pub fn report(&self, progress: Progress) {
         (self.0)(progress);
     }

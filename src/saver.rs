@@ -1,4 +1,4 @@
-//! The interface: what a checkpoint saver is asked and what it promises.
+//! The checkpoint saver trait.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -18,25 +18,25 @@ use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
 };
 
-/// A stream of results that owns what it needs, so that it outlives the saver's borrow.
+/// A stream of results. It owns what it needs, so it may outlive the borrow of the saver.
 pub type SaverStream<T> = BoxStream<'static, Result<T>>;
 
-/// Keeps the checkpoints and pending writes of threads, with the meaning of LangGraph's
+/// Stores the checkpoints and pending writes of threads, with the semantics of LangGraph's
 /// `BaseCheckpointSaver`.
 ///
-/// Every method promises:
+/// Every method guarantees:
 ///
-/// - **Exact ids.** Threads, namespaces and checkpoints are compared byte for byte. What is read
-///   is what was asked for, or nothing.
-/// - **Atomic writes.** A write is seen whole or not at all. A call that is dropped midway has
-///   either happened or not.
-/// - **Idempotent writes.** Every write may run twice; the second run changes nothing.
-/// - **Absence is no error.** Reading or deleting what is not there succeeds.
+/// - **Exact ids.** Ids of threads, namespaces and checkpoints are compared byte for byte. A read
+///   returns what was asked for, or nothing.
+/// - **Atomic writes.** A reader sees all of a write or none of it. A call whose future is dropped
+///   has either happened or not.
+/// - **Idempotent writes.** Every write is idempotent: repeating it changes nothing.
+/// - **Absence is not an error.** Reading or deleting what does not exist succeeds.
 ///
-/// `RedisSaver` promises less for threads whose keys are on several nodes of a cluster, and says on
-/// its page what.
+/// For threads whose keys are on several nodes of a cluster, `RedisSaver` guarantees less; its
+/// documentation lists the differences.
 ///
-/// This trait is what savers implement; [`CheckpointSaverExt`] adds what callers like to have.
+/// Savers implement this trait; [`CheckpointSaverExt`] adds methods for callers.
 /// It is object-safe: `Arc<dyn CheckpointSaver>` is a saver as well.
 ///
 /// ```
@@ -58,23 +58,23 @@ pub type SaverStream<T> = BoxStream<'static, Result<T>>;
 /// ```
 #[async_trait]
 pub trait CheckpointSaver: Debug + Send + Sync + 'static {
-    /// Prepares the store; to be called once before other calls, and harmless when repeated.
+    /// Prepares the storage. Call it once before other calls; idempotent.
     ///
     /// # Errors
-    /// If the store cannot be reached or lacks what the saver needs.
+    /// Any storage error, among them that the server lacks a required module.
     async fn setup(&self) -> Result<()>;
 
     /// Stores a checkpoint and makes it the newest of its namespace if its id is the greatest.
     ///
     /// `config` names the thread and namespace; its `checkpoint_id`, if it has one, is the
-    /// parent. The metadata is joined by the config's. Returns the config that names the
-    /// checkpoint. Atomic; putting the same checkpoint again changes nothing.
+    /// parent. The config's metadata is merged into the checkpoint's. Returns the config of
+    /// the stored checkpoint. Atomic and idempotent.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::Error::InvalidInput) or [`TooLarge`](crate::Error::TooLarge) for
-    /// what cannot be stored, [`Conflict`](crate::Error::Conflict) if the expected parent is not
-    /// the newest, and what the store may say. Nothing was written then, unless the error
-    /// [is retryable](crate::Error::is_retryable): then it may have been.
+    /// [`InvalidInput`](crate::Error::InvalidInput) or [`TooLarge`](crate::Error::TooLarge) if the
+    /// checkpoint cannot be stored, [`Conflict`](crate::Error::Conflict) if the expected parent is
+    /// not the newest checkpoint, and any storage error. Nothing was written, unless the error
+    /// [is retryable](crate::Error::is_retryable): then the checkpoint may have been stored.
     async fn put(
         &self,
         config: &CheckpointConfig,
@@ -83,11 +83,11 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
         options: &PutOptions,
     ) -> Result<CheckpointConfig>;
 
-    /// Stores the writes of a task, all of them together.
+    /// Stores the pending writes of a task. Atomic and idempotent.
     ///
-    /// `config` names the checkpoint that the task works on, which may not be there yet. A
-    /// regular write that is there already stays as it was; if every channel of the call is
-    /// special (`__error__`, `__scheduled__`, `__interrupt__`, `__resume__`) it is replaced.
+    /// `config` names the checkpoint that the task runs on, which may not exist yet. An existing
+    /// regular write is kept; if every channel of the call is special (`__error__`,
+    /// `__scheduled__`, `__interrupt__`, `__resume__`), existing writes are replaced.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::Error::InvalidInput) if the config names no checkpoint, else as
@@ -104,46 +104,47 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
     /// pending writes in the order of (task path, task id, idx).
     ///
     /// # Errors
-    /// [`Corrupt`](crate::Error::Corrupt) if a stored document cannot be read, and what the
-    /// store may say.
+    /// [`Corrupt`](crate::Error::Corrupt) if a stored document cannot be read, and any
+    /// storage error.
     async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>>;
 
     /// Streams checkpoints with their pending writes, newest first (checkpoint id descending).
     ///
-    /// Without a config every thread is listed; without a namespace every one of the thread;
-    /// with a checkpoint only that one. There is no cap, and memory is bounded by a page. What
-    /// is written while the stream runs may be missed; nothing is listed twice.
+    /// Without a config, lists all threads; without a namespace, all namespaces of the thread; with
+    /// a checkpoint id, that checkpoint only. There is no cap, and memory is bounded by a page.
+    /// Checkpoints that are put while the stream runs may be missed; none is listed twice.
     fn list(
         &self,
         config: Option<&CheckpointConfig>,
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple>;
 
-    /// Deletes all of a thread that is there when the call begins: every namespace, checkpoint,
-    /// write and index entry, whoever wrote it. What is put while it runs may go or stay as a
-    /// whole; what is put after it has returned stays. It takes time in proportion to what is
-    /// there, also while others write, stops where it is dropped, and may be repeated.
+    /// Deletes everything that a thread holds when the call begins: every namespace, checkpoint,
+    /// pending write and index entry, whichever saver wrote it. A checkpoint that is put while the
+    /// call runs is either deleted or kept as a whole; one that is put after it returned is kept.
+    /// The time is proportional to what the thread held, even while others write. A dropped call
+    /// stops at the next page. Idempotent.
     ///
     /// # Errors
-    /// What the store may say; part of the thread may be left then.
+    /// Any storage error; part of the thread may remain.
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()>;
 
-    /// Deletes the checkpoints that runs made, with their writes, in every thread.
+    /// Deletes the checkpoints of runs, with their pending writes, in every thread. Idempotent.
     ///
     /// A checkpoint belongs to the run that its metadata's `run_id` names.
     ///
     /// # Errors
-    /// What the store may say; part may be left then, and the call may be repeated.
+    /// Any storage error; some of the checkpoints may remain.
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()>;
 
-    /// Copies all of a thread, its history and pending writes included. A source that is not
-    /// there copies nothing. The copy is kept as the options say, by default as long as anything
-    /// that this saver writes, and not as long as the source.
+    /// Copies a thread with its history and pending writes. Copying a thread that does not exist
+    /// does nothing. The TTL of the copy is that of the options, by default the saver's, not the
+    /// source's. Idempotent.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::Error::InvalidInput) if source and target are the same,
     /// [`Conflict`](crate::Error::Conflict) if the target exists and the options forbid that,
-    /// and what the store may say; the call may be repeated.
+    /// and any storage error; part of the copy may exist.
     async fn copy_thread(
         &self,
         source: &ThreadId,
@@ -151,13 +152,13 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
         options: &CopyOptions,
     ) -> Result<()>;
 
-    /// Removes old checkpoints of threads, never one that a kept checkpoint needs: the ancestors
-    /// back to the snapshot of every delta channel stay, with their writes. What a
-    /// [`PruneStrategy`](crate::PruneStrategy) keeps is said there.
+    /// Removes old checkpoints of threads, as [`PruneStrategy`](crate::PruneStrategy) describes,
+    /// but none that a kept checkpoint needs: its ancestors back to the snapshot of every delta
+    /// channel are kept, with their pending writes. Idempotent.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::Error::InvalidInput) for a strategy that cannot be, and what the
-    /// store may say; the call may be repeated.
+    /// [`InvalidInput`](crate::Error::InvalidInput) for an invalid strategy, and any storage
+    /// error.
     async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()>;
 
     /// For each channel, the writes along the ancestors of the checkpoint that `config` names
@@ -172,42 +173,42 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
         channels: &[String],
     ) -> Result<BTreeMap<String, DeltaChannelHistory>>;
 
-    /// Streams the threads there are, in no order, each once; `prefix` is the start of the ids.
+    /// Streams the threads whose ids start with `prefix`, each once, in no order.
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary>;
 
-    /// Gives every key of a thread the saver's TTL anew, pinned ones left out. `false` if there
-    /// is no such thread, or the saver has no TTL.
+    /// Resets the TTL of every key of a thread to the saver's; a pinned thread is left alone.
+    /// Returns `false` if the thread does not exist or the saver has no TTL. Idempotent.
     ///
     /// # Errors
-    /// What the store may say; the call may be repeated.
+    /// Any storage error.
     async fn touch(&self, thread_id: &ThreadId) -> Result<bool>;
 
-    /// Takes the TTL from every key of a thread, until [`unpin`](Self::unpin). `false` if there
-    /// is no such thread.
+    /// Removes the TTL of every key of a thread, until [`unpin`](Self::unpin). Returns `false` if
+    /// the thread does not exist. Idempotent.
     ///
     /// # Errors
-    /// What the store may say; the call may be repeated.
+    /// Any storage error.
     async fn pin(&self, thread_id: &ThreadId) -> Result<bool>;
 
-    /// Gives every key of a thread the saver's TTL, pinned ones too. `false` if there is no such
-    /// thread, or the saver has no TTL.
+    /// Sets the TTL of every key of a thread to the saver's, also if the thread is pinned. Returns
+    /// `false` if the thread does not exist or the saver has no TTL. Idempotent.
     ///
     /// # Errors
-    /// What the store may say; the call may be repeated.
+    /// Any storage error.
     async fn unpin(&self, thread_id: &ThreadId) -> Result<bool>;
 }
 
-/// What a thread holds.
+/// A thread, with what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadSummary {
     /// The thread.
     pub thread_id: ThreadId,
-    /// How many checkpoints it has, in all namespaces.
+    /// The number of its checkpoints, in all namespaces.
     pub checkpoints: u64,
-    /// The newest checkpoint of the root namespace, else of any.
+    /// The newest checkpoint of the root namespace, or of any if the root has none.
     pub newest: Option<CheckpointId>,
-    /// How long the newest checkpoint is kept from now on; `None` for ever.
+    /// The remaining TTL of the newest checkpoint; `None` if it never expires.
     pub ttl: Option<Duration>,
 }
 
@@ -229,10 +230,10 @@ impl ThreadSummary {
     }
 }
 
-/// Conveniences on every saver.
+/// Convenience methods of every saver.
 #[async_trait]
 pub trait CheckpointSaverExt: CheckpointSaver {
-    /// The checkpoint that `config` names, or the newest, without what belongs to it.
+    /// The checkpoint that `config` names, or the newest, without metadata and pending writes.
     ///
     /// # Errors
     /// As [`CheckpointSaver::get_tuple`].
@@ -240,10 +241,10 @@ pub trait CheckpointSaverExt: CheckpointSaver {
         Ok(self.get_tuple(config).await?.map(|tuple| tuple.checkpoint))
     }
 
-    /// What a thread holds and how long it is kept, or `None` if there is no such thread.
+    /// The summary of a thread, or `None` if it does not exist.
     ///
     /// # Errors
-    /// What the store may say.
+    /// Any storage error.
     ///
     /// ```
     /// use langgraph_checkpoint_redis::{CheckpointSaverExt, MemorySaver, ThreadId};
@@ -264,7 +265,7 @@ pub trait CheckpointSaverExt: CheckpointSaver {
         Ok(None)
     }
 
-    /// The checkpoints of a config as a list; mind that a thread may have many.
+    /// The checkpoints of [`list`](CheckpointSaver::list), collected; a thread may have many.
     ///
     /// # Errors
     /// As [`CheckpointSaver::get_tuple`].

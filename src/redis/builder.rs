@@ -19,7 +19,7 @@ use super::url::RedisUrl;
 use crate::error::{Error, Result};
 use crate::options::{TtlPolicy, TtlScope};
 
-/// Makes a [`RedisSaver`]. Settings are checked when it is built.
+/// Builds a [`RedisSaver`]. Settings are validated by [`build`](Self::build).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -52,21 +52,21 @@ impl RedisSaverBuilder {
     ///   `redis+sentinel://host:port,host:port/NAME/database`
     /// - `redis-cluster://host:port?node=host:port`
     ///
-    /// What would be ignored is refused. Default: `REDIS_URL` of the environment.
+    /// Unsupported URL parameters are rejected. Default: `REDIS_URL` of the environment.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(SecretString::from(url.into()));
         self
     }
 
-    /// A pool of connected fred clients of the caller's own, used instead of a URL. They must
-    /// speak RESP2, as they do by default, and should have time limits and a reconnect policy.
-    /// Closing the saver leaves them open.
+    /// A connected pool of fred clients to use instead of a URL. The clients must use RESP2, their
+    /// default, and should have time limits and a reconnect policy. Closing the saver does not close
+    /// them.
     pub fn client(mut self, client: Pool) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Sets one setting by its name, as text.
+    /// Sets a setting by name, from text.
     pub fn set(mut self, key: ConfigKey, value: impl AsRef<str>) -> Self {
         let value = value.as_ref();
         if key == ConfigKey::Url {
@@ -86,7 +86,7 @@ impl RedisSaverBuilder {
         self
     }
 
-    /// One prefix for all that the saver keeps: `{prefix}:checkpoint` and
+    /// One prefix for all keys of the saver: `{prefix}:checkpoint` and
     /// `{prefix}:checkpoint_write` for checkpoints and writes.
     pub fn prefix(self, prefix: impl fmt::Display) -> Self {
         self.prefixes(
@@ -95,28 +95,28 @@ impl RedisSaverBuilder {
         )
     }
 
-    /// How long what is written is kept. Default: it never expires.
+    /// The TTLs. Default: nothing expires.
     pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
         self.settings.ttl = ttl;
         self
     }
 
-    /// How many connections are kept. Default: 2.
+    /// The number of connections. Default: 2.
     pub fn pool_size(self, size: usize) -> Self {
         self.set(ConfigKey::PoolSize, size.to_string())
     }
 
-    /// What connections are called in `CLIENT LIST`. Default: `langgraph-checkpoint-redis`.
+    /// The name of the connections in `CLIENT LIST`. Default: `langgraph-checkpoint-redis`.
     pub fn client_name(self, name: impl AsRef<str>) -> Self {
         self.set(ConfigKey::ClientName, name)
     }
 
-    /// How long a command may take. Default: 10 seconds.
+    /// The time limit of a command, retries included. Default: 10 seconds.
     pub fn command_timeout(self, limit: Duration) -> Self {
         self.set(ConfigKey::CommandTimeout, limit.as_secs_f64().to_string())
     }
 
-    /// How long making a connection may take. Default: 5 seconds.
+    /// The time limit of a connection attempt. Default: 5 seconds.
     pub fn connect_timeout(self, limit: Duration) -> Self {
         self.set(ConfigKey::ConnectTimeout, limit.as_secs_f64().to_string())
     }
@@ -126,34 +126,35 @@ impl RedisSaverBuilder {
         self.set(ConfigKey::MaxDocumentBytes, limit.to_string())
     }
 
-    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round
-    /// trip each: the thread stands in braces in every key. The Python saver does not find such
-    /// keys. Default: no.
+    /// Whether all keys of a thread share a slot of a cluster, so that its calls are one round trip
+    /// each: every key has the thread in braces, as its hash tag. The Python saver does not find
+    /// such keys. An id that starts with `}` makes an empty hash tag, which Redis ignores: its calls
+    /// take as many round trips as without this setting. Default: no.
     pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
         self.settings.hash_tag_threads = hash_tag;
         self
     }
 
-    /// Whether search is used. Default: where the server has it.
+    /// Whether RediSearch is used. Default: if the server has it.
     pub fn search(mut self, search: SearchMode) -> Self {
         self.settings.search = search;
         self
     }
 
-    /// How many checkpoints are read at once when listing. Default: 32.
+    /// The number of checkpoints that `list` reads at once. Default: 32.
     pub fn page_size(self, size: usize) -> Self {
         self.set(ConfigKey::PageSize, size.to_string())
     }
 
-    /// How many replicas must have a write before its call returns, and how long that may take:
-    /// then what was acknowledged is not lost with the primary. It costs no further round trip, but
-    /// the time in which the server waits for its replicas. Writes on one connection wait one after
-    /// the other, so raise [`pool_size`](Self::pool_size) with it. Where fewer replicas acknowledge
-    /// in time the call fails with [`Error::NotReplicated`]: the write stands on the primary, and
-    /// the call may be made again.
+    /// The number of replicas that must acknowledge a write before its call returns, and the time
+    /// limit for it (Redis' `WAIT`), so that an acknowledged write is not lost with the primary. It
+    /// costs no further round trip, only the time in which the server waits for its replicas. Writes
+    /// on one connection wait one after the other, so raise [`pool_size`](Self::pool_size) as well.
+    /// If fewer replicas acknowledge in time, the call fails with [`Error::NotReplicated`]: the write
+    /// is on the primary, and the call may be repeated.
     ///
-    /// One is enough where all replicas have the same priority: the one that has most is made the
-    /// primary. Ask for all of them where one that lags may be chosen. Default: none, and a second.
+    /// One replica is enough if all have the same priority, because the most advanced one is
+    /// promoted. Wait for all of them if one that lags may be promoted. Default: none, 1 second.
     pub fn wait_for_replicas(self, replicas: usize, limit: Duration) -> Self {
         self.set(ConfigKey::WaitReplicas, replicas.to_string()).set(
             ConfigKey::WaitReplicasTimeout,
@@ -161,37 +162,36 @@ impl RedisSaverBuilder {
         )
     }
 
-    /// A file of certificates (PEM) of authorities that are trusted beside the system's, for a URL
-    /// with TLS: a server must show a certificate for its name that one of them signed. The file
-    /// is read when the saver is built. Default: the system's alone.
+    /// A PEM file of certificate authorities that are trusted in addition to the system's, for a URL
+    /// with TLS. The server's certificate is always verified, with its name. The file is read by
+    /// [`build`](Self::build). Default: the system's only.
     pub fn tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.tls.ca = Some(path.into());
         self
     }
 
-    /// The client's own certificate (PEM, with those between it and the authority's) and its key
-    /// (PEM, not encrypted), for servers that ask for one. The files are read when the saver is
-    /// built. Default: none.
+    /// PEM files of the client's certificate chain and of its key, not encrypted, for servers that
+    /// require a certificate. They are read by [`build`](Self::build). Default: none.
     pub fn tls_client_cert(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.settings.tls.cert = Some(cert.into());
         self.settings.tls.key = Some(key.into());
         self
     }
 
-    /// Who gives the user name and password of connections, where they change while the saver
-    /// runs. The URL must hold none then. Sentinels keep the credentials that the URL has for them.
-    /// Default: what the URL says.
+    /// A provider of the user name and password, for credentials that rotate while the saver runs.
+    /// The URL must then have none. Sentinels use the credentials that the URL has for them.
+    /// Default: the credentials of the URL.
     pub fn credentials(mut self, provider: impl CredentialsProvider) -> Self {
         self.settings.credentials = Some(Arc::new(provider));
         self
     }
 
-    /// Connects. The indexes are made by [`setup`](crate::CheckpointSaver::setup).
+    /// Connects. Indexes are created by [`setup`](crate::CheckpointSaver::setup).
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting that cannot be, [`Error::Connection`] if the server does
-    /// not answer, [`Error::Tls`] if it cannot be trusted, [`Error::Authentication`] if it refuses
-    /// the user name or password.
+    /// [`Error::Config`] for an invalid setting, [`Error::Connection`] if the server does not
+    /// answer, [`Error::Tls`] if it cannot be verified, [`Error::Authentication`] if it rejects the
+    /// user name or password.
     pub async fn build(self) -> Result<RedisSaver> {
         self.store().await.map(RedisSaver::over)
     }
@@ -200,7 +200,7 @@ impl RedisSaverBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build), and [`Error::Config`] for the TTL scope `thread`: there is no
-    /// history, and each namespace is kept by itself.
+    /// history, and each namespace expires by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
         if self.settings.ttl.scope == TtlScope::Thread {
             return Err(Error::Config {

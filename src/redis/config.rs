@@ -1,4 +1,4 @@
-//! The settings of a Redis saver, each under one name wherever it is set.
+//! The settings of a Redis saver.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,47 +24,46 @@ pub enum ConfigKey {
     CheckpointPrefix,
     /// The prefix of writes and the name of their index. Default: `checkpoint_write`.
     CheckpointWritePrefix,
-    /// How long what is written is kept, such as `90m` or `24h`; `none` for no expiry. Default:
-    /// `none`.
+    /// The TTL of what is written, such as `90m` or `24h`; `none` for no TTL. Default: `none`.
     Ttl,
-    /// Whether reading a checkpoint restores its TTL. Default: `false`.
+    /// Whether reading a checkpoint resets its TTL. Default: `false`.
     RefreshOnRead,
-    /// What a TTL keeps together: each `checkpoint` by itself, or the whole `thread`. Default:
+    /// What expires together: each `checkpoint` by itself, or the whole `thread`. Default:
     /// `checkpoint`.
     TtlScope,
-    /// How many connections are kept. Default: 2.
+    /// The number of connections. Default: 2.
     PoolSize,
-    /// How long a command may take. Default: `10s`.
+    /// The time limit of a command, retries included. Default: `10s`.
     CommandTimeout,
-    /// How long making a connection may take. Default: `5s`.
+    /// The time limit of a connection attempt. Default: `5s`.
     ConnectTimeout,
     /// The largest document that is stored, in bytes. Default: 67,108,864.
     MaxDocumentBytes,
-    /// Whether all keys of a thread go to one slot of a cluster, so that its calls are one round
-    /// trip each: the thread stands in braces in every key. The Python saver does not find such
-    /// keys. Default: `false`.
+    /// Whether all keys of a thread share a slot of a cluster, so that its calls are one round trip
+    /// each: every key has the thread in braces, as its hash tag. The Python saver does not find
+    /// such keys. An id that starts with `}` makes an empty hash tag, which Redis ignores: its calls
+    /// take as many round trips as without this setting. Default: `false`.
     HashTagThreads,
-    /// How many checkpoints are read at once when listing. Default: 32.
+    /// The number of checkpoints that `list` reads at once. Default: 32.
     PageSize,
-    /// How many replicas must have a write before its call returns; see
+    /// The number of replicas that must acknowledge a write before its call returns; see
     /// [`wait_for_replicas`](super::RedisSaverBuilder::wait_for_replicas). Default: 0.
     WaitReplicas,
-    /// How long a write waits for them, less than `command_timeout`. Default: `1s`.
+    /// The time limit of waiting for replicas, less than `command_timeout`. Default: `1s`.
     WaitReplicasTimeout,
-    /// Whether search is used: `auto` where the server has it, `required` so that `setup` fails
-    /// where it has not, or `off`. Every call works without; those over all threads then walk over
-    /// the keys. Default: `auto`.
+    /// Whether RediSearch is used: `auto` uses it if the server has it, `required` makes `setup`
+    /// fail if it does not, `off` never uses it. Every call works without search; calls over all
+    /// threads then scan the keys. Default: `auto`.
     Search,
-    /// A file of certificates (PEM) of authorities that are trusted beside the system's, for a
-    /// URL with TLS. Default: the system's alone.
+    /// A PEM file of certificate authorities that are trusted in addition to the system's, for a
+    /// URL with TLS. Default: the system's only.
     TlsCaFile,
-    /// The file of the client's own certificate (PEM, with those between it and the authority's),
-    /// for servers that ask for one. Default: none.
+    /// A PEM file of the client's certificate chain, for servers that require one. Default: none.
     TlsCertFile,
-    /// The file of that certificate's key (PEM, not encrypted). Default: none.
+    /// A PEM file of that certificate's key, not encrypted. Default: none.
     TlsKeyFile,
-    /// What connections are called in `CLIENT LIST`; what Redis does not take in a name becomes a
-    /// dash, and an empty one is none. Default: `langgraph-checkpoint-redis`.
+    /// The name of the connections in `CLIENT LIST`; characters that Redis rejects become dashes,
+    /// and an empty name sets none. Default: `langgraph-checkpoint-redis`.
     ClientName,
 }
 

@@ -26,23 +26,23 @@ use crate::options::{
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
-/// Keeps checkpoints in Redis, in the format of Python's langgraph-checkpoint-redis 0.5.
+/// Stores checkpoints in Redis, in the format of Python's langgraph-checkpoint-redis 0.5.
 ///
-/// Cloning is cheap, and clones share their connections. Every `put`, `put_writes` and
-/// `get_tuple` is one round trip, whatever the number of writes, the size of the checkpoint, and
-/// whether there is a TTL.
+/// Cloning is cheap, and clones share their connections. `put`, `put_writes` and `get_tuple` are
+/// one round trip each, for any number of writes and any size of the checkpoint, with and without a
+/// TTL.
 ///
-/// In a cluster that is so for threads whose keys share a slot: those with a hash tag (`{…}`) in
+/// In a cluster this holds for threads whose keys share a slot: those with a hash tag (`{…}`) in
 /// their id, and all threads of a saver with
 /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). For others `put` and
 /// `put_writes` take two round trips and `get_tuple` at most three, with one more for an
-/// [`ExpectedParent`](crate::ExpectedParent) and one where what is read is being removed. A reader
-/// sees all of a checkpoint and of a call's writes, or nothing. But, for these threads only:
+/// [`ExpectedParent`](crate::ExpectedParent) and one more if the checkpoint is being removed. A reader
+/// sees all of a checkpoint and of a call's writes, or nothing. For these threads only:
 ///
-/// - A `put` that ends midway, or ends in [`Error::Unavailable`](crate::Error::Unavailable) because
-///   a node has no memory left, may be readable by its id before it is listed or the newest. Making
-///   the call again completes it.
-/// - A delete or prune that ends midway may leave keys that no call reads; `delete_thread` removes
+/// - A `put` that is cut off, or fails with [`Error::Unavailable`](crate::Error::Unavailable) because
+///   a node has no memory left, may be readable by its id before it is listed or the newest.
+///   Repeating the call completes it.
+/// - A delete or prune that is cut off may leave keys that no call reads; `delete_thread` removes
 ///   them.
 /// - `touch`, `pin` and `unpin` change one key after the other.
 ///
@@ -70,12 +70,12 @@ impl RedisSaver {
         (keyspace.checkpoint_prefix(), keyspace.write_prefix())
     }
 
-    /// How the servers are doing, asked now: whether they answer, as primaries that take writes,
-    /// and what is wrong with those that do not. Whether they take writes is tried, with a script
-    /// that stores nothing. It takes no longer than a command may.
+    /// The health of the servers, checked now: whether they answer, are primaries and accept writes,
+    /// and otherwise why not. Writes are tried with a script that stores nothing. The check takes no
+    /// longer than `command_timeout`.
     ///
-    /// Problems that stop no calls are warnings: a `maxmemory-policy` that evicts, and a server
-    /// that keeps nothing on disk, as far as the user may run INFO and CONFIG GET.
+    /// Problems that do not stop calls are warnings: a `maxmemory-policy` that evicts, and a server
+    /// without persistence, as far as the user may run INFO and CONFIG GET.
     ///
     /// ```no_run
     /// # async fn run(saver: langgraph_checkpoint_redis::RedisSaver) {
@@ -90,14 +90,14 @@ impl RedisSaver {
         index::health(&self.0).await
     }
 
-    /// Waits for the calls in flight, for as long as a command may take, and closes the
-    /// connections; later calls fail.
+    /// Waits for the calls in flight, for at most `command_timeout`, and closes the connections;
+    /// later calls fail.
     pub async fn close(&self) {
         self.0.driver().close().await;
     }
 
-    /// What a thread holds and how long it is kept, or `None` if there is no such thread; found
-    /// by its id, not among all threads.
+    /// The summary of a thread, or `None` if it does not exist. It is read by its id, without
+    /// streaming all threads.
     ///
     /// # Errors
     /// Any storage error.
