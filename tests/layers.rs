@@ -30,6 +30,8 @@ const LAYERS: &[&str] = &[
     "credentials",
     "url",
     "config",
+    "error/kind",
+    "error/words",
     "error",
     "driver/",
     "replies",
@@ -94,18 +96,20 @@ const LAYERS: &[&str] = &[
     "doctor",
     // Savers, and what is made of them.
     "saver",
-    "service",
+    "blob_api",
     "cli_api",
     "shallow/place",
     "shallow/list",
     "shallow/maintain",
     "shallow",
     "builder",
+    "fuzzing",
     "mod",
 ];
 
-/// The front ends and the saver for Redis, which nothing else of the crate may import.
-const OUTER: &[&str] = &["redis", "server", "cli"];
+/// The front ends, the saver for Redis and the properties that fuzzing checks of it, which nothing
+/// else of the crate may import.
+const OUTER: &[&str] = &["redis", "server", "cli", "fuzzing"];
 
 /// The only modules outside of [`OUTER`] that may import each other.
 const ACQUAINTED: &[&str] = &["checkpoint", "config"];

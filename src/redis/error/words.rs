@@ -1,6 +1,6 @@
 //! Reads what servers and the TLS library say.
 
-use super::{ErrorKind, Redirection};
+use super::kind::{ErrorKind, Redirection};
 
 /// The kind of an error reply: by its code, or, where many errors share one, by its words.
 pub(super) fn kind_of_reply(reply: &str) -> ErrorKind {
