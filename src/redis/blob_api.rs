@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 
-use super::RedisSaver;
 use super::blobs::{self, NamedBlobs};
 use super::document::pending_document;
 use super::driver::HealthProblem;
 use super::keys::CheckpointRef;
+use super::saver::RedisSaver;
 use super::{put, runs};
 use crate::blobs::{
     BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness, named_by,
