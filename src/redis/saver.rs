@@ -155,7 +155,7 @@ impl RedisSaver {
     /// their checkpoint, which may not be there yet. Replaces writes of the same task and index.
     ///
     /// # Errors
-    /// [`InvalidInput`](Error::InvalidInput) if the config names no checkpoint, else as
+    /// [`InvalidInput`](crate::Error::InvalidInput) if the config names no checkpoint, else as
     /// [`put_writes`](crate::CheckpointSaver::put_writes).
     pub async fn put_pending_writes(
         &self,
@@ -223,7 +223,7 @@ impl RedisSaver {
     /// ([`CheckpointGone`](crate::redis::FindingKind::CheckpointGone) and the like) and do no harm.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a TTL that cannot be one, [`Error::Config`] on a cluster unless
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a TTL that cannot be one, [`Error::Config`](crate::Error::Config) on a cluster unless
     /// the saver is built with
     /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads), and any storage
     /// error; the call may be repeated.
