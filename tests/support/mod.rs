@@ -17,6 +17,8 @@ pub(crate) mod nodes;
 pub(crate) mod proxy;
 pub(crate) mod recorder;
 #[cfg(feature = "redis")]
+pub(crate) mod resp;
+#[cfg(feature = "redis")]
 pub(crate) mod server;
 #[cfg(feature = "server")]
 pub(crate) mod service;

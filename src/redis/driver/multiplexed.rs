@@ -138,6 +138,13 @@ impl MultiplexedConnection {
         let active = queue.active.filter(|_| !queue.callers.is_empty());
         active.map(|active| active.elapsed())
     }
+
+    /// Whether the next reply is for a caller that has given up.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let queue = self.pending.queue();
+        let next = queue.callers.front();
+        next.is_some_and(|caller| caller.replies.is_closed())
+    }
 }
 
 /// The task's end of a connection.
@@ -432,9 +439,11 @@ mod tests {
             }
         }
         assert!(connection.silence().is_some());
+        assert!(connection.is_abandoned());
         server.write_all(b":1\r\n:2\r\n").await.unwrap();
         while connection.silence().is_some() {
             tokio::task::yield_now().await;
         }
+        assert!(!connection.is_abandoned());
     }
 }
