@@ -54,6 +54,7 @@ const LAYERS: &[&str] = &[
     "index/thread",
     "index/upkeep",
     "index",
+    "setup",
     "registry/ids",
     "registry/members",
     "registry/reconcile",

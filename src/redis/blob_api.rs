@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 
 use super::blobs::{self, NamedBlobs};
-use super::document::pending_document;
 use super::driver::HealthProblem;
 use super::keys::CheckpointRef;
 use super::saver::RedisSaver;
@@ -74,21 +73,9 @@ impl BlobStore for RedisSaver {
             return Ok(());
         }
         let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
-        let namespace = config.namespace();
-        let keys = store.keys(&config.thread_id, &namespace);
-        let identity = CheckpointRef::new(&config.thread_id, &namespace, id);
-        let mut documents = Vec::with_capacity(writes.len());
-        for write in writes {
-            let document = pending_document(&identity, write)?;
-            let what = || {
-                let (task, channel) = (&write.task_id, &write.channel);
-                format!("the write of task {task} to channel `{channel}`")
-            };
-            store.check_size(what, document.len())?;
-            documents.push((keys.write(id, &write.task_id, write.idx), document));
-        }
+        let identity = CheckpointRef::new(&config.thread_id, &config.namespace(), id);
         let replace = existing == ExistingWrites::Replace;
-        put::put_write_documents(store, &identity, documents, replace, ttl).await
+        put::put_indexed_writes(store, &identity, writes, replace, ttl).await
     }
 
     async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {

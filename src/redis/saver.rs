@@ -12,7 +12,9 @@ use super::scripts::TtlVerb;
 use super::stats::{self, Stats, StatsOptions};
 use super::store::Store;
 use super::transfer::{self, EarlyWrites, TimedCheckpoint};
-use super::{copy, delete, history, index, prune, put, read, registry, runs, thread_ttl, threads};
+use super::{
+    copy, delete, history, index, prune, put, read, registry, runs, setup, thread_ttl, threads,
+};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
     PendingWrite,
@@ -205,7 +207,8 @@ impl RedisSaver {
     /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
     /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
     /// let stats = saver.stats(&StatsOptions::default()).await?;
-    /// println!("{} checkpoints, about {} bytes", stats.checkpoints, stats.checkpoint_sizes.estimated_total);
+    /// let bytes = stats.checkpoint_sizes.estimated_total;
+    /// println!("{} checkpoints, about {bytes} bytes", stats.checkpoints);
     /// # Ok(())
     /// # }
     /// ```
@@ -223,8 +226,8 @@ impl RedisSaver {
     /// ([`CheckpointGone`](crate::redis::FindingKind::CheckpointGone) and the like) and do no harm.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a TTL that cannot be one, [`Error::Config`](crate::Error::Config) on a cluster unless
-    /// the saver is built with
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a TTL that cannot be one,
+    /// [`Error::Config`](crate::Error::Config) on a cluster unless the saver is built with
     /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads), and any storage
     /// error; the call may be repeated.
     ///
@@ -248,11 +251,7 @@ impl RedisSaver {
 #[deny(clippy::missing_trait_methods)]
 impl CheckpointSaver for RedisSaver {
     async fn setup(&self) -> Result<()> {
-        self.0.check_commands().await?;
-        index::create_indexes(&self.0).await?;
-        let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver().warn_of_loss(has_ttl).await;
-        Ok(())
+        setup::setup(&self.0).await
     }
 
     async fn put(
