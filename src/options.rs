@@ -112,6 +112,7 @@ impl TtlPolicy {
             .map_err(|reason| Error::Config {
                 key: "ttl".to_owned(),
                 reason,
+                source: None,
             })
     }
 }

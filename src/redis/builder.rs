@@ -208,6 +208,7 @@ impl RedisSaverBuilder {
                 reason:
                     "a shallow saver keeps each namespace by itself; use the scope `checkpoint`"
                         .to_owned(),
+                source: None,
             });
         }
         self.store().await.map(ShallowRedisSaver::over)
@@ -231,6 +232,7 @@ impl RedisSaverBuilder {
                     return Err(Error::Config {
                         key: "credentials".to_owned(),
                         reason: "a client of the caller's own has its own credentials".to_owned(),
+                        source: None,
                     });
                 }
                 Driver::over_pool(&client, &self.settings)
@@ -254,6 +256,7 @@ fn url_of_environment() -> Result<SecretString> {
     found.map(SecretString::from).ok_or_else(|| Error::Config {
         key: "url".to_owned(),
         reason: "none is given and REDIS_URL is not set".to_owned(),
+        source: None,
     })
 }
 

@@ -140,6 +140,7 @@ impl FromStr for ConfigKey {
             .ok_or_else(|| Error::Config {
                 key: name.to_owned(),
                 reason: "there is no such setting".to_owned(),
+                source: None,
             })
     }
 }
@@ -197,6 +198,7 @@ impl TlsFiles {
         Err(Error::Config {
             key: key.to_string(),
             reason: format!("a certificate and its key go together: set `{other}` too"),
+            source: None,
         })
     }
 
@@ -212,6 +214,7 @@ impl TlsFiles {
             Some((key, _)) => Err(Error::Config {
                 key: key.to_string(),
                 reason: why.to_owned(),
+                source: None,
             }),
         }
     }
@@ -245,6 +248,7 @@ impl Settings {
         let refuse = |reason: String| Error::Config {
             key: key.to_string(),
             reason,
+            source: None,
         };
         match key {
             ConfigKey::Url => return Ok(()),
@@ -320,6 +324,7 @@ impl Settings {
                     "waiting {:?} for replicas leaves nothing of the {:?} of `command_timeout`",
                     self.wait_replicas_timeout, self.command_timeout
                 ),
+                source: None,
             });
         }
         Ok(())

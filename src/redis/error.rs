@@ -172,10 +172,6 @@ impl RedisError {
     pub(super) fn into_public(self, context: &Context<'_>) -> Error {
         use ErrorKind as Kind;
         let server = || context.server.to_owned();
-        let config = |reason: String| Error::Config {
-            key: "url".to_owned(),
-            reason,
-        };
         let reason = match &self.kind {
             Kind::Lost => {
                 return Error::Connection {
@@ -191,15 +187,20 @@ impl RedisError {
                 };
             }
             Kind::SpeaksTls => {
-                return config(format!(
-                    "Redis at {} speaks TLS on this port: write rediss in place of redis",
-                    context.server
-                ));
+                return Error::Config {
+                    key: "url".to_owned(),
+                    reason: format!(
+                        "Redis at {} speaks TLS on this port: write rediss in place of redis",
+                        context.server
+                    ),
+                    source: None,
+                };
             }
             Kind::TimedOut => {
                 return Error::Timeout {
                     operation: context.operation,
                     limit: context.limit,
+                    source: Some(self.into()),
                 };
             }
             Kind::NoCredentials | Kind::Authentication => {
@@ -214,12 +215,18 @@ impl RedisError {
             }
             // In a cluster it is followed; elsewhere it comes from a node of one.
             Kind::Redirected(_) => {
-                return config(
-                    "the server is a node of a cluster: use redis-cluster://".to_owned(),
-                );
+                return Error::Config {
+                    key: "url".to_owned(),
+                    reason: "the server is a node of a cluster: use redis-cluster://".to_owned(),
+                    source: Some(self.into()),
+                };
             }
             Kind::NoCluster => {
-                return config("the server is no cluster: use redis://".to_owned());
+                return Error::Config {
+                    key: "url".to_owned(),
+                    reason: "the server is no cluster: use redis://".to_owned(),
+                    source: Some(self.into()),
+                };
             }
             Kind::OutOfMemory => return Error::OutOfMemory,
             Kind::CrossSlot => {

@@ -282,7 +282,11 @@ impl Driver {
     fn failed(&self, operation: &'static str, command: &Command, failure: Failure) -> Error {
         let limit = self.limit;
         match failure {
-            Failure::DeadlineExceeded => Error::Timeout { operation, limit },
+            Failure::DeadlineExceeded => Error::Timeout {
+                operation,
+                limit,
+                source: None,
+            },
             Failure::NotReplicated { required, got } => Error::NotReplicated {
                 wanted: required,
                 got,

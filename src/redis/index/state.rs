@@ -261,6 +261,7 @@ async fn search_is_missing(store: &Store, reason: &str) -> Error {
     Error::Config {
         key: "search".to_owned(),
         reason: format!("it is `required`, but there is no search: {reason}"),
+        source: None,
     }
 }
 
