@@ -36,7 +36,7 @@ CHECKPOINT_PREFIX = "checkpoint"
 CHECKPOINT_WRITE_PREFIX = "checkpoint_write"
 
 _PAGE = 32
-"""How many checkpoints a listing takes at once; as many as the core reads in one flight."""
+"""How many checkpoints a listing takes at once; as many as the core reads in one pipeline."""
 
 _Place = tuple[str, str | None, str | None]
 _Writes = list[tuple[str, str, bytes, bytes | None]]
@@ -228,6 +228,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             self._used_serde = self.serde
         return self._used_values
 
+    def _before_blocking(self, name: str) -> None:
+        """Be called at the start of every blocking method; a hook for savers that refuse some."""
+
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Make the version after ``current``: a number of 32 digits and a random fraction."""
         if current is None:
@@ -242,6 +245,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read the checkpoint that ``config`` names, or the newest of its namespace."""
+        self._before_blocking("get_tuple")
         place = _place(config)
         return self._tuple_or_none(self._native.get_tuple(None, place), place)
 
@@ -264,6 +268,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         alone; no config means every thread. ``filter`` takes any key of the metadata, with Python's
         equality; its ``thread_id`` means the checkpoint's thread.
         """
+        self._before_blocking("list")
         listing = self._listing(config, filter, before, limit)
         return self._iterate(listing, _PAGE if limit is None else min(limit, _PAGE))
 
@@ -297,6 +302,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Read what channels were given along the ancestors of a checkpoint."""
+        self._before_blocking("get_delta_channel_history")
         place, names = _place(config), _texts("channels", channels)
         return self._deltas(names, self._native.delta_channel_history(None, place, names))
 
@@ -319,6 +325,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint: its document, TTL and the pointer to it together or not at all."""
+        self._before_blocking("put")
         arguments = self._put_arguments(config, checkpoint, metadata)
         self._native.put(None, *arguments, self._shallow and _has_read_nothing(config))
         return _config(arguments[0], checkpoint["id"])
@@ -348,6 +355,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task, all of them together."""
+        self._before_blocking("put_writes")
         self._native.put_writes(None, *self._write_arguments(config, writes, task_id, task_path))
 
     async def aput_writes(
@@ -365,6 +373,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all of a thread, whoever wrote it."""
+        self._before_blocking("delete_thread")
         self._native.delete_thread(None, _text("thread_id", thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -373,6 +382,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made, with their writes, in every thread."""
+        self._before_blocking("delete_for_runs")
         self._native.delete_for_runs(None, _texts("run_ids", run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -381,6 +391,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all of a thread, its history and pending writes included."""
+        self._before_blocking("copy_thread")
         source = _text("source_thread_id", source_thread_id)
         self._native.copy_thread(None, source, _text("target_thread_id", target_thread_id))
 
@@ -408,6 +419,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             max_results: Taken for the sake of langgraph-checkpoint-redis, and without meaning:
                 there is no limit.
         """
+        self._before_blocking("prune")
         names, keep = _texts("thread_ids", thread_ids), _kept(strategy, keep_last)
         self._native.prune(None, names, keep)
 
@@ -427,7 +439,10 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def threads(self, prefix: str = "") -> Iterator[ThreadSummary]:
         """List the threads whose ids start with ``prefix``, in no order."""
-        listing = self._native.threads(_text("prefix", prefix))
+        self._before_blocking("threads")
+        return self._iterate_threads(self._native.threads(_text("prefix", prefix)))
+
+    def _iterate_threads(self, listing: Listing) -> Iterator[ThreadSummary]:
         more = True
         while more:
             page, more = listing.page(None, 100)
@@ -448,6 +463,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
         Returns ``False`` if there is no such thread, or the saver has no TTL.
         """
+        self._before_blocking("touch")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "touch")
         return found
 
@@ -459,6 +475,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def pin(self, thread_id: str) -> bool:
         """Keep a thread for ever, until :meth:`unpin`. ``False`` if there is no such thread."""
+        self._before_blocking("pin")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "pin")
         return found
 
@@ -472,6 +489,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
         Returns ``False`` if there is no such thread, or the saver has no TTL.
         """
+        self._before_blocking("unpin")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "unpin")
         return found
 
