@@ -129,8 +129,8 @@ const KEYS: &[&str] = &[
     ":__empty__:x",
 ];
 
-/// Lists and objects that are whole, whose values are texts as they may stand in one.
-fn whole_json() -> impl Strategy<Value = Vec<u8>> {
+/// Complete lists and objects, whose values are texts as they may stand in one.
+fn complete_json() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![
         any::<f64>()
             .prop_filter("JSON has no other", |float| float.is_finite())
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn json_comes_back_as_it_was(input in prop_oneof![made_of(JSON), whole_json()]) {
+    fn json_comes_back_as_it_was(input in prop_oneof![made_of(JSON), complete_json()]) {
         json(&input);
     }
 
@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn python_reads_json_as_serde_json_does(input in prop_oneof![made_of(JSON), whole_json()]) {
+    fn python_reads_json_as_serde_json_does(input in prop_oneof![made_of(JSON), complete_json()]) {
         python_text(&input);
     }
 }

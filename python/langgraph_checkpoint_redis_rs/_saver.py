@@ -80,7 +80,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         ttl: How long things are kept: ``{"default_ttl": minutes, "refresh_on_read": bool}``, in
             which ``default_ttl`` may be a ``timedelta``, or only a ``timedelta``. Default: for
             ever. Other keys are passed over with a warning: Redis itself removes what has
-            expired. With ``"scope": "thread"`` a thread is kept whole: nothing of it expires before
+            expired. With ``"scope": "thread"`` a thread expires as a whole: nothing of it before
             the TTL has passed since the last write (or read, if that refreshes).
         checkpoint_prefix: The prefix of checkpoints' keys and the name of their index.
         checkpoint_write_prefix: The prefix of writes' keys and the name of their index.
@@ -459,7 +459,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 yield ThreadSummary(*summary)
 
     def touch(self, thread_id: str) -> bool:
-        """Give every key of a thread the saver's TTL anew, but for a pinned thread's.
+        """Reset the TTL of every key of a thread to the saver's, unless the thread is pinned.
 
         Returns ``False`` if there is no such thread, or the saver has no TTL.
         """
@@ -468,7 +468,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         return found
 
     async def atouch(self, thread_id: str) -> bool:
-        """Give every key of a thread the saver's TTL anew, as :meth:`touch` does."""
+        """Reset the TTL of every key of a thread, as :meth:`touch` does."""
         thread = _text("thread_id", thread_id)
         found: bool = await self._native.change_ttl(waiting(), thread, "touch")
         return found

@@ -139,7 +139,7 @@ def seconds(name: str, value: Any) -> str:
 
 
 def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
-    """Read a TTL: how long things are kept, and whether reading them starts that anew.
+    """Read a TTL: how long things are kept, and whether a read resets it.
 
     Raises:
         ValueError: If it is none.

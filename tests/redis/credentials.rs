@@ -177,7 +177,7 @@ async fn a_provider_that_fails_is_asked_again_before_a_saver_cannot_be_built() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_refused_or_not_to_be_had_are_an_authentication_error() {
+async fn credentials_that_are_refused_or_missing_are_an_authentication_error() {
     let mut server = Server::start().await;
     server.allow("saver", "first").await;
     let provider = Given::new("saver", "wrong", Duration::from_secs(60));

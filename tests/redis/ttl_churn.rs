@@ -133,12 +133,12 @@ async fn keys_of_milliseconds_are_never_made_permanent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_are_kept_whole() {
+async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_expire_as_a_whole() {
     let server = Standalone::start().unwrap();
-    let whole = policies()
+    let of_threads = policies()
         .into_iter()
         .map(|ttl| ttl.with_scope(TtlScope::Thread));
-    nothing_is_made_permanent(Nodes::of(&server).await, whole.collect()).await;
+    nothing_is_made_permanent(Nodes::of(&server).await, of_threads.collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,7 +59,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     #[cfg(feature = "redis")]
     Kind {
-        name: "cluster (plain ids)",
+        name: "cluster (ids without hash tags)",
         subject: || redis_at(cluster_url, false),
     },
     #[cfg(feature = "redis")]
