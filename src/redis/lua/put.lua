@@ -9,7 +9,8 @@
 --       10 prefix of the keys of the namespace's writes
 -- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0; 1 if it has so
 -- many writes that the caller must give them its TTL, else 0; that TTL }.
--- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER,
+--         LGHALFREMOVED.
 -- Twice: the document, the pointer and the registry are the same after the second run, which
 -- finds nothing staged any more.
 local document, pointer, registry, namespaces, writes, staged = unpack(KEYS)
@@ -35,12 +36,14 @@ if redis.call('EXISTS', document, writes) > 0 then
 end
 local newest = after(ask('GET', pointer), prefix)
 local awaited = '\0writes\0' .. namespace .. '\0' .. id
-local pinned, is_awaited, is_named = unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace))
+local removed = '\0removed\0' .. namespace .. '\0' .. id
+local pinned, is_awaited, is_named, is_removed =
+  unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace, removed))
 local greatest = ask('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', 0, 1)[1]
 local had_registry = greatest or ask('ZCARD', registry) ~= 0
 local is_known = newest and (newest == greatest or ask('ZSCORE', registry, newest))
-if wrong then
-  return refuse(wrong)
+if wrong or is_removed == 1 then
+  return refuse(wrong or HALF_REMOVED)
 end
 local had_namespaces = is_named == 1 or redis.call('EXISTS', namespaces) == 1
 
@@ -87,11 +90,11 @@ if has_writes then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
   redis.call('JSON.SET', document, '$.registered', 'true')
   -- Nothing of them goes before the document does.
-  expire_shared(writes, ttl, false)
+  expire_early(writes, ttl)
   local page = redis.call('ZRANGE', writes, 0, 999)
   for _, key in ipairs(page) do
     if after(key, ARGV[10] .. id .. ':') then
-      expire_shared(key, ttl, false)
+      expire_early(key, ttl)
     end
   end
   has_more = #page == 1000 and 1 or 0

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::pipeline::{Replies, expire};
-use super::thread::{Thread, awaited};
+use super::thread::{Thread, awaited, removed};
 use super::{Names, Run, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
-use crate::redis::error::{foreign, lost};
+use crate::redis::error::{foreign, half_removed, lost};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{PutWritesCall, PutWritesReply, Request, RunOnKey, in_milliseconds};
 
@@ -180,7 +180,14 @@ impl PutWrites<'_> {
         requests.push(Names::of(&self.document));
         requests.push(Request::on("PTTL", &self.document, []));
         requests.extend(Thread::of(&self.keys.namespaces));
+        requests.push(self.is_half_removed());
         requests
+    }
+
+    /// The request that asks whether earlier writes of the checkpoint are being removed.
+    fn is_half_removed(&self) -> Request {
+        let mark = removed(&self.keys.stored, &self.id);
+        Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]])
     }
 
     /// The request that asks which of the writes are registered.
@@ -209,6 +216,10 @@ impl PutWrites<'_> {
                 return Err(lost(&String::from_utf8_lossy(&self.registry)));
             }
         }
+        let thread = Thread::read(&mut replies)?;
+        if replies.int()? == 1 {
+            return Err(half_removed());
+        }
         Ok(Before {
             made,
             calls,
@@ -216,7 +227,7 @@ impl PutWrites<'_> {
             has_registry,
             document_left: document.as_ref().map(|_| document_left),
             has_document: document.is_some(),
-            thread: Thread::read(&mut replies)?,
+            thread,
         })
     }
 
@@ -322,13 +333,8 @@ impl PutWrites<'_> {
                 requests.push(Request::from(expire(key, 0)));
             }
         }
-        let kept = if self.replace { &[] } else { &before.made[..] };
-        let kept = kept.iter().zip(&self.writes).filter(|(made, _)| !**made);
-        let kept: Vec<_> = kept
-            .map(|(_, (key, _))| Request::on("EXISTS", key, []))
-            .collect();
-        let (first, looks) = (requests.len(), kept.len());
-        requests.extend(kept);
+        let first = requests.len();
+        requests.push(self.is_half_removed());
         requests.push(Thread::pinned(&self.keys.namespaces));
         if !before.has_registry || !before.has_document {
             // `registered` is set once they are registered, which the next call or put knows.
@@ -342,7 +348,7 @@ impl PutWrites<'_> {
         for _ in 0..first {
             replies.all()?;
         }
-        let are_there = !replies.ints(looks)?.contains(&0);
+        let is_half_removed = replies.int()? == 1;
         let is_pinned = replies.int()? == 1;
         match replies.finish() {
             // The checkpoint has not come yet; its put sets the flag.
@@ -356,11 +362,31 @@ impl PutWrites<'_> {
             let requests = keys.map(|key| Request::on("PERSIST", key, []));
             run.pipeline(requests.collect()).await?.finish()?;
         }
+        let are_there = !is_half_removed && self.are_kept(run, &before.made).await?;
         let reply = PutWritesReply {
             stored,
             refresh_due,
         };
         Ok((are_there, reply))
+    }
+}
+
+impl PutWrites<'_> {
+    /// Whether the writes that this call did not make are there still: another call may have been
+    /// removing them before they were registered here.
+    async fn are_kept(&self, run: &Run<'_>, made: &[bool]) -> Result<bool> {
+        let kept = made.iter().zip(&self.writes).filter(|(made, _)| !**made);
+        let mut requests: Vec<_> = kept
+            .map(|(_, (key, _))| Request::on("EXISTS", key, []))
+            .collect();
+        if requests.is_empty() {
+            return Ok(true);
+        }
+        let count = requests.len();
+        requests.push(self.is_half_removed());
+        let mut replies = run.pipeline(requests).await?;
+        let are_there = !replies.ints(count)?.contains(&0);
+        Ok(are_there && replies.int()? == 0)
     }
 }
 
