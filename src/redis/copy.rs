@@ -98,7 +98,9 @@ pub(super) async fn copy_checkpoint(
         }
     }
     Err(Error::Unavailable {
-        reason: format!("the checkpoint {id} of thread {target} is deleted all the time while it is copied"),
+        reason: format!(
+            "the checkpoint {id} of thread {target} is deleted all the time while it is copied"
+        ),
         source: None,
     })
 }
@@ -121,9 +123,8 @@ async fn lacks_some(
     let written: Vec<_> = writes
         .map(|write| keys.write(id, &write.task_id, write.idx))
         .collect();
-    let mut commands = vec![
-        Command::on("ZMSCORE", keys.write_registry(id)).args(written.iter().cloned()),
-    ];
+    let mut commands =
+        vec![Command::on("ZMSCORE", keys.write_registry(id)).args(written.iter().cloned())];
     commands.extend(written.into_iter().map(|key| Command::on("EXISTS", key)));
     commands.push(Command::on("EXISTS", keys.document(id)));
     let replies = store.driver().batch("copy_thread", commands).await?;
@@ -176,4 +177,35 @@ pub(super) fn whole_calls(writes: &[PendingWrite]) -> Vec<Vec<&PendingWrite>> {
         }
     }
     slices
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::checkpoint::TypedValue;
+    use crate::id::TaskId;
+
+    #[test]
+    fn the_writes_of_a_task_are_stored_at_once() {
+        let of_task = |task: &str, count: i64| {
+            let task_id = TaskId::new(task).unwrap();
+            let writes = (0..count).map(move |idx| PendingWrite {
+                task_id: task_id.clone(),
+                task_path: String::new(),
+                idx,
+                channel: "n".to_owned(),
+                value: TypedValue::json(&idx).unwrap(),
+            });
+            writes.collect::<Vec<_>>()
+        };
+        let mut writes = [of_task("a", 40), of_task("b", 40), of_task("c", 200)].concat();
+        writes.extend(of_task("d", 2));
+        writes.extend(of_task("e", 3));
+        let slices = whole_calls(&writes);
+        let sizes: Vec<_> = slices.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [40, 40, 200, 5]);
+        assert_eq!(whole_calls(&[]), Vec::<Vec<&PendingWrite>>::new());
+    }
 }

@@ -324,8 +324,13 @@ pub(super) fn foreign(key: &str) -> Error {
 
 /// The error of what would be stored of a checkpoint whose writes are being removed.
 pub(super) fn half_removed() -> Error {
-    RedisError::new(ErrorKind::HalfRemoved, "another call is removing its writes")
-        .unavailable_because("another call is removing the writes of the checkpoint: make the call again")
+    RedisError::new(
+        ErrorKind::HalfRemoved,
+        "another call is removing its writes",
+    )
+    .unavailable_because(
+        "another call is removing the writes of the checkpoint: make the call again",
+    )
 }
 
 /// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if there

@@ -408,6 +408,30 @@ async fn deleting_a_thread_leaves_another_whose_keys_have_the_same_names_in_a_cl
     assert_eq!(nodes.keys().await, Vec::<String>::new());
 }
 
+/// Writes of the one wait under the names of the other's checkpoint.
+async fn delete_what_waits_beside_the_neighbour(saver: &dyn CheckpointSaver) {
+    let (one, other) = (place("a", "b:x"), place("a:b", "x"));
+    put_write(saver, &other, "1").await;
+    put(saver, &one, "1").await;
+    stored::delete(saver, &other.thread_id).await;
+    for count in [0, 1] {
+        let found = saver.get_tuple(&named(&one, "1")).await.unwrap();
+        assert_eq!(found.unwrap().pending_writes.len(), count);
+        put_write(saver, &one, "1").await;
+    }
+    stored::delete(saver, &one.thread_id).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_does_not_miss_the_writes_of_another_that_has_the_same_names() {
+    let mut server = Server::start().await;
+    delete_what_waits_beside_the_neighbour(&server.saver().await).await;
+    assert_eq!(server.keys().await, Vec::<String>::new());
+    let mut nodes = Nodes::of_the_cluster().await;
+    delete_what_waits_beside_the_neighbour(&nodes.saver().await).await;
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn what_is_left_of_a_thread_expires_with_its_longest_checkpoint() {
     let mut server = Server::start().await;

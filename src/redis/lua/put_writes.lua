@@ -74,7 +74,7 @@ if not had_document then
   if is_awaited ~= 1 then
     redis.call('SADD', namespaces, awaited)
   end
-elseif not had_registry then
+elseif not had_registry or (string.find(thread .. namespace, ':', 1, true) and not is_registered(document)) then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
   redis.call('JSON.SET', document, '$.registered', 'true')
 end

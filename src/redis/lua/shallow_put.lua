@@ -68,10 +68,15 @@ for _, writes in ipairs(registries) do
   end
 end
 -- Its own came early, and nothing of them goes before the document does.
-local page = redis.call('ZRANGE', registry, 0, 999)
+local page, own = redis.call('ZRANGE', registry, 0, 999), {}
 for _, key in ipairs(page) do
   if after(key, prefix .. id .. ':') then
-    expire_early(key, ttl)
+    own[#own + 1] = key
+  end
+end
+for i, names in ipairs(names_of(own)) do
+  if names and names[1] == thread and is_namespace(names[2], namespace) then
+    expire_early(own[i], ttl)
     registered = registered or #page < 1000
   end
 end

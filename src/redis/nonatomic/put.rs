@@ -417,16 +417,40 @@ impl Put<'_> {
             .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"true"]))
     }
 
+    /// Whether some of the writes that a registry names are of this thread and namespace: those with
+    /// colons may share it with others.
+    async fn are_own(&self, run: &Run<'_>, writes: &[Bytes]) -> Result<bool> {
+        let names = [&self.keys.thread, &self.keys.stored, &self.id];
+        if writes.is_empty() || !names.iter().any(|name| name.contains(&b':')) {
+            return Ok(!writes.is_empty());
+        }
+        let requests = writes.iter().map(Names::of).collect();
+        let mut replies = run.pipeline(requests).await?;
+        for _ in writes {
+            let names = Names::read(replies.bytes()?).unwrap_or_default();
+            let namespace = match names.namespace() {
+                Some("") => Some("__empty__"),
+                other => other,
+            };
+            if names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
+                && namespace.map(str::as_bytes) == Some(&self.keys.stored[..])
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Sees to it that nothing of the checkpoint's writes goes before the document does. Returns whether
     /// any are registered.
     async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<bool> {
         let range = Request::on("ZRANGE", &self.write_registry, [&b"0"[..], b"-1"]);
         let mut keys = run.pipeline(vec![range]).await?.list()?;
         let own = self.keys.writes_of(&self.call.id);
-        if keys.is_empty() {
+        keys.retain(|key| after(key, &own).is_some());
+        if !self.are_own(run, &keys).await? {
             return Ok(false);
         }
-        keys.retain(|key| after(key, &own).is_some());
         keys.push(self.write_registry.clone());
         let requests = keys
             .iter()

@@ -110,11 +110,7 @@ fn look_at(keys: &NamespaceKeys, id: &Bytes) -> [Request; 2] {
 
 /// Takes back what was done to checkpoints and their writes if the thread was unpinned or pinned
 /// meanwhile, and lets writes go that were pinned when their checkpoint expired.
-async fn look_again(
-    run: &Run<'_>,
-    call: &TtlCall,
-    changed: &[(&Bytes, Vec<Bytes>)],
-) -> Result<()> {
+async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes>)]) -> Result<()> {
     let keys = &call.keys;
     let mut requests = vec![Thread::pinned(&keys.namespaces)];
     if call.verb == TtlVerb::Pin {

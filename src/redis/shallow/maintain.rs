@@ -10,11 +10,11 @@ use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
+use crate::redis::copy::whole_calls;
 use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
 use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
-use crate::redis::copy::whole_calls;
 use crate::redis::{delete, index};
 
 /// Deletes all of a thread, also what a full saver under the same prefix has of it.

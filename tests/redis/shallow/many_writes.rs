@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use langgraph_checkpoint_redis::{
     ChannelWrite, CheckpointConfig, CheckpointSaver, CheckpointSaverExt, CopyOptions,
-    DeleteOptions, Error, ListOptions, Progress, ProgressCallback, ShallowRedisSaver, TtlChoice, TypedValue,
+    DeleteOptions, Error, ListOptions, Progress, ProgressCallback, ShallowRedisSaver, TtlChoice,
+    TypedValue,
 };
 use tokio::sync::Notify;
 
@@ -28,10 +29,7 @@ async fn put_many(saver: &ShallowRedisSaver, at: &CheckpointConfig, id: &str, va
 }
 
 /// How often a reader sees each value; none if there is no checkpoint.
-async fn values(
-    saver: &ShallowRedisSaver,
-    at: &CheckpointConfig,
-) -> Option<BTreeMap<i64, usize>> {
+async fn values(saver: &ShallowRedisSaver, at: &CheckpointConfig) -> Option<BTreeMap<i64, usize>> {
     let tuple = saver.get_tuple(at).await.unwrap()?;
     let mut values = BTreeMap::new();
     for (_, value) in writes(&tuple) {
