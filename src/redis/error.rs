@@ -254,6 +254,9 @@ impl RedisError {
                     source: self.into(),
                 };
             }
+            Kind::HalfRemoved => {
+                "another call is removing the writes of the checkpoint: make the call again"
+            }
             Kind::Loading => "it is loading its data",
             Kind::Busy => "it is running a script that does not end, which SCRIPT KILL stops",
             Kind::TryAgain => "the slot is being moved to another node of the cluster",
@@ -326,6 +329,17 @@ pub(super) fn foreign(key: &str) -> Error {
     }
 }
 
+/// The error of what would be stored of a checkpoint whose writes are being removed.
+pub(super) fn half_removed() -> Error {
+    RedisError::new(
+        ErrorKind::HalfRemoved,
+        "another call is removing its writes",
+    )
+    .unavailable_because(
+        "another call is removing the writes of the checkpoint: make the call again",
+    )
+}
+
 /// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if there
 /// is none.
 pub(super) fn unexpected(newest: &str) -> Error {
@@ -392,6 +406,11 @@ pub(super) fn is_lost_write(error: &Error) -> bool {
 /// it may pass over.
 pub(super) fn is_further(error: &Error) -> bool {
     cause(error) == Some(&ErrorKind::TooManyGone)
+}
+
+/// Whether something of a checkpoint was to be stored whose writes are being removed.
+pub(super) fn is_half_removed(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::HalfRemoved)
 }
 
 /// Whether an index does not exist.
@@ -531,6 +550,7 @@ mod tests {
             (is_gone, "ERR new objects must be created at the root"),
             (is_lost_write, "LGLOST checkpoint:t"),
             (is_further, "LGFURTHER"),
+            (is_half_removed, "LGHALFREMOVED"),
             (is_unknown_index, "checkpoint: no such index"),
             (is_existing_index, "Index already exists"),
             (has_no_cursor_left, "Too many cursors allocated"),

@@ -8,12 +8,12 @@ use indexmap::IndexMap;
 #[cfg(feature = "server")]
 use super::document::pending_document;
 use super::document::{checkpoint_document, write_document};
-use super::error::is_further;
+use super::error::{is_further, is_half_removed};
 use super::keys::CheckpointRef;
 use super::scripts::{PutCall, PutWritesCall, TtlVerb};
 use super::staged::LARGE;
 use super::store::Store;
-use super::{read, registry, staged, thread_ttl, ttl};
+use super::{read, registry, remove, staged, thread_ttl, ttl};
 #[cfg(feature = "server")]
 use crate::checkpoint::PendingWrite;
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata, special_index, write_index};
@@ -78,6 +78,9 @@ pub(crate) async fn put_document(
     let reply = loop {
         match attempt().await {
             Err(error) if is_further(&error) => registry::forget_gone_heads(store, &keys).await?,
+            Err(error) if is_half_removed(&error) => {
+                remove::finish_removal(store, &keys, id).await?;
+            }
             reply => break reply?,
         }
     };
@@ -180,15 +183,23 @@ pub(crate) async fn put_write_documents(
     ttl: Option<Duration>,
 ) -> Result<()> {
     let keys = store.keys(&identity.thread_id, &identity.namespace);
+    let id = &identity.checkpoint_id;
     let call = PutWritesCall {
-        keys,
+        keys: keys.clone(),
         id: identity.checkpoint_id.clone(),
         writes: documents.into_iter().collect(),
         replace,
         ttl: store.key_ttl(ttl),
         thread_ttl: store.thread_ttl(ttl),
     };
-    let reply = read::confirmed(store, "put_writes", call).await?;
+    let reply = loop {
+        match read::confirmed(store, "put_writes", call.clone()).await {
+            Err(error) if is_half_removed(&error) => {
+                remove::finish_removal(store, &keys, id).await?;
+            }
+            reply => break reply?,
+        }
+    };
     thread_ttl::refresh(store, &identity.thread_id, ttl, reply.refresh_due).await;
     Ok(())
 }

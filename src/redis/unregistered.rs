@@ -1,15 +1,14 @@
 //! Deletes what no registry names of a thread: what the index finds, and where search does not
 //! serve, what a walk over all keys does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
 use super::args::number;
 use super::driver::{Command, Reply};
 use super::index::Kind;
-use super::keys::CheckpointRef;
-use super::keys::{Family, glob_escaped};
+use super::keys::{CheckpointRef, Family, NamespaceKeys, glob_escaped};
 use super::names;
 use super::progress::Counter;
 use super::scan::Scan;
@@ -17,7 +16,7 @@ use super::slots::{share_a_tag, slot};
 use super::store::Store;
 use super::{index, remove};
 use crate::error::{Error, Result};
-use crate::id::ThreadId;
+use crate::id::{CheckpointId, ThreadId};
 
 /// How many members or rows are read at once.
 const PAGE: usize = 256;
@@ -46,8 +45,8 @@ pub(super) async fn delete_indexed(
                 break;
             }
             left = left.saturating_sub(rows.len());
-            let mut own: BTreeMap<_, Vec<_>> = BTreeMap::new();
-            let (mut rest, mut shown) = (Vec::new(), HashSet::new());
+            let mut own = Own::default();
+            let mut shown = HashSet::new();
             for row in rows {
                 // What is another's, or is named still after it was removed, is passed over.
                 if row.thread != thread.as_str() || seen.contains(&row.key) {
@@ -56,39 +55,83 @@ pub(super) async fn delete_indexed(
                 }
                 let named =
                     CheckpointRef::from_stored(&row.thread, &row.namespace, &row.checkpoint);
-                let owner =
-                    named.map(|one| (store.keys(thread, &one.namespace), one.checkpoint_id));
-                // A write, or a document whose name is another than ours.
-                let apart = owner
-                    .as_ref()
-                    .is_none_or(|(keys, id)| keys.document(id) != row.key);
-                if apart {
-                    rest.push(row.key.clone());
-                }
-                if let Some((keys, id)) = owner {
-                    let of = own.entry(keys.stored.clone()).or_default();
-                    of.push((keys, id));
+                match named {
+                    Some(one) => own.add(store, thread, &one, kind, row.key.clone()),
+                    None => own.rest.push(row.key.clone()),
                 }
                 shown.insert(row.key);
             }
-            for of in own.into_values() {
-                let Some((keys, _)) = of.first().cloned() else {
-                    continue;
-                };
-                let mut ids: Vec<_> = of.into_iter().map(|(_, id)| id).collect();
-                ids.sort();
-                ids.dedup();
-                remove::remove(store, &keys, &ids, counter).await?;
-            }
-            let removed = remove::remove_keys(store, thread, rest).await?;
-            match kind {
-                Kind::Checkpoints => counter.add(removed, 0),
-                Kind::Writes => counter.add(0, removed),
-            }
+            own.remove(store, thread, counter).await?;
             seen = shown;
         }
     }
     Ok(true)
+}
+
+/// What was found of a thread: its checkpoints, of which all goes at once, and what may be left then.
+#[derive(Default)]
+struct Own {
+    checkpoints: BTreeMap<Bytes, (NamespaceKeys, BTreeSet<CheckpointId>)>,
+    /// Writes, each with the registry that names it.
+    writes: Vec<(Bytes, Bytes)>,
+    /// Documents of other names than ours.
+    rest: Vec<Bytes>,
+}
+
+impl Own {
+    fn add(
+        &mut self,
+        store: &Store,
+        thread: &ThreadId,
+        one: &CheckpointRef,
+        kind: Kind,
+        key: Bytes,
+    ) {
+        let (keys, id) = (store.keys(thread, &one.namespace), &one.checkpoint_id);
+        match kind {
+            Kind::Writes => self.writes.push((keys.write_registry(id), key)),
+            Kind::Checkpoints if keys.document(id) != key => self.rest.push(key),
+            Kind::Checkpoints => {}
+        }
+        let of = self.checkpoints.entry(keys.stored.clone());
+        let (_, ids) = of.or_insert_with(|| (keys, BTreeSet::new()));
+        ids.insert(id.clone());
+    }
+
+    async fn remove(self, store: &Store, thread: &ThreadId, counter: &mut Counter) -> Result<()> {
+        for (keys, ids) in self.checkpoints.into_values() {
+            let ids: Vec<_> = ids.into_iter().collect();
+            remove::remove(store, &keys, &ids, counter).await?;
+        }
+        let writes = remove::remove_unregistered(store, thread, self.writes).await?;
+        let documents = remove::remove_keys(store, thread, self.rest).await?;
+        counter.add(documents, writes);
+        Ok(())
+    }
+
+    /// Leaves out the checkpoints that are registered.
+    async fn retain_unregistered(&mut self, store: &Store) -> Result<()> {
+        for (keys, ids) in self.checkpoints.values_mut() {
+            let score = |id: &CheckpointId| {
+                Command::on("ZSCORE", keys.registry.clone()).arg(id.to_string())
+            };
+            let scores = ids.iter().map(score).collect();
+            let scores = store.driver().batch("delete_thread", scores).await?;
+            let mut scores = scores.into_iter();
+            let mut failed = None;
+            ids.retain(|_| match scores.next().unwrap_or(Err(Error::Closed)) {
+                Ok(score) => score == Reply::Nil,
+                Err(error) => {
+                    failed = failed.take().or(Some(error));
+                    false
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Deletes what is left of a thread that no registry names, whoever wrote it. It walks over all
@@ -126,19 +169,23 @@ pub(super) async fn delete_leftovers(
         }
     }
     // With their checkpoints, so that no registry names what is gone; and the flags that the
-    // Python saver leaves in place of a checkpoint whose writes came first.
-    for keys in [&writes, &documents] {
+    // Python saver leaves in place of a checkpoint whose writes came first. What is registered by now
+    // was put since.
+    for (kind, keys) in [(Kind::Writes, &writes), (Kind::Checkpoints, &documents)] {
         for page in keys.chunks(PIPELINE) {
-            for (_, one) in names::checkpoints_at(store, "delete_thread", page).await? {
+            let mut own = Own::default();
+            let mut unnamed: BTreeSet<_> = page.iter().cloned().collect();
+            for (key, one) in names::checkpoints_at(store, "delete_thread", page).await? {
+                unnamed.remove(&key);
                 if one.thread_id == *thread {
-                    let keys = store.keys(thread, &one.namespace);
-                    remove::remove(store, &keys, &[one.checkpoint_id], counter).await?;
+                    own.add(store, thread, &one, kind, key);
                 }
             }
+            own.rest.extend(unnamed);
+            own.retain_unregistered(store).await?;
+            own.remove(store, thread, counter).await?;
         }
     }
-    counter.add(0, remove::remove_keys(store, thread, writes).await?);
-    counter.add(remove::remove_keys(store, thread, documents).await?, 0);
     for registry in registered {
         forget_what_is_gone(store, &registry).await?;
     }

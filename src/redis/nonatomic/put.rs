@@ -7,13 +7,13 @@ use super::gc::{Collected, RegistryGc};
 use super::pipeline::{Replies, expire, expire_shared};
 use super::pointer::Pointer;
 use super::registry::names;
-use super::thread::{Thread, awaited};
+use super::thread::{Thread, awaited, removed};
 use super::{Names, Run, after, join, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::options::ExpectedParent;
 use crate::redis::args::{number, text};
 use crate::redis::driver::Reply;
-use crate::redis::error::{foreign, is_gone, unexpected};
+use crate::redis::error::{foreign, half_removed, is_gone, unexpected};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{
     OneKey, PutCall, PutReply, RegisterIfNewestCall, Request, RunOnKey, in_milliseconds,
@@ -46,6 +46,8 @@ struct Before {
     is_registered: bool,
     thread: Thread,
     has_writes: bool,
+    /// Whether the writes of an earlier checkpoint of this id are being removed.
+    is_half_removed: bool,
     /// Whether the expected checkpoint is there, and whether it is registered.
     expected: (bool, bool),
 }
@@ -163,12 +165,19 @@ impl Put<'_> {
             Request::on("ZCARD", &self.write_registry, []),
         ];
         requests.extend(Thread::of(&self.keys.namespaces));
+        requests.push(self.removed());
         if let ExpectedParent::Is(id) = &self.call.expected {
             requests.push(Request::on("EXISTS", &self.keys.document(id), []));
             let id = id.as_str().as_bytes();
             requests.push(Request::on("ZSCORE", &self.keys.registry, [id]));
         }
         requests
+    }
+
+    /// The request that asks whether the writes of an earlier checkpoint of this id are being removed.
+    fn removed(&self) -> Request {
+        let mark = removed(&self.keys.stored, &self.id);
+        Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]])
     }
 
     fn before(&self, is_new: bool, replies: &mut Replies) -> Result<Before> {
@@ -182,6 +191,7 @@ impl Put<'_> {
             is_registered: replies.one()? != Reply::Nil,
             has_writes: replies.int()? > 0,
             thread: Thread::read(replies)?,
+            is_half_removed: replies.int()? == 1,
             expected: match self.call.expected {
                 ExpectedParent::Is(_) => (replies.int()? == 1, replies.one()? != Reply::Nil),
                 _ => (false, false),
@@ -189,6 +199,9 @@ impl Put<'_> {
         };
         let is_own = names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
             && names.namespace().map(str::as_bytes) == Some(&self.keys.stored[..]);
+        if before.is_half_removed {
+            return Err(half_removed());
+        }
         if is_new || names.thread.is_empty() || is_own {
             return Ok(before);
         }
@@ -349,8 +362,14 @@ impl Put<'_> {
                 done => done?,
             }
         }
-        if is_there && has_writes {
-            self.keep_writes(run, ttl).await?;
+        if is_there && has_writes && !self.keep_writes(run, ttl).await? {
+            // They were removed in the meantime, and the document does not wait for them.
+            let unset = [&b"$.has_writes"[..], b"$.registered"]
+                .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"false"]));
+            match run.pipeline(unset.into()).await?.finish() {
+                Err(error) if is_gone(&error) => {}
+                done => done?,
+            }
         }
         let reply = PutReply {
             is_newest,
@@ -398,16 +417,45 @@ impl Put<'_> {
             .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"true"]))
     }
 
-    /// Sees to it that nothing of the checkpoint's writes goes before the document does.
-    async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<()> {
+    /// Whether some of the writes that a registry names are of this thread and namespace: those with
+    /// colons may share it with others.
+    async fn are_own(&self, run: &Run<'_>, writes: &[Bytes]) -> Result<bool> {
+        let names = [&self.keys.thread, &self.keys.stored, &self.id];
+        if writes.is_empty() || !names.iter().any(|name| name.contains(&b':')) {
+            return Ok(!writes.is_empty());
+        }
+        let requests = writes.iter().map(Names::of).collect();
+        let mut replies = run.pipeline(requests).await?;
+        for _ in writes {
+            let names = Names::read(replies.bytes()?).unwrap_or_default();
+            let namespace = match names.namespace() {
+                Some("") => Some("__empty__"),
+                other => other,
+            };
+            if names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
+                && namespace.map(str::as_bytes) == Some(&self.keys.stored[..])
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sees to it that nothing of the checkpoint's writes goes before the document does. Returns whether
+    /// any are registered.
+    async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<bool> {
         let range = Request::on("ZRANGE", &self.write_registry, [&b"0"[..], b"-1"]);
         let mut keys = run.pipeline(vec![range]).await?.list()?;
         let own = self.keys.writes_of(&self.call.id);
         keys.retain(|key| after(key, &own).is_some());
+        if !self.are_own(run, &keys).await? {
+            return Ok(false);
+        }
         keys.push(self.write_registry.clone());
         let requests = keys
             .iter()
             .map(|key| Request::from(expire_shared(key, ttl)));
-        run.pipeline(requests.collect()).await?.finish()
+        run.pipeline(requests.collect()).await?.finish()?;
+        Ok(true)
     }
 }
