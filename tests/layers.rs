@@ -94,7 +94,10 @@ const LAYERS: &[&str] = &[
     "doctor/blobs",
     "doctor/namespaces",
     "doctor",
+    "with_blobs",
     // Savers, and what is made of them.
+    "layout",
+    "json",
     "saver",
     "blob_api",
     "cli_api",

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::config::{ConfigKey, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
+use super::json::JsonLayout;
 use super::keys::Keyspace;
 use super::saver::RedisSaver;
 use super::shallow::ShallowRedisSaver;
@@ -193,7 +194,8 @@ impl RedisSaverBuilder {
     /// answer, [`Error::Tls`] if it cannot be verified, [`Error::Authentication`] if it rejects the
     /// user name or password.
     pub async fn build(self) -> Result<RedisSaver> {
-        self.store().await.map(RedisSaver::over)
+        let store = self.store().await?;
+        Ok(RedisSaver::over(JsonLayout::new(store)))
     }
 
     /// Connects, for a saver that keeps only the newest checkpoint of each thread and namespace.

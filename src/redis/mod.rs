@@ -35,7 +35,9 @@ mod error;
 pub(crate) mod fuzzing;
 mod history;
 mod index;
+mod json;
 pub(crate) mod keys;
+mod layout;
 mod list;
 mod names;
 mod nonatomic;
@@ -63,6 +65,8 @@ mod transfer;
 mod ttl;
 mod unregistered;
 mod url;
+#[cfg(feature = "server")]
+mod with_blobs;
 
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
