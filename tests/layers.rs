@@ -24,6 +24,7 @@ const LAYERS: &[&str] = &[
     "keys/reference",
     "keys/thread",
     "keys/keyspace",
+    "keys/compact",
     "keys",
     "progress",
     "document",
