@@ -23,6 +23,11 @@ mod blobs;
 mod builder;
 #[cfg(feature = "cli")]
 mod cli_api;
+#[expect(
+    dead_code,
+    reason = "the features of the compact layout are not there yet"
+)]
+mod compact;
 mod config;
 mod copy;
 mod credentials;
