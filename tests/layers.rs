@@ -58,6 +58,7 @@ const LAYERS: &[&str] = &[
     "nonatomic/",
     "store",
     // Features.
+    "marker",
     "names",
     "scan",
     "index/query",
@@ -114,6 +115,7 @@ const LAYERS: &[&str] = &[
     // Savers, and what is made of them.
     "layout",
     "json",
+    "compact_saver/",
     "saver",
     "blob_api",
     "cli_api",

@@ -100,7 +100,7 @@ impl MemorySaver {
 
     /// Lets nothing of a thread that is kept whole expire before a lifetime is over.
     fn keep_whole(&self, store: &mut Store, thread_id: &ThreadId, lifetime: Lifetime) {
-        if self.ttl.scope == TtlScope::Thread
+        if self.ttl.scope == Some(TtlScope::Thread)
             && let Some(thread) = store.threads.get_mut(thread_id)
         {
             thread.lifetimes_mut().for_each(|old| old.extend(lifetime));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config::{ConfigKey, SearchMode, Settings};
+use super::compact_saver::CompactLayout;
+use super::config::{ConfigKey, Layout, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
 use super::json::JsonLayout;
@@ -99,6 +100,12 @@ impl RedisSaverBuilder {
     /// The TTLs. Default: nothing expires.
     pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
         self.settings.ttl = ttl;
+        self
+    }
+
+    /// How checkpoints are stored. Default: [`Layout::Json`].
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.settings.layout = layout;
         self
     }
 
@@ -195,16 +202,25 @@ impl RedisSaverBuilder {
     /// user name or password.
     pub async fn build(self) -> Result<RedisSaver> {
         let store = self.store().await?;
-        Ok(RedisSaver::over(JsonLayout::new(store)))
+        Ok(match store.settings.layout {
+            Layout::Json => RedisSaver::over(JsonLayout::new(store)),
+            Layout::Compact => RedisSaver::over(CompactLayout::new(store)),
+        })
     }
 
     /// Connects, for a saver that keeps only the newest checkpoint of each thread and namespace.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`Error::Config`] for the TTL scope `thread`: there is no
-    /// history, and each namespace expires by itself.
+    /// As [`build`](Self::build), and [`Error::Config`] for the layout `compact`, and for the TTL scope
+    /// `thread`: there is no history, and each namespace expires by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
-        if self.settings.ttl.scope == TtlScope::Thread {
+        if self.settings.layout != Layout::Json {
+            return Err(Error::Config {
+                key: "layout".to_owned(),
+                reason: "a shallow saver stores documents: use the layout `json`".to_owned(),
+            });
+        }
+        if self.settings.ttl_scope() == TtlScope::Thread {
             return Err(Error::Config {
                 key: "ttl_scope".to_owned(),
                 reason:

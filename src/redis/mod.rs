@@ -23,11 +23,8 @@ mod blobs;
 mod builder;
 #[cfg(feature = "cli")]
 mod cli_api;
-#[expect(
-    dead_code,
-    reason = "the features of the compact layout are not there yet"
-)]
 mod compact;
+mod compact_saver;
 mod config;
 mod copy;
 mod credentials;
@@ -44,6 +41,7 @@ mod json;
 pub(crate) mod keys;
 mod layout;
 mod list;
+mod marker;
 mod names;
 mod nonatomic;
 mod progress;
@@ -76,7 +74,7 @@ mod with_blobs;
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;
-pub use config::{ConfigKey, SearchMode};
+pub use config::{ConfigKey, Layout, SearchMode};
 pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
 pub(crate) use doctor::IdleWrites;

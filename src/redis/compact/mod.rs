@@ -14,19 +14,15 @@ mod cut;
 mod damage;
 mod digest;
 mod head;
-mod ids;
+pub(crate) mod ids;
 mod part;
 mod reader;
 mod record;
 mod rope;
 mod value;
 
-#[expect(
-    unused_imports,
-    reason = "the features of the layout are not there yet"
-)]
 pub(crate) use self::{
-    codec::{Codec, CodecOptions, EncodedHead, EncodedWrites, NewParts, Sending, ThreadCodec},
+    codec::{Codec, CodecOptions, NewParts, Sending, ThreadCodec},
     damage::Damage,
     digest::Digest,
     head::Head,

@@ -58,7 +58,9 @@ impl Keyspace {
         let rest = std::str::from_utf8(key).ok()?;
         let rest = rest.strip_prefix(self.checkpoint_prefix())?;
         let families = [HEADS, PARTS, WRITES].into_iter();
-        let rest = families.filter_map(|family| rest.strip_prefix(family)).next()?;
+        let rest = families
+            .filter_map(|family| rest.strip_prefix(family))
+            .next()?;
         let tag = rest.strip_prefix(":{")?.strip_suffix('}')?;
         let thread = tag.replace("%7B", "{").replace("%7D", "}");
         let thread = ThreadId::new(thread.replace("%25", "%")).ok()?;
@@ -110,7 +112,12 @@ mod tests {
                 assert!(seen.insert(key), "{id}");
             }
         }
-        for other in ["checkpoint_heads:{a", "checkpoint_heads:a", "checkpoint_heads:{%7b}", "x"] {
+        for other in [
+            "checkpoint_heads:{a",
+            "checkpoint_heads:a",
+            "checkpoint_heads:{%7b}",
+            "x",
+        ] {
             assert_eq!(keyspace.of_compact(other.as_bytes()), None, "{other}");
         }
     }

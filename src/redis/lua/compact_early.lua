@@ -2,7 +2,7 @@
 --
 -- KEYS  1 heads  2 parts  3 writes
 -- ARGV  1 place that was looked at last, '' for none  2 most places to look at
--- Returns { place to go on from, '' after the last; PTTL of the thread; places }.
+-- Returns { place to go on from, '' after the last; places }.
 -- Errors  LGWRONGTYPE key, LGLOST key.
 -- Idempotent: it reads.
 local last, most = ARGV[1], tonumber(ARGV[2])
@@ -22,4 +22,4 @@ for _ = 1, most do
   end
   lower = '[' .. string.sub(last, 1, -2) .. '\1'
 end
-return wrong or lost or { last, time_left(), found }
+return wrong or lost or { last, found }
