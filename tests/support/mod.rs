@@ -68,7 +68,7 @@ pub(crate) const KINDS: &[Kind] = &[
     #[cfg(feature = "redis")]
     Kind {
         name: "compact",
-        subject: || compact_at(|| redis_modules::shared_url().expect("no Redis to test with")),
+        subject: || compact_at(shared_url),
     },
     #[cfg(feature = "redis")]
     Kind {
@@ -129,6 +129,13 @@ pub(crate) fn redis_at(url: fn() -> String, hash_tag_threads: bool) -> Subject {
             Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
         }
     })
+}
+
+#[cfg(feature = "redis")]
+fn shared_url() -> String {
+    redis_modules::shared_url()
+        .expect("no Redis to test with")
+        .to_owned()
 }
 
 /// Savers of the compact layout.

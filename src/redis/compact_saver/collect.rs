@@ -14,7 +14,9 @@ use super::scripts::{self, Named, Naming};
 use crate::error::Result;
 use crate::id::ThreadId;
 use crate::redis::compact::Digest;
+use crate::redis::driver::Command;
 use crate::redis::keys::CompactKeys;
+use crate::redis::replies::byte_strings;
 
 /// How many heads or writes are looked at in one step.
 const MEMBERS: usize = 200;
@@ -24,6 +26,9 @@ const INDEXES: usize = 100;
 
 /// How many parts are removed in one step.
 const PARTS: usize = 500;
+
+/// How many blobs are removed in one step.
+const BLOBS: usize = 100;
 
 /// How often a walk begins anew because the thread was written.
 const ATTEMPTS: usize = 3;
@@ -46,6 +51,9 @@ pub(super) async fn collect(
     thread: &ThreadId,
 ) -> Result<Collected> {
     for _ in 0..ATTEMPTS {
+        if !collect_blobs(layout, operation, thread).await? {
+            continue;
+        }
         if let Some(collected) = walk(layout, operation, thread, true).await? {
             return Ok(collected);
         }
@@ -62,6 +70,35 @@ pub(super) async fn count(
     thread: &ThreadId,
 ) -> Result<Option<Collected>> {
     walk(layout, operation, thread, false).await
+}
+
+/// Removes the blobs that no checkpoint names; `false` if the thread was written meanwhile.
+async fn collect_blobs(
+    layout: &Compact,
+    operation: &'static str,
+    thread: &ThreadId,
+) -> Result<bool> {
+    let store = &layout.store;
+    let keys = store.keyspace.compact(thread);
+    let read = Command::on("HMGET", keys.parts.clone());
+    let read = read.args(["version", "blobs"].map(Bytes::from));
+    let found = byte_strings(store.driver().call(operation, read).await?);
+    let [version, blobs] = &found[..] else {
+        return Ok(true);
+    };
+    if blobs == "0" {
+        return Ok(true);
+    }
+    for namespace in layout.namespaces_with_blobs(operation, thread).await? {
+        let unnamed = layout.unnamed_blobs(operation, thread, &namespace).await?;
+        for slice in unnamed.chunks(BLOBS) {
+            let removed = scripts::collect_blobs(store, operation, &keys, version, slice);
+            if removed.await?.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// One walk; `None` if the thread was written while it went on.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::stream::TryStreamExt;
 
+use super::put::NewCheckpoint;
 use super::{Compact, list, put};
+use crate::blobs::ChannelBlob;
 use crate::checkpoint::CheckpointTuple;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
@@ -43,7 +45,10 @@ pub(super) async fn copy_thread(
         let mut checkpoints = list::list_namespace(layout, source, &namespace);
         while let Some(tuple) = checkpoints.try_next().await? {
             let writes = tuple.pending_writes.len() as u64;
-            copy_checkpoint(layout, target, &namespace, tuple, ttl).await?;
+            let checkpoint = &tuple.checkpoint;
+            let blobs = layout.blobs_named_by("copy_thread", source, &namespace, checkpoint);
+            let blobs = blobs.await?;
+            copy_checkpoint(layout, target, &namespace, tuple, &blobs, ttl).await?;
             counter.add(1, writes);
         }
     }
@@ -61,12 +66,13 @@ pub(super) async fn copy_thread(
     Ok(())
 }
 
-/// Stores a checkpoint as it was read, its writes first.
+/// Stores a checkpoint as it was read, with blobs that it names, its writes first.
 pub(super) async fn copy_checkpoint(
     layout: &Compact,
     target: &ThreadId,
     namespace: &CheckpointNamespace,
     tuple: CheckpointTuple,
+    blobs: &[ChannelBlob],
     ttl: Option<Duration>,
 ) -> Result<()> {
     let at = CheckpointRef::new(target, namespace, tuple.checkpoint.id());
@@ -74,16 +80,12 @@ pub(super) async fn copy_checkpoint(
         put::put_pending(layout, &at, slice.iter(), true, ttl).await?;
     }
     let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
-    let (checkpoint, metadata) = (&tuple.checkpoint, &tuple.metadata);
-    let expected = &ExpectedParent::Any;
-    put::put_checkpoint(
-        layout,
-        &at,
-        parent.as_ref(),
-        checkpoint,
-        metadata,
-        ttl,
-        expected,
-    )
-    .await
+    let new = NewCheckpoint {
+        parent: parent.as_ref(),
+        checkpoint: &tuple.checkpoint,
+        metadata: &tuple.metadata,
+        blobs,
+        expected: &ExpectedParent::Any,
+    };
+    put::put_checkpoint(layout, &at, &new, ttl).await
 }

@@ -3,8 +3,10 @@
 //! A thread is three keys in one slot, whose names and contents `lua/compact.lua` lists. Every call is
 //! one script, also in a cluster, and what it promises is what the JSON layout promises.
 
+mod blobs;
 mod collect;
 mod copy;
+mod doctor;
 mod history;
 mod list;
 mod place;
@@ -15,6 +17,7 @@ mod remove;
 mod runs;
 mod saver;
 mod scripts;
+mod stats;
 mod threads;
 mod transfer;
 

@@ -26,14 +26,12 @@ pub(super) fn of_write(task: &TaskId, idx: i64) -> Bytes {
     place.freeze()
 }
 
-/// The place of a blob, which stands among the writes without a checkpoint.
-pub(super) fn of_blob(namespace: &CheckpointNamespace, channel: &str, version: &str) -> Bytes {
-    let mut place = BytesMut::from(&of_blobs(namespace)[..]);
-    place.put_slice(&joined(&[channel, version]));
-    place.freeze()
+/// The place of a blob behind that of all blobs of its namespace.
+pub(super) fn of_blob(channel: &str, version: &str) -> Bytes {
+    joined(&[channel, version])
 }
 
-/// The place of all blobs of a namespace.
+/// The place of all blobs of a namespace, which stand among the writes without a checkpoint.
 pub(super) fn of_blobs(namespace: &CheckpointNamespace) -> Bytes {
     joined(&[namespace.as_str(), ""])
 }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::blobs::channels_with_blobs;
 use super::list::{codecs, readers};
 use super::read::damaged;
 use super::scripts::{self, Order, page_call, page_of};
@@ -103,6 +104,7 @@ async fn plan(
     strategy: &PruneStrategy,
     roots: &mut Roots,
 ) -> Result<Plan> {
+    let blobs = layout.valued_blobs("prune", thread, namespace).await?;
     let mut nodes = Vec::new();
     let mut ids = Vec::new();
     let mut walk = Outlines::of(thread, namespace);
@@ -114,12 +116,8 @@ async fn plan(
                 outline.written.len() as u64,
             ));
             let (checkpoint, metadata) = (&outline.checkpoint, &outline.metadata);
-            nodes.push(LineageNode::new(
-                checkpoint,
-                metadata,
-                outline.parent,
-                written,
-            )?);
+            let node = LineageNode::new(checkpoint, metadata, outline.parent, written)?;
+            nodes.push(node.with_values(channels_with_blobs(checkpoint, &blobs)));
         }
     }
     let is_over = roots.have_left(namespace, &nodes);
@@ -236,6 +234,24 @@ impl Compact {
             early.extend(page.checkpoints);
             if page.next.is_empty() {
                 return Ok(early);
+            }
+            last = page.next;
+        }
+    }
+
+    /// The namespaces of a thread that have blobs.
+    pub(super) async fn namespaces_with_blobs(
+        &self,
+        operation: &'static str,
+        thread: &ThreadId,
+    ) -> Result<Vec<CheckpointNamespace>> {
+        let keys = self.store.keyspace.compact(thread);
+        let (mut found, mut last) = (Vec::new(), Bytes::new());
+        loop {
+            let page = scripts::early(&self.store, operation, &keys, last, EARLY).await?;
+            found.extend(page.with_blobs);
+            if page.next.is_empty() {
+                return Ok(found);
             }
             last = page.next;
         }

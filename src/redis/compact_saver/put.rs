@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use super::scripts::{PutCall, PutWritesCall, lacks_parts};
 use super::{Compact, place};
+use crate::blobs::ChannelBlob;
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, PendingWrite, special_index, write_index,
 };
@@ -18,12 +19,13 @@ use crate::options::{ExpectedParent, PutOptions, PutWritesOptions};
 use crate::redis::compact::Sending;
 use crate::redis::keys::CheckpointRef;
 
-/// Stores a checkpoint.
+/// Stores a checkpoint and blobs of it.
 pub(super) async fn put(
     layout: &Compact,
     config: &CheckpointConfig,
     checkpoint: &Checkpoint,
     metadata: &CheckpointMetadata,
+    blobs: &[ChannelBlob],
     options: &PutOptions,
 ) -> Result<CheckpointConfig> {
     let ttl = options.ttl.resolve(layout.store.settings.ttl.default)?;
@@ -33,22 +35,41 @@ pub(super) async fn put(
         namespace: config.namespace(),
         checkpoint_id: checkpoint.id().clone(),
     };
-    let parent = config.checkpoint_id.as_ref();
-    let expected = &options.expected_parent;
-    put_checkpoint(layout, &at, parent, checkpoint, &metadata, ttl, expected).await?;
+    let new = NewCheckpoint {
+        parent: config.checkpoint_id.as_ref(),
+        checkpoint,
+        metadata: &metadata,
+        blobs,
+        expected: &options.expected_parent,
+    };
+    put_checkpoint(layout, &at, &new, ttl).await?;
     Ok(at.config())
+}
+
+/// A checkpoint to store.
+pub(super) struct NewCheckpoint<'a> {
+    pub(super) parent: Option<&'a CheckpointId>,
+    pub(super) checkpoint: &'a Checkpoint,
+    pub(super) metadata: &'a CheckpointMetadata,
+    /// Blobs that it names; those that are there stay.
+    pub(super) blobs: &'a [ChannelBlob],
+    pub(super) expected: &'a ExpectedParent,
 }
 
 /// Stores a checkpoint at its place.
 pub(super) async fn put_checkpoint(
     layout: &Compact,
     at: &CheckpointRef,
-    parent: Option<&CheckpointId>,
-    checkpoint: &Checkpoint,
-    metadata: &CheckpointMetadata,
+    new: &NewCheckpoint<'_>,
     ttl: Option<Duration>,
-    expected: &ExpectedParent,
 ) -> Result<()> {
+    let NewCheckpoint {
+        parent,
+        checkpoint,
+        metadata,
+        blobs,
+        expected,
+    } = *new;
     let store = &layout.store;
     let what = || {
         format!(
@@ -62,15 +83,18 @@ pub(super) async fn put_checkpoint(
     let thread = layout.codec.of_thread(&at.thread_id);
     for sending in [Sending::New, Sending::All] {
         let encoded = thread.encode_head(at, parent, checkpoint, metadata, sending)?;
+        let blobs = layout.encode_blobs(&at.thread_id, &at.namespace, blobs, sending)?;
         let call = PutCall {
             at,
             head: encoded.head,
             parts: &encoded.parts,
+            blobs: &blobs,
             ttl,
             expected,
         };
         if !lacks_parts(store.script("put", call.on(&keys)).await?) {
             thread.remember(encoded.parts);
+            thread.remember(blobs.parts);
             layout.remember_newest(at);
             return Ok(());
         }
@@ -157,7 +181,7 @@ pub(super) async fn put_pending<'w>(
 }
 
 /// The error of a put that brought all parts and was told that some are lacking.
-fn lacking(parts: &Bytes) -> Error {
+pub(super) fn lacking(parts: &Bytes) -> Error {
     Error::corrupt(
         String::from_utf8_lossy(parts),
         "parts of a value that were sent along are said to be lacking: something between the saver and the server changes commands",

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::scripts::{TtlChange, change_ttl};
-use super::{CompactLayout, copy, history, list, prune, put, remove, runs, threads, transfer};
+use super::{
+    CompactLayout, blobs, copy, doctor, history, list, prune, put, remove, runs, stats, threads,
+    transfer,
+};
 #[cfg(feature = "server")]
 use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
 use crate::checkpoint::{
@@ -14,7 +17,7 @@ use crate::checkpoint::{
     PendingWrite,
 };
 use crate::config::CheckpointConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, Progress, PruneOptions, PruneStrategy, PutOptions,
@@ -33,14 +36,6 @@ use crate::redis::transfer::{EarlyWrites, TimedCheckpoint};
 #[cfg(feature = "cli")]
 use crate::redis::transfer::{PutBlob, TimedBlob};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
-
-/// The error of a call that the layout does not have yet.
-fn not_yet(call: &str) -> Error {
-    Error::Config {
-        key: "layout".to_owned(),
-        reason: format!("the layout `compact` has no {call} yet: use the layout `json` for it"),
-    }
-}
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -61,7 +56,7 @@ impl CheckpointSaver for CompactLayout {
         metadata: &CheckpointMetadata,
         options: &PutOptions,
     ) -> Result<CheckpointConfig> {
-        put::put(&self.0, config, checkpoint, metadata, options).await
+        put::put(&self.0, config, checkpoint, metadata, &[], options).await
     }
 
     async fn put_writes(
@@ -183,7 +178,7 @@ impl LayoutSaver for CompactLayout {
     async fn put_tuple(&self, tuple: CheckpointTuple, ttl: TtlChoice) -> Result<()> {
         let ttl = ttl.resolve(self.0.store.settings.ttl.default)?;
         let (thread, namespace) = (tuple.config.thread_id.clone(), tuple.config.namespace());
-        copy::copy_checkpoint(&self.0, &thread, &namespace, tuple, ttl).await
+        copy::copy_checkpoint(&self.0, &thread, &namespace, tuple, &[], ttl).await
     }
 
     async fn put_pending_writes(
@@ -202,16 +197,16 @@ impl LayoutSaver for CompactLayout {
         prune::prunable(&self.0, thread_id, strategy).await
     }
 
-    async fn stats(&self, _options: &StatsOptions) -> Result<Stats> {
-        Err(not_yet("stats"))
+    async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
+        stats::stats(&self.0, options).await
     }
 
     async fn doctor(
         &self,
-        _options: &DoctorOptions,
+        options: &DoctorOptions,
         _idle: &mut IdleWrites,
     ) -> Result<DoctorReport> {
-        Err(not_yet("doctor"))
+        doctor::doctor(&self.0, options).await
     }
 
     #[cfg(feature = "cli")]
@@ -227,25 +222,25 @@ impl LayoutSaver for CompactLayout {
     #[cfg(feature = "cli")]
     async fn has_blobs(
         &self,
-        _thread_id: &ThreadId,
-        _namespace: &CheckpointNamespace,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
     ) -> Result<bool> {
-        Ok(false)
+        blobs::has_blobs(&self.0, thread_id, namespace).await
     }
 
     #[cfg(feature = "cli")]
     async fn timed_blobs(
         &self,
-        _thread_id: &ThreadId,
-        _namespace: &CheckpointNamespace,
-        _named: &[(String, String)],
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+        named: &[(String, String)],
     ) -> Result<Vec<TimedBlob>> {
-        Ok(Vec::new())
+        blobs::timed_blobs(&self.0, thread_id, namespace, named).await
     }
 
     #[cfg(feature = "cli")]
-    async fn put_timed_blob(&self, _blob: &TimedBlob, _ttl: TtlChoice) -> Result<PutBlob> {
-        Err(not_yet("blobs"))
+    async fn put_timed_blob(&self, blob: &TimedBlob, ttl: TtlChoice) -> Result<PutBlob> {
+        blobs::put_timed_blob(&self.0, blob, ttl).await
     }
 
     #[cfg(feature = "cli")]
@@ -283,21 +278,18 @@ impl LayoutSaver for CompactLayout {
         metadata: &CheckpointMetadata,
         blobs: &[ChannelBlob],
     ) -> Result<CheckpointConfig> {
-        if !blobs.is_empty() {
-            return Err(not_yet("blobs"));
-        }
         let options = PutOptions::default();
-        put::put(&self.0, config, checkpoint, metadata, &options).await
+        put::put(&self.0, config, checkpoint, metadata, blobs, &options).await
     }
 
     #[cfg(feature = "server")]
     fn blobs_of(
         &self,
-        _thread: &ThreadId,
-        _namespace: &CheckpointNamespace,
-        _checkpoint: &Checkpoint,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        checkpoint: &Checkpoint,
     ) -> SaverStream<BlobPage> {
-        Box::pin(futures_util::stream::empty())
+        blobs::blobs_of(&self.0, thread, namespace, checkpoint)
     }
 
     #[cfg(feature = "server")]

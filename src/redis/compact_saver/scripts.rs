@@ -14,17 +14,26 @@ use crate::redis::driver::Reply;
 use crate::redis::keys::{CheckpointRef, CompactKeys};
 use crate::redis::replies::byte_strings;
 use crate::redis::scripts::{
-    COMPACT_CHILDREN, COMPACT_COLLECT, COMPACT_DELETE, COMPACT_DIGESTS, COMPACT_EARLY,
-    COMPACT_HISTORY, COMPACT_NAMESPACES, COMPACT_PAGE, COMPACT_PUT, COMPACT_PUT_WRITES,
-    COMPACT_READ, COMPACT_REMOVE, COMPACT_ROOTS, COMPACT_TTL, COMPACT_WRITES, OneSlot,
+    COMPACT_BLOBS, COMPACT_CHILDREN, COMPACT_COLLECT, COMPACT_COLLECT_BLOBS, COMPACT_DELETE,
+    COMPACT_DIGESTS, COMPACT_EARLY, COMPACT_FORGET_WRITES, COMPACT_HISTORY, COMPACT_NAMESPACES,
+    COMPACT_PAGE, COMPACT_PUT, COMPACT_PUT_WRITES, COMPACT_READ, COMPACT_REMOVE, COMPACT_ROOTS,
+    COMPACT_TTL, COMPACT_WRITES, OneSlot,
 };
 use crate::redis::store::Store;
 
-/// Stores a checkpoint; gives the digests that the thread lacks, and nothing was stored then.
+/// Blobs to store, each as its place behind that of all blobs and its record, and their parts.
+#[derive(Default)]
+pub(super) struct NewBlobs {
+    pub(super) blobs: Vec<(Bytes, Bytes)>,
+    pub(super) parts: NewParts,
+}
+
+/// Stores a checkpoint and blobs of it; gives the digests that the thread lacks, and nothing was stored then.
 pub(super) struct PutCall<'a> {
     pub(super) at: &'a CheckpointRef,
     pub(super) head: Bytes,
     pub(super) parts: &'a NewParts,
+    pub(super) blobs: &'a NewBlobs,
     pub(super) ttl: Option<Duration>,
     pub(super) expected: &'a ExpectedParent,
 }
@@ -42,9 +51,13 @@ impl PutCall<'_> {
             self.head.clone(),
             milliseconds(self.ttl),
             expected,
-            number(self.parts.assumed.len()),
+            number(self.parts.assumed.len() + self.blobs.parts.assumed.len()),
+            number(self.blobs.blobs.len()),
         ];
-        append_parts(&mut args, self.parts);
+        let parts = [self.parts, &self.blobs.parts];
+        append_digests(&mut args, &parts);
+        append_pairs(&mut args, &self.blobs.blobs);
+        append_parts(&mut args, &parts);
         COMPACT_PUT.call(keys.all(), args)
     }
 }
@@ -68,18 +81,28 @@ impl PutWritesCall<'_> {
             number(self.writes.len()),
             number(self.parts.assumed.len()),
         ];
-        for (place, record) in &self.writes {
-            args.push(place.clone());
-            args.push(record.clone());
-        }
-        append_parts(&mut args, self.parts);
+        append_pairs(&mut args, &self.writes);
+        append_digests(&mut args, &[self.parts]);
+        append_parts(&mut args, &[self.parts]);
         COMPACT_PUT_WRITES.call(keys.all(), args)
     }
 }
 
-fn append_parts(args: &mut Vec<Bytes>, parts: &NewParts) {
-    args.extend(parts.assumed.iter().map(bytes_of));
-    for (digest, part) in &parts.stored {
+fn append_pairs(args: &mut Vec<Bytes>, pairs: &[(Bytes, Bytes)]) {
+    for (place, record) in pairs {
+        args.push(place.clone());
+        args.push(record.clone());
+    }
+}
+
+/// Appends the digests that a thread must have.
+fn append_digests(args: &mut Vec<Bytes>, parts: &[&NewParts]) {
+    args.extend(parts.iter().flat_map(|parts| &parts.assumed).map(bytes_of));
+}
+
+/// Appends parts behind their digests.
+fn append_parts(args: &mut Vec<Bytes>, parts: &[&NewParts]) {
+    for (digest, part) in parts.iter().flat_map(|parts| &parts.stored) {
         args.push(bytes_of(digest));
         args.push(part.clone());
     }
@@ -271,6 +294,8 @@ pub(super) struct Early {
     /// Where to go on; empty after the last.
     pub(super) next: Bytes,
     pub(super) checkpoints: Vec<(CheckpointNamespace, CheckpointId)>,
+    /// The namespaces that have blobs.
+    pub(super) with_blobs: Vec<CheckpointNamespace>,
 }
 
 /// The checkpoints that are not there and have writes, of about so many.
@@ -289,13 +314,80 @@ pub(super) async fn early(
         .into_iter();
     let next = elements.next().and_then(Reply::into_bytes);
     let places = elements.next().map(byte_strings).unwrap_or_default();
+    let with_blobs = elements.next().map(byte_strings).unwrap_or_default();
+    let with_blobs = with_blobs
+        .iter()
+        .map(|namespace| place::read_namespace(namespace).ok_or_else(|| unreadable(&keys.writes)));
     let checkpoints = places
         .iter()
         .map(|place| place::read_checkpoint(place).ok_or_else(|| unreadable(&keys.writes)));
     Ok(Early {
         next: next.unwrap_or_default(),
         checkpoints: checkpoints.collect::<Result<_>>()?,
+        with_blobs: with_blobs.collect::<Result<_>>()?,
     })
+}
+
+/// Reads blobs of a checkpoint: whether that is there, the milliseconds that the thread is left, and the
+/// members of those that are there.
+pub(super) struct BlobsCall<'a> {
+    pub(super) namespace: &'a CheckpointNamespace,
+    pub(super) checkpoint: Option<&'a CheckpointRef>,
+    /// Of each blob, behind that of all blobs.
+    pub(super) places: Vec<Bytes>,
+}
+
+impl BlobsCall<'_> {
+    pub(super) async fn run(
+        self,
+        store: &Store,
+        operation: &'static str,
+        keys: &CompactKeys,
+    ) -> Result<(bool, i64, Vec<Bytes>)> {
+        let checkpoint = self.checkpoint.map(place::of_checkpoint);
+        let mut args = vec![
+            place::of_namespace(self.namespace),
+            checkpoint.unwrap_or_default(),
+        ];
+        args.extend(self.places);
+        let reply = store.script(operation, COMPACT_BLOBS.call(keys.all(), args));
+        let mut elements = reply.await?.into_array().into_iter();
+        let mut int = || elements.next().and_then(|number| number.as_int());
+        let (is_there, left) = (int() == Some(1), int().unwrap_or(-2));
+        Ok((
+            is_there,
+            left,
+            elements.next().map(byte_strings).unwrap_or_default(),
+        ))
+    }
+}
+
+/// Removes blobs, if the version of the thread is still this one: how many there were, else `None`.
+pub(super) async fn collect_blobs(
+    store: &Store,
+    operation: &'static str,
+    keys: &CompactKeys,
+    version: &Bytes,
+    places: &[Bytes],
+) -> Result<Option<u64>> {
+    let mut args = vec![version.clone()];
+    args.extend_from_slice(places);
+    let reply = store.script(operation, COMPACT_COLLECT_BLOBS.call(keys.all(), args));
+    let count = reply.await?.as_int().unwrap_or(-1);
+    Ok(u64::try_from(count).ok())
+}
+
+/// Whether all writes of a thread are lost; they are forgotten if it is to be put right.
+pub(super) async fn forget_writes(
+    store: &Store,
+    operation: &'static str,
+    keys: &CompactKeys,
+    fixes: bool,
+) -> Result<bool> {
+    let mode: &[u8] = if fixes { b"fix" } else { b"look" };
+    let args = vec![Bytes::from_static(mode)];
+    let reply = store.script(operation, COMPACT_FORGET_WRITES.call(keys.all(), args));
+    Ok(reply.await?.as_int() == Some(1))
 }
 
 /// Reads ancestors, newest first: where to go on, and what was found.

@@ -2,11 +2,12 @@
 --
 -- A thread is three keys in one slot, which have the same TTL. Every script has them as KEYS 1 to 3:
 --   heads   sorted set, scores 0: namespace 00 checkpoint id 00 head
---   parts   hash: digest (16 bytes) -> part; and two fields that are no digests: `version` changes with
---           every put, and `writes` is there if the third key must be
+--   parts   hash: digest (16 bytes) -> part; and fields that are no digests: `version` changes with every
+--           put, `writes` is there if the third key must be, `blobs` is how many of its members are blobs
 --   writes  sorted set, scores 0: namespace 00 checkpoint id 00 task id 00 index (8 bytes) record
 -- In ids the byte 0 is 1 1 and the byte 1 is 1 2, so that members sort as ids do. What precedes a head
--- or a record is its place. A place of writes without a checkpoint id is that of a blob.
+-- or a record is its place. A blob is a member of `writes` without a checkpoint id: its place is
+-- namespace 00 00 channel 00 version 00.
 --
 -- A head begins with a byte, the length of the parent id in 4 bytes, the parent id, and roots; a record
 -- with a byte and roots. Roots are their number in 2 bytes and 17 bytes each: the level of the root,
@@ -79,9 +80,13 @@ local function roots_of_head(member, first)
   return first + 5 + number_at(member, first + 1, 4)
 end
 
--- Where the roots in a record begin that starts behind the place of its checkpoint.
+-- Where the roots in a record begin, of which the place of its checkpoint is known.
 local function roots_of_record(member, checkpoint)
-  return string.find(member, '\0', #checkpoint + 1, true) + 10
+  local first = string.find(member, '\0', #checkpoint + 1, true)
+  if id_in(checkpoint) == '' then
+    return string.find(member, '\0', first + 1, true) + 2
+  end
+  return first + 10
 end
 
 -- Appends the roots that begin at a position to a list, each with its level in front.

@@ -5,9 +5,9 @@
 -- Errors  LGWRONGTYPE key.
 -- Idempotent: the second run finds nothing.
 local checkpoints, count = ask('ZCARD', heads), ask('ZCARD', writes)
-ask('HLEN', parts)
+local blobs = ask('HGET', parts, 'blobs') or 0
 if wrong then
   return wrong
 end
 redis.call('UNLINK', unpack(KEYS))
-return { checkpoints, count }
+return { checkpoints, math.max(count - blobs, 0) }

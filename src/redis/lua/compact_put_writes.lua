@@ -1,10 +1,11 @@
--- Stores writes of a checkpoint, all together, with the parts that the thread lacks.
+-- Stores writes of a checkpoint, or blobs of a namespace, all together, with the parts that the thread lacks.
 --
 -- KEYS  1 heads  2 parts  3 writes
--- ARGV  1 place of the checkpoint  2 'replace', or 'keep' to keep what is there  3 TTL in ms, 0 for none
+-- ARGV  1 place of the checkpoint, without an id for blobs
+--       2 'replace', or 'keep' to keep what is there  3 TTL in ms, 0 for none
 --       4 how many writes follow  5 how many digests follow them that the thread must have
---       the writes, each as what follows the place of the checkpoint (task id 00 index) and its record;
---       the digests; then parts, each behind its digest
+--       the writes, each as what follows the place of the checkpoint (task id 00 index, or of a blob
+--       channel 00 version 00) and its record; the digests; then parts, each behind its digest
 -- Returns the digests that the thread lacks; nothing was stored then.
 -- Errors  LGWRONGTYPE key, LGLOST key.
 -- Idempotent: what the first run stored is kept, or replaced by itself.
@@ -35,6 +36,9 @@ local left = time_left()
 if #new > 0 then
   store_parts(last + 1)
   redis.call('HSET', parts, 'writes', 1)
+  if id_in(checkpoint) == '' then
+    redis.call('HINCRBY', parts, 'blobs', #new - #old)
+  end
   for _, member in ipairs(old) do
     redis.call('ZREM', writes, member)
   end

@@ -12,7 +12,7 @@
 local namespace, place, ttl, most, known = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local INDEXES, LEAVES = 400, 64
 
-local member = nil
+local member
 if place == '' then
   member = newest_of(namespace)
 else

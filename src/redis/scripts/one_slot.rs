@@ -81,4 +81,7 @@ one_slot_scripts! {
     Reads COMPACT_CHILDREN = "compact_children";
     Reads COMPACT_DIGESTS = "compact_digests";
     Writes COMPACT_COLLECT = "compact_collect";
+    Writes COMPACT_FORGET_WRITES = "compact_forget_writes";
+    Reads COMPACT_BLOBS = "compact_blobs";
+    Writes COMPACT_COLLECT_BLOBS = "compact_collect_blobs";
 }
