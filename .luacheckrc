@@ -1,7 +1,8 @@
 -- Run `luacheck src/redis/lua` at the root of the repository.
 --
--- A script is sent behind prelude.lua, and a doctor's script behind prelude.lua and doctor.lua. So the
--- locals of these two files are names that the scripts know, and are in use if a script uses them.
+-- A script is sent behind prelude.lua, a doctor's script behind prelude.lua and doctor.lua, and one of the
+-- compact layout behind compact.lua. So the locals of these files are names that the scripts know, and are
+-- in use if a script uses them.
 local lfs = require("lfs")
 
 local directory = "src/redis/lua/"
@@ -32,7 +33,7 @@ end
 
 local scripts = ""
 for name in lfs.dir(directory) do
-  if name:match("%.lua$") and name ~= "prelude.lua" and name ~= "doctor.lua" then
+  if name:match("%.lua$") and name ~= "prelude.lua" and name ~= "doctor.lua" and name ~= "compact.lua" then
     scripts = scripts .. code(read(name))
   end
 end
@@ -48,7 +49,7 @@ local function used(names, text)
   return patterns
 end
 
-local prelude, doctor = read("prelude.lua"), read("doctor.lua")
+local prelude, doctor, compact = read("prelude.lua"), read("doctor.lua"), read("compact.lua")
 
 max_line_length = 120
 
@@ -71,3 +72,5 @@ files[directory .. "*.lua"] = { read_globals = names_of(prelude), globals = { "w
 files[directory .. "doctor_*.lua"] = { read_globals = names_of(doctor) }
 files[directory .. "prelude.lua"] = { ignore = used(names_of(prelude), code(doctor) .. scripts) }
 files[directory .. "doctor.lua"] = { ignore = used(names_of(doctor), scripts) }
+files[directory .. "compact_*.lua"] = { read_globals = names_of(compact) }
+files[directory .. "compact.lua"] = { ignore = used(names_of(compact), scripts) }

@@ -53,7 +53,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::OnceCell;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::TtlPolicy;
 use crate::saver::CheckpointSaver;
 
@@ -262,9 +262,18 @@ impl Subject {
 
     /// A new saver that keeps things for a time.
     async fn with_ttl(&self, ttl: TtlPolicy) -> Arc<dyn CheckpointSaver> {
-        let saver = (self.make)(ttl).await.expect("the saver cannot be made");
+        let saver = self.with_ttl_if_taken(ttl).await;
+        saver.expect("the saver does not take the policy")
+    }
+
+    /// The same; `None` if it refuses the scope of the policy.
+    async fn with_ttl_if_taken(&self, ttl: TtlPolicy) -> Option<Arc<dyn CheckpointSaver>> {
+        let saver = match (self.make)(ttl).await {
+            Err(Error::Config { key, .. }) if key == "ttl_scope" => return None,
+            saver => saver.expect("the saver cannot be made"),
+        };
         saver.setup().await.expect("setup failed");
-        saver
+        Some(saver)
     }
 }
 

@@ -103,7 +103,7 @@ impl MemorySaver {
 
     /// Extends the lifetimes of all of a thread, if threads expire as a whole.
     fn extend_thread(&self, store: &mut Store, thread_id: &ThreadId, lifetime: Lifetime) {
-        if self.ttl.scope == TtlScope::Thread
+        if self.ttl.scope == Some(TtlScope::Thread)
             && let Some(thread) = store.threads.get_mut(thread_id)
         {
             thread.lifetimes_mut().for_each(|old| old.extend(lifetime));

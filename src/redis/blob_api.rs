@@ -1,24 +1,18 @@
 //! What the HTTP service needs of a saver beyond the trait.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt};
 
-use super::blobs::{self, NamedBlobs};
 use super::driver::HealthProblem;
-use super::keys::CheckpointRef;
 use super::saver::RedisSaver;
-use super::{put, runs};
 use crate::blobs::{
-    BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness, named_by,
+    BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::{ListOptions, PutOptions, TtlChoice};
-use crate::saver::{CheckpointSaver, SaverStream};
+use crate::options::ListOptions;
+use crate::saver::SaverStream;
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -30,22 +24,9 @@ impl BlobStore for RedisSaver {
         metadata: &CheckpointMetadata,
         blobs: &[ChannelBlob],
     ) -> Result<CheckpointConfig> {
-        let store = &self.0;
-        let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
-        let (thread, namespace) = (&config.thread_id, config.namespace());
-        let named = named_by(checkpoint);
-        let put_blobs =
-            async || blobs::put_blobs(store, thread, &namespace, blobs, &named, ttl).await;
-        let members = put_blobs().await?;
-        let options = PutOptions::default();
-        let stored = self.put(config, checkpoint, metadata, &options).await?;
-        let settled = async || blobs::settle_blobs(store, thread, &namespace, &members, ttl).await;
-        // A concurrent delete of the thread may have removed them before the checkpoint was put.
-        if !settled().await? {
-            put_blobs().await?;
-            settled().await?;
-        }
-        Ok(stored)
+        self.0
+            .put_with_blobs(config, checkpoint, metadata, blobs)
+            .await
     }
 
     fn blobs_of(
@@ -54,11 +35,7 @@ impl BlobStore for RedisSaver {
         namespace: &CheckpointNamespace,
         checkpoint: &Checkpoint,
     ) -> SaverStream<BlobPage> {
-        let blobs = NamedBlobs::new(&self.0, thread, namespace, checkpoint);
-        stream::try_unfold(blobs, |mut blobs| async move {
-            Ok(blobs.next().await?.map(|page| (page, blobs)))
-        })
-        .boxed()
+        self.0.blobs_of(thread, namespace, checkpoint)
     }
 
     async fn put_indexed_writes(
@@ -67,23 +44,15 @@ impl BlobStore for RedisSaver {
         writes: &[PendingWrite],
         existing: ExistingWrites,
     ) -> Result<()> {
-        let store = &self.0;
-        let id = config.required_checkpoint()?;
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
-        let identity = CheckpointRef::new(&config.thread_id, &config.namespace(), id);
-        let replace = existing == ExistingWrites::Replace;
-        put::put_indexed_writes(store, &identity, writes, replace, ttl).await
+        self.0.put_indexed_writes(config, writes, existing).await
     }
 
     async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
-        runs::delete_for_runs(&self.0, run_ids, prefix).await
+        self.0.delete_for_runs_within(run_ids, prefix).await
     }
 
     fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
-        super::list::list_within(Arc::clone(&self.0), prefix, options)
+        self.0.list_within(prefix, options)
     }
 
     async fn readiness(&self) -> StoreReadiness {
@@ -117,7 +86,7 @@ impl BlobStore for RedisSaver {
     }
 
     fn connections(&self) -> Option<ConnectionCounts> {
-        let (connections, calls_in_flight) = self.0.driver().load();
+        let (connections, calls_in_flight) = self.0.store().driver().load();
         Some(ConnectionCounts {
             connections,
             calls_in_flight,

@@ -8,9 +8,11 @@ use std::time::Duration;
 use fred::clients::Pool;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config::{ConfigKey, SearchMode, Settings};
+use super::compact_saver::CompactLayout;
+use super::config::{ConfigKey, Layout, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
+use super::json::JsonLayout;
 use super::keys::Keyspace;
 use super::saver::RedisSaver;
 use super::shallow::ShallowRedisSaver;
@@ -52,7 +54,8 @@ impl RedisSaverBuilder {
     ///   `redis+sentinel://host:port,host:port/NAME/database`
     /// - `redis-cluster://host:port?node=host:port`
     ///
-    /// Unsupported URL parameters are rejected. Default: `REDIS_URL` of the environment.
+    /// Its parameter `layout` is the setting [`layout`](Self::layout), as in
+    /// `redis://localhost?layout=compact`, and counts more. Unsupported URL parameters are rejected. Default: `REDIS_URL` of the environment.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(SecretString::from(url.into()));
         self
@@ -98,6 +101,12 @@ impl RedisSaverBuilder {
     /// The TTLs. Default: nothing expires.
     pub fn ttl(mut self, ttl: TtlPolicy) -> Self {
         self.settings.ttl = ttl;
+        self
+    }
+
+    /// How checkpoints are stored. Default: [`Layout::Json`].
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.settings.layout = layout;
         self
     }
 
@@ -193,38 +202,44 @@ impl RedisSaverBuilder {
     /// answer, [`Error::Tls`] if it cannot be verified, [`Error::Authentication`] if it rejects the
     /// user name or password.
     pub async fn build(self) -> Result<RedisSaver> {
-        self.store().await.map(RedisSaver::over)
+        let store = self.store(|_| Ok(())).await?;
+        Ok(match store.settings.layout {
+            Layout::Json => RedisSaver::over(JsonLayout::new(store)),
+            Layout::Compact => RedisSaver::over(CompactLayout::new(store)),
+        })
     }
 
     /// Connects, for a saver that keeps only the newest checkpoint of each thread and namespace.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`Error::Config`] for the TTL scope `thread`: there is no
-    /// history, and each namespace expires by itself.
+    /// As [`build`](Self::build), and [`Error::Config`] for the layout `compact`, and for the TTL scope
+    /// `thread`: there is no history, and each namespace expires by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
-        if self.settings.ttl.scope == TtlScope::Thread {
-            return Err(Error::Config {
-                key: "ttl_scope".to_owned(),
-                reason:
-                    "a shallow saver keeps each namespace by itself; use the scope `checkpoint`"
-                        .to_owned(),
-                source: None,
-            });
-        }
-        self.store().await.map(ShallowRedisSaver::over)
+        let store = self.store(check_shallow).await?;
+        Ok(ShallowRedisSaver::over(store))
     }
 
-    async fn store(self) -> Result<Arc<Store>> {
+    /// Connects, if the settings are valid and pass a check.
+    async fn store(mut self, check: fn(&Settings) -> Result<()>) -> Result<Arc<Store>> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
+        let url = match (&self.client, self.url) {
+            (Some(_), _) => None,
+            (None, Some(url)) => Some(RedisUrl::parse(url.expose_secret())?),
+            (None, None) => Some(RedisUrl::parse(url_of_environment()?.expose_secret())?),
+        };
+        if let Some(layout) = url.as_ref().and_then(|url| url.layout.as_deref()) {
+            self.settings.set(ConfigKey::Layout, layout)?;
+        }
         self.settings.check()?;
+        check(&self.settings)?;
         let keyspace = Keyspace::new(
             &self.settings.checkpoint_prefix,
             &self.settings.write_prefix,
             self.settings.hash_tag_threads,
         )?;
-        let driver = match (self.client, self.url) {
+        let driver = match (self.client, url) {
             (Some(client), _) => {
                 let why = "a client of the caller's own has its own TLS";
                 self.settings.tls.check_unused(why)?;
@@ -237,13 +252,9 @@ impl RedisSaverBuilder {
                 }
                 Driver::over_pool(&client, &self.settings)
             }
-            (None, url) => {
-                let url = match url {
-                    Some(url) => url,
-                    None => url_of_environment()?,
-                };
-                Driver::connect(&RedisUrl::parse(url.expose_secret())?, &self.settings).await?
-            }
+            (None, Some(url)) => Driver::connect(&url, &self.settings).await?,
+            // One of them was there above.
+            (None, None) => return Err(no_url()),
         };
         Ok(Store::new(driver, keyspace, self.settings))
     }
@@ -253,9 +264,31 @@ fn url_of_environment() -> Result<SecretString> {
     let found = [ConfigKey::Url.variable(), "REDIS_URL".to_owned()]
         .into_iter()
         .find_map(|variable| std::env::var(variable).ok());
-    found.map(SecretString::from).ok_or_else(|| Error::Config {
+    found.map(SecretString::from).ok_or_else(no_url)
+}
+
+fn no_url() -> Error {
+    Error::Config {
         key: "url".to_owned(),
         reason: "none is given and REDIS_URL is not set".to_owned(),
+        source: None,
+    }
+}
+
+/// Refuses settings that a shallow saver has no use for.
+fn check_shallow(settings: &Settings) -> Result<()> {
+    let (key, reason) = if settings.layout != Layout::Json {
+        let reason = "a shallow saver stores documents: use the layout `json`";
+        (ConfigKey::Layout, reason)
+    } else if settings.ttl_scope() == TtlScope::Thread {
+        let reason = "a shallow saver keeps each namespace by itself; use the scope `checkpoint`";
+        (ConfigKey::TtlScope, reason)
+    } else {
+        return Ok(());
+    };
+    Err(Error::Config {
+        key: key.to_string(),
+        reason: reason.to_owned(),
         source: None,
     })
 }

@@ -1,9 +1,9 @@
 //! What the command line asks of a saver beyond its public calls.
 
-use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
+use super::doctor::{DoctorOptions, DoctorReport, IdleWrites};
+use super::index;
 use super::saver::RedisSaver;
-use super::transfer::{self, PutBlob, TimedBlob};
-use super::{index, runs};
+use super::transfer::{PutBlob, TimedBlob};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, ThreadId};
@@ -12,16 +12,12 @@ use crate::options::TtlChoice;
 impl RedisSaver {
     /// Drops the indexes, for one whose prefixes nobody else uses.
     pub(crate) async fn drop_indexes(&self) -> Result<()> {
-        let keyspace = &self.0.keyspace;
-        for index in [keyspace.checkpoint_prefix(), keyspace.write_prefix()] {
-            index::drop_index(&self.0, index).await?;
-        }
-        Ok(())
+        self.0.drop_indexes().await
     }
 
     /// Whether the index of checkpoints lacks some.
     pub(crate) async fn search_lacks(&self) -> Result<Option<index::Lacking>> {
-        index::index_lacks(&self.0, self.0.keyspace.checkpoint_prefix()).await
+        self.0.search_lacks().await
     }
 
     /// Runs the doctor after other runs, whose looking does not count as use.
@@ -30,7 +26,7 @@ impl RedisSaver {
         options: &DoctorOptions,
         idle: &mut IdleWrites,
     ) -> Result<DoctorReport> {
-        doctor::doctor(&self.0, options, idle).await
+        self.0.doctor(options, idle).await
     }
 
     /// Whether a namespace has blobs.
@@ -39,7 +35,7 @@ impl RedisSaver {
         thread_id: &ThreadId,
         namespace: &CheckpointNamespace,
     ) -> Result<bool> {
-        transfer::has_blobs(&self.0, thread_id, namespace).await
+        self.0.has_blobs(thread_id, namespace).await
     }
 
     /// Reads blobs by their channels and versions.
@@ -49,12 +45,12 @@ impl RedisSaver {
         namespace: &CheckpointNamespace,
         named: &[(String, String)],
     ) -> Result<Vec<TimedBlob>> {
-        transfer::timed_blobs(&self.0, thread_id, namespace, named).await
+        self.0.timed_blobs(thread_id, namespace, named).await
     }
 
     /// Stores a blob whose checkpoint is stored next, unless there is one already.
     pub(crate) async fn put_timed_blob(&self, blob: &TimedBlob, ttl: TtlChoice) -> Result<PutBlob> {
-        transfer::put_timed_blob(&self.0, blob, ttl).await
+        self.0.put_timed_blob(blob, ttl).await
     }
 
     /// Keeps the blobs that a checkpoint names as long as the checkpoint, which is stored.
@@ -65,7 +61,9 @@ impl RedisSaver {
         checkpoint: &Checkpoint,
         ttl: TtlChoice,
     ) -> Result<()> {
-        transfer::keep_blobs(&self.0, thread_id, namespace, checkpoint, ttl).await
+        self.0
+            .keep_blobs(thread_id, namespace, checkpoint, ttl)
+            .await
     }
 
     /// The threads of the checkpoints that a run has made, each once for each of them; those whose
@@ -75,14 +73,11 @@ impl RedisSaver {
         run: &RunId,
         prefix: &str,
     ) -> Result<Vec<ThreadId>> {
-        let found = runs::checkpoints_of_run(&self.0, run, prefix)
-            .await?
-            .into_iter();
-        Ok(found.map(|one| one.thread_id).collect())
+        self.0.checkpoints_of_run(run, prefix).await
     }
 
     /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
     pub(crate) async fn delete_runs(&self, runs: &[RunId], prefix: &str) -> Result<()> {
-        runs::delete_for_runs(&self.0, runs, prefix).await
+        self.0.delete_for_runs_within(runs, prefix).await
     }
 }

@@ -29,8 +29,13 @@ pub enum ConfigKey {
     /// Whether reading a checkpoint resets its TTL. Default: `false`.
     RefreshOnRead,
     /// What expires together: each `checkpoint` by itself, or the whole `thread`. Default:
-    /// `checkpoint`.
+    /// `checkpoint` in the layout `json`; in the layout `compact` it is always the `thread`.
     TtlScope,
+    /// How checkpoints are stored: `json` as documents, which search finds and Python's
+    /// langgraph-checkpoint-redis reads, or `compact` in plain Redis types, each piece of a value once,
+    /// which takes no module and, for long conversations, a small part of the memory. A prefix has one
+    /// layout. Default: `json`.
+    Layout,
     /// The number of connections. Default: 2.
     PoolSize,
     /// The time limit of a command, retries included. Default: `10s`.
@@ -69,13 +74,14 @@ pub enum ConfigKey {
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
         Self::Ttl,
         Self::RefreshOnRead,
         Self::TtlScope,
+        Self::Layout,
         Self::PoolSize,
         Self::CommandTimeout,
         Self::ConnectTimeout,
@@ -101,6 +107,7 @@ impl ConfigKey {
             Self::Ttl => "ttl",
             Self::RefreshOnRead => "refresh_on_read",
             Self::TtlScope => "ttl_scope",
+            Self::Layout => "layout",
             Self::PoolSize => "pool_size",
             Self::CommandTimeout => "command_timeout",
             Self::ConnectTimeout => "connect_timeout",
@@ -151,6 +158,7 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_prefix: String,
     pub(crate) write_prefix: String,
     pub(crate) ttl: TtlPolicy,
+    pub(crate) layout: Layout,
     pub(crate) pool_size: usize,
     pub(crate) command_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -163,6 +171,40 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsFiles,
     pub(crate) client_name: Option<Bytes>,
     pub(crate) credentials: Option<Arc<dyn CredentialsProvider>>,
+}
+
+/// How checkpoints are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Layout {
+    /// As RedisJSON documents, one a checkpoint, in the format of Python's langgraph-checkpoint-redis.
+    /// RediSearch finds them by their metadata. Choose it where others read what is stored.
+    #[default]
+    Json,
+    /// In plain Redis types, each piece of a value once, compressed: a conversation takes memory for what
+    /// is said, not for all of it again at each step. No module is needed, and all keys of a thread are in
+    /// one slot of a cluster. Choose it for long conversations, and for servers without modules. A thread
+    /// expires as a whole.
+    Compact,
+}
+
+impl Layout {
+    const ALL: [Self; 2] = [Self::Json, Self::Compact];
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Compact => "compact",
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }
 
 /// Whether search is used.
@@ -226,6 +268,7 @@ impl Default for Settings {
             checkpoint_prefix: CHECKPOINT_PREFIX.to_owned(),
             write_prefix: WRITE_PREFIX.to_owned(),
             ttl: TtlPolicy::default(),
+            layout: Layout::default(),
             pool_size: 2,
             command_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
@@ -266,13 +309,19 @@ impl Settings {
             ConfigKey::RefreshOnRead => self.ttl.refresh_on_read = truth(value).map_err(refuse)?,
             ConfigKey::TtlScope => {
                 self.ttl.scope = match value {
-                    "checkpoint" => TtlScope::Checkpoint,
-                    "thread" => TtlScope::Thread,
+                    "checkpoint" => Some(TtlScope::Checkpoint),
+                    "thread" => Some(TtlScope::Thread),
                     other => {
                         let reason = format!("`{other}` is neither `checkpoint` nor `thread`");
                         return Err(refuse(reason));
                     }
                 };
+            }
+            ConfigKey::Layout => {
+                let known = Layout::ALL.into_iter();
+                let named = known.filter(|layout| layout.as_str() == value).next();
+                self.layout = named
+                    .ok_or_else(|| refuse(format!("`{value}` is neither `json` nor `compact`")))?;
             }
             ConfigKey::PoolSize => self.pool_size = count(value, 1, 1_024).map_err(refuse)?,
             ConfigKey::CommandTimeout => {
@@ -317,6 +366,9 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<()> {
         self.ttl.check()?;
         self.tls.check()?;
+        if self.layout == Layout::Compact {
+            self.check_compact()?;
+        }
         if self.wait_replicas > 0 && self.wait_replicas_timeout >= self.command_timeout {
             return Err(Error::Config {
                 key: ConfigKey::WaitReplicasTimeout.to_string(),
@@ -326,6 +378,34 @@ impl Settings {
                 ),
                 source: None,
             });
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// What expires together.
+    pub(crate) fn ttl_scope(&self) -> TtlScope {
+        match self.layout {
+            Layout::Json => self.ttl.scope.unwrap_or_default(),
+            Layout::Compact => TtlScope::Thread,
+        }
+    }
+
+    fn check_compact(&self) -> Result<()> {
+        let refuse = |key: ConfigKey, reason: &str| {
+            Err(Error::Config {
+                key: key.to_string(),
+                reason: reason.to_owned(),
+            })
+        };
+        if self.ttl.scope == Some(TtlScope::Checkpoint) {
+            let reason = "in the layout `compact` a thread expires as a whole: use the scope `thread`, or the layout `json`";
+            return refuse(ConfigKey::TtlScope, reason);
+        }
+        if self.search == SearchMode::Required {
+            let reason = "the layout `compact` has no index to search: use the layout `json`, or another value";
+            return refuse(ConfigKey::Search, reason);
         }
         Ok(())
     }
@@ -411,6 +491,7 @@ mod tests {
             (ConfigKey::WaitReplicasTimeout, "0"),
             (ConfigKey::TlsCaFile, ""),
             (ConfigKey::Search, "maybe"),
+            (ConfigKey::Layout, "xml"),
         ] {
             let error = settings.set(key, value).unwrap_err().to_string();
             assert!(error.contains(key.as_str()), "{error}");

@@ -23,6 +23,8 @@ mod blobs;
 mod builder;
 #[cfg(feature = "cli")]
 mod cli_api;
+mod compact;
+mod compact_saver;
 mod config;
 mod copy;
 mod credentials;
@@ -35,8 +37,11 @@ mod error;
 pub(crate) mod fuzzing;
 mod history;
 mod index;
+mod json;
 pub(crate) mod keys;
+mod layout;
 mod list;
+mod marker;
 mod names;
 mod nonatomic;
 mod progress;
@@ -64,11 +69,13 @@ mod transfer;
 mod ttl;
 mod unregistered;
 mod url;
+#[cfg(feature = "server")]
+mod with_blobs;
 
 pub use builder::RedisSaverBuilder;
 #[cfg(feature = "cli")]
 pub(crate) use config::duration;
-pub use config::{ConfigKey, SearchMode};
+pub use config::{ConfigKey, Layout, SearchMode};
 pub use credentials::{Credentials, CredentialsProvider};
 #[cfg(feature = "cli")]
 pub(crate) use doctor::IdleWrites;

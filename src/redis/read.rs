@@ -244,7 +244,7 @@ fn refreshed(store: &Store) -> Option<Duration> {
     let ttl = &store.settings.ttl;
     let refresh = ttl.default.filter(|_| ttl.refresh_on_read);
     // With the scope `thread` the whole thread gets its TTL.
-    store.key_ttl(refresh.filter(|_| ttl.scope == TtlScope::Checkpoint))
+    store.key_ttl(refresh.filter(|_| store.settings.ttl_scope() == TtlScope::Checkpoint))
 }
 
 /// Reads the newest checkpoint when the pointer and the registry do not name it: from what the

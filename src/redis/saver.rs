@@ -1,20 +1,15 @@
-//! [`RedisSaver`]: each call, and the feature that carries it out.
+//! [`RedisSaver`]: a saver on Redis, in the layout that it was built with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
+use super::doctor::{DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
-use super::list::{self, Full};
-use super::scripts::TtlVerb;
-use super::stats::{self, Stats, StatsOptions};
-use super::store::Store;
-use super::transfer::{self, EarlyWrites, TimedCheckpoint};
-use super::{
-    copy, delete, history, index, prune, put, read, registry, runs, setup, thread_ttl, threads,
-};
+use super::layout::LayoutSaver;
+use super::stats::{Stats, StatsOptions};
+use super::transfer::{EarlyWrites, TimedCheckpoint};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
     PendingWrite,
@@ -58,17 +53,17 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct RedisSaver(pub(super) Arc<Store>);
+pub struct RedisSaver(pub(super) Arc<dyn LayoutSaver>);
 
 impl RedisSaver {
-    pub(super) fn over(store: Arc<Store>) -> Self {
-        Self(store)
+    pub(super) fn over(layout: impl LayoutSaver) -> Self {
+        Self(Arc::new(layout))
     }
 
     /// The prefixes of checkpoints and of writes.
     #[must_use]
     pub fn prefixes(&self) -> (&str, &str) {
-        let keyspace = &self.0.keyspace;
+        let keyspace = &self.0.store().keyspace;
         (keyspace.checkpoint_prefix(), keyspace.write_prefix())
     }
 
@@ -89,13 +84,13 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn health(&self) -> Health {
-        index::health(&self.0).await
+        self.0.health().await
     }
 
     /// Waits for the calls in flight, for at most `command_timeout`, and closes the connections;
     /// later calls fail.
     pub async fn close(&self) {
-        self.0.driver().close().await;
+        self.0.store().driver().close().await;
     }
 
     /// The summary of a thread, or `None` if it does not exist. It is read by its id, without
@@ -104,7 +99,7 @@ impl RedisSaver {
     /// # Errors
     /// Any storage error.
     pub async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
-        threads::summary(&self.0, thread_id.clone()).await
+        self.0.summary(thread_id).await
     }
 
     /// The namespaces in which a thread has checkpoints, those included that another saver wrote;
@@ -113,7 +108,7 @@ impl RedisSaver {
     /// # Errors
     /// Any storage error.
     pub async fn namespaces(&self, thread_id: &ThreadId) -> Result<Vec<CheckpointNamespace>> {
-        let mut namespaces = registry::namespaces(&self.0, thread_id).await?;
+        let mut namespaces = self.0.namespaces(thread_id).await?;
         namespaces.sort();
         namespaces.dedup();
         Ok(namespaces)
@@ -128,14 +123,14 @@ impl RedisSaver {
         thread_id: &ThreadId,
         namespace: &CheckpointNamespace,
     ) -> SaverStream<TimedCheckpoint> {
-        transfer::oldest_first(&self.0, thread_id, namespace)
+        self.0.oldest_first(thread_id, namespace)
     }
 
     /// Streams the writes of a thread whose checkpoints are not there (yet), checkpoint by
     /// checkpoint.
     #[must_use]
     pub fn early_writes(&self, thread_id: &ThreadId) -> SaverStream<EarlyWrites> {
-        transfer::early_writes(&self.0, thread_id)
+        self.0.early_writes(thread_id)
     }
 
     /// Stores a checkpoint with its pending writes exactly as it was read: nothing joins its
@@ -147,10 +142,7 @@ impl RedisSaver {
     /// # Errors
     /// As [`put`](crate::CheckpointSaver::put).
     pub async fn put_tuple(&self, tuple: CheckpointTuple, ttl: TtlChoice) -> Result<()> {
-        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
-        let thread_id = tuple.config.thread_id.clone();
-        let namespace = tuple.config.namespace();
-        copy::copy_checkpoint(&self.0, &thread_id, &namespace, tuple, ttl).await
+        self.0.put_tuple(tuple, ttl).await
     }
 
     /// Stores writes exactly as they were read, under the indexes that they have. `config` names
@@ -165,17 +157,7 @@ impl RedisSaver {
         writes: &[PendingWrite],
         ttl: TtlChoice,
     ) -> Result<()> {
-        let ttl = ttl.resolve(self.0.settings.ttl.default)?;
-        let id = config.required_checkpoint()?;
-        copy::copy_writes(
-            &self.0,
-            &config.thread_id,
-            &config.namespace(),
-            id,
-            writes,
-            ttl,
-        )
-        .await
+        self.0.put_pending_writes(config, writes, ttl).await
     }
 
     /// What [`prune`](crate::CheckpointSaver::prune) would remove of a thread; nothing is removed.
@@ -187,7 +169,7 @@ impl RedisSaver {
         thread_id: &ThreadId,
         strategy: &PruneStrategy,
     ) -> Result<Progress> {
-        prune::prunable(&self.0, thread_id, strategy).await
+        self.0.prunable(thread_id, strategy).await
     }
 
     /// Returns how much is stored under the saver's prefixes, how large it is, and how long it
@@ -213,7 +195,7 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
-        stats::stats(&self.0, options).await
+        self.0.stats(options).await
     }
 
     /// Looks at every key of the saver's prefixes, says what is wrong, and puts it right if the
@@ -243,7 +225,7 @@ impl RedisSaver {
     /// # }
     /// ```
     pub async fn doctor(&self, options: &DoctorOptions) -> Result<DoctorReport> {
-        doctor::doctor(&self.0, options, &mut IdleWrites::default()).await
+        self.0.doctor(options, &mut IdleWrites::default()).await
     }
 }
 
@@ -251,7 +233,7 @@ impl RedisSaver {
 #[deny(clippy::missing_trait_methods)]
 impl CheckpointSaver for RedisSaver {
     async fn setup(&self) -> Result<()> {
-        setup::setup(&self.0).await
+        self.0.setup().await
     }
 
     async fn put(
@@ -261,7 +243,7 @@ impl CheckpointSaver for RedisSaver {
         metadata: &CheckpointMetadata,
         options: &PutOptions,
     ) -> Result<CheckpointConfig> {
-        put::put(&self.0, config, checkpoint, metadata, options).await
+        self.0.put(config, checkpoint, metadata, options).await
     }
 
     async fn put_writes(
@@ -271,11 +253,11 @@ impl CheckpointSaver for RedisSaver {
         task_id: &TaskId,
         options: &PutWritesOptions,
     ) -> Result<()> {
-        put::put_writes(&self.0, config, writes, task_id, options).await
+        self.0.put_writes(config, writes, task_id, options).await
     }
 
     async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
-        read::get_tuple(&self.0, config).await
+        self.0.get_tuple(config).await
     }
 
     fn list(
@@ -283,15 +265,15 @@ impl CheckpointSaver for RedisSaver {
         config: Option<&CheckpointConfig>,
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple> {
-        list::list::<Full>(Arc::clone(&self.0), config, options)
+        self.0.list(config, options)
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
-        delete::delete_thread(&self.0, thread_id, options).await
+        self.0.delete_thread(thread_id, options).await
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        runs::delete_for_runs(&self.0, run_ids, "").await
+        self.0.delete_for_runs(run_ids).await
     }
 
     async fn copy_thread(
@@ -300,11 +282,11 @@ impl CheckpointSaver for RedisSaver {
         target: &ThreadId,
         options: &CopyOptions,
     ) -> Result<()> {
-        copy::copy_thread(&self.0, source, target, options).await
+        self.0.copy_thread(source, target, options).await
     }
 
     async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
-        prune::prune_all(&self.0, thread_ids, options).await
+        self.0.prune(thread_ids, options).await
     }
 
     async fn delta_channel_history(
@@ -312,22 +294,22 @@ impl CheckpointSaver for RedisSaver {
         config: &CheckpointConfig,
         channels: &[String],
     ) -> Result<BTreeMap<String, DeltaChannelHistory>> {
-        history::delta_channel_history(&self.0, config, channels).await
+        self.0.delta_channel_history(config, channels).await
     }
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
-        threads::threads::<Full>(Arc::clone(&self.0), prefix)
+        self.0.threads(prefix)
     }
 
     async fn touch(&self, thread_id: &ThreadId) -> Result<bool> {
-        thread_ttl::change_ttl(&self.0, thread_id, TtlVerb::Touch).await
+        self.0.touch(thread_id).await
     }
 
     async fn pin(&self, thread_id: &ThreadId) -> Result<bool> {
-        thread_ttl::change_ttl(&self.0, thread_id, TtlVerb::Pin).await
+        self.0.pin(thread_id).await
     }
 
     async fn unpin(&self, thread_id: &ThreadId) -> Result<bool> {
-        thread_ttl::change_ttl(&self.0, thread_id, TtlVerb::Unpin).await
+        self.0.unpin(thread_id).await
     }
 }

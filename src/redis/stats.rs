@@ -320,7 +320,8 @@ async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-async fn server_memory(store: &Store, stats: &mut Stats) -> Result<()> {
+/// Adds the memory of the server, if it reports it.
+pub(crate) async fn server_memory(store: &Store, stats: &mut Stats) -> Result<()> {
     let info = match store
         .driver()
         .call("stats", Command::new("INFO").arg("memory"))
@@ -352,7 +353,7 @@ struct Measured {
 
 impl Sizes {
     /// The sizes of a sample of `all` documents.
-    fn of(sizes: impl Iterator<Item = u64>, all: u64) -> Self {
+    pub(crate) fn of(sizes: impl Iterator<Item = u64>, all: u64) -> Self {
         let mut sizes: Vec<u64> = sizes.collect();
         sizes.sort_unstable();
         let Some(&max) = sizes.last() else {
@@ -374,7 +375,7 @@ impl Sizes {
 }
 
 impl TtlHistogram {
-    fn add(&mut self, left: Option<Duration>) {
+    pub(crate) fn add(&mut self, left: Option<Duration>) {
         const HOUR: u64 = 3_600;
         let count = match left.map(|left| left.as_secs()) {
             None => &mut self.forever,

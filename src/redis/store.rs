@@ -44,8 +44,14 @@ impl Store {
     pub(crate) async fn check_commands(&self) -> Result<()> {
         let probe = Bytes::from(format!("{}:", self.keyspace.checkpoint_prefix()));
         self.driver()
-            .call("setup", Command::on("JSON.TYPE", probe.clone()))
+            .call("setup", Command::on("JSON.TYPE", probe))
             .await?;
+        self.check_scripts().await
+    }
+
+    /// Finds out whether the server runs scripts, by trying one.
+    pub(crate) async fn check_scripts(&self) -> Result<()> {
+        let probe = Bytes::from(format!("{}:", self.keyspace.checkpoint_prefix()));
         let script = OneKey::from(RunOnKey::new(&probe)).script();
         // It changes nothing that a replica would have to acknowledge.
         let script = Command {
@@ -174,7 +180,7 @@ impl Store {
     /// The TTL that keys get: where all of a thread has one TTL a quarter more than was asked for, so
     /// that a thread must be visited only once in that time.
     pub(crate) fn key_ttl(&self, ttl: Option<Duration>) -> Option<Duration> {
-        match self.settings.ttl.scope {
+        match self.settings.ttl_scope() {
             TtlScope::Checkpoint => ttl,
             TtlScope::Thread => ttl.map(|ttl| ttl + ttl / 4),
         }
@@ -182,7 +188,7 @@ impl Store {
 
     /// The TTL that all of a thread must still have after a call.
     pub(crate) fn thread_ttl(&self, ttl: Option<Duration>) -> ThreadTtl {
-        match (self.settings.ttl.scope, ttl) {
+        match (self.settings.ttl_scope(), ttl) {
             (TtlScope::Checkpoint, _) => ThreadTtl::PerCheckpoint,
             (TtlScope::Thread, None) => ThreadTtl::Never,
             (TtlScope::Thread, Some(ttl)) => ThreadTtl::AtLeast(ttl),

@@ -21,6 +21,7 @@ pub(crate) struct RedisUrl {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<SecretString>,
     pub(crate) database: Option<u8>,
+    pub(crate) layout: Option<String>,
 }
 
 /// What stands at the other end.
@@ -76,6 +77,7 @@ impl RedisUrl {
             username: None,
             password: None,
             database: None,
+            layout: None,
         };
         parsed.read_credentials(&url).map_err(refuse)?;
         if url.fragment().is_some() {
@@ -141,6 +143,7 @@ impl RedisUrl {
         for (name, value) in url.query_pairs() {
             match name.as_ref() {
                 "db" => self.database = Some(database(&value)?),
+                "layout" => self.layout = Some(value.into_owned()),
                 "node" => self.hosts.push(host_and_port(&value, port)?),
                 "sentinelServiceName" => query.service = Some(value.into_owned()),
                 "sentinelUsername" => query.username = Some(value.into_owned()),

@@ -67,6 +67,16 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "cluster (hash-tagged)",
         subject: || redis_at(cluster_url, true),
     },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "compact",
+        subject: || compact_at(shared_url),
+    },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "compact on a cluster",
+        subject: || compact_at(cluster_url),
+    },
     #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
     Kind {
         name: "http",
@@ -121,6 +131,41 @@ pub(crate) fn redis_at(url: fn() -> String, hash_tag_threads: bool) -> Subject {
             Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
         }
     })
+}
+
+#[cfg(feature = "redis")]
+fn shared_url() -> String {
+    redis_modules::shared_url()
+        .expect("no Redis to test with")
+        .to_owned()
+}
+
+/// Savers of the compact layout.
+#[cfg(feature = "redis")]
+pub(crate) fn compact_at(url: fn() -> String) -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move {
+            let saver = compact_saver(&url(), &prefix, ttl).await?;
+            Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+        }
+    })
+}
+
+#[cfg(feature = "redis")]
+pub(crate) async fn compact_saver(
+    url: &str,
+    prefix: &str,
+    ttl: langgraph_checkpoint_redis::TtlPolicy,
+) -> langgraph_checkpoint_redis::Result<langgraph_checkpoint_redis::RedisSaver> {
+    langgraph_checkpoint_redis::RedisSaver::builder()
+        .url(url)
+        .prefix(prefix)
+        .ttl(ttl)
+        .layout(langgraph_checkpoint_redis::redis::Layout::Compact)
+        .build()
+        .await
 }
 
 #[cfg(feature = "redis")]

@@ -140,6 +140,11 @@ pub enum FindingKind {
     BlobNotRegistered,
     /// A registry names blobs that are gone. Fix: they are taken out.
     BlobsGone,
+    /// Parts of values that nothing names any more, in the layout `compact`. Fix: they are removed.
+    PartsUnnamed,
+    /// Parts of values that are named and gone, in the layout `compact`: reading what names them is
+    /// [`Error::Corrupt`](crate::Error::Corrupt). It is never fixed.
+    PartsGone,
     /// A registry or a set has a member that no saver writes there: one that is not UTF-8, or
     /// names another's key. It is never fixed.
     MemberForeign,
@@ -170,6 +175,7 @@ impl FindingKind {
             | Self::Unreadable
             | Self::NotTagged
             | Self::PinUnknown
+            | Self::PartsGone
             | Self::MemberForeign
             | Self::Foreign => false,
             Self::IndexDiffers => options.rebuild_indexes,
@@ -199,6 +205,8 @@ impl FindingKind {
             Self::CheckpointNotRegistered => "no registry names this checkpoint",
             Self::BlobNotRegistered => "no registry names this blob",
             Self::BlobsGone => "it names blobs that are gone",
+            Self::PartsUnnamed => "it has parts of values that nothing names",
+            Self::PartsGone => "parts of values are gone that something names",
             Self::MemberForeign => "it has a member that no saver writes",
             Self::Foreign => "it is named like a saver's key and is not one",
             Self::WrongType => "it holds a value of another type",
@@ -255,7 +263,7 @@ pub struct DoctorReport {
 }
 
 impl DoctorReport {
-    pub(super) fn of(options: &DoctorOptions) -> Self {
+    pub(crate) fn of(options: &DoctorOptions) -> Self {
         Self {
             values_unread: !options.read_values,
             ..Self::default()
@@ -292,11 +300,11 @@ impl DoctorReport {
         self.counts.is_empty()
     }
 
-    pub(super) fn looked_at(&mut self, keys: usize) {
+    pub(crate) fn looked_at(&mut self, keys: usize) {
         self.examined += keys as u64;
     }
 
-    pub(super) fn add(&mut self, finding: Finding, max: usize) {
+    pub(crate) fn add(&mut self, finding: Finding, max: usize) {
         *self.counts.entry(finding.kind).or_default() += 1;
         if finding.fixed {
             *self.fixed.entry(finding.kind).or_default() += 1;

@@ -31,8 +31,13 @@ const BLOBS: &str = "_blob";
 const BLOB_REGISTRIES: &str = "_blob_keys_zset";
 const STAGED: &str = "_staged";
 const WAIT: &str = "_wait";
+/// The same of those of the compact layout, and of the key that says which layout is under the prefix.
+pub(super) const HEADS: &str = "_heads";
+pub(super) const PARTS: &str = "_parts";
+pub(super) const WRITES: &str = "_writes";
+pub(super) const LAYOUT: &str = "_layout";
 /// All of them.
-const UNDER_CHECKPOINTS: [&str; 7] = [
+const UNDER_CHECKPOINTS: [&str; 11] = [
     POINTERS,
     REGISTRIES,
     NAMESPACES,
@@ -40,6 +45,10 @@ const UNDER_CHECKPOINTS: [&str; 7] = [
     BLOB_REGISTRIES,
     STAGED,
     WAIT,
+    HEADS,
+    PARTS,
+    WRITES,
+    LAYOUT,
 ];
 
 /// The names of all families of one saver.

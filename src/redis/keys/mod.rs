@@ -6,6 +6,7 @@
 //! with what was asked for. The families that are ours alone distinguish the two: where a thread
 //! holds a colon, its length stands in the family's name.
 
+mod compact;
 mod encode;
 mod keyspace;
 mod member;
@@ -15,6 +16,7 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compact::CompactKeys;
 pub(crate) use encode::{glob_escaped, namespace_from_stored, stored_namespace};
 pub(crate) use keyspace::{CHECKPOINT_PREFIX, Keyspace, WRITE_PREFIX, WritesOf, replication_mark};
 pub(crate) use member::{Member, PINNED};

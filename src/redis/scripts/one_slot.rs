@@ -1,5 +1,6 @@
-//! The scripts of shallow mode and of the doctor, whose keys must be in one slot: shallow mode decides
-//! by one document what becomes of the other keys, and the doctor corrects keys by what others say.
+//! The scripts whose keys must be in one slot: shallow mode decides by one document what becomes of the
+//! other keys, the doctor corrects keys by what others say, and in the compact layout all keys of a thread
+//! are in one slot.
 
 use std::sync::LazyLock;
 
@@ -56,4 +57,31 @@ one_slot_scripts! {
     Writes DOCTOR_NAMESPACES = "doctor_namespaces";
     Writes DOCTOR_SHARED = "doctor_shared";
     Writes DOCTOR_POINTER = "doctor_pointer";
+}
+
+/// What stands in front of the scripts of the compact layout.
+const COMPACT: &str = include_str!("../lua/compact.lua");
+
+// None has flags, which servers before Redis 7 do not know. Those that only remove or keep what is there
+// use no command that a server without free memory refuses.
+one_slot_scripts! {
+    [COMPACT];
+    Writes COMPACT_PUT = "compact_put";
+    Writes COMPACT_PUT_WRITES = "compact_put_writes";
+    Reads COMPACT_READ = "compact_read";
+    Reads COMPACT_WRITES = "compact_writes";
+    Reads COMPACT_PAGE = "compact_page";
+    Reads COMPACT_NAMESPACES = "compact_namespaces";
+    Reads COMPACT_EARLY = "compact_early";
+    Reads COMPACT_HISTORY = "compact_history";
+    Writes COMPACT_REMOVE = "compact_remove";
+    Writes COMPACT_DELETE = "compact_delete";
+    Writes COMPACT_TTL = "compact_ttl";
+    Reads COMPACT_ROOTS = "compact_roots";
+    Reads COMPACT_CHILDREN = "compact_children";
+    Reads COMPACT_DIGESTS = "compact_digests";
+    Writes COMPACT_COLLECT = "compact_collect";
+    Writes COMPACT_FORGET_WRITES = "compact_forget_writes";
+    Reads COMPACT_BLOBS = "compact_blobs";
+    Writes COMPACT_COLLECT_BLOBS = "compact_collect_blobs";
 }

@@ -1,0 +1,90 @@
+//! Records: pending writes but for the ropes that they name.
+//!
+//! A record begins, as a [head](super::head) does, with a byte of the version of its form and the roots of
+//! its ropes; then comes one piece. The task and the index of the write are in the key of the record.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::compress;
+use super::cursor::{Cursor, put_text};
+use super::damage::Damage;
+use super::digest::Digest;
+use super::rope::Rope;
+use super::value::{Roots, Value};
+
+/// The version of the form of records.
+const VERSION: u8 = 1;
+
+/// A pending write, with a long value as a rope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WriteRecord {
+    /// The path of the task in the graph.
+    pub(crate) task_path: String,
+    /// The channel.
+    pub(crate) channel: String,
+    /// How the bytes of the value are encoded.
+    pub(crate) type_name: String,
+    /// The bytes of the value.
+    pub(super) value: Value,
+    /// What else the serializer needs, as JSON.
+    pub(super) hints: Option<Value>,
+}
+
+impl WriteRecord {
+    /// The record as it is stored, and the roots that it names.
+    pub(super) fn encode(&self) -> (Bytes, Vec<Digest>) {
+        let mut roots = Roots::default();
+        let mut body = BytesMut::with_capacity(256);
+        put_text(&mut body, self.task_path.as_bytes());
+        put_text(&mut body, self.channel.as_bytes());
+        put_text(&mut body, self.type_name.as_bytes());
+        self.value.encode(&mut body, &mut roots);
+        if let Some(hints) = &self.hints {
+            hints.encode(&mut body, &mut roots);
+        }
+        let body = compress::pack(&body);
+
+        let mut record = BytesMut::with_capacity(body.len() + 32);
+        record.put_u8(VERSION);
+        roots.encode(&mut record);
+        record.put_slice(&body);
+        (record.freeze(), roots.digests().collect())
+    }
+
+    /// Reads a record; its text is not allowed to have more than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`Damage::Text`] if it is no record.
+    pub(super) fn decode(stored: Bytes, limit: usize) -> Result<Self, Damage> {
+        let mut cursor = Cursor::new(stored);
+        if cursor.byte()? != VERSION {
+            return Err(Damage::text(
+                "it has a form that this version does not know",
+            ));
+        }
+        let roots = Roots::decode(&mut cursor)?;
+        let body = compress::unpack(&cursor.rest(), limit).map_err(Damage::text)?;
+        let mut cursor = Cursor::new(body);
+        let mut record = Self {
+            task_path: cursor.string()?,
+            channel: cursor.string()?,
+            type_name: cursor.string()?,
+            value: Value::decode(&mut cursor, &roots)?,
+            hints: None,
+        };
+        if !cursor.is_done() {
+            record.hints = Some(Value::decode(&mut cursor, &roots)?);
+        }
+        if cursor.is_done() {
+            Ok(record)
+        } else {
+            Err(Damage::text("there is more than a write in it"))
+        }
+    }
+
+    /// The ropes that the record names.
+    pub(crate) fn ropes(&self) -> impl Iterator<Item = &Rope> {
+        let hints = self.hints.iter().flat_map(Value::ropes);
+        self.value.ropes().chain(hints)
+    }
+}
