@@ -19,6 +19,7 @@ mod part;
 mod reader;
 mod record;
 mod rope;
+mod seal;
 mod value;
 
 #[expect(
@@ -31,9 +32,16 @@ pub(crate) use self::{
     digest::Digest,
     head::Head,
     reader::Reader,
-    record::WriteRecord,
+    record::{WritePlace, WriteRecord},
     rope::Rope,
+    seal::{EncryptionKey, Sealer},
 };
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod training;

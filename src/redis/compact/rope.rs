@@ -73,9 +73,9 @@ impl Rope {
         };
         let mut pending = vec![(root, self.level)];
         while let Some((child, level)) = pending.pop() {
-            let damaged = |reason| Damage::Part {
-                digest: child.digest,
-                reason,
+            let misplaced = || {
+                let reason = "it is not what the part above it says";
+                Damage::part(child.digest, Damage::text(reason))
             };
             let Some(part) = find(&child.digest) else {
                 visit(Visited::Missing(child));
@@ -84,13 +84,13 @@ impl Rope {
             match &part {
                 Part::Leaf(text) => {
                     if level != 0 || text.len() != child.length {
-                        return Err(damaged("it is not what the index part above it says"));
+                        return Err(misplaced());
                     }
                     visit(Visited::Leaf(child.separator, text));
                 }
                 Part::Index(index) => {
                     if level == 0 || index.level() != level || index.length() != child.length {
-                        return Err(damaged("it is not what the index part above it says"));
+                        return Err(misplaced());
                     }
                     visit(Visited::Index(child.separator));
                     let first = pending.len();

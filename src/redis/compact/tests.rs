@@ -15,6 +15,7 @@ fn codec() -> Codec {
     Codec::new(CodecOptions {
         cache_bytes: 1 << 20,
         max_bytes: 1 << 26,
+        sealer: Sealer::default(),
     })
 }
 
@@ -24,6 +25,15 @@ fn place() -> CheckpointRef {
         &CheckpointNamespace::root(),
         &CheckpointId::new("2").unwrap(),
     )
+}
+
+fn write_place<'a>(of: &'a CheckpointRef, write: &'a PendingWrite) -> WritePlace<'a> {
+    WritePlace {
+        namespace: &of.namespace,
+        checkpoint_id: &of.checkpoint_id,
+        task_id: &write.task_id,
+        idx: write.idx,
+    }
 }
 
 /// Stores what a put sends, as the script does.
@@ -63,7 +73,7 @@ fn comes_back(checkpoint: &Checkpoint, metadata: &CheckpointMetadata) {
 
     for (codec, most) in [(&writing, 0), (&codec(), 8)] {
         let thread = codec.of_thread(&at.thread_id);
-        let head = thread.decode_head(&at, head.clone()).unwrap();
+        let head = thread.decode_head(&at, &head).unwrap();
         assert_eq!(head.parent.as_ref(), Some(&parent));
         let mut reader = Reader::new(&thread);
         let ropes: Vec<_> = head.ropes().collect();
@@ -143,12 +153,7 @@ fn a_write_and_the_channel_that_takes_it_over_share_parts() {
     store(&mut parts, &thread, encoded.parts);
 
     let record = thread
-        .decode_write(
-            (&at.namespace, &at.checkpoint_id),
-            &write.task_id,
-            0,
-            record,
-        )
+        .decode_write(&write_place(&at, &write), &record)
         .unwrap();
     let read = Reader::new(&thread)
         .write(write.task_id.clone(), 0, &record)
