@@ -6,8 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
-use super::cache::{PartCache, ThreadKey};
-use super::cut::cut;
+use super::cache::{PartCache, ThreadKey, channel_key};
+use super::cut::{Before, WORTH_A_PART, cut};
 use super::damage::Damage;
 use super::digest::{BuildDigestHasher, Digest};
 use super::head::{CHANNEL_VALUES, Head};
@@ -17,7 +17,7 @@ use super::seal::{Sealer, ThreadSealer};
 use super::value::{MAX_ROOTS, Segment, Value};
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::codec::RawObject;
-use crate::id::{CheckpointId, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::redis::keys::CheckpointRef;
 
 /// Turns checkpoints and writes into what is stored, and back; one for a saver.
@@ -128,7 +128,7 @@ impl ThreadCodec<'_> {
         for (name, value) in checkpoint.fields().iter() {
             let text = value.bytes();
             let value = if name == CHANNEL_VALUES {
-                encoder.channels(text)?
+                encoder.channels(&at.namespace, text)?
             } else {
                 encoder.value(text, WORTH_A_ROPE)
             };
@@ -259,23 +259,28 @@ impl<'a> Encoder<'a> {
         let mut value = Vec::new();
         let mut done = 0;
         if text.len() >= least {
-            self.add_rope(text, 0..text.len(), &mut done, &mut value);
+            self.add_rope(text, 0..text.len(), None, &mut done, &mut value);
         }
         value.push(Segment::Text(text.slice(done..)));
         value.into_iter().collect()
     }
 
     /// The values of the channels: the text of an object, some of whose values are ropes.
-    fn channels(&mut self, text: &Bytes) -> crate::error::Result<Value> {
+    fn channels(
+        &mut self,
+        namespace: &CheckpointNamespace,
+        text: &Bytes,
+    ) -> crate::error::Result<Value> {
         let channels = RawObject::parse(text.clone())?;
         let mut value = Vec::with_capacity(2 * channels.len() + 1);
         let mut done = 0;
         let start = text.as_ptr().addr();
-        for (_, channel) in channels.iter() {
+        for (name, channel) in channels.iter() {
             // The values are slices of the text that they were parsed from.
             let first = channel.bytes().as_ptr().addr() - start;
             let range = first..first + channel.bytes().len();
-            self.add_rope(text, range, &mut done, &mut value);
+            let channel = (range.len() >= WORTH_A_PART).then(|| channel_key(namespace, name));
+            self.add_rope(text, range, channel, &mut done, &mut value);
         }
         value.push(Segment::Text(text.slice(done..)));
         Ok(value.into_iter().collect())
@@ -286,6 +291,7 @@ impl<'a> Encoder<'a> {
         &mut self,
         text: &Bytes,
         range: Range<usize>,
+        channel: Option<Digest>,
         done: &mut usize,
         value: &mut Vec<Segment>,
     ) {
@@ -295,18 +301,27 @@ impl<'a> Encoder<'a> {
         }
         let first = range.start;
         let (thread, sending, new) = (self.thread, self.sending, &mut self.new);
-        let cut = cut(
-            &text.slice(range),
-            thread.sealer.digester(),
-            |digest, part| {
-                if sending == Sending::All || thread.cached(&digest).is_none() {
-                    new.entry(digest).or_insert_with(|| part.detached());
-                }
-            },
-        );
+        let cache = &thread.codec.cache;
+        let before = channel
+            .filter(|_| sending == Sending::New)
+            .and_then(|channel| cache.rope(thread.thread, channel));
+        let mut find = |digest: &Digest| thread.cached(digest);
+        let before: Before<'_> = match before {
+            Some(rope) => Some((rope, &mut find)),
+            None => None,
+        };
+        let digester = thread.sealer.digester();
+        let cut = cut(&text.slice(range), digester, before, |digest, part| {
+            if sending == Sending::All || thread.cached(&digest).is_none() {
+                new.entry(digest).or_insert_with(|| part.detached());
+            }
+        });
         if let Some(cut) = cut {
             value.push(Segment::Text(text.slice(*done..first + cut.range.start)));
             value.push(Segment::Rope(cut.rope));
+            if let Some(channel) = channel {
+                cache.set_rope(thread.thread, channel, cut.rope);
+            }
             *done = first + cut.range.end;
             self.ropes += 1;
         }

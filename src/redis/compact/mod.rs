@@ -13,6 +13,8 @@ mod cursor;
 mod cut;
 mod damage;
 mod digest;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head;
 mod ids;
 mod part;
