@@ -58,7 +58,6 @@ const LAYERS: &[&str] = &[
     "nonatomic/",
     "store",
     // Features.
-    "marker",
     "names",
     "scan",
     "index/query",
@@ -71,6 +70,7 @@ const LAYERS: &[&str] = &[
     "index/thread",
     "index/upkeep",
     "index",
+    "marker",
     "registry/ids",
     "registry/members",
     "registry/reconcile",

@@ -221,7 +221,7 @@ impl LayoutSaver for JsonLayout {
 impl CheckpointSaver for JsonLayout {
     async fn setup(&self) -> Result<()> {
         self.0.check_commands().await?;
-        marker::claim(&self.0).await?;
+        marker::look(&self.0).await?;
         index::create_indexes(&self.0).await?;
         let has_ttl = self.0.settings.ttl.default.is_some();
         self.0.driver().warn_of_loss(has_ttl).await;
