@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::codec::{RawJson, RawObject, exact};
-pub use crate::redis::fuzzing::{keys, replies};
+pub use crate::redis::fuzzing::{compact, keys, replies};
 
 /// JSON is taken as serde_json takes it and kept as it is, and what RedisJSON would change comes back.
 ///

@@ -5,7 +5,7 @@
 #[path = "../fuzz/python_text.rs"]
 mod python_text;
 
-use langgraph_checkpoint_redis::fuzzing::{json, keys, replies};
+use langgraph_checkpoint_redis::fuzzing::{compact, json, keys, replies};
 use proptest::prelude::*;
 use python_text::python_text;
 
@@ -129,6 +129,32 @@ const KEYS: &[&str] = &[
     ":__empty__:x",
 ];
 
+/// What heads, records and parts begin with, and what is in them.
+const COMPACT: &[&str] = &[
+    "\0",
+    "\0",
+    "\0",
+    "\x01",
+    "\x01",
+    "\x02",
+    "\x03",
+    "\x01\0\0\0\0",
+    "\x01\0\0\0\x01p",
+    "\0\x01",
+    "0123456789abcdef",
+    "\x02id\x01\x031",
+    "\x02id\0",
+    "\x0echannel_values",
+    "{\"a\":\"b\"},{\"a\":",
+    "{},{},{}, {}",
+    "[{",
+    "}]",
+    "\x7f",
+    "\x07channel",
+    "json",
+    "text of some length, as it is in messages",
+];
+
 /// Lists and objects that are whole, whose values are texts as they may stand in one.
 fn whole_json() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![
@@ -190,6 +216,13 @@ proptest! {
     #[test]
     fn ids_are_found_again_in_their_keys(input in made_of(KEYS)) {
         keys(&input);
+    }
+
+    #[test]
+    fn the_compact_layout_reads_what_it_stored_and_refuses_the_rest(
+        input in prop_oneof![made_of(COMPACT), whole_json()],
+    ) {
+        compact(&input);
     }
 
     #[test]

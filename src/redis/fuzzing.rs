@@ -1,5 +1,6 @@
 //! The properties of [`crate::fuzzing`] that are about Redis.
 
+pub use super::compact::fuzzing::compact;
 pub use super::driver::fuzzing::replies;
 
 use super::keys::{CHECKPOINT_PREFIX, Family, Keyspace, Member, WRITE_PREFIX};

@@ -6,17 +6,18 @@ use std::ops::Range;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
-use super::cache::{PartCache, ThreadKey};
-use super::cut::cut;
+use super::cache::{PartCache, ThreadKey, channel_key};
+use super::cut::{Before, WORTH_A_PART, cut};
 use super::damage::Damage;
-use super::digest::{BuildDigestHasher, Digest, Digester};
+use super::digest::{BuildDigestHasher, Digest};
 use super::head::{CHANNEL_VALUES, Head};
 use super::part::Part;
-use super::record::WriteRecord;
+use super::record::{WritePlace, WriteRecord};
+use super::seal::{Sealer, ThreadSealer};
 use super::value::{MAX_ROOTS, Segment, Value};
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::codec::RawObject;
-use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::redis::keys::CheckpointRef;
 
 /// Turns checkpoints and writes into what is stored, and back; one for a saver.
@@ -31,6 +32,8 @@ pub(crate) struct Codec {
 pub(crate) struct CodecOptions {
     /// The most bytes that the cache of parts keeps.
     pub(crate) cache_bytes: usize,
+    /// The keys that all is sealed with. Without keys nothing is.
+    pub(crate) sealer: Sealer,
     /// The most bytes that the text of a head, a record or a value has when it is read.
     pub(crate) max_bytes: usize,
 }
@@ -87,7 +90,7 @@ impl Codec {
         ThreadCodec {
             codec: self,
             thread: ThreadKey::new(thread),
-            digester: Digester::plain(),
+            sealer: self.options.sealer.of_thread(thread.as_str()),
         }
     }
 }
@@ -96,7 +99,7 @@ impl Codec {
 pub(crate) struct ThreadCodec<'a> {
     codec: &'a Codec,
     thread: ThreadKey,
-    digester: &'a Digester,
+    sealer: ThreadSealer,
 }
 
 impl fmt::Debug for ThreadCodec<'_> {
@@ -125,7 +128,7 @@ impl ThreadCodec<'_> {
         for (name, value) in checkpoint.fields().iter() {
             let text = value.bytes();
             let value = if name == CHANNEL_VALUES {
-                encoder.channels(text)?
+                encoder.channels(&at.namespace, text)?
             } else {
                 encoder.value(text, WORTH_A_ROPE)
             };
@@ -140,7 +143,7 @@ impl ThreadCodec<'_> {
             fields,
             metadata,
         };
-        let (head, roots) = head.encode(&at.checkpoint_id);
+        let (head, roots) = head.encode(at, &self.sealer);
         Ok(EncodedHead {
             head,
             parts: encoder.finish(roots),
@@ -150,7 +153,7 @@ impl ThreadCodec<'_> {
     /// Pending writes of a checkpoint as they are stored.
     pub(crate) fn encode_writes<'w>(
         &self,
-        _of: &CheckpointRef,
+        of: &CheckpointRef,
         writes: impl IntoIterator<Item = &'w PendingWrite>,
         sending: Sending,
     ) -> EncodedWrites {
@@ -158,6 +161,12 @@ impl ThreadCodec<'_> {
         let mut records = Vec::new();
         let mut roots = Vec::new();
         for write in writes {
+            let place = WritePlace {
+                namespace: &of.namespace,
+                checkpoint_id: &of.checkpoint_id,
+                task_id: &write.task_id,
+                idx: write.idx,
+            };
             let value = &write.value;
             let hints = value.hints.as_ref();
             let record = WriteRecord {
@@ -167,7 +176,7 @@ impl ThreadCodec<'_> {
                 value: encoder.value(&value.blob, 0),
                 hints: hints.map(|hints| encoder.value(hints.bytes(), 0)),
             };
-            let (record, named) = record.encode();
+            let (record, named) = record.encode(&place, &self.sealer);
             records.push(record);
             roots.extend(named);
         }
@@ -188,8 +197,8 @@ impl ThreadCodec<'_> {
     ///
     /// # Errors
     /// [`Damage`] if it is not the head that was stored there.
-    pub(crate) fn decode_head(&self, at: &CheckpointRef, stored: Bytes) -> Result<Head, Damage> {
-        Head::decode(&at.checkpoint_id, stored, self.limit())
+    pub(crate) fn decode_head(&self, at: &CheckpointRef, stored: &Bytes) -> Result<Head, Damage> {
+        Head::decode(at, stored, &self.sealer, self.limit())
     }
 
     /// Reads the record of a pending write.
@@ -198,17 +207,15 @@ impl ThreadCodec<'_> {
     /// [`Damage`] if it is not the record that was stored there.
     pub(crate) fn decode_write(
         &self,
-        _of: (&CheckpointNamespace, &CheckpointId),
-        _task: &TaskId,
-        _idx: i64,
-        stored: Bytes,
+        at: &WritePlace<'_>,
+        stored: &Bytes,
     ) -> Result<WriteRecord, Damage> {
-        WriteRecord::decode(stored, self.limit())
+        WriteRecord::decode(at, stored, &self.sealer, self.limit())
     }
 
     /// Takes a part as it is stored, into the cache.
     pub(super) fn open_part(&self, digest: Digest, stored: &Bytes) -> Result<Part, Damage> {
-        let part = Part::unpack(digest, stored, self.digester)?.detached();
+        let part = Part::unpack(digest, stored, &self.sealer)?.detached();
         self.codec.cache.insert(self.thread, digest, part.clone());
         Ok(part)
     }
@@ -252,23 +259,28 @@ impl<'a> Encoder<'a> {
         let mut value = Vec::new();
         let mut done = 0;
         if text.len() >= least {
-            self.add_rope(text, 0..text.len(), &mut done, &mut value);
+            self.add_rope(text, 0..text.len(), None, &mut done, &mut value);
         }
         value.push(Segment::Text(text.slice(done..)));
         value.into_iter().collect()
     }
 
     /// The values of the channels: the text of an object, some of whose values are ropes.
-    fn channels(&mut self, text: &Bytes) -> crate::error::Result<Value> {
+    fn channels(
+        &mut self,
+        namespace: &CheckpointNamespace,
+        text: &Bytes,
+    ) -> crate::error::Result<Value> {
         let channels = RawObject::parse(text.clone())?;
         let mut value = Vec::with_capacity(2 * channels.len() + 1);
         let mut done = 0;
         let start = text.as_ptr().addr();
-        for (_, channel) in channels.iter() {
+        for (name, channel) in channels.iter() {
             // The values are slices of the text that they were parsed from.
             let first = channel.bytes().as_ptr().addr() - start;
             let range = first..first + channel.bytes().len();
-            self.add_rope(text, range, &mut done, &mut value);
+            let channel = (range.len() >= WORTH_A_PART).then(|| channel_key(namespace, name));
+            self.add_rope(text, range, channel, &mut done, &mut value);
         }
         value.push(Segment::Text(text.slice(done..)));
         Ok(value.into_iter().collect())
@@ -279,6 +291,7 @@ impl<'a> Encoder<'a> {
         &mut self,
         text: &Bytes,
         range: Range<usize>,
+        channel: Option<Digest>,
         done: &mut usize,
         value: &mut Vec<Segment>,
     ) {
@@ -288,7 +301,17 @@ impl<'a> Encoder<'a> {
         }
         let first = range.start;
         let (thread, sending, new) = (self.thread, self.sending, &mut self.new);
-        let cut = cut(&text.slice(range), thread.digester, |digest, part| {
+        let cache = &thread.codec.cache;
+        let before = channel
+            .filter(|_| sending == Sending::New)
+            .and_then(|channel| cache.rope(thread.thread, channel));
+        let mut find = |digest: &Digest| thread.cached(digest);
+        let before: Before<'_> = match before {
+            Some(rope) => Some((rope, &mut find)),
+            None => None,
+        };
+        let digester = thread.sealer.digester();
+        let cut = cut(&text.slice(range), digester, before, |digest, part| {
             if sending == Sending::All || thread.cached(&digest).is_none() {
                 new.entry(digest).or_insert_with(|| part.detached());
             }
@@ -296,6 +319,9 @@ impl<'a> Encoder<'a> {
         if let Some(cut) = cut {
             value.push(Segment::Text(text.slice(*done..first + cut.range.start)));
             value.push(Segment::Rope(cut.rope));
+            if let Some(channel) = channel {
+                cache.set_rope(thread.thread, channel, cut.rope);
+            }
             *done = first + cut.range.end;
             self.ropes += 1;
         }
@@ -315,7 +341,7 @@ impl<'a> Encoder<'a> {
             stored: self
                 .new
                 .iter()
-                .map(|(digest, part)| (*digest, part.pack()))
+                .map(|(digest, part)| (*digest, part.pack(*digest, &self.thread.sealer)))
                 .collect(),
             assumed: assumed.into_iter().collect(),
             contents: self.new.into_iter().collect(),

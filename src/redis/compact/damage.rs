@@ -10,13 +10,23 @@ pub(crate) enum Damage {
     #[error("the part {0} of a value is gone: it was evicted or removed")]
     Absent(Digest),
     /// A part is not what its address says.
-    #[error("the part {digest} of a value is not what was stored: {reason}")]
+    #[error("the part {digest} of a value cannot be read: {damage}")]
     Part {
         /// Its address.
         digest: Digest,
         /// What is wrong with it.
-        reason: &'static str,
+        #[source]
+        damage: Box<Damage>,
     },
+    /// It is not sealed, where all has to be.
+    #[error("it is not sealed, and `allow_unsealed` is not set")]
+    Unsealed,
+    /// It is sealed with a key that the saver does not have.
+    #[error("it is sealed with the key `{0}`")]
+    UnknownKey(String),
+    /// It is not what was sealed for this place.
+    #[error("it was changed, or moved here from another place, since it was sealed")]
+    Forged,
     /// A head or a record is not what was stored.
     #[error("{0}")]
     Text(String),
@@ -28,8 +38,33 @@ impl Damage {
         Self::Text(reason.into())
     }
 
+    /// A part that cannot be read.
+    pub(crate) fn part(digest: Digest, damage: Self) -> Self {
+        Self::Part {
+            digest,
+            damage: Box::new(damage),
+        }
+    }
+
+    fn unknown_key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey(id) => Some(id),
+            Self::Part { damage, .. } => damage.unknown_key(),
+            _ => None,
+        }
+    }
+
     /// The error for callers: what was stored at this key cannot be read.
     pub(crate) fn at(self, key: impl Into<String>) -> Error {
+        if let Some(id) = self.unknown_key() {
+            return Error::Config {
+                key: "encryption_keys".to_owned(),
+                reason: format!(
+                    "{} is sealed with `{id}`, which is not among them",
+                    key.into()
+                ),
+            };
+        }
         Error::corrupt(key, self.to_string())
     }
 }

@@ -8,15 +8,16 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::compress;
 use super::cursor::{Cursor, put_number, put_text};
 use super::damage::Damage;
 use super::digest::Digest;
 use super::ids;
 use super::rope::Rope;
+use super::seal::{Place, ThreadSealer};
 use super::value::{Roots, Value};
 use crate::codec::RawJson;
 use crate::id::CheckpointId;
+use crate::redis::keys::CheckpointRef;
 
 /// The version of the form of heads.
 const VERSION: u8 = 1;
@@ -34,12 +35,9 @@ pub(crate) struct Head {
 
 impl Head {
     /// The head as it is stored, and the roots that it names.
-    pub(super) fn encode(&self, id: &CheckpointId) -> (Bytes, Vec<Digest>) {
+    pub(super) fn encode(&self, at: &CheckpointRef, sealer: &ThreadSealer) -> (Bytes, Vec<Digest>) {
         let mut roots = Roots::default();
-        let mut body = BytesMut::with_capacity(1024);
-        encode_members(&self.fields, own_id(id).as_ref(), &mut body, &mut roots);
-        encode_members(&self.metadata, None, &mut body, &mut roots);
-        let body = compress::pack(&body);
+        let body = self.body(&at.checkpoint_id, &mut roots);
 
         let mut head = BytesMut::with_capacity(body.len() + 128);
         head.put_u8(VERSION);
@@ -51,16 +49,30 @@ impl Head {
         head.put_u32(u32::try_from(parent.len()).unwrap_or(u32::MAX));
         head.put_slice(&parent);
         roots.encode(&mut head);
+        let body = sealer.pack(Place::Head(ids_of(at), &head), &body);
         head.put_slice(&body);
         (head.freeze(), roots.digests().collect())
+    }
+
+    /// The members of the checkpoint and of the metadata.
+    pub(super) fn body(&self, id: &CheckpointId, roots: &mut Roots) -> BytesMut {
+        let mut body = BytesMut::with_capacity(1024);
+        encode_members(&self.fields, own_id(id).as_ref(), &mut body, roots);
+        encode_members(&self.metadata, None, &mut body, roots);
+        body
     }
 
     /// Reads the head of a checkpoint; its text is not allowed to have more than `limit` bytes.
     ///
     /// # Errors
     /// [`Damage::Text`] if it is no head.
-    pub(super) fn decode(id: &CheckpointId, stored: Bytes, limit: usize) -> Result<Self, Damage> {
-        let mut cursor = Cursor::new(stored);
+    pub(super) fn decode(
+        at: &CheckpointRef,
+        stored: &Bytes,
+        sealer: &ThreadSealer,
+        limit: usize,
+    ) -> Result<Self, Damage> {
+        let mut cursor = Cursor::new(stored.clone());
         if cursor.byte()? != VERSION {
             return Err(Damage::text(
                 "it has a form that this version does not know",
@@ -77,8 +89,10 @@ impl Head {
                 .map(Some)?
         };
         let roots = Roots::decode(&mut cursor)?;
-        let body = compress::unpack(&cursor.rest(), limit).map_err(Damage::text)?;
+        let front = &stored[..stored.len() - cursor.len()];
+        let body = sealer.unpack(Place::Head(ids_of(at), front), &cursor.rest(), limit)?;
         let mut cursor = Cursor::new(body);
+        let id = &at.checkpoint_id;
         let head = Self {
             parent,
             fields: decode_members(&mut cursor, own_id(id).as_ref(), &roots)?,
@@ -115,6 +129,11 @@ impl Head {
 
 /// The member that holds the values of the channels.
 pub(super) const CHANNEL_VALUES: &str = "channel_values";
+
+/// The ids that name a head within its thread.
+fn ids_of(at: &CheckpointRef) -> [&str; 2] {
+    [at.namespace.as_str(), at.checkpoint_id.as_str()]
+}
 
 /// The text of the member `id`, which the key of a head says already.
 fn own_id(id: &CheckpointId) -> Option<Bytes> {

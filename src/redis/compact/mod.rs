@@ -13,12 +13,15 @@ mod cursor;
 mod cut;
 mod damage;
 mod digest;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head;
 pub(crate) mod ids;
 mod part;
 mod reader;
 mod record;
 mod rope;
+mod seal;
 mod value;
 
 pub(crate) use self::{
@@ -27,9 +30,16 @@ pub(crate) use self::{
     digest::Digest,
     head::Head,
     reader::Reader,
-    record::WriteRecord,
+    record::{WritePlace, WriteRecord},
     rope::Rope,
+    seal::{EncryptionKey, Sealer},
 };
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod training;

@@ -2,9 +2,10 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::compress::{INDEX, pack, piece, unpack};
+use super::compress::{INDEX, piece};
 use super::damage::Damage;
 use super::digest::{Digest, Digester};
+use super::seal::{Place, ThreadSealer};
 
 /// The most bytes that a leaf has.
 pub(crate) const MAX_LEAF: usize = 8 * 1024;
@@ -179,10 +180,10 @@ impl Part {
         }
     }
 
-    /// The part as it is stored.
-    pub(crate) fn pack(&self) -> Bytes {
+    /// The part as it is stored at its address.
+    pub(crate) fn pack(&self, digest: Digest, sealer: &ThreadSealer) -> Bytes {
         match self {
-            Self::Leaf(text) => pack(text),
+            Self::Leaf(text) => sealer.pack(Place::Part(digest), text),
             Self::Index(index) => piece(INDEX, &index.0),
         }
     }
@@ -194,18 +195,23 @@ impl Part {
     pub(crate) fn unpack(
         digest: Digest,
         stored: &Bytes,
-        digester: &Digester,
+        sealer: &ThreadSealer,
     ) -> Result<Self, Damage> {
-        let damaged = |reason| Damage::Part { digest, reason };
         let part = if stored.first() == Some(&INDEX) {
-            Self::Index(Index::parse(stored.slice(1..)).map_err(damaged)?)
+            Index::parse(stored.slice(1..))
+                .and_then(|index| {
+                    let is_index = sealer.is_index(digest, &index.0);
+                    is_index
+                        .then_some(index)
+                        .ok_or("its content has another digest")
+                })
+                .map(Self::Index)
+                .map_err(Damage::text)
         } else {
-            Self::Leaf(unpack(stored, MAX_LEAF).map_err(damaged)?)
+            sealer
+                .unpack(Place::Part(digest), stored, MAX_LEAF)
+                .map(Self::Leaf)
         };
-        if part.digest(digester) == digest {
-            Ok(part)
-        } else {
-            Err(damaged("its content has another digest"))
-        }
+        part.map_err(|damage| Damage::part(digest, damage))
     }
 }

@@ -1,6 +1,7 @@
 //! Reads checkpoints and writes back from heads, records and parts.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 use bytes::{Bytes, BytesMut};
 
@@ -47,7 +48,6 @@ impl<'a> Reader<'a> {
         let mut missing = Vec::new();
         let mut seen = HashSet::<Digest, BuildDigestHasher>::default();
         for rope in ropes {
-            // What hangs below a part that was seen was asked for with it.
             rope.walk(
                 |digest| self.find(digest),
                 |visited| {
@@ -56,6 +56,7 @@ impl<'a> Reader<'a> {
                     {
                         missing.push(child.digest);
                     }
+                    ControlFlow::Continue(())
                 },
             )?;
         }
@@ -108,14 +109,7 @@ impl<'a> Reader<'a> {
             .iter_mut()
             .filter(|(name, _)| &**name == CHANNEL_VALUES)
         {
-            *value = value
-                .segments()
-                .iter()
-                .map(|segment| match segment {
-                    Segment::Rope(_) => Segment::Text(Bytes::from_static(b"0")),
-                    text @ Segment::Text(_) => text.clone(),
-                })
-                .collect();
+            *value = Value::from(outline(value));
         }
         let fields = self.members(&fields)?;
         Ok((checkpoint(id, fields)?, self.metadata(head)?))
@@ -133,7 +127,7 @@ impl<'a> Reader<'a> {
     ) -> Result<PendingWrite, Damage> {
         let mut value = TypedValue::new(record.type_name.clone(), self.text(&record.value)?);
         if let Some(hints) = &record.hints {
-            value.hints = Some(json(self.text(hints)?)?);
+            value.hints = Some(self.json(hints)?);
         }
         Ok(PendingWrite {
             task_id,
@@ -157,8 +151,26 @@ impl<'a> Reader<'a> {
     fn members(&mut self, members: &[(Box<str>, Value)]) -> Result<RawObject, Damage> {
         members
             .iter()
-            .map(|(name, value)| Ok((name.clone(), json(self.text(value)?)?)))
+            .map(|(name, value)| Ok((name.clone(), self.json(value)?)))
             .collect()
+    }
+
+    /// A value as JSON.
+    ///
+    /// What stands in the head is checked. The ropes in it were cut from JSON, in which a number can take
+    /// their place, and every part is what it was; so a pass over all of a long text finds nothing more,
+    /// but that it is no UTF-8.
+    fn json(&mut self, value: &Value) -> Result<RawJson, Damage> {
+        let no_json = || Damage::text("a value of it is no JSON");
+        let outline = RawJson::parse(outline(value)).map_err(|_| no_json())?;
+        if value.ropes().next().is_none() {
+            return Ok(outline);
+        }
+        let text = self.text(value)?;
+        match std::str::from_utf8(&text) {
+            Ok(_) => Ok(RawJson::trusted(text)),
+            Err(_) => Err(no_json()),
+        }
     }
 
     /// The text of a value, without a copy if it is in one piece.
@@ -183,8 +195,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn json(text: Bytes) -> Result<RawJson, Damage> {
-    RawJson::parse(text).map_err(|_| Damage::text("a value of it is no JSON"))
+/// The text of a value, with a 0 for each rope.
+fn outline(value: &Value) -> Bytes {
+    if let [Segment::Text(text)] = value.segments() {
+        return text.clone();
+    }
+    let texts = value.segments().iter().map(|segment| match segment {
+        Segment::Text(text) => &text[..],
+        Segment::Rope(_) => b"0",
+    });
+    Bytes::from(texts.collect::<Vec<_>>().concat())
 }
 
 fn checkpoint(id: &CheckpointId, fields: RawObject) -> Result<Checkpoint, Damage> {

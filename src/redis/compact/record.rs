@@ -5,12 +5,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::compress;
 use super::cursor::{Cursor, put_text};
 use super::damage::Damage;
 use super::digest::Digest;
 use super::rope::Rope;
+use super::seal::{Place, ThreadSealer};
 use super::value::{Roots, Value};
+use crate::id::{CheckpointId, CheckpointNamespace, TaskId};
 
 /// The version of the form of records.
 const VERSION: u8 = 1;
@@ -30,40 +31,78 @@ pub(crate) struct WriteRecord {
     pub(super) hints: Option<Value>,
 }
 
+/// What names a pending write within its thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WritePlace<'a> {
+    pub(crate) namespace: &'a CheckpointNamespace,
+    pub(crate) checkpoint_id: &'a CheckpointId,
+    pub(crate) task_id: &'a TaskId,
+    /// The position of the write in its task; negative for special channels.
+    pub(crate) idx: i64,
+}
+
+impl WritePlace<'_> {
+    /// The place of its piece behind `front`.
+    fn of<'a>(&'a self, front: &'a [u8]) -> Place<'a> {
+        let ids = [
+            self.namespace.as_str(),
+            self.checkpoint_id.as_str(),
+            self.task_id.as_str(),
+        ];
+        Place::Record(ids, self.idx, front)
+    }
+}
+
 impl WriteRecord {
     /// The record as it is stored, and the roots that it names.
-    pub(super) fn encode(&self) -> (Bytes, Vec<Digest>) {
+    pub(super) fn encode(
+        &self,
+        at: &WritePlace<'_>,
+        sealer: &ThreadSealer,
+    ) -> (Bytes, Vec<Digest>) {
         let mut roots = Roots::default();
-        let mut body = BytesMut::with_capacity(256);
-        put_text(&mut body, self.task_path.as_bytes());
-        put_text(&mut body, self.channel.as_bytes());
-        put_text(&mut body, self.type_name.as_bytes());
-        self.value.encode(&mut body, &mut roots);
-        if let Some(hints) = &self.hints {
-            hints.encode(&mut body, &mut roots);
-        }
-        let body = compress::pack(&body);
+        let body = self.body(&mut roots);
 
         let mut record = BytesMut::with_capacity(body.len() + 32);
         record.put_u8(VERSION);
         roots.encode(&mut record);
+        let body = sealer.pack(at.of(&record), &body);
         record.put_slice(&body);
         (record.freeze(), roots.digests().collect())
+    }
+
+    /// What the record says.
+    pub(super) fn body(&self, roots: &mut Roots) -> BytesMut {
+        let mut body = BytesMut::with_capacity(256);
+        put_text(&mut body, self.task_path.as_bytes());
+        put_text(&mut body, self.channel.as_bytes());
+        put_text(&mut body, self.type_name.as_bytes());
+        self.value.encode(&mut body, roots);
+        if let Some(hints) = &self.hints {
+            hints.encode(&mut body, roots);
+        }
+        body
     }
 
     /// Reads a record; its text is not allowed to have more than `limit` bytes.
     ///
     /// # Errors
     /// [`Damage::Text`] if it is no record.
-    pub(super) fn decode(stored: Bytes, limit: usize) -> Result<Self, Damage> {
-        let mut cursor = Cursor::new(stored);
+    pub(super) fn decode(
+        at: &WritePlace<'_>,
+        stored: &Bytes,
+        sealer: &ThreadSealer,
+        limit: usize,
+    ) -> Result<Self, Damage> {
+        let mut cursor = Cursor::new(stored.clone());
         if cursor.byte()? != VERSION {
             return Err(Damage::text(
                 "it has a form that this version does not know",
             ));
         }
         let roots = Roots::decode(&mut cursor)?;
-        let body = compress::unpack(&cursor.rest(), limit).map_err(Damage::text)?;
+        let front = &stored[..stored.len() - cursor.len()];
+        let body = sealer.unpack(at.of(front), &cursor.rest(), limit)?;
         let mut cursor = Cursor::new(body);
         let mut record = Self {
             task_path: cursor.string()?,

@@ -1,5 +1,7 @@
 //! Ropes: long texts as trees of parts.
 
+use std::ops::ControlFlow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::damage::Damage;
@@ -56,15 +58,15 @@ impl Rope {
         })
     }
 
-    /// Walks the tree from its root: gives each part that `find` knows to `known`, and each that it
-    /// does not know to `missing`, once or more often.
+    /// Walks the tree from its root in the order of the text, as long as `visit` goes on: shows it the
+    /// parts that `find` knows, and those that it does not know.
     ///
     /// # Errors
     /// [`Damage::Part`] if a part does not fit where it stands.
     pub(crate) fn walk(
         &self,
         mut find: impl FnMut(&Digest) -> Option<Part>,
-        mut visit: impl FnMut(Visited<'_>),
+        mut visit: impl FnMut(Visited<'_>) -> ControlFlow<()>,
     ) -> Result<(), Damage> {
         let root = Child {
             separator: Separator::None,
@@ -73,26 +75,32 @@ impl Rope {
         };
         let mut pending = vec![(root, self.level)];
         while let Some((child, level)) = pending.pop() {
-            let damaged = |reason| Damage::Part {
-                digest: child.digest,
-                reason,
+            let misplaced = || {
+                let reason = "it is not what the part above it says";
+                Damage::part(child.digest, Damage::text(reason))
             };
             let Some(part) = find(&child.digest) else {
-                visit(Visited::Missing(child));
+                if visit(Visited::Missing(child)).is_break() {
+                    break;
+                }
                 continue;
             };
             match &part {
                 Part::Leaf(text) => {
                     if level != 0 || text.len() != child.length {
-                        return Err(damaged("it is not what the index part above it says"));
+                        return Err(misplaced());
                     }
-                    visit(Visited::Leaf(child.separator, text));
+                    if visit(Visited::Leaf(child, text)).is_break() {
+                        break;
+                    }
                 }
                 Part::Index(index) => {
                     if level == 0 || index.level() != level || index.length() != child.length {
-                        return Err(damaged("it is not what the index part above it says"));
+                        return Err(misplaced());
                     }
-                    visit(Visited::Index(child.separator));
+                    if visit(Visited::Index(child)).is_break() {
+                        break;
+                    }
                     let first = pending.len();
                     pending.extend(index.children().map(|child| (child, level - 1)));
                     pending[first..].reverse();
@@ -113,13 +121,19 @@ impl Rope {
         find: impl FnMut(&Digest) -> Option<Part>,
     ) -> Result<(), Damage> {
         let mut absent = None;
-        self.walk(find, |visited| match visited {
-            Visited::Leaf(separator, leaf) => {
-                text.put_slice(separator.text());
-                text.put_slice(leaf);
+        self.walk(find, |visited| {
+            match visited {
+                Visited::Leaf(child, leaf) => {
+                    text.put_slice(child.separator.text());
+                    text.put_slice(leaf);
+                }
+                Visited::Index(child) => text.put_slice(child.separator.text()),
+                Visited::Missing(child) => {
+                    absent = Some(child.digest);
+                    return ControlFlow::Break(());
+                }
             }
-            Visited::Index(separator) => text.put_slice(separator.text()),
-            Visited::Missing(child) => absent = Some(child.digest),
+            ControlFlow::Continue(())
         })?;
         absent.map_or(Ok(()), |digest| Err(Damage::Absent(digest)))
     }
@@ -127,10 +141,10 @@ impl Rope {
 
 /// A part on the way through a rope.
 pub(crate) enum Visited<'a> {
-    /// A leaf and the separator before it.
-    Leaf(Separator, &'a Bytes),
+    /// A leaf and its text.
+    Leaf(Child, &'a Bytes),
     /// An index part, whose children come next.
-    Index(Separator),
+    Index(Child),
     /// A part that is not known.
     Missing(Child),
 }
