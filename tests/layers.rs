@@ -60,7 +60,6 @@ const LAYERS: &[&str] = &[
     "nonatomic/",
     "store",
     // Features.
-    "marker",
     "names",
     "scan",
     "index/query",
@@ -73,6 +72,7 @@ const LAYERS: &[&str] = &[
     "index/thread",
     "index/upkeep",
     "index",
+    "marker",
     "setup",
     "registry/ids",
     "registry/members",

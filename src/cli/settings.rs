@@ -61,6 +61,11 @@ const HELP: &[(&str, &str, &str)] = &[
         "The time limit to connect [default: 5s]",
     ),
     (
+        "layout",
+        "LAYOUT",
+        "How checkpoints are stored: json or compact [default: json]",
+    ),
+    (
         "max_document_bytes",
         "BYTES",
         "The largest document to store [default: 67108864]",

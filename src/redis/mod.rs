@@ -2,18 +2,17 @@
 //!
 //! Modules import downwards only, which `tests/layers.rs` checks:
 //!
-//! - savers: `saver` has a line for each call, `shallow` is the saver of shallow mode, `builder`
-//!   makes both, `blob_api` and `cli_api` are for the front ends.
-//! - features: functions over the store, one module each, from `index`, `scan` and `registry` up to
+//! - savers: `saver` asks its layout, of which there are two behind the trait in `layout`: `json` has a
+//!   line for each call, and `compact_saver` is a folder of its own over the codec in `compact`. `shallow`
+//!   is the saver of shallow mode, `builder` makes both savers, `blob_api` and `cli_api` are for the front
+//!   ends.
+//! - features of the JSON layout: functions over the store, one module each, from `index`, `scan` and `registry` up to
 //!   `transfer` and `doctor`.
 //! - session: `scripts` makes commands of Lua, `session` holds what is known of the servers,
 //!   `nonatomic` runs operations whose keys are in several slots, `store` has what all calls of a
 //!   saver share.
 //! - ground: `driver` alone knows a Redis client, `keys` alone names a key, `document` alone makes
 //!   documents.
-//!
-//! A second layout of what is stored would be a set of operations and features of its own, chosen in
-//! `saver`. It would share the ground, the session and the machinery of `scripts`.
 
 mod args;
 #[cfg(feature = "server")]

@@ -1,5 +1,5 @@
 //! A session with the servers: the driver, what is known of them, and the caches. It knows no keyspace
-//! and no call of the saver, so another layout of what is stored would share it.
+//! and no call of the saver, so both layouts of what is stored share it.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};

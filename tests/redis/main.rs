@@ -10,6 +10,7 @@ mod support;
 #[cfg(feature = "tls")]
 mod acl;
 mod cluster_slots;
+mod compact;
 mod compat;
 mod connecting;
 mod credentials;

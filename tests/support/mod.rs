@@ -74,6 +74,11 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     #[cfg(feature = "redis")]
     Kind {
+        name: "compact without modules",
+        subject: || compact_at(without_modules_url),
+    },
+    #[cfg(feature = "redis")]
+    Kind {
         name: "compact on a cluster",
         subject: || compact_at(cluster_url),
     },
@@ -204,6 +209,20 @@ pub(crate) fn without_search_url() -> String {
         .get_or_init(|| {
             redis_modules::Standalone::builder()
                 .without_search(true)
+                .start()
+                .expect("no Redis to test with")
+        })
+        .url()
+}
+
+/// A server that a test process shares, without any module.
+#[cfg(feature = "redis")]
+pub(crate) fn without_modules_url() -> String {
+    static SERVER: std::sync::OnceLock<redis_modules::Standalone> = std::sync::OnceLock::new();
+    SERVER
+        .get_or_init(|| {
+            redis_modules::Standalone::builder()
+                .without_modules()
                 .start()
                 .expect("no Redis to test with")
         })

@@ -27,6 +27,18 @@ pub(crate) const KINDS: &[Kind] = &[
         subject: || subject(secured),
     },
     Kind {
+        // Beside the other on its server, under a prefix that the rights are for as well.
+        name: "compact (TLS, least rights)",
+        subject: || {
+            subject(|| {
+                Box::pin(async {
+                    let builder = secured().await.prefix("checkpoint-c");
+                    builder.layout(langgraph_checkpoint_redis::redis::Layout::Compact)
+                })
+            })
+        },
+    },
+    Kind {
         name: "sentinel (TLS, least rights)",
         subject: || subject(secured_sentinel),
     },

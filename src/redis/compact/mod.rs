@@ -32,7 +32,7 @@ pub(crate) use self::{
     reader::Reader,
     record::{WritePlace, WriteRecord},
     rope::Rope,
-    seal::{EncryptionKey, Sealer},
+    seal::Sealer,
 };
 
 #[cfg(test)]

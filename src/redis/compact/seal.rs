@@ -53,6 +53,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`Error::Config`] if an id is empty, longer than 32 bytes, or given twice.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no setting gives keys yet"))]
     pub(crate) fn new(
         keys: Vec<EncryptionKey>,
         prefix: impl Into<Box<str>>,

@@ -22,7 +22,7 @@ use crate::blobs::{ChannelBlob, named_by};
 use crate::checkpoint::{Checkpoint, PendingWrite, TypedValue};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
-use crate::redis::compact::{Damage, Reader, Rope, Sending};
+use crate::redis::compact::{Damage, Reader, Rope, Sending, WritePlace};
 use crate::redis::keys::{CheckpointRef, CompactKeys};
 #[cfg(feature = "server")]
 use crate::saver::SaverStream;
@@ -160,8 +160,13 @@ impl Compact {
             let found = place::read_blob(member, &blobs);
             let (channel, version, record) = found.ok_or_else(|| unreadable(&keys.writes))?;
             let task_id = task_of(&channel, &version)?;
-            let of = (&owner.namespace, &owner.checkpoint_id);
-            let record = codec.decode_write(of, &task_id, 0, record);
+            let blob = WritePlace {
+                namespace: &owner.namespace,
+                checkpoint_id: &owner.checkpoint_id,
+                task_id: &task_id,
+                idx: 0,
+            };
+            let record = codec.decode_write(&blob, &record);
             let record =
                 record.map_err(|damage| damage.at(String::from_utf8_lossy(&keys.writes)))?;
             let write = ReadWrite {

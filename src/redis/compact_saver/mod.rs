@@ -23,7 +23,7 @@ mod transfer;
 
 use std::sync::Arc;
 
-use super::compact::{Codec, CodecOptions};
+use super::compact::{Codec, CodecOptions, Sealer};
 use super::store::Store;
 
 /// The most bytes that the parts take that a saver remembers.
@@ -45,6 +45,7 @@ impl CompactLayout {
         let codec = Codec::new(CodecOptions {
             cache_bytes: CACHE_BYTES,
             max_bytes: store.settings.max_document_bytes,
+            sealer: Sealer::default(),
         });
         Self(Arc::new(Compact { store, codec }))
     }

@@ -10,7 +10,7 @@ use crate::checkpoint::{CheckpointMetadata, CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, TaskId, ThreadId};
-use crate::redis::compact::{Damage, Digest, Head, Reader, Rope, WriteRecord};
+use crate::redis::compact::{Damage, Digest, Head, Reader, Rope, WritePlace, WriteRecord};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::{CheckpointRef, CompactKeys};
 use crate::redis::session::Newest;
@@ -113,17 +113,23 @@ pub(super) fn whole_writes(
 
 /// The error of a checkpoint that cannot be read: a part is at fault, or what names it.
 pub(super) fn damaged(keys: &CompactKeys, at: &CheckpointRef, damage: Damage) -> Error {
-    match damage {
-        Damage::Text(_) => {
-            let heads = String::from_utf8_lossy(&keys.heads);
+    if matches!(damage, Damage::Absent(_) | Damage::Part { .. }) {
+        return damage.at(String::from_utf8_lossy(&keys.parts));
+    }
+    match damage.at(String::from_utf8_lossy(&keys.heads)) {
+        Error::Corrupt {
+            key,
+            reason,
+            source,
+        } => {
             let (namespace, id) = (at.namespace.as_str(), &at.checkpoint_id);
-            let error = damage.to_string();
-            Error::corrupt(
-                heads,
-                format!("the checkpoint {id} of namespace `{namespace}` in it: {error}"),
-            )
+            Error::Corrupt {
+                key,
+                reason: format!("the checkpoint {id} of namespace `{namespace}` in it: {reason}"),
+                source,
+            }
         }
-        Damage::Absent(_) | Damage::Part { .. } => damage.at(String::from_utf8_lossy(&keys.parts)),
+        error => error,
     }
 }
 
@@ -156,7 +162,7 @@ impl Compact {
             }
         }
         let thread = self.codec.of_thread(thread_id);
-        let head = thread.decode_head(&at, stored.head);
+        let head = thread.decode_head(&at, &stored.head);
         let head = head.map_err(|damage| damaged(&keys, &at, damage))?;
         let writes = self.read_writes(&at, &stored.writes)?;
         Ok(ReadHead { at, head, writes })
@@ -174,8 +180,13 @@ impl Compact {
             let keys = || self.store.keyspace.compact(&at.thread_id);
             let found = place::read_write(member, &place);
             let (task_id, idx, record) = found.ok_or_else(|| unreadable(&keys().writes))?;
-            let of = (&at.namespace, &at.checkpoint_id);
-            let record = thread.decode_write(of, &task_id, idx, record);
+            let write = WritePlace {
+                namespace: &at.namespace,
+                checkpoint_id: &at.checkpoint_id,
+                task_id: &task_id,
+                idx,
+            };
+            let record = thread.decode_write(&write, &record);
             let record = record.map_err(|damage| {
                 let writes = keys().writes;
                 damage.at(String::from_utf8_lossy(&writes))

@@ -96,8 +96,11 @@ local function append_roots(list, member, first)
   end
 end
 
--- Appends the children of an index part to a list, each with its level in front.
+-- Appends the children of an index part to a list, each with its level in front. Something else has none.
 local function append_children(list, part)
+  if string.byte(part, 1) ~= 2 or #part % 20 ~= 2 or string.byte(part, 2) == 0 then
+    return
+  end
   local level = string.char(string.byte(part, 2) - 1)
   for first = 3, #part, 20 do
     list[#list + 1] = level .. string.sub(part, first, first + 15)

@@ -9,9 +9,9 @@
 //! - A [`OneSlot`] needs all of its keys in one slot and is refused where they are not: those of
 //!   shallow mode and of the doctor.
 //!
-//! Another layout of what is stored would share `script`, [`Step`], [`Call`], the three kinds and
-//! [`RunOnKey`]. The operations in `checkpoints`, `registries`, `blobs` and `removal` are those of the
-//! JSON layout; another would have an enum of its own beside [`Op`].
+//! The layouts of what is stored share `script`, [`Step`], [`Call`], the three kinds and [`RunOnKey`]. The
+//! operations in `checkpoints`, `registries`, `blobs` and `removal` are those of the JSON layout; those of
+//! the compact layout are [`OneSlot`]s, which `compact_saver/scripts.rs` calls.
 
 mod blobs;
 mod checkpoints;

@@ -1,5 +1,4 @@
-//! Scripts as a server knows them, and what is sent to run one: no script in particular, so another
-//! layout of what is stored can share it.
+//! Scripts as a server knows them, and what is sent to run one: no script in particular.
 
 use bytes::Bytes;
 

@@ -1,0 +1,408 @@
+//! The compact layout: parts that are lost, savers whose caches disagree, the collector beside writers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind, Layout, RedisSaverBuilder};
+use langgraph_checkpoint_redis::{
+    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
+    CheckpointSaverExt, DeleteOptions, Error, ListOptions, PruneOptions, PruneStrategy, PutOptions,
+    PutWritesOptions, RedisSaver, TaskId, TtlPolicy, TtlScope, TypedValue,
+};
+
+use crate::support::server::Server;
+
+fn builder(server: &Server) -> RedisSaverBuilder {
+    let builder = RedisSaver::builder().url(server.redis.url());
+    builder.layout(Layout::Compact)
+}
+
+/// A saver that knows nothing of what is stored.
+async fn fresh(server: &Server) -> RedisSaver {
+    let saver = builder(server).build().await.unwrap();
+    saver.setup().await.unwrap();
+    saver
+}
+
+/// Messages of a conversation, each different.
+fn messages(count: usize, salt: &str) -> Vec<String> {
+    (0..count)
+        .map(|number| {
+            let numbers = (0..60).map(|next| (number * 7 + next).to_string());
+            format!(
+                "{salt} {number}: {}",
+                numbers.collect::<Vec<_>>().join(salt)
+            )
+        })
+        .collect()
+}
+
+fn checkpoint_of(messages: &[String]) -> Checkpoint {
+    let builder = Checkpoint::builder().channel("messages", 1, messages);
+    builder.unwrap().build().unwrap()
+}
+
+async fn put(
+    saver: &RedisSaver,
+    config: &CheckpointConfig,
+    messages: &[String],
+) -> CheckpointConfig {
+    let checkpoint = checkpoint_of(messages);
+    let metadata = CheckpointMetadata::new();
+    let options = PutOptions::default();
+    saver
+        .put(config, &checkpoint, &metadata, &options)
+        .await
+        .unwrap()
+}
+
+async fn read(saver: &RedisSaver, config: &CheckpointConfig) -> Vec<String> {
+    let found = saver.get_tuple(config).await.unwrap();
+    let found = found.expect("the checkpoint is there");
+    found.checkpoint.channel_value("messages").unwrap().unwrap()
+}
+
+/// The digests of the parts of a thread.
+async fn digests(server: &mut Server, parts: &str) -> Vec<Vec<u8>> {
+    let fields: Vec<Vec<u8>> = redis::cmd("HKEYS")
+        .arg(parts)
+        .query_async(&mut server.client)
+        .await
+        .unwrap();
+    fields
+        .into_iter()
+        .filter(|field| field.len() == 16)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_part_that_is_gone_is_named_and_found_by_the_doctor() {
+    let mut server = Server::start().await;
+    let saver = fresh(&server).await;
+    let config = CheckpointConfig::new("t").unwrap();
+    put(&saver, &config, &messages(60, "a")).await;
+    let parts = "checkpoint_parts:{t}";
+    let all = digests(&mut server, parts).await;
+    assert!(all.len() > 10, "{}", all.len());
+    for digest in all {
+        let part: Vec<u8> = redis::cmd("HGET")
+            .arg(parts)
+            .arg(&digest)
+            .query_async(&mut server.client)
+            .await
+            .unwrap();
+        let _: u64 = redis::cmd("HDEL")
+            .arg(parts)
+            .arg(&digest)
+            .query_async(&mut server.client)
+            .await
+            .unwrap();
+        let reader = fresh(&server).await;
+        let refused = reader.get_tuple(&config).await;
+        assert!(
+            matches!(&refused, Err(Error::Corrupt { key, .. }) if key == parts),
+            "{refused:?}"
+        );
+        let listed = reader.list_all(Some(&config), ListOptions::default()).await;
+        assert!(
+            matches!(&listed, Err(Error::Corrupt { key, .. }) if key == parts),
+            "{listed:?}"
+        );
+        reader.close().await;
+        let _: u64 = redis::cmd("HSET")
+            .arg(parts)
+            .arg(&digest)
+            .arg(&part)
+            .query_async(&mut server.client)
+            .await
+            .unwrap();
+    }
+    assert!(
+        saver
+            .doctor(&DoctorOptions::default())
+            .await
+            .unwrap()
+            .is_healthy()
+    );
+    let gone = digests(&mut server, parts).await.remove(0);
+    let _: u64 = redis::cmd("HDEL")
+        .arg(parts)
+        .arg(&gone)
+        .query_async(&mut server.client)
+        .await
+        .unwrap();
+    let doctor = fresh(&server).await;
+    let report = doctor.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(
+        report.counts().contains_key(&FindingKind::PartsGone),
+        "{report}"
+    );
+    // A put of the same value brings it back.
+    put(&saver, &config, &messages(60, "a")).await;
+    let report = doctor.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(report.is_healthy(), "{report}");
+}
+
+#[tokio::test]
+async fn a_part_that_was_changed_is_refused() {
+    let mut server = Server::start().await;
+    let saver = fresh(&server).await;
+    let config = CheckpointConfig::new("t").unwrap();
+    put(&saver, &config, &messages(60, "a")).await;
+    let parts = "checkpoint_parts:{t}";
+    let all = digests(&mut server, parts).await;
+    let other: Vec<u8> = redis::cmd("HGET")
+        .arg(parts)
+        .arg(&all[0])
+        .query_async(&mut server.client)
+        .await
+        .unwrap();
+    let _: u64 = redis::cmd("HSET")
+        .arg(parts)
+        .arg(&all[1])
+        .arg(&other)
+        .query_async(&mut server.client)
+        .await
+        .unwrap();
+    let refused = fresh(&server).await.get_tuple(&config).await;
+    assert!(
+        matches!(&refused, Err(Error::Corrupt { key, .. }) if key == parts),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn savers_whose_caches_disagree_lose_nothing() {
+    let server = Server::start().await;
+    let (first, second) = (fresh(&server).await, fresh(&server).await);
+    let config = CheckpointConfig::new("t").unwrap();
+    let mut said = messages(50, "a");
+    let stored = put(&first, &config, &said).await;
+    assert_eq!(read(&second, &config).await, said);
+    // The thread goes, and with it what the first saver thinks it has.
+    second
+        .delete_thread(&config.thread_id, &DeleteOptions::default())
+        .await
+        .unwrap();
+    put(&second, &config, &messages(1, "b")).await;
+    said.push("one more".to_owned());
+    let stored = put(&first, &stored, &said).await;
+    assert_eq!(read(&second, &stored).await, said);
+    assert_eq!(read(&fresh(&server).await, &stored).await, said);
+    // The same of writes.
+    second
+        .delete_thread(&config.thread_id, &DeleteOptions::default())
+        .await
+        .unwrap();
+    let write = ChannelWrite::new("messages", TypedValue::json(&said).unwrap());
+    let (task, options) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+    first
+        .put_writes(&stored, std::slice::from_ref(&write), &task, &options)
+        .await
+        .unwrap();
+    let early: Vec<_> =
+        futures_util::TryStreamExt::try_collect(second.early_writes(&config.thread_id))
+            .await
+            .unwrap();
+    assert_eq!(early.len(), 1);
+    assert_eq!(early[0].writes[0].value, write.value);
+}
+
+#[tokio::test]
+async fn what_nothing_names_any_more_is_removed_by_prune() {
+    let mut server = Server::start().await;
+    let saver = fresh(&server).await;
+    let mut config = CheckpointConfig::new("t").unwrap();
+    let threads = [config.thread_id.clone()];
+    for turn in 0..10 {
+        config = put(&saver, &config, &messages(40, &turn.to_string())).await;
+    }
+    let parts = "checkpoint_parts:{t}";
+    let before = digests(&mut server, parts).await.len();
+    let keep = PruneOptions::new(PruneStrategy::KeepLatest);
+    saver.prune(&threads, &keep).await.unwrap();
+    let after = digests(&mut server, parts).await.len();
+    assert!(after * 9 < before, "{before} parts, then {after}");
+    let reader = fresh(&server).await;
+    assert_eq!(read(&reader, &config).await, messages(40, "9"));
+    assert!(
+        reader
+            .doctor(&DoctorOptions::default())
+            .await
+            .unwrap()
+            .is_healthy()
+    );
+}
+
+#[tokio::test]
+async fn writes_that_are_lost_are_an_error_until_the_doctor_forgets_them() {
+    let mut server = Server::start().await;
+    let saver = fresh(&server).await;
+    let config = CheckpointConfig::new("t").unwrap();
+    let stored = put(&saver, &config, &messages(1, "a")).await;
+    let write = ChannelWrite::new("a", TypedValue::json(&1).unwrap());
+    let (task, options) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+    saver
+        .put_writes(&stored, std::slice::from_ref(&write), &task, &options)
+        .await
+        .unwrap();
+    server.run(&["DEL", "checkpoint_writes:{t}"]).await;
+    for refused in [
+        saver.get_tuple(&stored).await.map(|_| ()),
+        saver.put_writes(&stored, &[write], &task, &options).await,
+        saver
+            .list_all(Some(&config), ListOptions::default())
+            .await
+            .map(|_| ()),
+    ] {
+        assert!(
+            matches!(&refused, Err(Error::Corrupt { key, .. }) if key == "checkpoint_writes:{t}"),
+            "{refused:?}"
+        );
+    }
+    let report = saver.doctor(&DoctorOptions::default()).await.unwrap();
+    assert_eq!(
+        report.counts().get(&FindingKind::WritesGone),
+        Some(&1),
+        "{report}"
+    );
+    saver
+        .doctor(&DoctorOptions::default().with_fix(true))
+        .await
+        .unwrap();
+    let found = saver.get_tuple(&stored).await.unwrap().unwrap();
+    assert_eq!(found.pending_writes, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_collector_takes_nothing_from_writers() {
+    let seconds = std::env::var("LANGGRAPH_REDIS_RACE_SECONDS");
+    let time = Duration::from_secs(seconds.map_or(5, |seconds| seconds.parse().unwrap()));
+    let server = Arc::new(Server::start().await);
+    let start = Instant::now();
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for writer in 0..8 {
+        let server = Arc::clone(&server);
+        writers.push(tokio::spawn(async move {
+            let saver = fresh(&server).await;
+            let namespace = format!("writer-{writer}");
+            let mut config = CheckpointConfig::new("t")
+                .unwrap()
+                .with_namespace(&namespace)
+                .unwrap();
+            let (mut turn, mut puts) = (0, 0);
+            while start.elapsed() < time {
+                // Values that come, go and come again, so that they name what nothing named meanwhile.
+                let said = messages(20 + turn % 7, &format!("{}", turn % 3));
+                config = put(&saver, &config, &said).await;
+                assert_eq!(read(&saver, &config).await, said);
+                if puts % 5 == 0 {
+                    assert_eq!(read(&fresh(&server).await, &config).await, said);
+                }
+                turn += 1 + writer;
+                puts += 1;
+            }
+            (config, puts)
+        }));
+    }
+    let pruner = {
+        let (server, ended) = (Arc::clone(&server), Arc::clone(&ended));
+        tokio::spawn(async move {
+            let saver = fresh(&server).await;
+            let threads = [CheckpointConfig::new("t").unwrap().thread_id];
+            let keep = PruneOptions::new(PruneStrategy::KeepLast(2));
+            let mut prunes = 0;
+            while !ended.load(Ordering::Relaxed) {
+                saver.prune(&threads, &keep).await.unwrap();
+                prunes += 1;
+            }
+            prunes
+        })
+    };
+    let (mut newest, mut puts) = (Vec::new(), 0);
+    for writer in writers {
+        let (config, of_writer) = writer.await.unwrap();
+        newest.push(config);
+        puts += of_writer;
+    }
+    ended.store(true, Ordering::Relaxed);
+    let prunes: u32 = pruner.await.unwrap();
+    println!("{puts} puts beside {prunes} prunes");
+    let reader = fresh(&server).await;
+    for config in &newest {
+        assert!(!read(&reader, config).await.is_empty());
+    }
+    let report = reader
+        .doctor(&DoctorOptions::default().with_fix(true))
+        .await
+        .unwrap();
+    assert!(
+        report
+            .counts()
+            .keys()
+            .all(|kind| *kind == FindingKind::PartsUnnamed),
+        "{report}"
+    );
+    let report = reader.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(report.is_healthy(), "{report}");
+}
+
+#[tokio::test]
+async fn a_prefix_of_the_other_layout_is_refused() {
+    let server = Server::start().await;
+    fresh(&server).await;
+    let json = RedisSaver::builder()
+        .url(server.redis.url())
+        .build()
+        .await
+        .unwrap();
+    let refused = json.setup().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Config { key, .. } if key == "layout"),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("`compact`"), "{refused}");
+    let json = RedisSaver::builder()
+        .url(server.redis.url())
+        .prefix("j")
+        .build()
+        .await
+        .unwrap();
+    json.setup().await.unwrap();
+    let compact = builder(&server).prefix("j").build().await.unwrap();
+    let refused = compact.setup().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Config { key, .. } if key == "layout"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_url_may_name_the_layout_and_scopes_that_it_lacks_are_refused() {
+    let mut server = Server::start().await;
+    let url = format!("{}?layout=compact", server.redis.url());
+    let saver = RedisSaver::connect(url).await.unwrap();
+    saver.setup().await.unwrap();
+    put(
+        &saver,
+        &CheckpointConfig::new("{t}").unwrap(),
+        &messages(1, "a"),
+    )
+    .await;
+    let mut keys = server.keys().await;
+    keys.retain(|key| key.contains("_heads"));
+    assert_eq!(keys, ["checkpoint_heads:{%7Bt%7D}"]);
+    let ttl = TtlPolicy::new(Duration::from_secs(60)).with_scope(TtlScope::Checkpoint);
+    let refused = builder(&server).ttl(ttl).build().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Config { key, .. } if key == "ttl_scope"),
+        "{refused:?}"
+    );
+    let shallow = builder(&server).build_shallow().await.unwrap_err();
+    assert!(
+        matches!(&shallow, Error::Config { key, .. } if key == "layout"),
+        "{shallow:?}"
+    );
+}
