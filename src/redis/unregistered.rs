@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
-use super::args::number;
+use super::args::{number, text};
 use super::driver::{Command, Reply};
 use super::index::Kind;
 use super::keys::{CheckpointRef, Family, NamespaceKeys, glob_escaped};
 use super::names;
 use super::progress::Counter;
+use super::replies::byte_strings;
 use super::scan::Scan;
+use super::scripts::{Count, UnregisterCall};
 use super::slots::{share_a_tag, slot};
 use super::store::Store;
 use super::{index, remove};
@@ -112,23 +114,14 @@ impl Own {
     /// Leaves out the checkpoints that are registered.
     async fn retain_unregistered(&mut self, store: &Store) -> Result<()> {
         for (keys, ids) in self.checkpoints.values_mut() {
-            let score = |id: &CheckpointId| {
-                Command::on("ZSCORE", keys.registry.clone()).arg(id.to_string())
-            };
-            let scores = ids.iter().map(score).collect();
-            let scores = store.driver().batch("delete_thread", scores).await?;
-            let mut scores = scores.into_iter();
-            let mut failed = None;
-            ids.retain(|_| match scores.next().unwrap_or(Err(Error::Closed)) {
-                Ok(score) => score == Reply::Nil,
-                Err(error) => {
-                    failed = failed.take().or(Some(error));
-                    false
-                }
-            });
-            if let Some(error) = failed {
-                return Err(error);
+            if ids.is_empty() {
+                continue;
             }
+            let named = ids.iter().map(|id| text(id.as_str()));
+            let command = Command::on("ZMSCORE", keys.registry.clone()).args(named);
+            let scores = store.driver().call("delete_thread", command).await?;
+            let mut scores = scores.into_array().into_iter();
+            ids.retain(|_| scores.next().is_none_or(|score| score == Reply::Nil));
         }
         Ok(())
     }
@@ -204,28 +197,19 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
             .arg(number(stay + PIPELINE - 1));
         let page = match store.driver().call("delete_thread", range).await {
             Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
-            page => page?.into_array().into_iter(),
+            page => byte_strings(page?),
         };
-        let page: Vec<_> = page.filter_map(Reply::into_bytes).collect();
         if page.is_empty() {
             return Ok(());
         }
-        let exists = page.iter().map(|key| Command::on("EXISTS", key.clone()));
-        let there = store
-            .driver()
-            .batch("delete_thread", exists.collect())
-            .await?;
-        let mut gone = Vec::new();
-        for (key, there) in page.into_iter().zip(there) {
-            if there?.as_int() == Some(0) {
-                gone.push(key);
-            } else {
-                stay += 1;
-            }
-        }
-        if !gone.is_empty() {
-            let forget = Command::on("ZREM", registry.clone()).args(gone);
-            store.driver().call("delete_thread", forget).await?;
-        }
+        // A write that is stored again in between stays named.
+        let looked_at = page.len();
+        let call = UnregisterCall {
+            registry: registry.clone(),
+            documents: Bytes::new(),
+            ids: page,
+        };
+        let Count(gone) = store.script("delete_thread", call).await?;
+        stay += looked_at.saturating_sub(usize::try_from(gone).unwrap_or(0));
     }
 }

@@ -46,8 +46,6 @@ struct Before {
     is_registered: bool,
     thread: Thread,
     has_writes: bool,
-    /// Whether the writes of an earlier checkpoint of this id are being removed.
-    is_half_removed: bool,
     /// Whether the expected checkpoint is there, and whether it is registered.
     expected: (bool, bool),
 }
@@ -181,28 +179,32 @@ impl Put<'_> {
     }
 
     fn before(&self, is_new: bool, replies: &mut Replies) -> Result<Before> {
-        let names = Names::read(replies.bytes()?).unwrap_or_default();
+        let says = Names::read(replies.bytes()?).unwrap_or_default();
+        let named = replies
+            .bytes()?
+            .and_then(|target| after(&target, &self.keys.documents).map(Bytes::copy_from_slice));
+        let newest = replies.list()?;
+        let is_registered = replies.one()? != Reply::Nil;
+        let has_writes = replies.int()? > 0;
+        let thread = Thread::read(replies)?;
+        if replies.int()? == 1 {
+            return Err(half_removed());
+        }
         let before = Before {
             is_new,
-            named: replies.bytes()?.and_then(|target| {
-                after(&target, &self.keys.documents).map(Bytes::copy_from_slice)
-            }),
-            newest: replies.list()?,
-            is_registered: replies.one()? != Reply::Nil,
-            has_writes: replies.int()? > 0,
-            thread: Thread::read(replies)?,
-            is_half_removed: replies.int()? == 1,
+            named,
+            newest,
+            is_registered,
+            thread,
+            has_writes,
             expected: match self.call.expected {
                 ExpectedParent::Is(_) => (replies.int()? == 1, replies.one()? != Reply::Nil),
                 _ => (false, false),
             },
         };
-        let is_own = names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
-            && names.namespace().map(str::as_bytes) == Some(&self.keys.stored[..]);
-        if before.is_half_removed {
-            return Err(half_removed());
-        }
-        if is_new || names.thread.is_empty() || is_own {
+        let is_own = says.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
+            && says.namespace().map(str::as_bytes) == Some(&self.keys.stored[..]);
+        if is_new || says.thread.is_empty() || is_own {
             return Ok(before);
         }
         Err(foreign(&String::from_utf8_lossy(&self.document)))
@@ -362,14 +364,8 @@ impl Put<'_> {
                 done => done?,
             }
         }
-        if is_there && has_writes && !self.keep_writes(run, ttl).await? {
-            // They were removed in the meantime, and the document does not wait for them.
-            let unset = [&b"$.has_writes"[..], b"$.registered"]
-                .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"false"]));
-            match run.pipeline(unset.into()).await?.finish() {
-                Err(error) if is_gone(&error) => {}
-                done => done?,
-            }
+        if is_there && has_writes {
+            self.keep_writes(run, ttl).await?;
         }
         let reply = PutReply {
             is_newest,
@@ -441,21 +437,25 @@ impl Put<'_> {
         Ok(false)
     }
 
-    /// Sees to it that nothing of the checkpoint's writes goes before the document does. Returns whether
-    /// any are registered.
-    async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<bool> {
+    /// Sees to it that nothing of the checkpoint's writes goes before the document does. If they were
+    /// removed in the meantime, the document does not wait for them.
+    async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<()> {
         let range = Request::on("ZRANGE", &self.write_registry, [&b"0"[..], b"-1"]);
         let mut keys = run.pipeline(vec![range]).await?.list()?;
         let own = self.keys.writes_of(&self.call.id);
         keys.retain(|key| after(key, &own).is_some());
         if !self.are_own(run, &keys).await? {
-            return Ok(false);
+            let unset = [&b"$.has_writes"[..], b"$.registered"]
+                .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"false"]));
+            return match run.pipeline(unset.into()).await?.finish() {
+                Err(error) if is_gone(&error) => Ok(()),
+                done => done,
+            };
         }
         keys.push(self.write_registry.clone());
         let requests = keys
             .iter()
             .map(|key| Request::from(expire_shared(key, ttl)));
-        run.pipeline(requests.collect()).await?.finish()?;
-        Ok(true)
+        run.pipeline(requests.collect()).await?.finish()
     }
 }
