@@ -397,6 +397,7 @@ impl Settings {
             Err(Error::Config {
                 key: key.to_string(),
                 reason: reason.to_owned(),
+                source: None,
             })
         };
         if self.ttl.scope == Some(TtlScope::Checkpoint) {

@@ -64,6 +64,7 @@ impl Sealer {
                 Err(Error::Config {
                     key: "encryption_keys".to_owned(),
                     reason,
+                    source: None,
                 })
             };
             if key.id.is_empty() || key.id.len() > MAX_KEY_ID {
