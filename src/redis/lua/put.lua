@@ -10,7 +10,7 @@
 -- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0; 1 if it has so
 -- many writes that the caller must give them its TTL, else 0; that TTL }.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER.
--- Twice: the document, the pointer and the registry are the same after the second run, which
+-- Idempotent: the document, the pointer and the registry are the same after the second run, which
 -- finds nothing staged any more.
 local document, pointer, registry, namespaces, writes, staged = unpack(KEYS)
 local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]

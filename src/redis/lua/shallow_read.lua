@@ -6,7 +6,7 @@
 --       7 'all' for the writes of all checkpoints, as a copy needs them, also without a document
 -- Returns { document or '', writes… }; an empty list if there is none.
 -- Errors  LGWRONGTYPE key.
--- Twice: reading changes nothing but TTLs.
+-- Idempotent: reading changes nothing but TTLs.
 local document, registry, namespaces = unpack(KEYS)
 local registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, prefix = ARGV[1], ARGV[2], ARGV[4]
