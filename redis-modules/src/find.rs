@@ -93,7 +93,7 @@ fn redis_with_modules(server: &Path) -> Result<Option<Installation>, Error> {
     if !are_built_in {
         return Ok(Some(found));
     }
-    match Standalone::builder().start_with(found.clone()) {
+    match Standalone::builder().start_with(&found) {
         Ok(_) => Ok(Some(found)),
         Err(Error::Exited { .. } | Error::NotReady { .. }) => Ok(None),
         Err(error) => Err(error),

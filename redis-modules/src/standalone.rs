@@ -544,7 +544,7 @@ impl StandaloneBuilder {
     }
 
     /// Starts a server of this installation.
-    pub(crate) fn start_with(self, installation: Installation) -> Result<Standalone, Error> {
+    pub(crate) fn start_with(self, installation: &Installation) -> Result<Standalone, Error> {
         let this = self.prepared()?;
         for _ in 0..PORT_ATTEMPTS {
             let port = match (this.port, this.role) {

@@ -28,6 +28,6 @@ impl StandaloneBuilder {
             Some(installation) => installation.clone(),
             None => Installation::find_or_install()?,
         };
-        self.start_with(installation)
+        self.start_with(&installation)
     }
 }

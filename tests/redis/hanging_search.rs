@@ -19,7 +19,7 @@ use crate::support::server::Server;
 use crate::support::stored::{checkpoint, delete, ids, put, put_writes, thread, thread_id, writes};
 
 /// A time limit of a command that no test waits for.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A node of a cluster behind a proxy, which withholds searches as long as they hang.
 struct Cluster {

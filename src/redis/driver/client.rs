@@ -147,8 +147,8 @@ impl Driver {
         self.servers.owner(slot).map(NodeHandle::new)
     }
 
-    /// Replaces the connections on which the next reply is for a caller that has given up, so that what
-    /// is pending behind a command that blocks is sent over another connection.
+    /// Replaces the connections on which a reply is pending whose caller has given up, so that what is
+    /// pending behind a command that blocks is sent over another connection.
     pub(crate) fn replace_abandoned(&self) {
         for node in self.servers.all() {
             node.replace_abandoned();

@@ -73,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// Whether the next reply is for a caller that has given up; of a client of the caller's it is not
+    /// Whether a reply is pending whose caller has given up; of a client of the caller's it is not
     /// known.
     pub(super) fn is_abandoned(&self) -> bool {
         match &self.transport {

@@ -139,11 +139,11 @@ impl MultiplexedConnection {
         active.map(|active| active.elapsed())
     }
 
-    /// Whether the next reply is for a caller that has given up.
+    /// Whether a reply is pending whose caller has given up.
     pub(super) fn is_abandoned(&self) -> bool {
         let queue = self.pending.queue();
-        let next = queue.callers.front();
-        next.is_some_and(|caller| caller.replies.is_closed())
+        let mut callers = queue.callers.iter();
+        callers.any(|caller| caller.replies.is_closed())
     }
 }
 

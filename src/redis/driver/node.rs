@@ -128,7 +128,7 @@ impl Node {
         }
     }
 
-    /// Replaces the connections on which the next reply is for a caller that has given up.
+    /// Replaces the connections on which a reply is pending whose caller has given up.
     pub(super) fn replace_abandoned(&self) {
         let connections = self.connections.iter();
         for connection in connections.filter_map(ReconnectingConnection::current) {

@@ -174,15 +174,11 @@ mod rustls {
     /// Names a file that cannot be used, without a word of what is in it.
     fn unreadable(key: ConfigKey, path: &Path, what: &str, error: pem::Error) -> Error {
         let path = path.display();
-        match error {
-            pem::Error::Io(error) => {
-                refuse(key, format!("{path} cannot be read"), Some(error.into()))
-            }
-            _ => {
-                let reason = format!("{path} holds no {what} in PEM format that can be read");
-                refuse(key, reason, None)
-            }
+        if let pem::Error::Io(error) = error {
+            return refuse(key, format!("{path} cannot be read"), Some(error.into()));
         }
+        let reason = format!("{path} holds no {what} in PEM format that can be read");
+        refuse(key, reason, None)
     }
 
     fn refuse(key: ConfigKey, reason: impl Into<String>, source: Option<Source>) -> Error {

@@ -8,6 +8,7 @@
 -- Returns { next id or '', { id, document or '', 1 if there are so many writes that the caller must read
 -- them, else 0, write documents… }… }: documents are given only where a channel has a value.
 -- Errors  LGWRONGTYPE key, LGFURTHER, LGLOST key.
+-- Idempotent: it changes nothing.
 local pointer, registry = unpack(KEYS)
 local id, prefix = ARGV[1], ARGV[2]
 local channels = cjson.decode(ARGV[7])

@@ -11,7 +11,7 @@
 -- many writes that the caller must give them its TTL, else 0; that TTL }.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER,
 --         LGHALFREMOVED.
--- Twice: the document, the pointer and the registry are the same after the second run, which
+-- Idempotent: the document, the pointer and the registry are the same after the second run, which
 -- finds nothing staged any more.
 local document, pointer, registry, namespaces, writes, staged = unpack(KEYS)
 local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]

@@ -8,7 +8,7 @@
 --       6 thread  7… documents of the writes (JSON)
 -- Returns { how many were stored; 1 if the thread is due for its TTL, else 0 }.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGLOST registry if it was there and is gone, LGHALFREMOVED.
--- Twice: what is there is kept, or replaced by the same.
+-- Idempotent: what is there is kept, or replaced by the same.
 local registry, document, namespaces = KEYS[1], KEYS[2], KEYS[3]
 local replace, ttl, whole = ARGV[1] == 'replace', tonumber(ARGV[2]), tonumber(ARGV[5])
 local namespace, id = ARGV[3], ARGV[4]

@@ -10,7 +10,7 @@
 -- Returns { how many documents were removed, how many writes were removed, how many ids are done,
 -- what to give as 8 and 9 with the next one }. An id that is not done has lost its document, and is
 -- marked: nothing of it is stored before it is done, and a later call finds it.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local registry, pointer, namespaces = unpack(KEYS)
 local prefix, namespace, thread = ARGV[1], ARGV[5], ARGV[6]
 local budget = tonumber(ARGV[7])

@@ -3,7 +3,7 @@
 -- KEYS  1 registry of the checkpoint's writes  2… keys of writes
 -- ARGV  1 thread that the writes must say they are of
 -- Returns how many were removed.
--- Twice: what is gone stays gone, and what is named stays.
+-- Idempotent: what is gone stays gone, and what is named stays.
 local registry = KEYS[1]
 local is_registry = redis.call('TYPE', registry).ok == 'zset'
 local removed = 0

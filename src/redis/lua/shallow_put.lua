@@ -7,7 +7,7 @@
 --       8 expected newest: '' anything, '-' none, '=ID', or '~ID' for that or none
 -- Returns 1 if it is stored now, 0 if a newer one is there.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGHALFREMOVED.
--- Twice: the document is the same, and what was removed stays so. If another writer was faster in
+-- Idempotent: the document is the same, and what was removed stays so. If another writer was faster in
 -- between, the expectation fails or the call changes nothing, as if it had run before that.
 local document, registry, namespaces = unpack(KEYS)
 local registries = { registry, unpack(KEYS, 4) }

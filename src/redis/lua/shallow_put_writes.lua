@@ -7,7 +7,7 @@
 --       8… documents of the writes (JSON)
 -- Returns how many were stored.
 -- Errors  LGWRONGTYPE key, LGFOREIGN key, LGHALFREMOVED.
--- Twice: what is there is kept, or replaced by the same.
+-- Idempotent: what is there is kept, or replaced by the same.
 local document, registry, namespaces = unpack(KEYS)
 local thread, namespace, stored, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local ttl, replace = tonumber(ARGV[6]), ARGV[7] == 'replace'

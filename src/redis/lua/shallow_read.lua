@@ -9,7 +9,7 @@
 -- registries have; id or ''; document or '', which only the first page has; writes… }; an empty list
 -- if there is none.
 -- Errors  LGWRONGTYPE key, LGLOST key.
--- Twice: reading changes nothing but TTLs.
+-- Idempotent: reading changes nothing but TTLs.
 local document, registry, namespaces = unpack(KEYS)
 local registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, prefix = ARGV[1], ARGV[2], ARGV[4]

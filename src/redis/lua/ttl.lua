@@ -12,7 +12,7 @@
 -- Returns { how many of the ids were done; how many writes of the next to leave out }: after some
 -- hundreds of keys the caller goes on in another step.
 -- Errors  LGWRONGTYPE key.
--- Twice: the TTL is the same, counted from the second run.
+-- Idempotent: the TTL is the same, counted from the second run.
 local registry, pointer, namespaces = unpack(KEYS)
 local ttl, verb = tonumber(ARGV[4]), ARGV[5]
 

@@ -5,6 +5,7 @@
 -- Returns for each registry { state, document… }: state 0 if these are all; 1 if it was not its turn yet;
 -- 2 if the checkpoint must be read by itself: its writes are many, or one of them is gone or of another
 -- type.
+-- Idempotent: it changes nothing.
 local result, left, is_first = {}, some_writes(), true
 for i, registry in ipairs(KEYS) do
   local documents = { 0 }
