@@ -254,7 +254,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// A text, as a rope if it has at least so many bytes and is worth it.
+    /// A text, as a rope if it has at least this number of bytes and is worth it.
     fn value(&mut self, text: &Bytes, least: usize) -> Value {
         let mut value = Vec::new();
         let mut done = 0;

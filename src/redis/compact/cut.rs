@@ -113,7 +113,7 @@ fn inside_of_list(text: &[u8]) -> Range<usize> {
 enum InCommon {
     /// It is the same.
     All,
-    /// It begins with the same leaves, which stand for so many bytes; then comes this separator.
+    /// It begins with the same leaves, which stand for this number of bytes; then comes this separator.
     Start {
         same: Vec<Child>,
         bytes: usize,

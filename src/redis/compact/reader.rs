@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The parts of these ropes that are not there, as far as it can be told, each once.
+    /// The parts of these ropes that are not there, as far as is known, each once.
     ///
     /// # Errors
     /// [`Damage::Part`] if a part does not fit where it stands.

@@ -157,7 +157,7 @@ end
 -- Gives a thread's set of namespaces its TTL, and says whether all of the thread is due for
 -- another. `whole` is 0 where each checkpoint is kept by itself. Where a thread is kept whole it
 -- is the TTL that all of it must still have, -1 for none; keys get more than that, and nothing of
--- the thread expires before the set does, which only gets a TTL anew when all else has.
+-- the thread expires before the set does, which only gets its TTL again when all else has.
 local function expire_namespaces(namespaces, ttl, whole, is_new)
   if whole == 0 or is_new then
     expire_shared(namespaces, ttl, is_new)
@@ -219,7 +219,7 @@ local function shallow_mark(stored, id)
 end
 
 -- Of a registry of writes that threads may share, the keys that are this namespace's own and those
--- that are gone; about so many at most. `wanted` says of a checkpoint's id whether its writes are
+-- that are gone; at most about as many as given. `wanted` says of a checkpoint's id whether its writes are
 -- looked for.
 local function own_writes(registry, prefix, thread, namespace, most, wanted)
   local own, gone = {}, {}

@@ -1,4 +1,4 @@
--- Removes checkpoints of a namespace with their writes, about so many writes at a time.
+-- Removes checkpoints of a namespace with their writes, a limited number of writes at a time.
 --
 -- KEYS  1 registry of checkpoints  2 pointer to the newest  3 set of namespaces
 -- ARGV  1 prefix of the namespace's documents  2 prefix of the registries of its writes

@@ -1,4 +1,4 @@
--- Removes the checkpoint of a namespace in shallow mode with its writes, about so many at a time.
+-- Removes the checkpoint of a namespace in shallow mode with its writes, a limited number at a time.
 --
 -- KEYS  1 document  2 registry of writes  3 set of namespaces  4… further registries of writes
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes

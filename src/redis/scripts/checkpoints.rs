@@ -200,7 +200,7 @@ pub(crate) struct FoundCheckpoint {
     pub(crate) id: Bytes,
     /// `None` if the caller reads it by itself.
     pub(crate) document: Option<Bytes>,
-    /// The documents of its writes; `None` if they are so many that the caller must read them and
+    /// The documents of its writes; `None` if they are too many, so that the caller must read them and
     /// refresh the TTL.
     pub(crate) writes: Option<Vec<Bytes>>,
     /// Whether the thread's TTL must be refreshed.
@@ -422,7 +422,7 @@ pub(crate) struct Ancestor {
     pub(crate) id: Bytes,
     /// Only of a checkpoint in which a channel has a value.
     pub(crate) document: Option<Bytes>,
-    /// The documents of its writes; `None` if they are so many that the caller must read them.
+    /// The documents of its writes; `None` if they are too many, so that the caller must read them.
     pub(crate) writes: Option<Vec<Bytes>>,
 }
 
