@@ -311,6 +311,62 @@ fn a_missing_part_is_named_and_sending_all_brings_it_back() {
     );
 }
 
+/// A rope over leaves of one byte, and its parts.
+fn rope_of_bytes(count: usize) -> (Rope, std::collections::HashMap<Digest, part::Part>) {
+    let mut known = std::collections::HashMap::new();
+    let plain = digest::Digester::plain();
+    let text = Bytes::from_static(b"x");
+    let leaf = part::Child {
+        separator: part::Separator::None,
+        digest: plain.leaf(&text),
+        length: 1,
+    };
+    known.insert(leaf.digest, part::Part::Leaf(text));
+    let rope = Rope::over(vec![leaf; count], plain, |digest, part| {
+        drop(known.insert(digest, part))
+    });
+    (rope.unwrap(), known)
+}
+
+#[test]
+fn a_rope_that_does_not_fit_its_parts_is_refused() {
+    let (rope, mut known) = rope_of_bytes(64);
+    let read = |rope: &Rope, known: &std::collections::HashMap<Digest, part::Part>| {
+        let mut text = bytes::BytesMut::new();
+        rope.append_to(&mut text, |digest| known.get(digest).cloned())
+            .map(|()| text.len())
+    };
+    assert_eq!(read(&rope, &known), Ok(64));
+    for (level, length) in [(0, 64), (2, 64), (1, 63), (1, 65)] {
+        let other = Rope {
+            level,
+            length,
+            ..rope
+        };
+        assert!(
+            matches!(read(&other, &known), Err(Damage::Part { .. })),
+            "{other:?}"
+        );
+    }
+    known.retain(|_, part| matches!(part, part::Part::Index(_)));
+    assert!(matches!(read(&rope, &known), Err(Damage::Absent(_))));
+}
+
+#[test]
+fn a_text_in_more_parts_than_its_length_allows_is_refused() {
+    let (rope, known) = rope_of_bytes(10_000);
+    let mut visited = 0;
+    let walked = rope.walk(
+        |digest| {
+            visited += 1;
+            known.get(digest).cloned()
+        },
+        |_| std::ops::ControlFlow::Continue(()),
+    );
+    assert!(matches!(walked, Err(Damage::Part { .. })), "{walked:?}");
+    assert!(visited < 1_000, "{visited}");
+}
+
 #[test]
 fn an_outline_has_every_channel_and_is_read_without_parts() {
     let at = place();
