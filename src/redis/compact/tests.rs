@@ -250,8 +250,8 @@ fn an_edit_anywhere_in_a_long_text_makes_few_new_parts() {
 #[test]
 fn a_missing_part_is_named_and_sending_all_brings_it_back() {
     let at = place();
-    let codec = codec();
-    let thread = codec.of_thread(&at.thread_id);
+    let writing = codec();
+    let thread = writing.of_thread(&at.thread_id);
     let messages: Vec<_> = (0..30).map(|number| message(number, 300)).collect();
     let text = format!(
         r#"{{"id":"2","channel_values":{{"messages":[{}]}}}}"#,
@@ -282,8 +282,8 @@ fn a_missing_part_is_named_and_sending_all_brings_it_back() {
 
     let gone = *parts.keys().next().unwrap();
     parts.remove(&gone);
-    let fresh = super::tests::codec();
-    let thread = fresh.of_thread(&at.thread_id);
+    let reading = codec();
+    let thread = reading.of_thread(&at.thread_id);
     let head = thread.decode_head(&at, &head).unwrap();
     let mut reader = Reader::new(&thread);
     loop {
