@@ -182,7 +182,9 @@ impl<'a> Reader<'a> {
         }
         let length = value.length();
         if length > self.thread.limit() {
-            return Err(Damage::text("a value of it is longer than the limit"));
+            return Err(Damage::text(
+                "a value of it has more bytes than is allowed: raise `max_document_bytes`",
+            ));
         }
         let mut text = BytesMut::with_capacity(length);
         for segment in value.segments() {

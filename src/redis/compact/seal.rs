@@ -142,14 +142,16 @@ impl Place<'_> {
             }
             Self::Head(ids, front) => {
                 bytes.put_u8(1);
-                ids.iter()
-                    .for_each(|id| put_text(&mut bytes, id.as_bytes()));
+                for id in ids {
+                    put_text(&mut bytes, id.as_bytes());
+                }
                 bytes.put_slice(front);
             }
             Self::Record(ids, idx, front) => {
                 bytes.put_u8(2);
-                ids.iter()
-                    .for_each(|id| put_text(&mut bytes, id.as_bytes()));
+                for id in ids {
+                    put_text(&mut bytes, id.as_bytes());
+                }
                 bytes.put_i64(*idx);
                 bytes.put_slice(front);
             }
@@ -191,8 +193,8 @@ impl ThreadSealer {
         let mut sealed = BytesMut::with_capacity(piece.len() + MAX_KEY_ID + 18);
         sealed.put_u8(SEALED);
         put_text(&mut sealed, key.id.as_bytes());
-        // Nothing is ever stored unsealed: a text beyond the cipher's 64 GB is stored as nothing at all,
-        // and no text is longer than `max_document_bytes`.
+        // The cipher takes 64 GB and Redis 512 MB, so this does not fail. If it did, what is stored would be
+        // refused when it is read, and tell nothing.
         let ciphertext = key.cipher.encrypt(&key.nonce(&place), payload);
         sealed.put_slice(&ciphertext.unwrap_or_default());
         sealed.freeze()
