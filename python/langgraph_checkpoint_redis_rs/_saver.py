@@ -96,6 +96,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         max_document_bytes: The largest document that is stored. Default: 64 MiB.
         hash_tag_threads: Whether all keys of a thread go to one slot of a cluster. The Python
             saver does not find such keys. Default: no.
+        layout: How checkpoints are stored: ``json``, as documents that langgraph-checkpoint-redis
+            reads and search finds, or ``compact``, each piece of a value once and compressed, on any
+            Redis, without modules; a thread then expires as a whole. Default: ``json``.
         search: Whether RediSearch is used: ``auto`` where the server has it, ``required`` so that
             ``setup`` fails where it has not, or ``off``. Every call works without; those over all
             threads then walk over the keys. Default: ``auto``.
@@ -139,6 +142,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         hash_tag_threads: bool = False,
         wait_replicas: int = 0,
         wait_replicas_timeout: float | dt.timedelta | None = None,
+        layout: str = "json",
         search: str = "auto",
         tls_ca_file: str | os.PathLike[str] | None = None,
         tls_cert_file: str | os.PathLike[str] | None = None,
@@ -184,6 +188,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         settings["wait_replicas"] = str(wait_replicas)
         if hash_tag_threads:
             settings["hash_tag_threads"] = "true"
+        if layout not in ("json", "compact"):
+            raise ConfigError(f"layout must be 'json' or 'compact', not {layout!r}")
+        settings["layout"] = layout
         if search not in ("auto", "required", "off"):
             raise ConfigError(f"search must be 'auto', 'required' or 'off', not {search!r}")
         settings["search"] = search
@@ -195,7 +202,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             if path is not None:
                 settings[name] = file(name, path)
         time, refresh_on_read = read_ttl(ttl)
-        settings["ttl_scope"] = read_ttl_scope(ttl)
+        scope = read_ttl_scope(ttl)
+        if scope is not None:
+            settings["ttl_scope"] = scope
         refresh = 60.0 if credential_refresh is None else credential_refresh
         self._native = Saver(
             list(settings.items()),
