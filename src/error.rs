@@ -122,7 +122,7 @@ pub enum Error {
     },
     /// The server lacks a command that the saver needs.
     #[error(
-        "Redis at {server} does not know the command {command}: use Redis 8, or Redis Stack 7.2 or later, which bring {module}"
+        "Redis at {server} does not know the command {command}: use Redis 8, or Redis Stack 7.2 or later, which bring {module}, or the layout `compact`, which takes no module"
     )]
     MissingModule {
         /// The server's address, without credentials.

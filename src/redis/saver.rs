@@ -43,6 +43,13 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 ///   them.
 /// - `touch`, `pin` and `unpin` change one key after the other.
 ///
+/// With the layout [`Compact`](crate::redis::Layout::Compact) what is stored is another thing, and none of
+/// this is so: every thread has its keys in one slot, and each of these calls is one script. Values are
+/// stored in parts, each once in a thread. A `put` and a `put_writes` are one round trip, and one more if the
+/// thread turns out to lack parts that this saver knew it to have; a `get_tuple` is one if the saver has the
+/// parts, else two. A thread expires as a whole. `list` over all threads, and `delete_for_runs`, take time
+/// for each thread there is.
+///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
 ///
@@ -176,8 +183,9 @@ impl RedisSaver {
     /// stays.
     ///
     /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is changed. The
-    /// keyspace is scanned until there are keys enough for the sample; where search does not work,
-    /// all of it.
+    /// keyspace is scanned until there are keys enough for the sample; where search does not work, and
+    /// in the layout `compact`, all of it. There the size of a checkpoint is what its thread takes,
+    /// divided by the number of its checkpoints.
     ///
     /// # Errors
     /// Any storage error.

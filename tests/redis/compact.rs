@@ -8,9 +8,10 @@ use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind, Layout, Redi
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, DeleteOptions, Error, ListOptions, PruneOptions, PruneStrategy, PutOptions,
-    PutWritesOptions, RedisSaver, TaskId, TtlPolicy, TtlScope, TypedValue,
+    PutWritesOptions, RedisSaver, RunId, TaskId, TtlPolicy, TtlScope, TypedValue,
 };
 
+use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 
 fn builder(server: &Server) -> RedisSaverBuilder {
@@ -81,7 +82,7 @@ async fn a_part_that_is_gone_is_named_and_found_by_the_doctor() {
     let mut server = Server::start().await;
     let saver = fresh(&server).await;
     let config = CheckpointConfig::new("t").unwrap();
-    put(&saver, &config, &messages(60, "a")).await;
+    put(&saver, &config, &messages(300, "a")).await;
     let parts = "checkpoint_parts:{t}";
     let all = digests(&mut server, parts).await;
     assert!(all.len() > 10, "{}", all.len());
@@ -139,7 +140,7 @@ async fn a_part_that_is_gone_is_named_and_found_by_the_doctor() {
         "{report}"
     );
     // A put of the same value brings it back.
-    put(&saver, &config, &messages(60, "a")).await;
+    put(&saver, &config, &messages(300, "a")).await;
     let report = doctor.doctor(&DoctorOptions::default()).await.unwrap();
     assert!(report.is_healthy(), "{report}");
 }
@@ -405,4 +406,111 @@ async fn the_url_may_name_the_layout_and_scopes_that_it_lacks_are_refused() {
         matches!(&shallow, Error::Config { key, .. } if key == "layout"),
         "{shallow:?}"
     );
+}
+
+#[tokio::test]
+async fn threads_are_deleted_pruned_and_pinned_on_a_server_without_memory() {
+    let mut server = Server::start().await;
+    let saver = fresh(&server).await;
+    let threads = ["deleted", "pruned", "pinned", "of a run"];
+    let mut newest = Vec::new();
+    for thread in threads {
+        let config = CheckpointConfig::new(thread).unwrap();
+        let run = RunId::new(format!("run {thread}")).unwrap();
+        let mut config = config.with_run(run);
+        for turn in 0..5 {
+            let stored = put(&saver, &config, &messages(10 + turn, thread)).await;
+            config.checkpoint_id = stored.checkpoint_id;
+        }
+        newest.push(config);
+    }
+    server.run(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
+    let before = server.contents().await;
+    let checkpoint = checkpoint_of(&messages(30, "new"));
+    let (metadata, options) = (CheckpointMetadata::new(), PutOptions::default());
+    for config in [&CheckpointConfig::new("new").unwrap(), &newest[0]] {
+        let refused = saver.put(config, &checkpoint, &metadata, &options).await;
+        assert!(matches!(refused, Err(Error::OutOfMemory)), "{refused:?}");
+    }
+    let write = [ChannelWrite::new("a", TypedValue::json(&1).unwrap())];
+    let (task, options) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+    let refused = saver.put_writes(&newest[0], &write, &task, &options).await;
+    assert!(matches!(refused, Err(Error::OutOfMemory)), "{refused:?}");
+    assert_eq!(server.contents().await, before, "nothing of it was stored");
+    assert!(saver.pin(&newest[2].thread_id).await.unwrap());
+    let pruned = [newest[1].thread_id.clone()];
+    saver
+        .prune(&pruned, &PruneOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(read(&saver, &newest[1]).await, messages(14, "pruned"));
+    let run = RunId::new("run of a run").unwrap();
+    saver.delete_for_runs(&[run]).await.unwrap();
+    assert_eq!(saver.get_tuple(&newest[3]).await.unwrap(), None);
+    for config in &newest {
+        let options = DeleteOptions::default();
+        saver
+            .delete_thread(&config.thread_id, &options)
+            .await
+            .unwrap();
+    }
+    assert_eq!(server.keys().await, ["checkpoint_layout"]);
+}
+
+#[tokio::test]
+async fn calls_take_one_round_trip_and_a_read_of_what_is_not_known_two() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.redis.port()).await;
+    let through_proxy = async || {
+        let url = format!("redis://127.0.0.1:{}", proxy.port());
+        let builder = RedisSaver::builder().url(url).pool_size(1);
+        let saver = builder.layout(Layout::Compact).build().await.unwrap();
+        saver.setup().await.unwrap();
+        saver
+    };
+    let write = [ChannelWrite::new("a", TypedValue::json(&1).unwrap())];
+    let (task, options) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+    let saver = through_proxy().await;
+    // The first call of each kind sends its script along.
+    let first = put(
+        &saver,
+        &CheckpointConfig::new("first").unwrap(),
+        &messages(1, "a"),
+    )
+    .await;
+    saver
+        .put_writes(&first, &write, &task, &options)
+        .await
+        .unwrap();
+    read(&saver, &first).await;
+    for (thread, count, cold) in [("small", 3, 1), ("large", 1_000, 2)] {
+        let config = CheckpointConfig::new(thread).unwrap();
+        let before = proxy.round_trips();
+        let mut said = messages(count, "a");
+        let stored = put(&saver, &config, &said).await;
+        assert_eq!(proxy.round_trips() - before, 1, "put of {thread}");
+        saver
+            .put_writes(&stored, &write, &task, &options)
+            .await
+            .unwrap();
+        assert_eq!(proxy.round_trips() - before, 2, "put_writes of {thread}");
+        read(&saver, &config).await;
+        assert_eq!(proxy.round_trips() - before, 3, "get_tuple of {thread}");
+        let other = through_proxy().await;
+        let before = proxy.round_trips();
+        assert_eq!(read(&other, &config).await, said);
+        assert_eq!(
+            proxy.round_trips() - before,
+            cold,
+            "cold get_tuple of {thread}"
+        );
+        let before = proxy.round_trips();
+        said.push("one more".to_owned());
+        put(&other, &stored, &said).await;
+        assert_eq!(
+            proxy.round_trips() - before,
+            1,
+            "put of {thread} by another"
+        );
+    }
 }

@@ -54,7 +54,7 @@ pub(super) async fn collect(
         if !collect_blobs(layout, operation, thread).await? {
             continue;
         }
-        if let Some(collected) = walk(layout, operation, thread, true).await? {
+        if let Some(collected) = walk(layout, operation, thread, Unnamed::Remove).await? {
             return Ok(collected);
         }
     }
@@ -69,7 +69,7 @@ pub(super) async fn count(
     operation: &'static str,
     thread: &ThreadId,
 ) -> Result<Option<Collected>> {
-    walk(layout, operation, thread, false).await
+    walk(layout, operation, thread, Unnamed::Count).await
 }
 
 /// Removes the blobs that no checkpoint names; `false` if the thread was written meanwhile.
@@ -101,12 +101,19 @@ async fn collect_blobs(
     Ok(true)
 }
 
+/// What becomes of the parts that nothing names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unnamed {
+    Count,
+    Remove,
+}
+
 /// One walk; `None` if the thread was written while it went on.
 async fn walk(
     layout: &Compact,
     operation: &'static str,
     thread: &ThreadId,
-    removes: bool,
+    unnamed_parts: Unnamed,
 ) -> Result<Option<Collected>> {
     let store = &layout.store;
     let keys = store.keyspace.compact(thread);
@@ -133,7 +140,7 @@ async fn walk(
     unnamed.dedup();
     collected.unnamed = unnamed.len() as u64;
     collected.absent = named.difference(&found).count() as u64;
-    if !removes {
+    if unnamed_parts == Unnamed::Count {
         let again = scripts::collect(store, operation, &keys, &version, &[]).await?;
         return Ok(again.map(|_| collected));
     }

@@ -12,6 +12,7 @@ use crate::checkpoint::CheckpointTuple;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::options::{CopyOptions, ExistingTarget, ExpectedParent};
+use crate::redis::driver::Command;
 use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
 
@@ -32,9 +33,7 @@ pub(super) async fn copy_thread(
         ));
     }
     let ttl = options.ttl.resolve(layout.store.settings.ttl.default)?;
-    if options.existing == ExistingTarget::Error
-        && !layout.namespaces("copy_thread", target).await?.is_empty()
-    {
+    if options.existing == ExistingTarget::Error && is_there(layout, target).await? {
         return Err(Error::Conflict {
             what: format!("the copy of thread {source}"),
             reason: format!("thread {target} exists already"),
@@ -64,6 +63,14 @@ pub(super) async fn copy_thread(
         }
     }
     Ok(())
+}
+
+/// Whether a thread has checkpoints, or writes alone.
+async fn is_there(layout: &Compact, thread: &ThreadId) -> Result<bool> {
+    let keys = layout.store.keyspace.compact(thread);
+    let exists = Command::on("EXISTS", keys.heads).arg(keys.writes);
+    let exists = layout.store.driver().call("copy_thread", exists).await?;
+    Ok(exists.as_int() != Some(0))
 }
 
 /// Stores a checkpoint as it was read, with blobs that it names, its writes first.

@@ -10,7 +10,7 @@
 -- Errors  LGWRONGTYPE key, LGLOST key.
 -- Idempotent: it reads, and gives the same TTL.
 local namespace, place, ttl, most, known = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local INDEXES, LEAVES = 400, 64
+local INDEXES, LEAVES = 400, 16
 
 local member
 if place == '' then
