@@ -23,9 +23,12 @@ mod blobs;
 mod builder;
 #[cfg(feature = "cli")]
 mod cli_api;
-#[expect(
-    dead_code,
-    reason = "the features of the compact layout are not there yet"
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the features of the compact layout are not there yet"
+    )
 )]
 mod compact;
 mod config;
