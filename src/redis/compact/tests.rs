@@ -323,7 +323,7 @@ fn rope_of_bytes(count: usize) -> (Rope, std::collections::HashMap<Digest, part:
     };
     known.insert(leaf.digest, part::Part::Leaf(text));
     let rope = Rope::over(vec![leaf; count], plain, |digest, part| {
-        drop(known.insert(digest, part))
+        drop(known.insert(digest, part));
     });
     (rope.unwrap(), known)
 }
