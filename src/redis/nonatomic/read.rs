@@ -406,12 +406,17 @@ pub(super) async fn writes(run: &Run<'_>, call: &WritesCall) -> Result<WritesRep
             ),
         });
     }
-    let requests: Vec<_> = found
+    let mut requests: Vec<_> = found
         .iter()
         .flatten()
         .flatten()
         .map(|key| Request::on("JSON.GET", key, []))
         .collect();
+    // Writes that are there while their document is not may be some of those that are being removed.
+    let has_writes = |keys: &Option<Vec<Bytes>>| keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let with_writes = call.registries.iter().zip(&found);
+    let with_writes = with_writes.filter(|(_, keys)| has_writes(keys));
+    requests.extend(with_writes.map(|(one, _)| Request::on("EXISTS", &one.document, [])));
     let mut replies = run.pipeline(requests).await?;
     let mut registries = Vec::with_capacity(found.len());
     for keys in &found {
@@ -428,6 +433,11 @@ pub(super) async fn writes(run: &Run<'_>, call: &WritesCall) -> Result<WritesRep
         } else {
             RegistryWrites::ReadAlone
         });
+    }
+    for (registry, keys) in registries.iter_mut().zip(&found) {
+        if has_writes(keys) && replies.int()? == 0 {
+            *registry = RegistryWrites::ReadAlone;
+        }
     }
     Ok(WritesReply(registries))
 }
