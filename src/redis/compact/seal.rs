@@ -141,14 +141,16 @@ impl Place<'_> {
             }
             Self::Head(ids, front) => {
                 bytes.put_u8(1);
-                ids.iter()
-                    .for_each(|id| put_text(&mut bytes, id.as_bytes()));
+                for id in ids {
+                    put_text(&mut bytes, id.as_bytes());
+                }
                 bytes.put_slice(front);
             }
             Self::Record(ids, idx, front) => {
                 bytes.put_u8(2);
-                ids.iter()
-                    .for_each(|id| put_text(&mut bytes, id.as_bytes()));
+                for id in ids {
+                    put_text(&mut bytes, id.as_bytes());
+                }
                 bytes.put_i64(*idx);
                 bytes.put_slice(front);
             }
