@@ -318,8 +318,8 @@ impl Settings {
                 };
             }
             ConfigKey::Layout => {
-                let known = Layout::ALL.into_iter();
-                let named = known.filter(|layout| layout.as_str() == value).next();
+                let mut known = Layout::ALL.into_iter();
+                let named = known.find(|layout| layout.as_str() == value);
                 self.layout = named
                     .ok_or_else(|| refuse(format!("`{value}` is neither `json` nor `compact`")))?;
             }

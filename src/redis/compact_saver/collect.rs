@@ -171,7 +171,7 @@ async fn named_parts(
             if *version.get_or_insert_with(|| page.version.clone()) != page.version {
                 return Ok(None);
             }
-            take(page.roots, &mut named, &mut indexes);
+            take(page.named, &mut named, &mut indexes);
             if page.next.is_empty() {
                 break;
             }

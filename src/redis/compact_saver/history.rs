@@ -76,7 +76,7 @@ async fn walk(
                 .has_more_writes
                 .then(|| stored.writes.last().cloned());
             let mut reader = Reader::new(&codec);
-            let mut read = layout.read_head(thread_id, &namespace, stored, &mut reader)?;
+            let mut read = layout.read_head(thread_id, &namespace, &stored, &mut reader)?;
             if !seen.insert(read.at.checkpoint_id.clone()) {
                 break 'walk;
             }

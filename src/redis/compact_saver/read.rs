@@ -149,7 +149,7 @@ impl Compact {
         &self,
         thread_id: &ThreadId,
         namespace: &CheckpointNamespace,
-        stored: StoredCheckpoint,
+        stored: &StoredCheckpoint,
         reader: &mut Reader<'_>,
     ) -> Result<ReadHead> {
         let keys = self.store.keyspace.compact(thread_id);
@@ -315,7 +315,7 @@ impl Compact {
                 .then(|| stored.writes.last().cloned());
             let thread = self.codec.of_thread(thread_id);
             let mut reader = Reader::new(&thread);
-            let mut read = self.read_head(thread_id, &namespace, stored, &mut reader)?;
+            let mut read = self.read_head(thread_id, &namespace, &stored, &mut reader)?;
             if let Some(last) = last {
                 match self.rest_of_writes(operation, &read.at, last).await? {
                     Some(rest) => read.writes.extend(rest),
@@ -390,7 +390,7 @@ impl Compact {
         let Some(reader) = readers.get_mut(&at.thread_id) else {
             return Ok(None);
         };
-        let mut read = self.read_head(&at.thread_id, &at.namespace, stored, reader)?;
+        let mut read = self.read_head(&at.thread_id, &at.namespace, &stored, reader)?;
         if let Some(last) = last {
             match self.rest_of_writes(operation, at, last).await? {
                 Some(rest) => read.writes.extend(rest),

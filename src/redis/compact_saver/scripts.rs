@@ -499,7 +499,7 @@ pub(super) struct Roots {
     pub(super) version: Bytes,
     /// Where to go on; empty after the last.
     pub(super) next: Bytes,
-    pub(super) roots: Vec<Named>,
+    pub(super) named: Vec<Named>,
 }
 
 /// Reads the roots of a page of heads or writes.
@@ -532,7 +532,7 @@ pub(super) async fn roots(
     Ok(Roots {
         version,
         next,
-        roots: named(elements.next().unwrap_or(Reply::Nil)),
+        named: named(elements.next().unwrap_or(Reply::Nil)),
     })
 }
 

@@ -57,10 +57,8 @@ impl Keyspace {
     pub(crate) fn of_compact(&self, key: &[u8]) -> Option<ThreadId> {
         let rest = std::str::from_utf8(key).ok()?;
         let rest = rest.strip_prefix(self.checkpoint_prefix())?;
-        let families = [HEADS, PARTS, WRITES].into_iter();
-        let rest = families
-            .filter_map(|family| rest.strip_prefix(family))
-            .next()?;
+        let mut families = [HEADS, PARTS, WRITES].into_iter();
+        let rest = families.find_map(|family| rest.strip_prefix(family))?;
         let tag = rest.strip_prefix(":{")?.strip_suffix('}')?;
         let thread = tag.replace("%7B", "{").replace("%7D", "}");
         let thread = ThreadId::new(thread.replace("%25", "%")).ok()?;
