@@ -543,7 +543,7 @@ mod tests {
     fn errors_of_one_variant_are_told_apart_by_what_the_server_reported() {
         type Predicate = fn(&Error) -> bool;
         let of = |reply: &str| RedisError::reply(reply).into_public(&CONTEXT);
-        let table: [(Predicate, &str); 9] = [
+        let table: [(Predicate, &str); 10] = [
             (is_unknown_script, "NOSCRIPT No matching script."),
             (is_of_several_slots, "CROSSSLOT Keys in request"),
             (is_of_another_type, "WRONGTYPE Operation against a key"),

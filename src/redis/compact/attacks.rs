@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use secrecy::SecretBox;
 
+use super::seal::EncryptionKey;
 use super::*;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite, TypedValue};
 use crate::error::Error;
