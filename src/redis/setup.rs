@@ -1,7 +1,7 @@
 //! `setup`.
 
-use super::{index, marker};
 use super::store::Store;
+use super::{index, marker};
 use crate::error::Result;
 
 /// Sets up the JSON layout: checks that the server has the commands that are needed and that the prefix has
