@@ -3,8 +3,12 @@
 //! the same step as a checkpoint that names them. They last as long as the thread, or until no checkpoint
 //! names them any more and the collector comes.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+#[cfg(feature = "server")]
+use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet};
+#[cfg(feature = "server")]
 use std::sync::Arc;
+#[cfg(feature = "cli")]
 use std::time::Duration;
 
 use base64::Engine;
@@ -20,7 +24,9 @@ use super::{Compact, place};
 use crate::blobs::BlobPage;
 use crate::blobs::{ChannelBlob, named_by};
 use crate::checkpoint::{Checkpoint, PendingWrite, TypedValue};
-use crate::error::{Error, Result};
+#[cfg(feature = "cli")]
+use crate::error::Error;
+use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::redis::compact::{Damage, Reader, Rope, Sending, WritePlace};
 use crate::redis::keys::{CheckpointRef, CompactKeys};
@@ -31,6 +37,7 @@ use crate::saver::SaverStream;
 const NAMES: usize = 64;
 
 /// How many bytes of blobs are read at once, but for one that has more.
+#[cfg(feature = "server")]
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// How the bytes of a blob are kept, in the record: as they are, as the text that came, or not at all.
@@ -122,6 +129,7 @@ impl Compact {
     }
 
     /// Stores blobs whose checkpoint is stored next; what is there stays.
+    #[cfg(feature = "cli")]
     pub(super) async fn put_blobs(
         &self,
         thread: &ThreadId,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+#[cfg(any(feature = "cli", feature = "server"))]
+use super::blobs;
 use super::scripts::{TtlChange, change_ttl};
 use super::{
-    CompactLayout, blobs, copy, doctor, history, list, prune, put, remove, runs, stats, threads,
-    transfer,
+    CompactLayout, copy, doctor, history, list, prune, put, remove, runs, stats, threads, transfer,
 };
 #[cfg(feature = "server")]
 use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
