@@ -35,8 +35,10 @@ if not redis.call('ZSCORE', registry, ARGV[4]) then
 end
 local right = has_writes and '[true]' or '[false]'
 local flag = redis.call('JSON.GET', document, '$.has_writes')
--- A document that says nothing means that there are none.
-if flag ~= right and (has_writes or flag ~= '[]') then
+-- A document that says nothing means that there are none; and those of a registry that it may share, for it
+-- has a colon in its ids, may be of another thread.
+local is_shared = string.find(ARGV[5], ':', 1, true)
+if flag ~= right and (has_writes and not is_shared or flag ~= '[]' and not has_writes) then
   found[#found + 1] = 'flag'
   if fix then
     redis.call('JSON.SET', document, '$.has_writes', has_writes and 'true' or 'false')

@@ -88,7 +88,6 @@ end
 expire(document, ttl, not had_document and not staged)
 local has_more = 0
 if has_writes then
-  redis.call('JSON.SET', document, '$.has_writes', 'true')
   -- Nothing of them goes before the document does.
   expire_early(writes, ttl)
   local page, own = redis.call('ZRANGE', writes, 0, 999), {}
@@ -100,11 +99,15 @@ if has_writes then
   end
   -- Threads and namespaces with colons may share the registry with others, whose writes go by themselves.
   local thread, is_own = cjson.decode(ARGV[7])[1], was_registered or #own > 0
-  if not was_registered and string.find(thread .. namespace .. id, ':', 1, true) then
+  local is_shared = string.find(thread .. namespace .. id, ':', 1, true)
+  if not was_registered and is_shared then
     is_own = false
     for _, names in ipairs(names_of(own)) do
       is_own = is_own or (names and names[1] == thread and (names[2] == '' and '__empty__' or names[2]) == namespace)
     end
+  end
+  if is_own or not is_shared then
+    redis.call('JSON.SET', document, '$.has_writes', 'true')
   end
   if is_own then
     redis.call('JSON.SET', document, '$.registered', 'true')

@@ -8,6 +8,7 @@ use langgraph_checkpoint_redis::{
 
 use super::{HOUR, Ward, config, put, put_write};
 use crate::support::server::Server;
+use crate::support::stored;
 
 #[tokio::test]
 async fn only_threads_of_the_prefix_are_looked_at() {
@@ -121,5 +122,21 @@ async fn nothing_is_found_or_lost_while_others_write() {
     assert!(rounds > 1);
     for writer in writers {
         writer.await.unwrap();
+    }
+}
+
+/// Thread `a` with namespace `b:x` and thread `a:b` with `x` share the registry of a checkpoint's writes.
+#[tokio::test]
+async fn writes_of_a_thread_with_keys_of_the_same_names_do_not_count() {
+    let server = Server::start().await;
+    let saver = server.saver().await;
+    let early = stored::named(&config("a", "b:x"), "1");
+    put_write(&saver, &early, "task").await;
+    put(&saver, &config("a:b", "x"), "1").await;
+    let with_both = saver.doctor(&Ward::options()).await.unwrap();
+    stored::delete(&saver, &early.thread_id).await;
+    let with_one = saver.doctor(&Ward::options()).await.unwrap();
+    for report in [with_both, with_one] {
+        assert!(report.is_healthy(), "{report}");
     }
 }
