@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::redis::DoctorOptions;
+use langgraph_checkpoint_redis::redis::{DoctorOptions, Layout};
 use langgraph_checkpoint_redis::{
     CheckpointSaver, PruneOptions, PruneStrategy, RedisSaver, ThreadId, TtlPolicy,
 };
@@ -238,4 +238,55 @@ async fn every_blob_that_a_checkpoint_names_is_kept_with_it_however_many() {
     }
     let newest = service.ok("/checkpoints/get-tuple", named("t")).await;
     assert_eq!(newest["blobs"].as_array().unwrap().len(), 600);
+}
+
+#[tokio::test]
+async fn the_compact_layout_answers_as_the_json_layout_does() {
+    let (mut server, json) = own_service(TtlPolicy::default()).await;
+    let builder = RedisSaver::builder().url(server.redis.url());
+    let builder = builder.prefix("compact").layout(Layout::Compact);
+    let compact = Service::over(builder.build().await.unwrap(), options()).await;
+    let thread = [ThreadId::new("t {1}").unwrap()];
+    let prune = PruneOptions::new(PruneStrategy::KeepLatest);
+    let (versions, blobs) = channels(600);
+    let many = json!({
+        "thread_id": "many", "checkpoint_id": "1", "blobs": blobs,
+        "checkpoint": {"id": "1", "channel_versions": versions},
+    });
+    let mut runs = put("run", SECOND, None, V2);
+    runs["metadata"]["run_id"] = json!("two");
+    let mut answers = Vec::new();
+    for service in [&json, &compact] {
+        let mut said = Vec::new();
+        conversation(service, "t {1}").await;
+        let write = json!({"thread_id": "t {1}", "checkpoint_id": FIRST, "writes": [write("a", 0, "messages", "")]});
+        service.ok("/checkpoints/put-writes", write).await;
+        said.push(service.ok("/checkpoints/list", named("t {1}")).await);
+        said.push(service.ok("/checkpoints/get-tuple", named("t {1}")).await);
+        service.saver.prune(&thread, &prune).await.unwrap();
+        said.push(service.ok("/checkpoints/list", named("t {1}")).await);
+        service.ok("/checkpoints/put", many.clone()).await;
+        service.ok("/checkpoints/put", runs.clone()).await;
+        service
+            .ok("/v1/delete-for-runs", json!({"run_ids": ["two"]}))
+            .await;
+        said.push(service.ok("/checkpoints/get-tuple", named("run")).await);
+        let mut newest = service.ok("/checkpoints/get-tuple", named("many")).await;
+        let blobs = newest["blobs"].as_array_mut().unwrap();
+        blobs.sort_by_key(ToString::to_string);
+        assert_eq!(blobs.len(), 600);
+        said.push(newest);
+        let look = DoctorOptions::default();
+        let report = service.saver.doctor(&look).await.unwrap();
+        assert!(report.is_healthy(), "{report}");
+        for thread in ["t {1}", "many"] {
+            service
+                .ok("/checkpoints/delete-thread", named(thread))
+                .await;
+        }
+        said.push(service.ok("/checkpoints/get-tuple", named("t {1}")).await);
+        answers.push(said);
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(server.keys().await, ["compact_layout"]);
 }
