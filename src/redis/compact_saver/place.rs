@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn members_sort_as_ids_do_and_are_read_back() {
         let mut places = Vec::new();
-        for namespace in ["", "\0", "\u{1}", "a", "a\0", "a\u{1}", "ab", "é"] {
+        for namespace in ["", "\u{1}", "a", "a\u{1}", "ab", "é"] {
             for id in ["\0", "1", "1\0", "1\u{1}", "10", "2"] {
                 let namespace = CheckpointNamespace::new(namespace).unwrap();
                 let at = CheckpointRef::new(
