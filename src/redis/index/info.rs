@@ -16,7 +16,8 @@ pub(super) async fn info(store: &Store, index: &str) -> Result<Option<Reply>> {
     if search_is_barred(store).is_some() {
         return Ok(None);
     }
-    let command = Command::new("FT.INFO").arg(text(index));
+    // In a Redis Stack cluster the name of an index counts as a key.
+    let command = Command::on("FT.INFO", text(index));
     match store.driver().call("search", command).await {
         Ok(info) => Ok(Some(info)),
         Err(error) if is_unknown_index(&error) => Ok(None),
