@@ -308,7 +308,7 @@ async fn the_collector_takes_nothing_from_writers() {
             (config, puts)
         }));
     }
-    let pruner = {
+    let pruning = {
         let (server, ended) = (Arc::clone(&server), Arc::clone(&ended));
         tokio::spawn(async move {
             let saver = fresh(&server).await;
@@ -329,8 +329,8 @@ async fn the_collector_takes_nothing_from_writers() {
         puts += of_writer;
     }
     ended.store(true, Ordering::Relaxed);
-    let prunes: u32 = pruner.await.unwrap();
-    println!("{puts} puts beside {prunes} prunes");
+    let rounds: u32 = pruning.await.unwrap();
+    println!("{puts} puts beside {rounds} prunes");
     let reader = fresh(&server).await;
     for config in &newest {
         assert!(!read(&reader, config).await.is_empty());
