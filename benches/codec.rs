@@ -41,12 +41,12 @@ fn size(bytes: usize) -> String {
 fn values(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec");
     for bytes in SIZES {
-        let plain = rows(bytes, "alpha beta gamma");
-        let text = RawJson::encode(&plain).unwrap();
+        let ascii = rows(bytes, "alpha beta gamma");
+        let text = RawJson::encode(&ascii).unwrap();
         group.throughput(Throughput::Bytes(text.bytes().len() as u64));
         let id = |name: &str| BenchmarkId::new(name.to_owned(), size(bytes));
         group.bench_function(id("encode"), |bencher| {
-            bencher.iter(|| RawJson::encode(black_box(&plain)).unwrap());
+            bencher.iter(|| RawJson::encode(black_box(&ascii)).unwrap());
         });
         group.bench_function(id("check"), |bencher| {
             let text = text.bytes();
@@ -55,7 +55,7 @@ fn values(criterion: &mut Criterion) {
         group.bench_function(id("decode"), |bencher| {
             bencher.iter(|| black_box(&text).decode::<Value>().unwrap());
         });
-        let object = RawJson::encode(&json!({"rows": plain, "step": 1})).unwrap();
+        let object = RawJson::encode(&json!({"rows": ascii, "step": 1})).unwrap();
         group.bench_function(id("members of an object"), |bencher| {
             bencher.iter(|| RawObject::parse(black_box(object.bytes()).clone()).unwrap());
         });

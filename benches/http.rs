@@ -75,7 +75,7 @@ async fn main() -> ExitCode {
     let memory = tokio::spawn(watch(service.id(), seconds));
     let (mut acknowledged, failed) = load.phase("load", callers, seconds).await;
     let memory = memory.await.unwrap();
-    println!("memory     {}", told(&memory));
+    println!("memory     {}", report(&memory));
 
     let mut is_well = true;
     if overload > 0 {
@@ -168,7 +168,7 @@ async fn watch(process: u32, seconds: Duration) -> Vec<u64> {
 
 /// What was seen of the memory. The middle half of the load says whether it stays as it is: before,
 /// connections and pools come to be.
-fn told(memory: &[u64]) -> String {
+fn report(memory: &[u64]) -> String {
     let at = |part: usize| memory[part.min(memory.len() - 1)];
     let grown = at(10) as f64 / at(5).max(1) as f64 - 1.0;
     format!(
@@ -189,7 +189,7 @@ struct Load {
 }
 
 impl Load {
-    /// Has callers call for a while, and tells what became of it. Returns what was acknowledged,
+    /// Has callers call for a while, and counts the outcomes. Returns what was acknowledged,
     /// and how many requests failed.
     async fn phase(
         &self,

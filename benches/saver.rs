@@ -6,7 +6,7 @@
 //!
 //! Each operation runs with many callers, in turn with two floors in the same run: `same`, the very
 //! commands that the saver sends, with the same bytes, through a bare pipelined client; and
-//! `least`, the plain commands that would put the same data there, with none of the promises (no
+//! `least`, the basic commands that would put the same data there, without the guarantees (no
 //! check of what is there, no order of ids, no pending writes, not atomic). Beside them stands what
 //! `redis-benchmark` says of the one command that moves the document, `JSON.SET` or `JSON.GET`,
 //! with as many connections and as many commands in flight. `--reach` runs only the
@@ -126,7 +126,7 @@ async fn in_memory(work: Work) -> serde_json::Value {
     let sides = [bench.side()];
     let nothing: load::ServerTime = Arc::new(|| Box::pin(async { 0.0 }));
     let samples = load::in_turn(ROUNDS, work.callers, work.calls(), &sides, &nothing).await;
-    told("memory", work, &samples, None, (0, 0))
+    report("memory", work, &samples, None, (0, 0))
 }
 
 async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
@@ -146,7 +146,7 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
     let bench = Bench::new(Arc::new(saver.clone()), work);
     bench.prepare().await;
     let mut sides: Vec<Side> = vec![bench.side()];
-    let (mut commands, mut flights) = (0, 0);
+    let (mut commands, mut round_trips) = (0, 0);
     let mut repeated = None;
     let used: load::ServerTime;
     if is_cluster {
@@ -167,7 +167,7 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
         let watched = builder(&format!("redis://127.0.0.1:{}", recorder.port()));
         let watched = watched.pool_size(1).build().await.unwrap();
         let taken = bench.record(&watched, &recorder).await;
-        (commands, flights) = (taken.commands(), taken.flights());
+        (commands, round_trips) = (taken.commands(), taken.round_trips());
         sides.push(taken.same(&bare));
         if let Some(least) = bench.least(&saver, &bare, &prefix).await {
             sides.push(least);
@@ -186,22 +186,22 @@ async fn on_redis(topology: &str, url: &str, work: Work) -> serde_json::Value {
         let options = DeleteOptions::default();
         saver.delete_thread(&thread, &options).await.unwrap();
     }
-    told(topology, work, &samples, said, (commands, flights))
+    report(topology, work, &samples, said, (commands, round_trips))
 }
 
-fn told(
+fn report(
     topology: &str,
     work: Work,
     samples: &[Sample],
     said: Option<Said>,
-    (commands, flights): (usize, usize),
+    (commands, round_trips): (usize, usize),
 ) -> serde_json::Value {
     let (ours, same) = (samples[0], samples.get(1).unwrap_or(&samples[0]));
     let ratio = |side: usize| samples.get(side).map(|floor| ours.rate / floor.rate);
     let shown = |ratio: Option<f64>| ratio.map_or("   -".to_owned(), |ratio| format!("{ratio:.2}"));
     let row = work.to_string();
     println!(
-        "{topology:<10} {row:<34} {:>8.0}/s  same {}  least {}  redis-benchmark {}  p50 {:>7.3}  p99 {:>7.3}  here {:>6.1} ({:.1})  Redis {:>6.1} ({:.1})  commands {commands} in {flights}",
+        "{topology:<10} {row:<34} {:>8.0}/s  same {}  least {}  redis-benchmark {}  p50 {:>7.3}  p99 {:>7.3}  here {:>6.1} ({:.1})  Redis {:>6.1} ({:.1})  commands {commands} in {round_trips}",
         ours.rate,
         shown(ratio(1)),
         shown(ratio(2)),
@@ -218,6 +218,6 @@ fn told(
         "topology": topology, "row": row, "ours": ours.to_json(),
         "same": floor(1), "least": floor(2), "redis_benchmark": said.map(Said::to_json),
         "ratio_to_same": ratio(1), "ratio_to_least": ratio(2),
-        "commands": commands, "round_trips": flights,
+        "commands": commands, "round_trips": round_trips,
     })
 }

@@ -129,7 +129,7 @@ async fn by_checkpoints(arguments: &Arguments) -> (Vec<Value>, Vec<Value>) {
     let mut takes = Vec::new();
     for (stored, memory) in all.iter().zip(memories) {
         let dropped = stored.without_indexes().await;
-        takes.push(told(stored.size, memory, dropped));
+        takes.push(report(stored.size, memory, dropped));
     }
     // Last, as it adds to what there is.
     results.extend(row(arguments, kind, &all, Operation::Put, 1, 1_000).await);
@@ -137,10 +137,10 @@ async fn by_checkpoints(arguments: &Arguments) -> (Vec<Value>, Vec<Value>) {
     (takes, results)
 }
 
-fn told(checkpoints: usize, memory: Memory, dropped: f64) -> Value {
+fn report(checkpoints: usize, memory: Memory, dropped: f64) -> Value {
     let Memory {
         all,
-        indexes_told: indexes,
+        indexes_reported: indexes,
     } = memory;
     println!(
         "memory of {checkpoints} checkpoints: {all:.0} bytes each with its write; dropping both indexes frees {dropped:.0} ({:.0} %), FT.INFO says {indexes:.0} ({:.0} %)",

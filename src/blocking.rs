@@ -298,7 +298,8 @@ impl OwnRuntime {
             .build()
             .map_err(|error| Error::Config {
                 key: "the blocking saver's runtime".to_owned(),
-                reason: format!("it cannot be started: {error}"),
+                reason: "it cannot be started".to_owned(),
+                source: Some(error.into()),
             })?;
         Ok(Self {
             handle: runtime.handle().clone(),

@@ -78,6 +78,8 @@ pub enum Error {
         key: String,
         /// What is wrong with it, and what would be right.
         reason: String,
+        /// What refused it, if it was not the saver.
+        source: Option<Source>,
     },
     /// The server cannot be reached, or the connection was lost.
     #[error(
@@ -139,6 +141,8 @@ pub enum Error {
         operation: &'static str,
         /// The limit.
         limit: Duration,
+        /// What the client or the network reported, if it was not the saver that stopped waiting.
+        source: Option<Source>,
     },
     /// Too many calls were made at once, for the whole time limit: the step that waited was not
     /// sent. What the call had done before stands.
@@ -193,10 +197,12 @@ pub enum Error {
     Service {
         /// The service's address, without credentials.
         server: String,
-        /// What it or the network said.
+        /// What it or the network reported.
         reason: String,
         /// Whether the same call may succeed later.
         retryable: bool,
+        /// What the network reported, if it was the network.
+        source: Option<Source>,
     },
     /// The saver was closed.
     #[error("the saver is closed: make a new one")]
@@ -375,6 +381,7 @@ mod tests {
                 Error::Timeout {
                     operation: "put",
                     limit,
+                    source: None,
                 },
                 "put",
                 "`command_timeout`",

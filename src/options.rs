@@ -113,6 +113,7 @@ impl TtlPolicy {
             .map_err(|reason| Error::Config {
                 key: "ttl".to_owned(),
                 reason,
+                source: None,
             })
     }
 }
@@ -161,15 +162,21 @@ impl PutOptions {
     );
 }
 
-/// What must be the newest checkpoint of a namespace for a put to happen: a compare-and-set, by
-/// which of two workers on one thread only one goes on.
+/// The checkpoint that must be the newest of a namespace for a put to store another: a
+/// compare-and-set, so that only one of two workers on the same thread continues it.
+///
+/// If another checkpoint is the newest, the put stores nothing and fails with
+/// [`Conflict`](crate::Error::Conflict). A put of a checkpoint that is already stored is a repeated
+/// call: it succeeds whatever is the newest, since the condition held the first time. So a put that
+/// failed with a retryable error can be repeated with the same expected parent, also if it was
+/// stored, and even if another checkpoint follows it by now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExpectedParent {
-    /// Anything.
+    /// Any checkpoint, or none.
     #[default]
     Any,
-    /// Nothing: the namespace has no checkpoint yet.
+    /// None: the namespace has no checkpoint yet.
     None,
     /// This checkpoint.
     Is(CheckpointId),

@@ -155,8 +155,8 @@ const COMPACT: &[&str] = &[
     "text of some length, as it is in messages",
 ];
 
-/// Lists and objects that are whole, whose values are texts as they may stand in one.
-fn whole_json() -> impl Strategy<Value = Vec<u8>> {
+/// Complete lists and objects, whose values are texts as they may stand in one.
+fn complete_json() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![
         any::<f64>()
             .prop_filter("JSON has no other", |float| float.is_finite())
@@ -209,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn json_comes_back_as_it_was(input in prop_oneof![made_of(JSON), whole_json()]) {
+    fn json_comes_back_as_it_was(input in prop_oneof![made_of(JSON), complete_json()]) {
         json(&input);
     }
 
@@ -220,13 +220,13 @@ proptest! {
 
     #[test]
     fn the_compact_layout_reads_what_it_stored_and_refuses_the_rest(
-        input in prop_oneof![made_of(COMPACT), whole_json()],
+        input in prop_oneof![made_of(COMPACT), complete_json()],
     ) {
         compact(&input);
     }
 
     #[test]
-    fn python_reads_json_as_serde_json_does(input in prop_oneof![made_of(JSON), whole_json()]) {
+    fn python_reads_json_as_serde_json_does(input in prop_oneof![made_of(JSON), complete_json()]) {
         python_text(&input);
     }
 }

@@ -6,7 +6,7 @@ use langgraph_checkpoint_redis::{
 };
 use serde_json::json;
 
-/// A checkpoint of about so many bytes, a conversation.
+/// A checkpoint of about this many bytes, a conversation.
 pub fn checkpoint(bytes: usize, id: &str) -> Checkpoint {
     let messages: Vec<_> = (0..bytes.div_ceil(130))
         .map(|n| {

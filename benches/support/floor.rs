@@ -23,7 +23,7 @@ pub struct Recorder {
 struct Said {
     bytes: Vec<u8>,
     /// How often the client spoke after the server had answered.
-    flights: usize,
+    round_trips: usize,
     answered: bool,
 }
 
@@ -50,9 +50,9 @@ impl Recorder {
     /// The commands since the last call, and how many round trips they took.
     pub fn take(&self) -> (Commands, usize) {
         let said = std::mem::take(&mut *self.said.lock().unwrap());
-        // What the client says next is a flight of its own.
+        // What the client sends next is a round trip of its own.
         self.said.lock().unwrap().answered = true;
-        (parse(&said.bytes), said.flights)
+        (parse(&said.bytes), said.round_trips)
     }
 }
 
@@ -65,7 +65,7 @@ async fn pass(client: TcpStream, server: TcpStream, said: Arc<Mutex<Said>>) {
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             {
                 let mut said = said.lock().unwrap();
-                said.flights += usize::from(std::mem::take(&mut said.answered));
+                said.round_trips += usize::from(std::mem::take(&mut said.answered));
                 said.bytes.extend_from_slice(&buffer[..length]);
             }
             if to_server.write_all(&buffer[..length]).await.is_err() {
@@ -135,7 +135,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|here| here == wanted)
 }
 
-/// Sends commands in one flight and waits for all answers.
+/// Sends commands in one pipeline and waits for all replies.
 pub async fn send(mut connection: MultiplexedConnection, pipeline: &redis::Pipeline) {
     let _: redis::Value = pipeline.query_async(&mut connection).await.unwrap();
 }

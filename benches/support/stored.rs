@@ -130,7 +130,7 @@ async fn put(saver: &RedisSaver, thread: &str, checkpoint: &Checkpoint) -> Check
         .unwrap()
 }
 
-/// Puts so many checkpoints, each with a write; their positions start at `from`.
+/// Puts this many checkpoints, each with a write; their positions start at `from`.
 async fn fill_thread(saver: &RedisSaver, thread: &str, from: usize, length: usize) {
     let task = TaskId::new(TASK).unwrap();
     stream::iter(from..from + length)
@@ -163,7 +163,7 @@ pub struct Memory {
     /// With its write and both indexes.
     pub all: f64,
     /// What the server says that both indexes take of it.
-    pub indexes_told: f64,
+    pub indexes_reported: f64,
 }
 
 async fn used(looking: &mut MultiplexedConnection) -> f64 {
@@ -171,7 +171,7 @@ async fn used(looking: &mut MultiplexedConnection) -> f64 {
 }
 
 impl Stored {
-    /// Conversations with so many checkpoints in all, and what they take.
+    /// Conversations with this many checkpoints in all, and the memory that they take.
     pub async fn conversations(server: &Standalone, checkpoints: usize) -> (Self, Memory) {
         let (mut looking, empty) = connect(server).await;
         let threads = names("thread", checkpoints.div_ceil(CONVERSATION));
@@ -192,13 +192,13 @@ impl Stored {
         let indexes = stats.indexes.iter().map(|index| index.memory as f64);
         let memory = Memory {
             all: (used(&mut looking).await - empty) / stored.checkpoints() as f64,
-            indexes_told: indexes.sum::<f64>() / stored.checkpoints() as f64,
+            indexes_reported: indexes.sum::<f64>() / stored.checkpoints() as f64,
         };
         assert_eq!(stats.checkpoints, stored.checkpoints() as u64);
         (stored, memory)
     }
 
-    /// So many threads of one length: one to read, and others that puts make longer.
+    /// This many threads of one length: one to read, and others that puts make longer.
     pub async fn threads(server: &Standalone, prefix: &str, count: usize, length: usize) -> Self {
         let (looking, _) = connect(server).await;
         let saver = filler(server).await;

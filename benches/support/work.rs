@@ -162,17 +162,17 @@ impl Bench {
         let checkpoint = documents::checkpoint(self.work.bytes, &id);
         recorder.take();
         call(saver, operation, config, Some(&checkpoint), number).await;
-        let (commands, flights) = recorder.take();
+        let (commands, round_trips) = recorder.take();
         Recorded {
             commands,
-            flights,
+            round_trips,
             work: self.work,
             id,
             task: task(number.0, number.1),
         }
     }
 
-    /// The plain commands that put, or read, the same data.
+    /// The basic commands that put, or read, the same data.
     pub async fn least(
         &self,
         saver: &RedisSaver,
@@ -241,7 +241,7 @@ impl Bench {
         };
         let recorded = Recorded {
             commands,
-            flights: 1,
+            round_trips: 1,
             work: self.work,
             id: sample,
             task: task(0, 16),
@@ -332,7 +332,7 @@ async fn call(
 /// The commands of one call.
 pub struct Recorded {
     commands: Commands,
-    flights: usize,
+    round_trips: usize,
     work: Work,
     id: String,
     task: String,
@@ -343,8 +343,8 @@ impl Recorded {
         self.commands.len()
     }
 
-    pub fn flights(&self) -> usize {
-        self.flights
+    pub fn round_trips(&self) -> usize {
+        self.round_trips
     }
 
     /// The very same, through the bare client.

@@ -11,7 +11,7 @@ from .errors import ConfigError
 
 __all__ = ["ALWAYS_CHECKED", "FILES", "WITHOUT_MEANING", "WITH_MEANING", "from_url", "pass_over"]
 
-# What redis-py can be told that has no meaning for the native client, which keeps a few
+# Arguments of redis-py that have no meaning for the native client, which keeps a few
 # connections that all calls share, always speaks bytes and always reconnects.
 WITHOUT_MEANING = frozenset(
     {
@@ -70,7 +70,7 @@ FILES = (
     ("ssl_keyfile", "tls_key_file"),
 )
 
-# What redis-py can be told about checking the server, and what is done in any case.
+# Arguments of redis-py about verifying the server, which is always verified.
 ALWAYS_CHECKED: dict[str, tuple[Any, ...]] = {
     "ssl_cert_reqs": ("required", 2),
     "ssl_check_hostname": (True,),

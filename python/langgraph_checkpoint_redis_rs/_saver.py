@@ -36,7 +36,7 @@ CHECKPOINT_PREFIX = "checkpoint"
 CHECKPOINT_WRITE_PREFIX = "checkpoint_write"
 
 _PAGE = 32
-"""How many checkpoints a listing takes at once; as many as the core reads in one flight."""
+"""How many checkpoints a listing takes at once; as many as the core reads in one pipeline."""
 
 _Place = tuple[str, str | None, str | None]
 _Writes = list[tuple[str, str, bytes, bytes | None]]
@@ -80,7 +80,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         ttl: How long things are kept: ``{"default_ttl": minutes, "refresh_on_read": bool}``, in
             which ``default_ttl`` may be a ``timedelta``, or only a ``timedelta``. Default: for
             ever. Other keys are passed over with a warning: Redis itself removes what has
-            expired. With ``"scope": "thread"`` a thread is kept whole: nothing of it expires before
+            expired. With ``"scope": "thread"`` a thread expires as a whole: nothing of it before
             the TTL has passed since the last write (or read, if that refreshes).
         checkpoint_prefix: The prefix of checkpoints' keys and the name of their index.
         checkpoint_write_prefix: The prefix of writes' keys and the name of their index.
@@ -96,6 +96,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         max_document_bytes: The largest document that is stored. Default: 64 MiB.
         hash_tag_threads: Whether all keys of a thread go to one slot of a cluster. The Python
             saver does not find such keys. Default: no.
+        layout: How checkpoints are stored: ``json``, as documents that langgraph-checkpoint-redis
+            reads and search finds, or ``compact``, each piece of a value once and compressed, on any
+            Redis, without modules; a thread then expires as a whole. Default: ``json``.
         search: Whether RediSearch is used: ``auto`` where the server has it, ``required`` so that
             ``setup`` fails where it has not, or ``off``. Every call works without; those over all
             threads then walk over the keys. Default: ``auto``.
@@ -139,6 +142,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         hash_tag_threads: bool = False,
         wait_replicas: int = 0,
         wait_replicas_timeout: float | dt.timedelta | None = None,
+        layout: str = "json",
         search: str = "auto",
         tls_ca_file: str | os.PathLike[str] | None = None,
         tls_cert_file: str | os.PathLike[str] | None = None,
@@ -184,6 +188,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         settings["wait_replicas"] = str(wait_replicas)
         if hash_tag_threads:
             settings["hash_tag_threads"] = "true"
+        if layout not in ("json", "compact"):
+            raise ConfigError(f"layout must be 'json' or 'compact', not {layout!r}")
+        settings["layout"] = layout
         if search not in ("auto", "required", "off"):
             raise ConfigError(f"search must be 'auto', 'required' or 'off', not {search!r}")
         settings["search"] = search
@@ -195,7 +202,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             if path is not None:
                 settings[name] = file(name, path)
         time, refresh_on_read = read_ttl(ttl)
-        settings["ttl_scope"] = read_ttl_scope(ttl)
+        scope = read_ttl_scope(ttl)
+        if scope is not None:
+            settings["ttl_scope"] = scope
         refresh = 60.0 if credential_refresh is None else credential_refresh
         self._native = Saver(
             list(settings.items()),
@@ -228,6 +237,9 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             self._used_serde = self.serde
         return self._used_values
 
+    def _before_blocking(self, name: str) -> None:
+        """Be called at the start of every blocking method; a hook for savers that refuse some."""
+
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Make the version after ``current``: a number of 32 digits and a random fraction."""
         if current is None:
@@ -242,6 +254,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read the checkpoint that ``config`` names, or the newest of its namespace."""
+        self._before_blocking("get_tuple")
         place = _place(config)
         return self._tuple_or_none(self._native.get_tuple(None, place), place)
 
@@ -264,6 +277,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         alone; no config means every thread. ``filter`` takes any key of the metadata, with Python's
         equality; its ``thread_id`` means the checkpoint's thread.
         """
+        self._before_blocking("list")
         listing = self._listing(config, filter, before, limit)
         return self._iterate(listing, _PAGE if limit is None else min(limit, _PAGE))
 
@@ -297,6 +311,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Read what channels were given along the ancestors of a checkpoint."""
+        self._before_blocking("get_delta_channel_history")
         place, names = _place(config), _texts("channels", channels)
         return self._deltas(names, self._native.delta_channel_history(None, place, names))
 
@@ -319,6 +334,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint: its document, TTL and the pointer to it together or not at all."""
+        self._before_blocking("put")
         arguments = self._put_arguments(config, checkpoint, metadata)
         self._native.put(None, *arguments, self._shallow and _has_read_nothing(config))
         return _config(arguments[0], checkpoint["id"])
@@ -348,6 +364,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task, all of them together."""
+        self._before_blocking("put_writes")
         self._native.put_writes(None, *self._write_arguments(config, writes, task_id, task_path))
 
     async def aput_writes(
@@ -365,6 +382,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all of a thread, whoever wrote it."""
+        self._before_blocking("delete_thread")
         self._native.delete_thread(None, _text("thread_id", thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -373,6 +391,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made, with their writes, in every thread."""
+        self._before_blocking("delete_for_runs")
         self._native.delete_for_runs(None, _texts("run_ids", run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -381,6 +400,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all of a thread, its history and pending writes included."""
+        self._before_blocking("copy_thread")
         source = _text("source_thread_id", source_thread_id)
         self._native.copy_thread(None, source, _text("target_thread_id", target_thread_id))
 
@@ -408,6 +428,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             max_results: Taken for the sake of langgraph-checkpoint-redis, and without meaning:
                 there is no limit.
         """
+        self._before_blocking("prune")
         names, keep = _texts("thread_ids", thread_ids), _kept(strategy, keep_last)
         self._native.prune(None, names, keep)
 
@@ -427,7 +448,10 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
     def threads(self, prefix: str = "") -> Iterator[ThreadSummary]:
         """List the threads whose ids start with ``prefix``, in no order."""
-        listing = self._native.threads(_text("prefix", prefix))
+        self._before_blocking("threads")
+        return self._iterate_threads(self._native.threads(_text("prefix", prefix)))
+
+    def _iterate_threads(self, listing: Listing) -> Iterator[ThreadSummary]:
         more = True
         while more:
             page, more = listing.page(None, 100)
@@ -444,21 +468,23 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 yield ThreadSummary(*summary)
 
     def touch(self, thread_id: str) -> bool:
-        """Give every key of a thread the saver's TTL anew, but for a pinned thread's.
+        """Reset the TTL of every key of a thread to the saver's, unless the thread is pinned.
 
         Returns ``False`` if there is no such thread, or the saver has no TTL.
         """
+        self._before_blocking("touch")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "touch")
         return found
 
     async def atouch(self, thread_id: str) -> bool:
-        """Give every key of a thread the saver's TTL anew, as :meth:`touch` does."""
+        """Reset the TTL of every key of a thread, as :meth:`touch` does."""
         thread = _text("thread_id", thread_id)
         found: bool = await self._native.change_ttl(waiting(), thread, "touch")
         return found
 
     def pin(self, thread_id: str) -> bool:
         """Keep a thread for ever, until :meth:`unpin`. ``False`` if there is no such thread."""
+        self._before_blocking("pin")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "pin")
         return found
 
@@ -472,6 +498,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
 
         Returns ``False`` if there is no such thread, or the saver has no TTL.
         """
+        self._before_blocking("unpin")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "unpin")
         return found
 

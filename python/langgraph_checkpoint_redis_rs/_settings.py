@@ -139,7 +139,7 @@ def seconds(name: str, value: Any) -> str:
 
 
 def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
-    """Read a TTL: how long things are kept, and whether reading them starts that anew.
+    """Read a TTL: how long things are kept, and whether a read resets it.
 
     Raises:
         ValueError: If it is none.
@@ -170,13 +170,15 @@ def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
     return _positive(time), bool(refresh)
 
 
-def read_ttl_scope(ttl: Ttl) -> str:
-    """Read what a TTL keeps together: each ``checkpoint`` by itself, or the whole ``thread``.
+def read_ttl_scope(ttl: Ttl) -> str | None:
+    """Read what expires together: each ``checkpoint``, or the whole ``thread``; none if not given.
 
     Raises:
         ValueError: If it is neither.
     """
-    scope = ttl.get("scope", "checkpoint") if isinstance(ttl, Mapping) else "checkpoint"
+    scope = ttl.get("scope") if isinstance(ttl, Mapping) else None
+    if scope is None:
+        return None
     if scope not in ("checkpoint", "thread"):
         raise ConfigError(f"ttl['scope'] must be 'checkpoint' or 'thread', not {scope!r}")
     return str(scope)

@@ -169,7 +169,7 @@ class RedisSerializer(JsonPlusSerializer):
             if packed is not None:
                 return "msgpack", packed, None
         if has_bytes and hints is None:
-            # Hints, even empty ones, tell that `__bytes__` is a marker here.
+            # Hints, even empty ones, say that `__bytes__` is a marker here.
             json, hints, _, _ = self._codec.dumps(obj, force_hints=True)
         return "json", json, hints
 

@@ -104,7 +104,7 @@ async def test_the_blocking_saver_is_awaitable_too(saver, config):
     assert [found async for found in saver.alist(config)] == list(saver.list(config))
 
 
-async def test_a_cancelled_put_leaves_a_whole_checkpoint_or_none(asaver, config, thread):
+async def test_a_cancelled_put_leaves_a_complete_checkpoint_or_none(asaver, config, thread):
     errors = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     made = []
@@ -211,7 +211,7 @@ except KeyboardInterrupt:
     assert out.strip() == "True", err
 
 
-def test_a_closed_saver_says_so_and_opens_again(redis_url, config):
+def test_a_closed_saver_fails_and_opens_again(redis_url, config):
     with RedisSaver(redis_url) as saver:
         saver.put(config, checkpoint("x"), METADATA, {})
     with pytest.raises(ConnectionError, match="closed"):

@@ -247,7 +247,7 @@ def test_an_argument_that_there_is_not_is_named_at_once(cls):
 
 
 @pytest.mark.parametrize("cls", [RedisSaver, AsyncRedisSaver, ShallowRedisSaver])
-def test_a_saver_cannot_be_pickled_and_says_what_to_do(cls):
+def test_a_saver_cannot_be_pickled_and_the_error_says_what_to_do(cls):
     saver = cls("redis://localhost")
     for call in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError, match=f"{cls.__name__}.*pass on the URL") as error:

@@ -9,11 +9,16 @@ from langgraph.checkpoint.conformance.capabilities import ALL_CAPABILITIES
 from langgraph_checkpoint_redis_rs import AsyncRedisSaver, RedisSaver
 
 
+@pytest.mark.parametrize("layout", ["json", "compact"])
 @pytest.mark.parametrize("cls", [AsyncRedisSaver, RedisSaver])
-async def test_every_capability_is_there_and_every_test_passes(cls, redis_url, prefixes):
+async def test_every_capability_is_there_and_every_test_passes(
+    cls, layout, redis_url, plain_redis_url, prefixes
+):
+    url = redis_url if layout == "json" else plain_redis_url
+
     @checkpointer_test(name=cls.__name__)
     async def factory():
-        async with cls(redis_url, **prefixes) as saver:
+        async with cls(url, layout=layout, **prefixes) as saver:
             yield saver
 
     report = await validate(factory)

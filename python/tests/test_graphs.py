@@ -337,31 +337,43 @@ async def delta_channel(run):
     yield await all_seen(run, graph)
 
 
+SCENARIOS = [
+    agent,
+    human_in_the_loop,
+    subgraphs,
+    fan_out,
+    a_failing_task,
+    time_travel_and_fork,
+    functional,
+    streams,
+    durabilities,
+    delta_channel,
+]
+
+
 @pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        agent,
-        human_in_the_loop,
-        subgraphs,
-        fan_out,
-        a_failing_task,
-        time_travel_and_fork,
-        functional,
-        streams,
-        durabilities,
-        delta_channel,
-    ],
-)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("cls", [AsyncRedisSaver, RedisSaver])
 async def test_answers_are_those_of_the_memory_saver(
     redis_url, thread, cls, scenario: Callable[..., Any], blocking
 ):
+    async with cls(redis_url) as saver:
+        await assert_as_in_memory(saver, thread, scenario, blocking)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_answers_in_the_compact_layout_are_those_of_the_memory_saver(
+    plain_redis_url, prefixes, scenario: Callable[..., Any]
+):
+    async with AsyncRedisSaver(plain_redis_url, layout="compact", **prefixes) as saver:
+        await assert_as_in_memory(saver, "t", scenario, blocking=False)
+
+
+async def assert_as_in_memory(saver, thread, scenario, blocking):
     # With this package's serializer, as LangGraph's own turns tuples into lists.
     memory = InMemorySaver(serde=RedisSerializer())
     wanted = [one async for one in scenario(Runner(memory, thread, blocking))]
-    async with cls(redis_url) as saver:
-        found = [one async for one in scenario(Runner(saver, thread, blocking))]
+    found = [one async for one in scenario(Runner(saver, thread, blocking))]
     assert len(found) == len(wanted) > 0
     for one, other in zip(found, wanted, strict=True):
         assert one == other

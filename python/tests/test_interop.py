@@ -243,7 +243,7 @@ async def test_the_python_saver_reads_values_that_need_type_hints(redis_url, con
     assert "value_types" not in ours.checkpoint
 
 
-async def test_a_thread_kept_whole_does_not_lose_its_history(redis_url, raw, config, thread):
+async def test_a_thread_that_expires_as_a_whole_keeps_its_history(redis_url, raw, config, thread):
     ttl = {"default_ttl": 1.5 / 60, "scope": "thread"}
     async with AsyncRedisSaver.from_conn_string(redis_url, ttl=ttl) as saver:
         for step in range(6):

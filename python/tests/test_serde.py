@@ -125,7 +125,7 @@ def test_what_was_stored_before_encryption_came_is_still_read(redis_url, config)
         assert [write[1:] for write in found.pending_writes] == list(VALUES.items())
 
 
-def test_the_wrong_serializer_or_key_says_so(redis_url, config):
+def test_the_wrong_serializer_or_key_is_reported(redis_url, config):
     other = EncryptedSerializer.from_pycryptodome_aes(RedisSerializer(), key=KEY[::-1])
     with (
         RedisSaver(redis_url, serde=encrypted()) as secret,

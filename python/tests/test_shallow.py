@@ -170,20 +170,20 @@ def asked(result: Any) -> Any:
 
 
 async def conversation(graph: Any, config: Any, durability: str) -> list[Any]:
-    told = [asked(await graph.ainvoke(START_VALUE, config, durability=durability))]
-    told.append(seen(await graph.aget_state(config)))
+    results = [asked(await graph.ainvoke(START_VALUE, config, durability=durability))]
+    results.append(seen(await graph.aget_state(config)))
     for answer in ("yes", "no"):
         command = Command(resume=answer)
-        told.append(asked(await graph.ainvoke(command, config, durability=durability)))
+        results.append(asked(await graph.ainvoke(command, config, durability=durability)))
         state = await graph.aget_state(config)
-        told.append(seen(state))
+        results.append(seen(state))
         if not state.next:
             break
     again = {"messages": [HumanMessage("More", id="h2")]}
-    told.append(asked(await graph.ainvoke(again, config, durability=durability)))
+    results.append(asked(await graph.ainvoke(again, config, durability=durability)))
     await graph.aupdate_state(config, {"notes": ["edited"]})
-    told.append(seen(await graph.aget_state(config)))
-    return told
+    results.append(seen(await graph.aget_state(config)))
+    return results
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
@@ -309,21 +309,21 @@ async def test_a_run_from_an_older_checkpoint_goes_on_from_the_newest(
         await graph.ainvoke({"notes": ["first"]}, config, durability=durability)
         old = (await graph.aget_state(config)).config
         await graph.ainvoke({"notes": ["second"]}, config, durability=durability)
-        told = ["first", "worked", "ended", "second", "worked", "ended"]
+        notes = ["first", "worked", "ended", "second", "worked", "ended"]
         newest = await graph.aget_state(old)
-        assert newest.values["notes"] == told and newest.config != old
+        assert newest.values["notes"] == notes and newest.config != old
 
         await graph.aupdate_state(old, {"notes": ["edited"]})
-        told.append("edited")
-        assert (await graph.aget_state(config)).values["notes"] == told
+        notes.append("edited")
+        assert (await graph.aget_state(config)).values["notes"] == notes
         result = await graph.ainvoke({"notes": ["third"]}, old, durability=durability)
-        told += ["third", "worked", "ended"]
-        assert result["notes"] == told
-        assert (await graph.aget_state(config)).values["notes"] == told
+        notes += ["third", "worked", "ended"]
+        assert result["notes"] == notes
+        assert (await graph.aget_state(config)).values["notes"] == notes
         # Nothing is left to do, whichever checkpoint is asked for.
         result = await graph.ainvoke(None, old, durability=durability)
-        assert result["notes"] == told
-        assert (await graph.aget_state(config)).values["notes"] == told
+        assert result["notes"] == notes
+        assert (await graph.aget_state(config)).values["notes"] == notes
 
 
 @pytest.mark.parametrize("ours", OURS)

@@ -215,6 +215,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// As [`StandaloneBuilder::without_modules`], for each node.
+    #[must_use]
+    pub fn without_modules(mut self) -> Self {
+        self.node = self.node.without_modules();
+        self
+    }
+
     /// As [`StandaloneBuilder::without_search`], for each node. Default: they have search.
     #[must_use]
     pub fn without_search(mut self, without_search: bool) -> Self {

@@ -18,6 +18,7 @@
 mod cluster;
 mod directives;
 mod error;
+mod find;
 mod group;
 mod install;
 mod installation;
@@ -27,6 +28,7 @@ mod sentinel;
 mod shared;
 mod slot_move;
 mod standalone;
+mod start;
 mod supervisor;
 mod tls;
 mod topology;

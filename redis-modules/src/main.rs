@@ -68,6 +68,9 @@ struct Settings {
     /// Load JSON alone, as a server has it that brings no search.
     #[arg(long)]
     without_search: bool,
+    /// Load neither JSON nor search, as a plain redis-server.
+    #[arg(long, conflicts_with = "without_search")]
+    without_modules: bool,
 }
 
 impl Settings {
@@ -84,6 +87,9 @@ macro_rules! with_settings {
         builder = builder
             .persistence(settings.persistence)
             .without_search(settings.without_search);
+        if settings.without_modules {
+            builder = builder.without_modules();
+        }
         if let Some(tls) = settings.tls() {
             builder = builder.tls(tls);
         }

@@ -323,6 +323,13 @@ impl SentinelBuilder {
         self
     }
 
+    /// As [`StandaloneBuilder::without_modules`], for each server.
+    #[must_use]
+    pub fn without_modules(mut self) -> Self {
+        self.server = self.server.without_modules();
+        self
+    }
+
     /// As [`StandaloneBuilder::without_search`], for each server. Default: they have search.
     #[must_use]
     pub fn without_search(mut self, without_search: bool) -> Self {

@@ -97,14 +97,6 @@ pub struct StandaloneBuilder {
 }
 
 impl Standalone {
-    /// Starts a server with the default settings and waits until it is ready.
-    ///
-    /// # Errors
-    /// Those of [`StandaloneBuilder::start`].
-    pub fn start() -> Result<Self, Error> {
-        Self::builder().start()
-    }
-
     /// Starts from the default settings.
     #[must_use]
     pub fn builder() -> StandaloneBuilder {
@@ -546,19 +538,14 @@ impl StandaloneBuilder {
         self
     }
 
-    /// Starts the server and waits until it answers PING and knows the commands of its modules.
-    ///
-    /// # Errors
-    /// [`Error::InvalidConfig`] for a directive that cannot be set, [`Error::Exited`] and
-    /// [`Error::NotReady`] with the end of the server's log, [`Error::NoFreePort`],
-    /// [`Error::Io`], and those of [`Installation::find_or_install`].
-    pub fn start(self) -> Result<Standalone, Error> {
-        self.check()?;
+    /// The server to run, if one was given.
+    pub(crate) fn chosen_installation(&self) -> Option<&Installation> {
+        self.installation.as_ref()
+    }
+
+    /// Starts a server of this installation.
+    pub(crate) fn start_with(self, installation: &Installation) -> Result<Standalone, Error> {
         let this = self.prepared()?;
-        let installation = match &this.installation {
-            Some(installation) => installation.clone(),
-            None => Installation::find_or_install()?,
-        };
         for _ in 0..PORT_ATTEMPTS {
             let port = match (this.port, this.role) {
                 (Some(port), _) => port,
@@ -579,7 +566,8 @@ impl StandaloneBuilder {
         self.unix_socket || self.tls.is_some()
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Refuses what no server could be started with.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.directives.check()?;
         self.users.iter().try_for_each(User::check)?;
         if self.acl_file.is_some() && !self.users.is_empty() {

@@ -1,15 +1,15 @@
-//! What RedisJSON cannot keep exactly, and the forms in which it travels.
+//! What RedisJSON cannot keep exactly, and the forms in which it is stored.
 //!
 //! RedisJSON keeps strings, booleans, null, integers of 64 bits, most floats and 127 levels of
 //! nesting. A larger integer silently becomes a float, and a lone surrogate, a float beyond
 //! `f64` or deeper nesting is refused. A value that holds any of these is stored as
-//! `{"__json__": "…"}`, its own text as a string, and comes back as that text. A value that
+//! `{"__json__": "…"}`, its own text as a string, and is read back as that text. A value that
 //! happens to look like an envelope is put in one as well, so that none is ever mistaken.
 //!
 //! RedisJSON reads floats fast and not to the last bit: of those with 16 or 17 digits about one
-//! in seven comes back as its neighbour. What it makes of a text is known, so such a float is
+//! in seven is read back as an adjacent float. What it makes of a text is known, so such a float is
 //! written with other digits that both it and an exact reader take for the same `f64`; the few
-//! for which there are none travel in an envelope.
+//! for which there are none are stored in an envelope.
 
 use std::borrow::Cow;
 
@@ -89,7 +89,7 @@ fn rewrite_floats(text: &[u8]) -> Option<Bytes> {
     Some(rewritten.freeze())
 }
 
-/// Goes through a valid JSON text and shows each number with its position; `None` if one is
+/// Visits each number of a valid JSON text, with its position; `None` if one is
 /// refused, or if there is anything else that RedisJSON does not keep.
 fn visit_numbers(text: &[u8], mut visit: impl FnMut(&str, usize) -> bool) -> Option<()> {
     let mut depth = 0_usize;
@@ -192,7 +192,7 @@ fn kept_form(number: &str) -> Option<Cow<'_, str>> {
         .map(Cow::Owned)
 }
 
-/// Other digits for a float, with so many of them behind the point.
+/// Other digits for a float, with this many of them behind the decimal point.
 fn other_digits(exact: f64, places: usize) -> Option<String> {
     let digits = format!("{:.places$}", exact.abs());
     let integer: u64 = digits.replace('.', "").parse().ok()?;

@@ -53,7 +53,7 @@ impl RawObject {
         self.0.insert(name.into(), value)
     }
 
-    /// Takes a member out, keeping the order of the others.
+    /// Removes a member, keeping the order of the others.
     pub fn remove(&mut self, name: &str) -> Option<RawJson> {
         self.0.shift_remove(name)
     }

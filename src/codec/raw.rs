@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// One JSON value, kept as the text that it came as.
 ///
 /// Cloning is cheap: the text is shared, also with the reply of the server that it was cut from.
-/// The text is valid JSON, always.
+/// The text is always valid JSON.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::RawJson;

@@ -265,7 +265,7 @@ async fn a_put_that_is_dropped_happens_or_not(subject: Subject) {
         let metadata = step(1);
         let options = PutOptions::default();
         dropped_midway(saver.put(&thread, &checkpoint, &metadata, &options), polls).await;
-        // It may still happen later, but whole.
+        // It may still be carried out later, but completely.
         for _ in 0..3 {
             let newest = get(&*saver, &thread).await;
             if let Some(tuple) = newest {
@@ -275,7 +275,7 @@ async fn a_put_that_is_dropped_happens_or_not(subject: Subject) {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // The thread goes on as if nothing had been.
+        // The thread is usable as before.
         let next = put_empty(&*saver, &thread).await;
         assert_eq!(got(&*saver, &thread).await.config, next);
     }

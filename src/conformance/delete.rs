@@ -179,17 +179,21 @@ async fn deleting_tells_its_progress(subject: Subject) {
         )
         .await;
     }
-    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let reported = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let callback = {
-        let told = std::sync::Arc::clone(&told);
-        ProgressCallback::new(move |progress| told.lock().unwrap().push(progress))
+        let reported = std::sync::Arc::clone(&reported);
+        ProgressCallback::new(move |progress| reported.lock().unwrap().push(progress))
     };
     let options = DeleteOptions::default().with_progress(callback);
     saver
         .delete_thread(&thread.thread_id, &options)
         .await
         .unwrap();
-    let last = *told.lock().unwrap().last().expect("something is told");
+    let last = *reported
+        .lock()
+        .unwrap()
+        .last()
+        .expect("something is reported");
     assert_eq!((last.checkpoints, last.writes), (3, 6));
 }
 

@@ -45,7 +45,7 @@ async fn history(
 }
 
 /// The values of the writes, and the seed.
-fn told(history: &DeltaChannelHistory) -> (Vec<Value>, Option<Value>) {
+fn values_and_seed(history: &DeltaChannelHistory) -> (Vec<Value>, Option<Value>) {
     let writes = values(&history.writes)
         .into_iter()
         .map(|(_, value)| value)
@@ -87,7 +87,7 @@ async fn the_writes_of_the_ancestors_come_oldest_first(subject: Subject) {
     let stored = put_steps(&*saver, &thread(), &["{}", "{}", "{}", "{}"]).await;
     let found = history(&*saver, &stored[3], &["d"]).await;
     assert_eq!(
-        told(&found["d"]),
+        values_and_seed(&found["d"]),
         (vec![json!(0), json!(1), json!(2)], None)
     );
 }
@@ -105,7 +105,7 @@ async fn the_nearest_value_is_the_seed(subject: Subject) {
     let stored = put_steps(&*saver, &thread(), &steps).await;
     let found = history(&*saver, &stored[3], &["d"]).await;
     assert_eq!(
-        told(&found["d"]),
+        values_and_seed(&found["d"]),
         (vec![json!(1), json!(2)], Some(json!(["near"])))
     );
     let seed_checkpoint = found["d"].seed_checkpoint.as_ref().unwrap();
@@ -116,14 +116,20 @@ async fn the_writes_at_the_seed_count(subject: Subject) {
     let saver = subject.saver().await;
     let stored = put_steps(&*saver, &thread(), &[r#"{"d":"seed"}"#, "{}"]).await;
     let found = history(&*saver, &stored[1], &["d"]).await;
-    assert_eq!(told(&found["d"]), (vec![json!(0)], Some(json!("seed"))));
+    assert_eq!(
+        values_and_seed(&found["d"]),
+        (vec![json!(0)], Some(json!("seed")))
+    );
 }
 
 async fn a_seed_of_null_is_a_seed(subject: Subject) {
     let saver = subject.saver().await;
     let stored = put_steps(&*saver, &thread(), &["{}", r#"{"d":null}"#, "{}"]).await;
     let found = history(&*saver, &stored[2], &["d"]).await;
-    assert_eq!(told(&found["d"]), (vec![json!(1)], Some(json!(null))));
+    assert_eq!(
+        values_and_seed(&found["d"]),
+        (vec![json!(1)], Some(json!(null)))
+    );
 }
 
 async fn without_a_seed_the_walk_ends_at_the_root(subject: Subject) {
@@ -140,8 +146,11 @@ async fn each_channel_has_its_own_seed(subject: Subject) {
     let stored = put_steps(&*saver, &thread(), &steps).await;
     let found = history(&*saver, &stored[2], &["d", "e", "d"]).await;
     assert_eq!(found.len(), 2);
-    assert_eq!(told(&found["d"]), (vec![json!(1)], Some(json!("near"))));
-    assert_eq!(told(&found["e"]), (vec![], Some(json!("far"))));
+    assert_eq!(
+        values_and_seed(&found["d"]),
+        (vec![json!(1)], Some(json!("near")))
+    );
+    assert_eq!(values_and_seed(&found["e"]), (vec![], Some(json!("far"))));
 }
 
 async fn writes_of_one_checkpoint_are_in_their_order(subject: Subject) {
@@ -159,7 +168,7 @@ async fn writes_of_one_checkpoint_are_in_their_order(subject: Subject) {
         .flat_map(|task| (0..11).map(move |position| json!(format!("{task}/{position}"))))
         .collect();
     let found = history(&*saver, &child, &["d"]).await;
-    assert_eq!(told(&found["d"]), (expected, None));
+    assert_eq!(values_and_seed(&found["d"]), (expected, None));
 }
 
 async fn only_ancestors_count_on_a_fork(subject: Subject) {
@@ -174,7 +183,7 @@ async fn only_ancestors_count_on_a_fork(subject: Subject) {
     let fork = put_steps(&*saver, &stored[1], &["{}", "{}"]).await;
     let found = history(&*saver, &fork[1], &["d"]).await;
     let expected = (vec![json!(0), json!(1), json!(0)], Some(json!("seed")));
-    assert_eq!(told(&found["d"]), expected);
+    assert_eq!(values_and_seed(&found["d"]), expected);
     assert_eq!(
         history(&*saver, &thread, &["d"]).await,
         found,
@@ -187,7 +196,10 @@ async fn without_a_checkpoint_the_newest_is_the_target(subject: Subject) {
     let thread = thread();
     put_steps(&*saver, &thread, &["{}", "{}", "{}"]).await;
     let found = history(&*saver, &thread, &["d"]).await;
-    assert_eq!(told(&found["d"]), (vec![json!(0), json!(1)], None));
+    assert_eq!(
+        values_and_seed(&found["d"]),
+        (vec![json!(0), json!(1)], None)
+    );
 }
 
 async fn a_target_that_is_not_there_has_an_empty_history(subject: Subject) {
@@ -215,8 +227,11 @@ async fn namespaces_have_histories_of_their_own(subject: Subject) {
     put_steps(&*saver, &within(&thread, "child"), &["{}", "{}", "{}"]).await;
     let root = history(&*saver, &thread, &["d"]).await;
     let child = history(&*saver, &within(&thread, "child"), &["d"]).await;
-    assert_eq!(told(&root["d"]), (vec![json!(0)], None));
-    assert_eq!(told(&child["d"]), (vec![json!(0), json!(1)], None));
+    assert_eq!(values_and_seed(&root["d"]), (vec![json!(0)], None));
+    assert_eq!(
+        values_and_seed(&child["d"]),
+        (vec![json!(0), json!(1)], None)
+    );
 }
 
 async fn an_ancestor_that_is_gone_ends_the_walk(subject: Subject) {
@@ -224,5 +239,5 @@ async fn an_ancestor_that_is_gone_ends_the_walk(subject: Subject) {
     let gone = thread().with_checkpoint(id("0"));
     let stored = put_steps(&*saver, &gone, &["{}", "{}"]).await;
     let found = history(&*saver, &stored[1], &["d"]).await;
-    assert_eq!(told(&found["d"]), (vec![json!(0)], None));
+    assert_eq!(values_and_seed(&found["d"]), (vec![json!(0)], None));
 }

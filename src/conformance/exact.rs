@@ -145,10 +145,10 @@ fn string(rest: &mut &[u8]) -> Vec<u16> {
     let mut units = Vec::new();
     let mut position = 1;
     loop {
-        let plain = rest[position..]
+        let unescaped = rest[position..]
             .iter()
             .position(|byte| matches!(byte, b'"' | b'\\'));
-        let end = position + plain.expect("valid JSON");
+        let end = position + unescaped.expect("valid JSON");
         units.extend(
             std::str::from_utf8(&rest[position..end])
                 .expect("UTF-8")
@@ -197,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_else_is_told_with_its_place() {
-        for (one, other, told) in [
+    fn a_difference_in_meaning_is_reported_with_its_path() {
+        for (one, other, expected) in [
             (
                 r#"{"a":[1]}"#,
                 r#"{"a":[1.0]}"#,
@@ -222,7 +222,7 @@ mod tests {
             ),
         ] {
             let difference = difference(one, other).unwrap_or_default();
-            assert!(difference.starts_with(told), "{difference}");
+            assert!(difference.starts_with(expected), "{difference}");
         }
     }
 }

@@ -64,7 +64,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How many cases [`run`] runs at the same time.
 const AT_ONCE: usize = 8;
 
-/// What a case is about.
+/// The subject of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Group {
@@ -90,11 +90,11 @@ pub enum Group {
     Threads,
     /// Ids that are easily mistaken for others.
     HostileIds,
-    /// Values that are easily changed on the way.
+    /// Values that are easily changed by a codec.
     Values,
     /// Calls at the same time, and calls that are dropped.
     Concurrency,
-    /// Things that expire.
+    /// TTLs.
     Ttl,
 }
 
@@ -143,14 +143,14 @@ impl Case {
     /// Checks the behaviour, for a minute at most.
     ///
     /// # Panics
-    /// If the saver does not behave so; the message says what it did.
+    /// If the saver behaves otherwise; the message names the difference.
     pub async fn run(&self, subject: &Subject) {
         let check = (self.check)(subject.clone());
         let done = tokio::time::timeout(TIME_LIMIT, check).await;
         assert!(done.is_ok(), "it was not done after {TIME_LIMIT:?}");
     }
 
-    /// Checks the behaviour and says how that went.
+    /// Checks the behaviour and returns the result.
     pub async fn outcome(&self, subject: &Subject) -> Outcome {
         let start = Instant::now();
         let result = AssertUnwindSafe(self.run(subject)).catch_unwind().await;

@@ -42,17 +42,17 @@ pub struct Trace {
     calls: Vec<(usize, Call)>,
 }
 
-/// What came of a trace that was replayed.
+/// The result of replaying a trace.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Replay {
     /// How many calls were made.
     pub calls: usize,
-    /// The calls that were answered otherwise than recorded.
+    /// The calls whose results differ from the recorded ones.
     pub differences: Vec<Difference>,
 }
 
-/// A call that was answered otherwise than recorded.
+/// A call whose result differs from the recorded one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Difference {
@@ -60,7 +60,7 @@ pub struct Difference {
     pub line: usize,
     /// The method.
     pub op: &'static str,
-    /// What is different, with its place in the answer.
+    /// What is different, with its path in the result.
     pub what: String,
 }
 
@@ -265,7 +265,7 @@ impl Call {
         of_config.or(self.thread_id.as_deref())
     }
 
-    /// Makes the call, and tells how the answer differs.
+    /// Makes the call, and returns how the result differs.
     async fn replay(&self, saver: &dyn CheckpointSaver) -> Result<Option<String>> {
         let config = self.config.as_ref().map(Config::read).transpose()?;
         match self.op {
@@ -369,7 +369,7 @@ impl Call {
         found.iter().map(recorded).collect()
     }
 
-    /// What the saver answers to a call that reads, as it is recorded.
+    /// What a call that reads returns, as it is recorded.
     async fn answer(&self, saver: &dyn CheckpointSaver) -> Result<RawJson> {
         let config = self.config.as_ref().map(Config::read).transpose()?;
         if let Op::List = self.op {
@@ -427,7 +427,7 @@ mod tests {
     use crate::MemorySaver;
 
     #[tokio::test]
-    async fn a_different_answer_is_told_with_its_line_and_place() {
+    async fn a_different_answer_is_reported_with_its_line_and_path() {
         let trace = Trace::parse(
             r#"{"op":"put","config":{"thread_id":"t"},"checkpoint":{"id":"1","n":1.0},"metadata":{},"returns":{"thread_id":"t","checkpoint_ns":"","checkpoint_id":"1"}}
 
@@ -437,14 +437,14 @@ mod tests {
         .unwrap();
         let saver = MemorySaver::new();
         let replay = trace.replay(&saver).await;
-        let told: Vec<String> = replay.differences.iter().map(ToString::to_string).collect();
+        let shown: Vec<String> = replay.differences.iter().map(ToString::to_string).collect();
         assert_eq!(replay.calls, 3);
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(shown.len(), 2, "{shown:?}");
         assert_eq!(
-            told[0],
+            shown[0],
             "line 3, get_tuple: $.checkpoint.n should be 1, but is 1.0"
         );
-        assert!(told[1].starts_with("line 4, put_writes: it failed: config.checkpoint_id"));
+        assert!(shown[1].starts_with("line 4, put_writes: it failed: config.checkpoint_id"));
         trace.clean_up(&saver).await.unwrap();
         assert_eq!(
             saver

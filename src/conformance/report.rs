@@ -1,11 +1,11 @@
-//! What became of the cases.
+//! The results of the cases.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::{Case, Group};
 
-/// What became of one case.
+/// The result of one case.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Outcome {
@@ -13,7 +13,7 @@ pub struct Outcome {
     pub case: Case,
     /// How long it took.
     pub took: Duration,
-    /// What was wrong; `None` if nothing was.
+    /// Why it failed; `None` if it passed.
     pub failure: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl Outcome {
     }
 }
 
-/// What became of the cases that were run; its `Display` is a table by group, with the failures
+/// The results of the cases that were run; its `Display` is a table by group, with the failures
 /// below.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Things that expire.
+//! TTLs.
 
 use std::time::{Duration, Instant};
 
@@ -415,7 +415,7 @@ async fn what_has_expired_is_no_parent_to_expect(subject: Subject) {
     assert_eq!(got(&*saver, &thread).await.config, stored);
 }
 
-/// Writes a thread for longer than its TTL, and tells how many checkpoints are left.
+/// Writes a thread for longer than its TTL, and returns how many checkpoints are left.
 async fn written_for_longer_than(saver: &dyn CheckpointSaver, thread: &CheckpointConfig) -> usize {
     let mut parent = thread.clone();
     for namespace in ["child", ""] {

@@ -1,4 +1,4 @@
-//! Values that are easily changed on the way.
+//! Values that are easily changed by a codec.
 
 use serde_json::json;
 
@@ -104,7 +104,7 @@ async fn floats_come_back_to_the_last_bit(subject: Subject) {
     come_back(subject, &given).await;
 }
 
-/// In their shortest form, which a parser that rounds twice reads as a neighbour.
+/// In their shortest form, which a parser that rounds twice reads as an adjacent float.
 async fn a_thousand_floats_of_any_size_come_back_to_the_last_bit(subject: Subject) {
     let saver = subject.saver().await;
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::error::{Problem, error_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::options::{Progress, ProgressCallback};
 use crate::wire::{Line, ProgressLine};
 
@@ -70,8 +70,8 @@ impl HttpSaver {
     ) -> Result<T> {
         let response = self.0.send(operation, encode(call)?).await?;
         let body = response.bytes().await;
-        let body = body.map_err(|error| self.0.lost(operation, &error))?;
-        serde_json::from_slice(&body).map_err(|error| self.0.unreadable(&error.to_string()))
+        let body = body.map_err(|error| self.0.lost(operation, error))?;
+        serde_json::from_slice(&body).map_err(|error| self.0.unreadable(error.into()))
     }
 
     /// Calls an endpoint that responds without a body.
@@ -155,8 +155,13 @@ impl HttpSaverBuilder {
         let refuse = |reason: String| Error::Config {
             key: "url".to_owned(),
             reason,
+            source: None,
         };
-        let url = Url::parse(&self.url).map_err(|error| refuse(error.to_string()))?;
+        let url = Url::parse(&self.url).map_err(|error| Error::Config {
+            key: "url".to_owned(),
+            reason: "it is no URL".to_owned(),
+            source: Some(error.into()),
+        })?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(refuse("it is not http://host or https://host".to_owned()));
         }
@@ -177,7 +182,11 @@ impl HttpSaverBuilder {
             .tcp_nodelay(true)
             .no_proxy()
             .build()
-            .map_err(|error| refuse(error.to_string()))?;
+            .map_err(|error| Error::Config {
+                key: "url".to_owned(),
+                reason: "there is no client for it".to_owned(),
+                source: Some(error.into()),
+            })?;
         Ok(HttpSaver(Arc::new(Service {
             client,
             base: url.as_str().trim_end_matches('/').to_owned(),
@@ -207,6 +216,7 @@ fn tls(is_used: bool) -> Result<rustls::ClientConfig> {
             return Err(Error::Config {
                 key: "url".to_owned(),
                 reason: "https needs certificates to trust, and the system has none".to_owned(),
+                source: None,
             });
         }
     }
@@ -215,7 +225,8 @@ fn tls(is_used: bool) -> Result<rustls::ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Config {
             key: "url".to_owned(),
-            reason: format!("TLS cannot be set up: {error}"),
+            reason: "TLS cannot be set up".to_owned(),
+            source: Some(error.into()),
         })?;
     Ok(config.with_root_certificates(trusted).with_no_client_auth())
 }
@@ -232,7 +243,7 @@ impl Service {
         }
         crate::round_trips::made();
         let response = request.send().await;
-        let response = response.map_err(|error| self.lost(operation, &error))?;
+        let response = response.map_err(|error| self.lost(operation, error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -252,37 +263,29 @@ impl Service {
     }
 
     /// A failure of the network as this crate's error.
-    fn lost(&self, operation: &'static str, error: &reqwest::Error) -> Error {
+    fn lost(&self, operation: &'static str, error: reqwest::Error) -> Error {
         if error.is_timeout() && !error.is_connect() {
             return Error::Timeout {
                 operation,
                 limit: self.timeout,
+                source: Some(error.into()),
             };
-        }
-        let mut reason = String::new();
-        let mut cause: Option<&dyn std::error::Error> = Some(error);
-        while let Some(one) = cause {
-            let message = one.to_string();
-            if !reason.ends_with(&message) {
-                if !reason.is_empty() {
-                    reason.push_str(": ");
-                }
-                reason.push_str(&message);
-            }
-            cause = one.source();
         }
         Error::Service {
             server: self.base.clone(),
-            reason,
+            reason: "the network failed".to_owned(),
             retryable: true,
+            source: Some(error.into()),
         }
     }
 
-    fn unreadable(&self, reason: &str) -> Error {
+    /// The error of a response that is not the service's.
+    fn unreadable(&self, source: Source) -> Error {
         Error::Service {
             server: self.base.clone(),
-            reason: format!("its response cannot be read: {reason}"),
+            reason: "its response cannot be read".to_owned(),
             retryable: false,
+            source: Some(source),
         }
     }
 }
@@ -330,25 +333,26 @@ impl<L: Line> Lines<L> {
                     continue;
                 }
                 let line: L = serde_json::from_slice(&line)
-                    .map_err(|error| self.service.unreadable(&error.to_string()))?;
+                    .map_err(|error| self.service.unreadable(error.into()))?;
                 return match line.read() {
                     (Some(item), _, _) => Ok(Some(item)),
                     (None, Some(fault), _) => {
                         Err(error_of(self.operation, &self.service.base, fault, None))
                     }
                     (None, None, true) => Ok(None),
-                    (None, None, false) => Err(self.service.unreadable("a line is empty")),
+                    (None, None, false) => Err(self.service.unreadable("a line is empty".into())),
                 };
             }
             self.searched = self.buffer.len();
             match self.chunks.next().await {
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
-                Some(Err(error)) => return Err(self.service.lost(self.operation, &error)),
+                Some(Err(error)) => return Err(self.service.lost(self.operation, error)),
                 None => {
                     return Err(Error::Service {
                         server: self.service.base.clone(),
                         reason: "its response is incomplete".to_owned(),
                         retryable: true,
+                        source: None,
                     });
                 }
             }

@@ -44,11 +44,13 @@ impl Problem<'_> {
                 server: self.server.to_owned(),
                 reason: self.with_request_id(message.as_deref(), "it took too long"),
                 retryable: true,
+                source: None,
             },
             _ => Error::Service {
                 server: self.server.to_owned(),
                 reason: self.with_request_id(message.as_deref(), &format!("it answered {status}")),
                 retryable: matches!(status, 408 | 429 | 502 | 503),
+                source: None,
             },
         }
     }
@@ -91,6 +93,7 @@ pub(super) fn error_of(
         "timeout" => Error::Timeout {
             operation,
             limit: Duration::from_millis(fault.limit.unwrap_or_default() as u64),
+            source: None,
         },
         "out_of_memory" => Error::OutOfMemory,
         "unavailable" => Error::Unavailable {
@@ -101,6 +104,7 @@ pub(super) fn error_of(
             server: server.to_owned(),
             reason: with_request_id(&format!("it failed ({kind})"), request_id),
             retryable: matches!(kind, "connection" | "closed" | "service"),
+            source: None,
         },
     }
 }
@@ -136,6 +140,7 @@ mod tests {
             Error::Timeout {
                 operation: "put",
                 limit: Duration::from_secs(10),
+                source: None,
             },
         ] {
             let data = serde_json::to_string(&Fault::from(&error)).unwrap();

@@ -1,22 +1,11 @@
-//! Blobs in memory.
+//! The blobs of a namespace in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt};
-
-use super::MemorySaver;
-use super::store::{Lifetime, StoredWrite};
-use crate::blobs::{
-    BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness, named_by,
-};
-use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
-use crate::config::CheckpointConfig;
-use crate::error::Result;
-use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::{ListOptions, TtlChoice};
-use crate::saver::SaverStream;
+use super::lifetime::Lifetime;
+use crate::blobs::{ChannelBlob, named_by};
+use crate::checkpoint::Checkpoint;
 
 /// The blobs of a namespace, by channel and version.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +20,12 @@ struct StoredBlob {
 impl Blobs {
     /// Adds the blobs that are not there yet, and keeps those and the ones that their checkpoint
     /// names at least for a lifetime.
-    fn put(&mut self, blobs: &[ChannelBlob], checkpoint: &Checkpoint, lifetime: Lifetime) {
+    pub(super) fn put(
+        &mut self,
+        blobs: &[ChannelBlob],
+        checkpoint: &Checkpoint,
+        lifetime: Lifetime,
+    ) {
         for blob in blobs {
             let key = (blob.channel.clone(), blob.version.clone());
             let stored = self.0.entry(key).or_insert_with(|| StoredBlob {
@@ -44,7 +38,7 @@ impl Blobs {
     }
 
     /// Keeps the blobs that a checkpoint names at least for a lifetime.
-    fn extend(&mut self, checkpoint: &Checkpoint, lifetime: Lifetime) {
+    pub(super) fn extend(&mut self, checkpoint: &Checkpoint, lifetime: Lifetime) {
         for key in named_by(checkpoint) {
             if let Some(stored) = self.0.get_mut(&key) {
                 stored.lifetime.extend(lifetime);
@@ -53,7 +47,7 @@ impl Blobs {
     }
 
     /// The blobs that a checkpoint names.
-    fn of(&self, checkpoint: &Checkpoint) -> Vec<ChannelBlob> {
+    pub(super) fn of(&self, checkpoint: &Checkpoint) -> Vec<ChannelBlob> {
         named_by(checkpoint)
             .iter()
             .filter_map(|key| Some(self.0.get(key)?.blob.clone()))
@@ -103,116 +97,11 @@ impl Blobs {
     }
 }
 
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl BlobStore for MemorySaver {
-    async fn put_with_blobs(
-        &self,
-        config: &CheckpointConfig,
-        checkpoint: &Checkpoint,
-        metadata: &CheckpointMetadata,
-        blobs: &[ChannelBlob],
-    ) -> Result<CheckpointConfig> {
-        let ttl = TtlChoice::Default.resolve(self.ttl.default)?;
-        let metadata = config.joined_metadata(metadata)?;
-        let (mut store, now) = self.open();
-        let lifetime = Self::lifetime(&mut store, &config.thread_id, ttl, now);
-        let stored = store.put(config, checkpoint, metadata, lifetime);
-        store
-            .namespace_mut(&config.thread_id, &config.namespace())
-            .blobs
-            .put(blobs, checkpoint, lifetime);
-        self.keep_whole(&mut store, &config.thread_id, lifetime);
-        Ok(stored)
-    }
-
-    fn blobs_of(
-        &self,
-        thread: &ThreadId,
-        namespace: &CheckpointNamespace,
-        checkpoint: &Checkpoint,
-    ) -> SaverStream<BlobPage> {
-        let (saver, checkpoint) = (self.clone(), checkpoint.clone());
-        let (thread, namespace) = (thread.clone(), namespace.clone());
-        stream::once(async move {
-            let (mut store, now) = saver.open();
-            let is_there = store
-                .namespace(&thread, &namespace)
-                .is_some_and(|namespace| namespace.checkpoints.contains_key(checkpoint.id()));
-            if !is_there {
-                return Ok(BlobPage::Gone);
-            }
-            let ttl = saver.ttl.default.filter(|_| saver.ttl.refresh_on_read);
-            let lifetime = ttl.map(|ttl| store.lifetime(Some(ttl), now));
-            let blobs = &mut store.namespace_mut(&thread, &namespace).blobs;
-            if let Some(lifetime) = lifetime {
-                blobs.extend(&checkpoint, lifetime);
-            }
-            Ok(BlobPage::Found(blobs.of(&checkpoint)))
-        })
-        .boxed()
-    }
-
-    async fn put_indexed_writes(
-        &self,
-        config: &CheckpointConfig,
-        writes: &[PendingWrite],
-        existing: ExistingWrites,
-    ) -> Result<()> {
-        let checkpoint_id = config.required_checkpoint()?;
-        let ttl = TtlChoice::Default.resolve(self.ttl.default)?;
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let (mut store, now) = self.open();
-        let lifetime = Self::lifetime(&mut store, &config.thread_id, ttl, now);
-        let stored = store
-            .namespace_mut(&config.thread_id, &config.namespace())
-            .writes
-            .entry(checkpoint_id.clone())
-            .or_default();
-        for write in writes {
-            let key = (write.task_id.clone(), write.idx);
-            if existing == ExistingWrites::Replace || !stored.contains_key(&key) {
-                let write = StoredWrite {
-                    task_path: write.task_path.clone(),
-                    channel: write.channel.clone(),
-                    value: write.value.clone(),
-                    lifetime,
-                };
-                stored.insert(key, write);
-            }
-        }
-        self.keep_whole(&mut store, &config.thread_id, lifetime);
-        Ok(())
-    }
-
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
-        self.delete_runs(run_ids, prefix);
-        Ok(())
-    }
-
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
-        self.list_where(None, prefix, options)
-    }
-
-    async fn readiness(&self) -> StoreReadiness {
-        StoreReadiness::Ready
-    }
-
-    fn connections(&self) -> Option<ConnectionCounts> {
-        None
-    }
-
-    async fn close(&self) {}
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::saver::CheckpointSaver;
 
     fn checkpoint(version: &str) -> Checkpoint {
         let text = format!(r#"{{"id":"1","channel_versions":{{"c":"{version}","d":"1"}}}}"#);
@@ -264,32 +153,5 @@ mod tests {
         let both = [blob("c", "1", "json"), blob("d", "1", "empty")];
         blobs.put(&both, &checkpoint("1"), Lifetime(None));
         assert_eq!(blobs.channels_of(&checkpoint("1")), [Box::<str>::from("c")]);
-    }
-
-    #[tokio::test]
-    async fn the_blobs_of_a_thread_are_kept_with_it() {
-        let ttl = crate::options::TtlPolicy::new(Duration::from_secs(3_600));
-        let saver = MemorySaver::with_ttl(ttl).unwrap();
-        let config = CheckpointConfig::new("t").unwrap();
-        saver
-            .put_with_blobs(
-                &config,
-                &checkpoint("1"),
-                &CheckpointMetadata::new(),
-                &[blob("c", "1", "json")],
-            )
-            .await
-            .unwrap();
-        let expiries = || {
-            let (mut store, _) = saver.open();
-            let thread = store.threads.get_mut(&config.thread_id).unwrap();
-            let lifetimes = thread.lifetimes_mut().map(|lifetime| lifetime.0.is_some());
-            lifetimes.collect::<Vec<_>>()
-        };
-        assert_eq!(expiries(), [true, true]);
-        assert!(saver.pin(&config.thread_id).await.unwrap());
-        assert_eq!(expiries(), [false, false]);
-        assert!(saver.unpin(&config.thread_id).await.unwrap());
-        assert_eq!(expiries(), [true, true]);
     }
 }

@@ -1,6 +1,8 @@
 //! A saver that keeps everything in the memory of the process: the executable specification.
 
+mod blob_store;
 mod blobs;
+mod lifetime;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,8 @@ use crate::options::{
 };
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
-use store::{Key, Lifetime, Namespace, Store, StoredWrite};
+use lifetime::Lifetime;
+use store::{Key, Namespace, Store, StoredWrite};
 
 /// A saver that keeps everything in the memory of the process.
 ///
@@ -77,10 +80,10 @@ impl MemorySaver {
 
     /// The store, without what has expired.
     fn open(&self) -> (MutexGuard<'_, Store>, Instant) {
-        // A store whose holder panicked is whole: nothing that changes it can panic midway.
+        // A store whose holder panicked is consistent: nothing that changes it can panic midway.
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        store.sweep(now);
+        store.remove_expired(now);
         (store, now)
     }
 
@@ -98,8 +101,8 @@ impl MemorySaver {
         store.lifetime(ttl.filter(|_| !pinned), now)
     }
 
-    /// Lets nothing of a thread that is kept whole expire before a lifetime is over.
-    fn keep_whole(&self, store: &mut Store, thread_id: &ThreadId, lifetime: Lifetime) {
+    /// Extends the lifetimes of all of a thread, if threads expire as a whole.
+    fn extend_thread(&self, store: &mut Store, thread_id: &ThreadId, lifetime: Lifetime) {
         if self.ttl.scope == Some(TtlScope::Thread)
             && let Some(thread) = store.threads.get_mut(thread_id)
         {
@@ -181,7 +184,7 @@ impl CheckpointSaver for MemorySaver {
         check_expected_parent(namespace, checkpoint.id(), &options.expected_parent)?;
         let lifetime = Self::lifetime(&mut store, &config.thread_id, ttl, now);
         let stored = store.put(config, checkpoint, metadata, lifetime);
-        self.keep_whole(&mut store, &config.thread_id, lifetime);
+        self.extend_thread(&mut store, &config.thread_id, lifetime);
         Ok(stored)
     }
 
@@ -219,7 +222,7 @@ impl CheckpointSaver for MemorySaver {
                 stored.insert(key, write);
             }
         }
-        self.keep_whole(&mut store, &config.thread_id, lifetime);
+        self.extend_thread(&mut store, &config.thread_id, lifetime);
         Ok(())
     }
 
@@ -233,7 +236,7 @@ impl CheckpointSaver for MemorySaver {
             store
                 .namespace_mut(&key.thread_id, &key.namespace)
                 .slide(&key.checkpoint_id, lifetime);
-            self.keep_whole(&mut store, &key.thread_id, lifetime);
+            self.extend_thread(&mut store, &key.thread_id, lifetime);
         }
         Ok(store.tuple(&key))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::blobs::Blobs;
+use super::lifetime::Lifetime;
 use crate::checkpoint::{
     Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, TypedValue,
 };
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::lineage::LineageNode;
 
-/// All threads. Whatever has expired is taken out before each call, so that no call sees it.
+/// All threads. What has expired is removed before each call, so that no call sees it.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) threads: BTreeMap<ThreadId, Thread>,
@@ -21,8 +22,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Takes out what has expired.
-    pub(super) fn sweep(&mut self, now: Instant) {
+    /// Removes what has expired.
+    pub(super) fn remove_expired(&mut self, now: Instant) {
         if self.next_expiry.is_none_or(|expiry| expiry > now) {
             return;
         }
@@ -114,33 +115,6 @@ impl Store {
     }
 }
 
-/// When something expires; never, if `None`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lifetime(pub(super) Option<Instant>);
-
-impl Lifetime {
-    pub(super) fn is_over(self, now: Instant) -> bool {
-        self.0.is_some_and(|expiry| expiry <= now)
-    }
-
-    /// Lets what would expire before a time expire then.
-    pub(super) fn extend(&mut self, to: Self) {
-        if self
-            .0
-            .is_some_and(|expiry| to.0.is_none_or(|to| expiry < to))
-        {
-            *self = to;
-        }
-    }
-
-    /// Changes the expiry of what expires; what never expires is not changed.
-    pub(super) fn slide(&mut self, to: Self) {
-        if self.0.is_some() {
-            *self = to;
-        }
-    }
-}
-
 /// What names a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
@@ -161,7 +135,7 @@ impl Thread {
         self.namespaces.is_empty()
     }
 
-    /// Takes out the checkpoints and writes that do not pass, and namespaces left empty.
+    /// Removes the checkpoints, writes and blobs that have expired, and namespaces left empty.
     fn retain_alive(&mut self, now: Instant) {
         self.namespaces.retain(|_, namespace| {
             namespace

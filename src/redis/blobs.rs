@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{milliseconds, text};
 use super::driver::Command;
-use super::keys::{BlobKeys, stored_namespace};
+use super::keys::{BlobKeys, PINNED, stored_namespace};
 use super::progress::Counter;
 use super::replies::strings;
 use super::scan::Members;
@@ -337,18 +337,39 @@ pub(super) async fn change_ttl_of_blobs(
     verb: TtlVerb,
 ) -> Result<()> {
     let keys = store.keyspace.blobs(thread, namespace);
+    let change = async |changed: &[Bytes], verb: TtlVerb| -> Result<()> {
+        let commands = changed
+            .iter()
+            .filter_map(|key| ttl::ttl_command(key.clone(), ttl, verb));
+        let steps = commands.map(Step::from).collect();
+        let replies = store.pipeline("ttl", steps).await?;
+        replies.into_iter().try_for_each(|reply| reply.map(drop))
+    };
+    let is_pinned = async || {
+        let pinned = Command::on("SISMEMBER", keys.namespaces.clone()).arg(PINNED);
+        let pinned = store.driver().call("ttl", pinned).await?;
+        Ok::<_, Error>(pinned.as_int() == Some(1))
+    };
+    let registry = [keys.registry.clone()];
+    if verb != TtlVerb::Unpin {
+        change(&registry, verb).await?;
+    }
     let mut pages = Pages::new(&keys);
     while let Some(page) = pages.next(store).await? {
-        let steps: Vec<Step> = page
-            .iter()
-            .map(|member| keys.of_member(member))
-            .chain([keys.registry.clone()])
-            .filter_map(|key| ttl::ttl_command(key, ttl, verb))
-            .map(Step::from)
-            .collect();
-        for reply in store.pipeline("ttl", steps).await? {
-            reply?;
-        }
+        let mut changed: Vec<_> = page.iter().map(|member| keys.of_member(member)).collect();
+        change(&changed, verb).await?;
+        // A call that pins or unpins it in between visits what was not changed after that.
+        let undone = match verb {
+            TtlVerb::Pin if !is_pinned().await? => TtlVerb::Unpin,
+            TtlVerb::Unpin if is_pinned().await? => TtlVerb::Pin,
+            _ => continue,
+        };
+        changed.extend(registry);
+        return change(&changed, undone).await;
+    }
+    // Last, because it leads to the others.
+    if verb == TtlVerb::Unpin {
+        change(&registry, verb).await?;
     }
     Ok(())
 }

@@ -247,6 +247,7 @@ impl RedisSaverBuilder {
                     return Err(Error::Config {
                         key: "credentials".to_owned(),
                         reason: "a client of the caller's own has its own credentials".to_owned(),
+                        source: None,
                     });
                 }
                 Driver::over_pool(&client, &self.settings)
@@ -270,6 +271,7 @@ fn no_url() -> Error {
     Error::Config {
         key: "url".to_owned(),
         reason: "none is given and REDIS_URL is not set".to_owned(),
+        source: None,
     }
 }
 
@@ -287,6 +289,7 @@ fn check_shallow(settings: &Settings) -> Result<()> {
     Err(Error::Config {
         key: key.to_string(),
         reason: reason.to_owned(),
+        source: None,
     })
 }
 

@@ -147,6 +147,7 @@ impl FromStr for ConfigKey {
             .ok_or_else(|| Error::Config {
                 key: name.to_owned(),
                 reason: "there is no such setting".to_owned(),
+                source: None,
             })
     }
 }
@@ -239,6 +240,7 @@ impl TlsFiles {
         Err(Error::Config {
             key: key.to_string(),
             reason: format!("a certificate and its key go together: set `{other}` too"),
+            source: None,
         })
     }
 
@@ -254,6 +256,7 @@ impl TlsFiles {
             Some((key, _)) => Err(Error::Config {
                 key: key.to_string(),
                 reason: why.to_owned(),
+                source: None,
             }),
         }
     }
@@ -288,6 +291,7 @@ impl Settings {
         let refuse = |reason: String| Error::Config {
             key: key.to_string(),
             reason,
+            source: None,
         };
         match key {
             ConfigKey::Url => return Ok(()),
@@ -372,6 +376,7 @@ impl Settings {
                     "waiting {:?} for replicas leaves nothing of the {:?} of `command_timeout`",
                     self.wait_replicas_timeout, self.command_timeout
                 ),
+                source: None,
             });
         }
         Ok(())
@@ -392,6 +397,7 @@ impl Settings {
             Err(Error::Config {
                 key: key.to_string(),
                 reason: reason.to_owned(),
+                source: None,
             })
         };
         if self.ttl.scope == Some(TtlScope::Checkpoint) {

@@ -80,9 +80,9 @@ impl fmt::Debug for Credentials {
 ///
 /// It is asked for each connection that is made, and again on each that lives, which then sends
 /// them to the server if they have changed. So it should remember a token for as long as that is
-/// good. Calls do not wait for it. If it fails, a new connection fails with
-/// [`Error::Authentication`](crate::Error::Authentication) and is tried again, and one that lives
-/// goes on with what the server has, is warned of, and asks again.
+/// good. If it fails, a new connection asks it again, for at most half of `connect_timeout`, and then
+/// fails with [`Error::Authentication`](crate::Error::Authentication); a connection that lives keeps
+/// the credentials that the server has, logs a warning, and asks again.
 ///
 /// ```
 /// use async_trait::async_trait;

@@ -51,7 +51,7 @@ async fn delete_all(store: &Store, thread: &ThreadId, counter: &mut Counter) -> 
                 let keys = store.keys(thread, &namespace);
                 remove::delete_namespace(store, &keys, counter).await?;
             }
-            Some(Member::Writes(namespace, id)) => {
+            Some(Member::Writes(namespace, id) | Member::Removed(namespace, id)) => {
                 let keys = store.keys(thread, &namespace);
                 remove::remove(store, &keys, &[id], counter).await?;
             }
@@ -82,7 +82,7 @@ async fn discard_damaged(store: &Store, thread: &ThreadId) -> Result<()> {
             Some(Member::Namespace(namespace)) if !namespace.is_root() => {
                 spaces.push(namespace);
             }
-            Some(Member::Writes(namespace, id)) => {
+            Some(Member::Writes(namespace, id) | Member::Removed(namespace, id)) => {
                 registries.push((store.keys(thread, &namespace).write_registry(&id), "zset"));
             }
             _ => {}
@@ -96,11 +96,16 @@ async fn discard_damaged(store: &Store, thread: &ThreadId) -> Result<()> {
             (keys.pointer.clone(), "string"),
         ];
         discard(store, shared).await?;
+        let greatest = Command::on("ZREVRANGEBYLEX", keys.registry.clone())
+            .args(["+", "(", "LIMIT", "0", "1"].map(Bytes::from));
+        let greatest = byte_strings(store.driver().call("delete_thread", greatest).await?).pop();
+        let end = Bytes::from([b"[", &greatest.unwrap_or_default()[..]].concat());
         let mut after = Bytes::from_static(b"(");
         loop {
             let page = Command::on("ZRANGEBYLEX", keys.registry.clone())
                 .arg(after)
-                .args(["+", "LIMIT", "0"].map(Bytes::from))
+                .arg(end.clone())
+                .args(["LIMIT", "0"].map(Bytes::from))
                 .arg(number(PAGE));
             let ids = byte_strings(store.driver().call("delete_thread", page).await?);
             let Some(last) = ids.last() else { break };
@@ -145,7 +150,9 @@ async fn unlist(store: &Store, thread: &ThreadId, members: Vec<Bytes>) -> Result
     }
     let mut awaited = HashSet::new();
     for member in registry::scan_members(store, thread).await? {
-        if let Some(Member::Writes(namespace, _)) = Member::of_bytes(&member) {
+        if let Some(Member::Writes(namespace, _) | Member::Removed(namespace, _)) =
+            Member::of_bytes(&member)
+        {
             awaited.insert(text(stored_namespace(&namespace)));
         }
     }
@@ -166,7 +173,7 @@ async fn unlist_all(
         for member in page {
             let key = match Member::of_bytes(member) {
                 Some(Member::Namespace(namespace)) => store.keys(thread, &namespace).registry,
-                Some(Member::Writes(namespace, id)) => {
+                Some(Member::Writes(namespace, id) | Member::Removed(namespace, id)) => {
                     store.keys(thread, &namespace).write_registry(&id)
                 }
                 Some(Member::Blobs(namespace)) => store.keyspace.blobs(thread, &namespace).registry,

@@ -172,10 +172,6 @@ impl RedisError {
     pub(super) fn into_public(self, context: &Context<'_>) -> Error {
         use ErrorKind as Kind;
         let server = || context.server.to_owned();
-        let config = |reason: String| Error::Config {
-            key: "url".to_owned(),
-            reason,
-        };
         let reason = match &self.kind {
             Kind::Lost => {
                 return Error::Connection {
@@ -191,15 +187,20 @@ impl RedisError {
                 };
             }
             Kind::SpeaksTls => {
-                return config(format!(
-                    "Redis at {} speaks TLS on this port: write rediss in place of redis",
-                    context.server
-                ));
+                return Error::Config {
+                    key: "url".to_owned(),
+                    reason: format!(
+                        "Redis at {} speaks TLS on this port: write rediss in place of redis",
+                        context.server
+                    ),
+                    source: None,
+                };
             }
             Kind::TimedOut => {
                 return Error::Timeout {
                     operation: context.operation,
                     limit: context.limit,
+                    source: Some(self.into()),
                 };
             }
             Kind::NoCredentials | Kind::Authentication => {
@@ -214,12 +215,18 @@ impl RedisError {
             }
             // In a cluster it is followed; elsewhere it comes from a node of one.
             Kind::Redirected(_) => {
-                return config(
-                    "the server is a node of a cluster: use redis-cluster://".to_owned(),
-                );
+                return Error::Config {
+                    key: "url".to_owned(),
+                    reason: "the server is a node of a cluster: use redis-cluster://".to_owned(),
+                    source: Some(self.into()),
+                };
             }
             Kind::NoCluster => {
-                return config("the server is no cluster: use redis://".to_owned());
+                return Error::Config {
+                    key: "url".to_owned(),
+                    reason: "the server is no cluster: use redis://".to_owned(),
+                    source: Some(self.into()),
+                };
             }
             Kind::OutOfMemory => return Error::OutOfMemory,
             Kind::CrossSlot => {
@@ -246,6 +253,9 @@ impl RedisError {
                     command: context.command.to_owned(),
                     source: self.into(),
                 };
+            }
+            Kind::HalfRemoved => {
+                "another call is removing the writes of the checkpoint: make the call again"
             }
             Kind::Loading => "it is loading its data",
             Kind::Busy => "it is running a script that does not end, which SCRIPT KILL stops",
@@ -319,6 +329,17 @@ pub(super) fn foreign(key: &str) -> Error {
     }
 }
 
+/// The error of what would be stored of a checkpoint whose writes are being removed.
+pub(super) fn half_removed() -> Error {
+    RedisError::new(
+        ErrorKind::HalfRemoved,
+        "another call is removing its writes",
+    )
+    .unavailable_because(
+        "another call is removing the writes of the checkpoint: make the call again",
+    )
+}
+
 /// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if there
 /// is none.
 pub(super) fn unexpected(newest: &str) -> Error {
@@ -385,6 +406,11 @@ pub(super) fn is_lost_write(error: &Error) -> bool {
 /// it may pass over.
 pub(super) fn is_further(error: &Error) -> bool {
     cause(error) == Some(&ErrorKind::TooManyGone)
+}
+
+/// Whether something of a checkpoint was to be stored whose writes are being removed.
+pub(super) fn is_half_removed(error: &Error) -> bool {
+    cause(error) == Some(&ErrorKind::HalfRemoved)
 }
 
 /// Whether an index does not exist.
@@ -517,13 +543,14 @@ mod tests {
     fn errors_of_one_variant_are_told_apart_by_what_the_server_reported() {
         type Predicate = fn(&Error) -> bool;
         let of = |reply: &str| RedisError::reply(reply).into_public(&CONTEXT);
-        let table: [(Predicate, &str); 9] = [
+        let table: [(Predicate, &str); 10] = [
             (is_unknown_script, "NOSCRIPT No matching script."),
             (is_of_several_slots, "CROSSSLOT Keys in request"),
             (is_of_another_type, "WRONGTYPE Operation against a key"),
             (is_gone, "ERR new objects must be created at the root"),
             (is_lost_write, "LGLOST checkpoint:t"),
             (is_further, "LGFURTHER"),
+            (is_half_removed, "LGHALFREMOVED"),
             (is_unknown_index, "checkpoint: no such index"),
             (is_existing_index, "Index already exists"),
             (has_no_cursor_left, "Too many cursors allocated"),

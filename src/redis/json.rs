@@ -23,7 +23,7 @@ use super::transfer::{PutBlob, TimedBlob};
 #[cfg(feature = "server")]
 use super::with_blobs;
 use super::{
-    copy, delete, history, index, marker, prune, put, read, registry, runs, thread_ttl, threads,
+    copy, delete, history, index, prune, put, read, registry, runs, setup, thread_ttl, threads,
 };
 #[cfg(feature = "server")]
 use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
@@ -220,12 +220,7 @@ impl LayoutSaver for JsonLayout {
 #[deny(clippy::missing_trait_methods)]
 impl CheckpointSaver for JsonLayout {
     async fn setup(&self) -> Result<()> {
-        self.0.check_commands().await?;
-        marker::look(&self.0).await?;
-        index::create_indexes(&self.0).await?;
-        let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver().warn_of_loss(has_ttl).await;
-        Ok(())
+        setup::setup(&self.0).await
     }
 
     async fn put(

@@ -56,6 +56,7 @@ mod scan;
 mod scripts;
 mod search_state;
 mod session;
+mod setup;
 mod shallow;
 mod slots;
 mod staged;

@@ -58,6 +58,9 @@ pub(crate) async fn prune(
     // Writes that wait for a checkpoint stay only if it can still become the newest; what another
     // saver has put in the meantime is no longer waited for.
     for member in registry::members(store, thread).await? {
+        if let Member::Removed(namespace, id) = &member {
+            remove::finish_removal(store, &store.keys(thread, namespace), id).await?;
+        }
         if let Member::Writes(namespace, id) = member
             && kept_of.get(&namespace).is_some_and(|(kept, is_over)| {
                 *is_over || (Some(&id) <= kept.last() && !kept.contains(&id))

@@ -5,13 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+#[cfg(feature = "server")]
+use super::document::pending_document;
 use super::document::{checkpoint_document, write_document};
-use super::error::is_further;
+use super::error::{is_further, is_half_removed};
 use super::keys::CheckpointRef;
 use super::scripts::{PutCall, PutWritesCall, TtlVerb};
 use super::staged::LARGE;
 use super::store::Store;
-use super::{read, registry, staged, thread_ttl, ttl};
+use super::{read, registry, remove, staged, thread_ttl, ttl};
+#[cfg(feature = "server")]
+use crate::checkpoint::PendingWrite;
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata, special_index, write_index};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
@@ -74,6 +78,9 @@ pub(crate) async fn put_document(
     let reply = loop {
         match attempt().await {
             Err(error) if is_further(&error) => registry::forget_gone_heads(store, &keys).await?,
+            Err(error) if is_half_removed(&error) => {
+                remove::finish_removal(store, &keys, id).await?;
+            }
             reply => break reply?,
         }
     };
@@ -115,6 +122,26 @@ pub(crate) async fn put_writes(
     put_write_documents(store, &identity, documents, replace, ttl).await
 }
 
+/// Stores writes that have their indexes, of any tasks.
+#[cfg(feature = "server")]
+pub(crate) async fn put_indexed_writes(
+    store: &Store,
+    identity: &CheckpointRef,
+    writes: &[PendingWrite],
+    replace: bool,
+    ttl: Option<Duration>,
+) -> Result<()> {
+    let keys = store.keys(&identity.thread_id, &identity.namespace);
+    let documents = writes.iter().map(|write| {
+        let document = pending_document(identity, write)?;
+        check_write(store, &write.task_id, &write.channel, &document)?;
+        let key = keys.write(&identity.checkpoint_id, &write.task_id, write.idx);
+        Ok((key, document))
+    });
+    let documents: Vec<_> = documents.collect::<Result<_>>()?;
+    put_write_documents(store, identity, documents, replace, ttl).await
+}
+
 /// The documents of a call's writes under their keys, as `stored` makes them of an index and
 /// a write, and whether they replace what is there.
 pub(crate) fn documents_of(
@@ -135,11 +162,16 @@ pub(crate) fn documents_of(
             continue;
         }
         let (key, document) = stored(idx, write)?;
-        let what = || format!("the write of task {task_id} to channel `{}`", write.channel);
-        store.check_size(what, document.len())?;
+        check_write(store, task_id, &write.channel, &document)?;
         documents.insert(idx, (key, document));
     }
     Ok((replace, documents.into_values().collect()))
+}
+
+/// Refuses a write whose document is too large.
+fn check_write(store: &Store, task_id: &TaskId, channel: &str, document: &Bytes) -> Result<()> {
+    let what = || format!("the write of task {task_id} to channel `{channel}`");
+    store.check_size(what, document.len())
 }
 
 /// Stores the documents of writes under their keys.
@@ -151,15 +183,23 @@ pub(crate) async fn put_write_documents(
     ttl: Option<Duration>,
 ) -> Result<()> {
     let keys = store.keys(&identity.thread_id, &identity.namespace);
+    let id = &identity.checkpoint_id;
     let call = PutWritesCall {
-        keys,
+        keys: keys.clone(),
         id: identity.checkpoint_id.clone(),
         writes: documents.into_iter().collect(),
         replace,
         ttl: store.key_ttl(ttl),
         thread_ttl: store.thread_ttl(ttl),
     };
-    let reply = read::confirmed(store, "put_writes", call).await?;
+    let reply = loop {
+        match read::confirmed(store, "put_writes", call.clone()).await {
+            Err(error) if is_half_removed(&error) => {
+                remove::finish_removal(store, &keys, id).await?;
+            }
+            reply => break reply?,
+        }
+    };
     thread_ttl::refresh(store, &identity.thread_id, ttl, reply.refresh_due).await;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Removes checkpoints with their writes.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::args::{number, text};
@@ -7,7 +9,7 @@ use super::driver::Command;
 use super::keys::NamespaceKeys;
 use super::progress::Counter;
 use super::replies::byte_strings;
-use super::scripts::{RemoveCall, RemoveKeyCall, Step};
+use super::scripts::{Count, RemoveCall, RemoveKeyCall, RemoveUnregisteredCall, Step};
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, ThreadId};
@@ -85,6 +87,27 @@ async fn remove_named(
     ids: &[Bytes],
     counter: &mut Counter,
 ) -> Result<()> {
+    remove_from(store, keys, ids, false, counter).await
+}
+
+/// Comes to the end of removing a checkpoint that another call has begun to remove, if its writes are
+/// still being removed: then something can be stored under its id again.
+pub(super) async fn finish_removal(
+    store: &Store,
+    keys: &NamespaceKeys,
+    id: &CheckpointId,
+) -> Result<()> {
+    let mut counter = Counter::new(None);
+    remove_from(store, keys, &[text(id.as_str())], true, &mut counter).await
+}
+
+async fn remove_from(
+    store: &Store,
+    keys: &NamespaceKeys,
+    ids: &[Bytes],
+    mut goes_on: bool,
+    counter: &mut Counter,
+) -> Result<()> {
     let mut left = ids;
     // How many members of the first one's registries of writes are others'.
     let mut skip = [0, 0];
@@ -95,11 +118,13 @@ async fn remove_named(
             ids: slice.to_vec(),
             max_writes: WRITES,
             skip,
+            goes_on,
         };
         let removed = store.script("delete", call).await?;
         counter.add(removed.documents as u64, removed.writes as u64);
         skip = removed.skip;
         left = &left[removed.done.min(slice.len())..];
+        goes_on = removed.done < slice.len();
         // With nothing to remove one call still puts the pointer and the registry right.
         if left.is_empty() {
             break;
@@ -107,6 +132,36 @@ async fn remove_named(
     }
     store.forget(keys);
     Ok(())
+}
+
+/// Removes writes, each with the registry that would name it, which that does not name, and returns how
+/// many there were. What is stored beside them at the same time stays whole.
+pub(super) async fn remove_unregistered(
+    store: &Store,
+    thread: &ThreadId,
+    writes: Vec<(Bytes, Bytes)>,
+) -> Result<u64> {
+    let mut of = BTreeMap::<Bytes, Vec<Bytes>>::new();
+    for (registry, write) in writes {
+        of.entry(registry).or_default().push(write);
+    }
+    let steps: Vec<_> = of
+        .iter()
+        .flat_map(|(registry, writes)| writes.chunks(PAGE).map(move |page| (registry, page)))
+        .map(|(registry, page)| {
+            Step::from(RemoveUnregisteredCall {
+                registry: registry.clone(),
+                writes: page.to_vec(),
+                thread: text(thread.as_str()),
+            })
+        })
+        .collect();
+    let mut removed = 0;
+    for reply in store.pipeline("delete_thread", steps).await? {
+        let Count(count) = reply?.into();
+        removed += u64::try_from(count).unwrap_or(0);
+    }
+    Ok(removed)
 }
 
 /// Removes the keys whose documents name a thread, and returns how many there were.

@@ -197,7 +197,8 @@ impl RedisSaver {
     /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
     /// let saver = RedisSaver::connect("redis://localhost:6379").await?;
     /// let stats = saver.stats(&StatsOptions::default()).await?;
-    /// println!("{} checkpoints, about {} bytes", stats.checkpoints, stats.checkpoint_sizes.estimated_total);
+    /// let bytes = stats.checkpoint_sizes.estimated_total;
+    /// println!("{} checkpoints, about {bytes} bytes", stats.checkpoints);
     /// # Ok(())
     /// # }
     /// ```
@@ -215,8 +216,8 @@ impl RedisSaver {
     /// ([`CheckpointGone`](crate::redis::FindingKind::CheckpointGone) and the like) and do no harm.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a TTL that cannot be one, [`Error::Config`](crate::Error::Config) on a cluster unless
-    /// the saver is built with
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a TTL that cannot be one,
+    /// [`Error::Config`](crate::Error::Config) on a cluster unless the saver is built with
     /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads), and any storage
     /// error; the call may be repeated.
     ///

@@ -1,5 +1,6 @@
 //! `touch`, `pin`, `unpin`, and the TTL of threads with the scope `thread`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::keys::Member;
@@ -14,10 +15,7 @@ const SLICE: usize = 64;
 
 /// Gives all keys of a thread another TTL.
 pub(crate) async fn change_ttl(store: &Store, thread: &ThreadId, verb: TtlVerb) -> Result<bool> {
-    let ttl = match verb {
-        TtlVerb::Pin => None,
-        _ => store.settings.ttl.default,
-    };
+    let ttl = store.settings.ttl.default;
     if verb == TtlVerb::Touch && ttl.is_none() {
         return Ok(false);
     }
@@ -63,14 +61,27 @@ async fn change_ttl_of_thread(
     if registry::members(store, thread).await?.is_empty() {
         return Ok(false);
     }
-    if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
-        // The mark first: what is stored from now on follows it, and what was stored before
-        // is visited.
-        let root = store.keys(thread, &CheckpointNamespace::root());
-        ttl::change_ttl_of(store, &root, &[], ttl, verb).await?;
+    let root = store.keys(thread, &CheckpointNamespace::root());
+    // The mark first: what is stored from now on follows it, and what was stored before is visited.
+    let first = match verb {
+        TtlVerb::Pin => Some(TtlVerb::Mark),
+        TtlVerb::Unpin => Some(TtlVerb::Unmark),
+        _ => None,
+    };
+    if let Some(first) = first {
+        ttl::change_ttl_of(store, &root, &[], ttl, first).await?;
     }
     // Writes that wait for their checkpoint now may have it when the walk is over.
     let mut waiting = registry::members(store, thread).await?;
+    if verb == TtlVerb::Pin && !waiting.contains(&Member::Pinned) {
+        // It has expired, or was unpinned again.
+        return Ok(!waiting.is_empty());
+    }
+    let mut namespaces: BTreeSet<_> = namespaces.into_iter().collect();
+    namespaces.extend(waiting.iter().filter_map(|member| match member {
+        Member::Namespace(namespace) => Some(namespace.clone()),
+        _ => None,
+    }));
     for namespace in &namespaces {
         let keys = store.keys(thread, namespace);
         let mut before = None;
@@ -85,10 +96,11 @@ async fn change_ttl_of_thread(
     }
     // Read after the thread was pinned, so that what was added in between is visited as well.
     let members = registry::members(store, thread).await?;
-    waiting.retain(|member| matches!(member, Member::Writes(..)) && !members.contains(member));
+    let is_marked = |member: &Member| matches!(member, Member::Writes(..) | Member::Removed(..));
+    waiting.retain(|member| is_marked(member) && !members.contains(member));
     for member in members.into_iter().chain(waiting) {
         match member {
-            Member::Writes(namespace, id) => {
+            Member::Writes(namespace, id) | Member::Removed(namespace, id) => {
                 let keys = store.keys(thread, &namespace);
                 ttl::change_ttl_of(store, &keys, &[id], ttl, verb).await?;
             }
@@ -97,6 +109,10 @@ async fn change_ttl_of_thread(
             }
             Member::Namespace(_) | Member::Pinned => {}
         }
+    }
+    if verb == TtlVerb::Unpin {
+        // Last, because it leads to all else.
+        ttl::change_ttl_of(store, &root, &[], ttl, TtlVerb::Unpinned).await?;
     }
     Ok(true)
 }

@@ -58,6 +58,12 @@ pub(super) fn ttl_command(key: Bytes, ttl: Option<Duration>, verb: TtlVerb) -> O
         TtlVerb::Keep => Some(keep_longer(key, &milliseconds)),
         TtlVerb::Unpin if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds)),
         TtlVerb::Touch if has_ttl => Some(Command::on("PEXPIRE", key).arg(milliseconds).arg("XX")),
-        TtlVerb::Unpin | TtlVerb::Touch | TtlVerb::Kept | TtlVerb::Read => None,
+        TtlVerb::Mark
+        | TtlVerb::Unmark
+        | TtlVerb::Unpin
+        | TtlVerb::Unpinned
+        | TtlVerb::Touch
+        | TtlVerb::Kept
+        | TtlVerb::Read => None,
     }
 }

@@ -1,23 +1,24 @@
 //! Deletes what no registry names of a thread: what the index finds, and where search does not
 //! serve, what a walk over all keys does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
-use super::args::number;
+use super::args::{number, text};
 use super::driver::{Command, Reply};
 use super::index::Kind;
-use super::keys::CheckpointRef;
-use super::keys::{Family, glob_escaped};
+use super::keys::{CheckpointRef, Family, NamespaceKeys, glob_escaped};
 use super::names;
 use super::progress::Counter;
+use super::replies::byte_strings;
 use super::scan::Scan;
+use super::scripts::{Count, UnregisterCall};
 use super::slots::{share_a_tag, slot};
 use super::store::Store;
 use super::{index, remove};
 use crate::error::{Error, Result};
-use crate::id::ThreadId;
+use crate::id::{CheckpointId, ThreadId};
 
 /// How many members or rows are read at once.
 const PAGE: usize = 256;
@@ -46,8 +47,8 @@ pub(super) async fn delete_indexed(
                 break;
             }
             left = left.saturating_sub(rows.len());
-            let mut own: BTreeMap<_, Vec<_>> = BTreeMap::new();
-            let (mut rest, mut shown) = (Vec::new(), HashSet::new());
+            let mut own = Own::default();
+            let mut shown = HashSet::new();
             for row in rows {
                 // What is another's, or is named still after it was removed, is passed over.
                 if row.thread != thread.as_str() || seen.contains(&row.key) {
@@ -56,39 +57,74 @@ pub(super) async fn delete_indexed(
                 }
                 let named =
                     CheckpointRef::from_stored(&row.thread, &row.namespace, &row.checkpoint);
-                let owner =
-                    named.map(|one| (store.keys(thread, &one.namespace), one.checkpoint_id));
-                // A write, or a document whose name is another than ours.
-                let apart = owner
-                    .as_ref()
-                    .is_none_or(|(keys, id)| keys.document(id) != row.key);
-                if apart {
-                    rest.push(row.key.clone());
-                }
-                if let Some((keys, id)) = owner {
-                    let of = own.entry(keys.stored.clone()).or_default();
-                    of.push((keys, id));
+                match named {
+                    Some(one) => own.add(store, thread, &one, kind, row.key.clone()),
+                    None => own.rest.push(row.key.clone()),
                 }
                 shown.insert(row.key);
             }
-            for of in own.into_values() {
-                let Some((keys, _)) = of.first().cloned() else {
-                    continue;
-                };
-                let mut ids: Vec<_> = of.into_iter().map(|(_, id)| id).collect();
-                ids.sort();
-                ids.dedup();
-                remove::remove(store, &keys, &ids, counter).await?;
-            }
-            let removed = remove::remove_keys(store, thread, rest).await?;
-            match kind {
-                Kind::Checkpoints => counter.add(removed, 0),
-                Kind::Writes => counter.add(0, removed),
-            }
+            own.remove(store, thread, counter).await?;
             seen = shown;
         }
     }
     Ok(true)
+}
+
+/// What was found of a thread: its checkpoints, of which all goes at once, and what may be left then.
+#[derive(Default)]
+struct Own {
+    checkpoints: BTreeMap<Bytes, (NamespaceKeys, BTreeSet<CheckpointId>)>,
+    /// Writes, each with the registry that names it.
+    writes: Vec<(Bytes, Bytes)>,
+    /// Documents of other names than ours.
+    rest: Vec<Bytes>,
+}
+
+impl Own {
+    fn add(
+        &mut self,
+        store: &Store,
+        thread: &ThreadId,
+        one: &CheckpointRef,
+        kind: Kind,
+        key: Bytes,
+    ) {
+        let (keys, id) = (store.keys(thread, &one.namespace), &one.checkpoint_id);
+        match kind {
+            Kind::Writes => self.writes.push((keys.write_registry(id), key)),
+            Kind::Checkpoints if keys.document(id) != key => self.rest.push(key),
+            Kind::Checkpoints => {}
+        }
+        let of = self.checkpoints.entry(keys.stored.clone());
+        let (_, ids) = of.or_insert_with(|| (keys, BTreeSet::new()));
+        ids.insert(id.clone());
+    }
+
+    async fn remove(self, store: &Store, thread: &ThreadId, counter: &mut Counter) -> Result<()> {
+        for (keys, ids) in self.checkpoints.into_values() {
+            let ids: Vec<_> = ids.into_iter().collect();
+            remove::remove(store, &keys, &ids, counter).await?;
+        }
+        let writes = remove::remove_unregistered(store, thread, self.writes).await?;
+        let documents = remove::remove_keys(store, thread, self.rest).await?;
+        counter.add(documents, writes);
+        Ok(())
+    }
+
+    /// Leaves out the checkpoints that are registered.
+    async fn retain_unregistered(&mut self, store: &Store) -> Result<()> {
+        for (keys, ids) in self.checkpoints.values_mut() {
+            if ids.is_empty() {
+                continue;
+            }
+            let named = ids.iter().map(|id| text(id.as_str()));
+            let command = Command::on("ZMSCORE", keys.registry.clone()).args(named);
+            let scores = store.driver().call("delete_thread", command).await?;
+            let mut scores = scores.into_array().into_iter();
+            ids.retain(|_| scores.next().is_none_or(|score| score == Reply::Nil));
+        }
+        Ok(())
+    }
 }
 
 /// Deletes what is left of a thread that no registry names, whoever wrote it. It walks over all
@@ -126,19 +162,23 @@ pub(super) async fn delete_leftovers(
         }
     }
     // With their checkpoints, so that no registry names what is gone; and the flags that the
-    // Python saver leaves in place of a checkpoint whose writes came first.
-    for keys in [&writes, &documents] {
+    // Python saver leaves in place of a checkpoint whose writes came first. What is registered by now
+    // was put since.
+    for (kind, keys) in [(Kind::Writes, &writes), (Kind::Checkpoints, &documents)] {
         for page in keys.chunks(PIPELINE) {
-            for (_, one) in names::checkpoints_at(store, "delete_thread", page).await? {
+            let mut own = Own::default();
+            let mut unnamed: BTreeSet<_> = page.iter().cloned().collect();
+            for (key, one) in names::checkpoints_at(store, "delete_thread", page).await? {
+                unnamed.remove(&key);
                 if one.thread_id == *thread {
-                    let keys = store.keys(thread, &one.namespace);
-                    remove::remove(store, &keys, &[one.checkpoint_id], counter).await?;
+                    own.add(store, thread, &one, kind, key);
                 }
             }
+            own.rest.extend(unnamed);
+            own.retain_unregistered(store).await?;
+            own.remove(store, thread, counter).await?;
         }
     }
-    counter.add(0, remove::remove_keys(store, thread, writes).await?);
-    counter.add(remove::remove_keys(store, thread, documents).await?, 0);
     for registry in registered {
         forget_what_is_gone(store, &registry).await?;
     }
@@ -157,28 +197,19 @@ async fn forget_what_is_gone(store: &Store, registry: &Bytes) -> Result<()> {
             .arg(number(stay + PIPELINE - 1));
         let page = match store.driver().call("delete_thread", range).await {
             Err(Error::WrongType { .. } | Error::Server { .. }) => return Ok(()),
-            page => page?.into_array().into_iter(),
+            page => byte_strings(page?),
         };
-        let page: Vec<_> = page.filter_map(Reply::into_bytes).collect();
         if page.is_empty() {
             return Ok(());
         }
-        let exists = page.iter().map(|key| Command::on("EXISTS", key.clone()));
-        let there = store
-            .driver()
-            .batch("delete_thread", exists.collect())
-            .await?;
-        let mut gone = Vec::new();
-        for (key, there) in page.into_iter().zip(there) {
-            if there?.as_int() == Some(0) {
-                gone.push(key);
-            } else {
-                stay += 1;
-            }
-        }
-        if !gone.is_empty() {
-            let forget = Command::on("ZREM", registry.clone()).args(gone);
-            store.driver().call("delete_thread", forget).await?;
-        }
+        // A write that is stored again in between stays named.
+        let looked_at = page.len();
+        let call = UnregisterCall {
+            registry: registry.clone(),
+            documents: Bytes::new(),
+            ids: page,
+        };
+        let Count(gone) = store.script("delete_thread", call).await?;
+        stay += looked_at.saturating_sub(usize::try_from(gone).unwrap_or(0));
     }
 }

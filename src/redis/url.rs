@@ -53,6 +53,7 @@ impl RedisUrl {
         let refuse = |reason: String| Error::Config {
             key: "url".to_owned(),
             reason,
+            source: None,
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(|| {
             refuse("it is no URL; write redis://host:port, for example".to_owned())
@@ -64,8 +65,11 @@ impl RedisUrl {
         })?;
         // The `url` crate takes one host only: further ones of a list are taken out first.
         let (rest, more_hosts) = split_host_list(rest);
-        let url = Url::parse(&format!("redis://{rest}"))
-            .map_err(|error| refuse(format!("it is no URL: {error}")))?;
+        let url = Url::parse(&format!("redis://{rest}")).map_err(|error| Error::Config {
+            key: "url".to_owned(),
+            reason: "it is no URL".to_owned(),
+            source: Some(error.into()),
+        })?;
         let mut parsed = Self {
             topology: Topology::Standalone,
             hosts: Vec::new(),

@@ -2,7 +2,6 @@
 //! stores them.
 
 use super::blobs;
-use super::document::pending_document;
 use super::keys::CheckpointRef;
 use super::put;
 use super::store::Store;
@@ -48,19 +47,7 @@ pub(crate) async fn put_indexed_writes(
         return Ok(());
     }
     let ttl = TtlChoice::Default.resolve(store.settings.ttl.default)?;
-    let namespace = config.namespace();
-    let keys = store.keys(&config.thread_id, &namespace);
-    let identity = CheckpointRef::new(&config.thread_id, &namespace, id);
-    let mut documents = Vec::with_capacity(writes.len());
-    for write in writes {
-        let document = pending_document(&identity, write)?;
-        let what = || {
-            let (task, channel) = (&write.task_id, &write.channel);
-            format!("the write of task {task} to channel `{channel}`")
-        };
-        store.check_size(what, document.len())?;
-        documents.push((keys.write(id, &write.task_id, write.idx), document));
-    }
+    let identity = CheckpointRef::new(&config.thread_id, &config.namespace(), id);
     let replace = existing == ExistingWrites::Replace;
-    put::put_write_documents(store, &identity, documents, replace, ttl).await
+    put::put_indexed_writes(store, &identity, writes, replace, ttl).await
 }

@@ -50,6 +50,7 @@ impl ApiKeys {
             let refuse = |reason: &str| Error::Config {
                 key: "api_keys".to_owned(),
                 reason: format!("line {}: {reason}", number + 1),
+                source: None,
             };
             let mut parts = line.splitn(3, ':');
             let name = parts.next().unwrap_or_default().trim();
@@ -91,7 +92,8 @@ impl ApiKeys {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| Error::Config {
             key: "api_keys".to_owned(),
-            reason: format!("{} cannot be read: {error}", path.display()),
+            reason: format!("{} cannot be read", path.display()),
+            source: Some(error.into()),
         })?;
         Self::parse(&text)
     }

@@ -87,6 +87,7 @@ impl ServerOptions {
             Err(Error::Config {
                 key: key.to_owned(),
                 reason: reason.to_owned(),
+                source: None,
             })
         };
         match &self.authentication {

@@ -39,7 +39,8 @@ pub async fn serve(
         .await
         .map_err(|error| Error::Config {
             key: "listen".to_owned(),
-            reason: format!("cannot listen on {}: {error}", options.listen),
+            reason: format!("cannot listen on {}", options.listen),
+            source: Some(error.into()),
         })?;
     serve_on(listener, saver, options, shutdown).await
 }
@@ -57,7 +58,8 @@ pub async fn serve_on(
 ) -> Result<()> {
     options.listen = listener.local_addr().map_err(|error| Error::Config {
         key: "listen".to_owned(),
-        reason: format!("the listener has no address: {error}"),
+        reason: "the listener has no address".to_owned(),
+        source: Some(error.into()),
     })?;
     let state = AppState::new(Arc::new(saver), &options)?;
     let router = routes::over(&state);

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -81,13 +81,17 @@ fn describe() {
 /// # Errors
 /// [`Error::Config`] if the filter is not valid, or if the program has a subscriber already.
 pub fn log_as_json(filter: &str) -> Result<()> {
-    let refuse = |reason: String| Error::Config {
+    let refuse = |reason: String, source| Error::Config {
         key: "log".to_owned(),
         reason,
+        source,
     };
-    let targets: Targets = filter
-        .parse()
-        .map_err(|error| refuse(format!("`{filter}` is not a valid filter: {error}")))?;
+    let targets: Targets = filter.parse().map_err(|error: ParseError| {
+        refuse(
+            format!("`{filter}` is not a valid filter"),
+            Some(error.into()),
+        )
+    })?;
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -98,5 +102,10 @@ pub fn log_as_json(filter: &str) -> Result<()> {
         .with(lines)
         .with(targets)
         .try_init()
-        .map_err(|_| refuse("this process has a `tracing` subscriber already".to_owned()))
+        .map_err(|_| {
+            refuse(
+                "this process has a `tracing` subscriber already".to_owned(),
+                None,
+            )
+        })
 }

@@ -20,29 +20,39 @@ pub struct Cli {
     folder: tempfile::TempDir,
 }
 
-/// What a command said, and how it ended.
+/// What a command printed, and its exit code.
 #[derive(Debug)]
-pub struct Told {
+pub struct Output {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Told {
-    /// What it said, if it did what it was told.
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Output {
+    /// What it printed; it must have succeeded.
     #[track_caller]
     pub fn ok(&self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.stdout.clone()
     }
 
-    /// What it said, as one JSON document.
+    /// What it printed, as one JSON document.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.ok()).unwrap()
     }
 
-    /// What it said, as a JSON document a line.
+    /// What it printed, as a JSON document a line.
     #[track_caller]
     pub fn lines(&self) -> Vec<Value> {
         self.ok()
@@ -91,26 +101,26 @@ impl Cli {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Told {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         self.run_with(arguments, &[])
     }
 
-    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Told {
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
-        told(command)
+        command.output().unwrap().into()
     }
 
     /// Runs it with what is given as its input.
-    pub fn run_on(&self, arguments: &[&str], input: &[u8]) -> Told {
+    pub fn run_on(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         // It may end without having read all.
         let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-        let told = ended(child);
+        let output = ended(child);
         writer.join().unwrap();
-        told
+        output
     }
 
     /// Starts it with pipes at all ends.
@@ -124,20 +134,20 @@ impl Cli {
     }
 
     /// Runs it with an output that is closed.
-    pub fn unread(&self, arguments: &[&str]) -> Told {
+    pub fn unread(&self, arguments: &[&str]) -> Output {
         let mut child = self.spawn(arguments);
         drop(child.stdout.take());
         ended(child)
     }
 
     /// Runs it without any settings of the test's own but the server.
-    pub fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Told {
+    pub fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = bare_command();
         command
             .env("REDIS_URL", redis_modules::shared_url().unwrap())
             .envs(environment.iter().copied())
             .args(arguments);
-        told(command)
+        command.output().unwrap().into()
     }
 
     /// Runs it until it says what is waited for.
@@ -165,23 +175,9 @@ fn bare_command() -> Command {
     command
 }
 
-fn told(mut command: Command) -> Told {
-    let output = command.output().unwrap();
-    Told {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
 /// Waits for the end.
-pub fn ended(child: Child) -> Told {
-    let output = child.wait_with_output().unwrap();
-    Told {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+pub fn ended(child: Child) -> Output {
+    child.wait_with_output().unwrap().into()
 }
 
 /// Sends what Ctrl-C sends.

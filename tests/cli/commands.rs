@@ -27,7 +27,7 @@ async fn forked(cli: &Cli, thread: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn setup_says_what_there_is() {
+async fn setup_reports_what_exists() {
     let cli = Cli::new();
     let setup = cli.run(&["setup"]).ok();
     assert!(setup.contains("ready"), "{setup}");
@@ -43,15 +43,15 @@ async fn setup_says_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_that_too_few_replicas_would_have_are_told_before_they_fail() {
+async fn too_few_replicas_are_reported_before_writes_fail() {
     let cli = Cli::new();
     cli.run(&["setup"]).ok();
     let wanted = [("LANGGRAPH_REDIS_WAIT_REPLICAS", "1")];
     for (command, code) in [("setup", 5), ("doctor", 7)] {
-        let told = cli.run_with(&[command, "--json"], &wanted);
-        assert_eq!(told.code, code, "{told:?}");
-        assert!(told.stderr.contains("0 replicas"), "{told:?}");
-        let said: Value = serde_json::from_str(&told.stdout).unwrap();
+        let output = cli.run_with(&[command, "--json"], &wanted);
+        assert_eq!(output.code, code, "{output:?}");
+        assert!(output.stderr.contains("0 replicas"), "{output:?}");
+        let said: Value = serde_json::from_str(&output.stdout).unwrap();
         assert_eq!(said["problems"].as_array().unwrap().len(), 1, "{said}");
         let fine = if command == "setup" {
             "ready"
@@ -159,7 +159,7 @@ async fn a_checkpoint_is_shown_with_its_state_and_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_diff_tells_what_changed() {
+async fn a_diff_shows_what_changed() {
     let cli = Cli::new();
     forked(&cli, "t").await;
     let text = cli.run(&["diff", "t"]).ok();
@@ -217,8 +217,8 @@ async fn nothing_is_destroyed_without_a_yes() {
         &["delete", "t", "--dry-run"][..],
         &["prune", "t", "--keep-latest", "--dry-run"],
     ] {
-        let told = cli.run(dry).ok();
-        assert!(told.starts_with("would"), "{told}");
+        let output = cli.run(dry).ok();
+        assert!(output.starts_with("would"), "{output}");
     }
     let left = saver.thread(&thread).await.unwrap().unwrap();
     assert_eq!(left.checkpoints, 5);
@@ -345,8 +345,11 @@ async fn what_a_run_has_made_is_deleted_in_every_thread() {
     let asks = cli.run(&["delete", "--run", "second"]);
     assert_eq!(asks.code, 6, "{asks:?}");
     assert!(asks.stderr.contains("3 checkpoints"), "{asks:?}");
-    let told = cli.run(&["delete", "--run", "second", "--dry-run"]).ok();
-    assert!(told.contains("would delete 1 checkpoint of a/1"), "{told}");
+    let output = cli.run(&["delete", "--run", "second", "--dry-run"]).ok();
+    assert!(
+        output.contains("would delete 1 checkpoint of a/1"),
+        "{output}"
+    );
     assert_eq!(left(), 4);
     cli.run(&[
         "delete",
@@ -358,18 +361,18 @@ async fn what_a_run_has_made_is_deleted_in_every_thread() {
     ])
     .ok();
     assert_eq!(left(), 2);
-    let told = cli
+    let output = cli
         .run(&[
             "delete", "--run", "second", "--run", "first", "--yes", "--json",
         ])
         .lines();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert_eq!(told[0]["thread_id"], "a/1");
+    assert_eq!(output.len(), 2, "{output:?}");
+    assert_eq!(output[0]["thread_id"], "a/1");
     assert_eq!(left(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stats_tell_how_much_there_is() {
+async fn stats_count_what_is_stored() {
     let cli = Cli::new();
     cli.run(&["setup"]).ok();
     forked(&cli, "t").await;
@@ -414,7 +417,7 @@ async fn stats_without_an_index_count_what_the_registries_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_tells_and_mends() {
+async fn the_doctor_reports_and_repairs() {
     let cli = Cli::new();
     cli.run(&["setup"]).ok();
     forked(&cli, "t").await;
@@ -445,7 +448,7 @@ async fn the_doctor_tells_and_mends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bench_tells_times_and_leaves_nothing() {
+async fn a_bench_reports_times_and_leaves_nothing() {
     let mut server = Server::start().await;
     let cli = Cli::without_server();
     let bench = |arguments: &[&str]| {
@@ -488,8 +491,8 @@ async fn a_bench_that_is_ended_leaves_nothing_either() {
         .await
         .unwrap();
     interrupt(bench.id());
-    let told = ended(bench);
-    assert_eq!(told.code, 130, "{told:?}");
+    let output = ended(bench);
+    assert_eq!(output.code, 130, "{output:?}");
     assert!(server.keys().await.is_empty());
 }
 
@@ -507,7 +510,7 @@ fn completions_are_there_for_every_shell() {
 }
 
 #[test]
-fn help_tells_every_command_and_exit_code() {
+fn help_lists_every_command_and_exit_code() {
     let cli = Cli::without_server();
     let help = cli.run(&["--help"]).ok();
     for command in [
@@ -540,7 +543,7 @@ fn help_tells_every_command_and_exit_code() {
 }
 
 #[test]
-fn what_cannot_be_is_told_with_its_own_exit_code() {
+fn every_failure_has_its_own_exit_code() {
     let cli = Cli::without_server();
     for (arguments, code) in [
         (&["nonsense"][..], 2),
@@ -560,10 +563,10 @@ fn what_cannot_be_is_told_with_its_own_exit_code() {
         ),
         (&["prune", "t", "--url", "redis://127.0.0.1:1"], 2),
     ] {
-        let told = cli.run(arguments);
-        assert_eq!(told.code, code, "{arguments:?}: {told:?}");
-        assert!(!told.stderr.is_empty());
-        assert!(!told.stderr.contains("panicked"), "{told:?}");
+        let output = cli.run(arguments);
+        assert_eq!(output.code, code, "{arguments:?}: {output:?}");
+        assert!(!output.stderr.is_empty());
+        assert!(!output.stderr.contains("panicked"), "{output:?}");
     }
     let json = cli.run(&["threads", "--json", "--ttl", "soon", "--url", "redis://x"]);
     let complaint: Value = serde_json::from_str(&json.stderr).unwrap();
@@ -596,23 +599,23 @@ fn no_password_is_ever_printed() {
             Some(2),
         ),
     ] {
-        let told = cli.run(&arguments);
+        let output = cli.run(&arguments);
         assert!(
-            told.code != 0 && code.is_none_or(|code| code == told.code),
-            "{told:?}"
+            output.code != 0 && code.is_none_or(|code| code == output.code),
+            "{output:?}"
         );
         for part in [secret, "s3cr", "e/t"] {
             assert!(
-                !told.stderr.contains(part) && !told.stdout.contains(part),
-                "{told:?}"
+                !output.stderr.contains(part) && !output.stdout.contains(part),
+                "{output:?}"
             );
         }
     }
     let url = format!("redis://user:s3cr3t@{server}");
     for json in [&["threads"][..], &["threads", "--json"]] {
-        let told = cli.run_with(json, &[("REDIS_URL", &url)]);
-        assert_eq!(told.code, 1, "{told:?}");
-        assert!(!told.stderr.contains("s3cr3t"), "{told:?}");
+        let output = cli.run_with(json, &[("REDIS_URL", &url)]);
+        assert_eq!(output.code, 1, "{output:?}");
+        assert!(!output.stderr.contains("s3cr3t"), "{output:?}");
     }
     let help = cli.run_with(
         &["--help"],
@@ -729,8 +732,12 @@ async fn output_that_nobody_reads_ends_quietly() {
         &["export", "t0", "t1", "t2", "t3", "t4"][..],
         &["show", "t0", "--full"],
     ] {
-        let told = cli.unread(command);
-        assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{command:?}");
+        let output = cli.unread(command);
+        assert_eq!(
+            (output.code, output.stderr.as_str()),
+            (0, ""),
+            "{command:?}"
+        );
     }
 }
 
@@ -741,15 +748,15 @@ async fn output_that_cannot_be_written_is_a_failure() {
     forked(&cli, "t").await;
     for command in [&["show", "t"][..], &["threads"], &["export"]] {
         let full = std::fs::File::options().write(true).open("/dev/full");
-        let told = ended(
+        let output = ended(
             cli.command(command)
                 .stdout(full.unwrap())
                 .stderr(std::process::Stdio::piped())
                 .spawn()
                 .unwrap(),
         );
-        assert_eq!(told.code, 1, "{command:?}: {told:?}");
-        assert!(told.stderr.contains("cannot be written"), "{told:?}");
+        assert_eq!(output.code, 1, "{command:?}: {output:?}");
+        assert!(output.stderr.contains("cannot be written"), "{output:?}");
     }
 }
 

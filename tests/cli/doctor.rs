@@ -3,10 +3,10 @@
 use langgraph_checkpoint_redis::CheckpointConfig;
 use serde_json::json;
 
-use crate::command::{Cli, Told};
+use crate::command::{Cli, Output};
 use crate::support::server::Server;
 
-fn doctor(server: &Server, arguments: &[&str]) -> Told {
+fn doctor(server: &Server, arguments: &[&str]) -> Output {
     let url = server.redis.url();
     Cli::without_server().run(&[&["doctor", "--url", &url], arguments].concat())
 }
@@ -39,25 +39,25 @@ async fn the_doctor_warns_of_servers_that_may_lose_what_is_stored_and_ends_as_we
             server.run(&["CONFIG", "SET", key, value]).await;
         }
         for arguments in [&[][..], &["--fix", "--yes"]] {
-            let told = doctor(&server, arguments).ok();
-            let warnings: Vec<_> = told
+            let output = doctor(&server, arguments).ok();
+            let warnings: Vec<_> = output
                 .lines()
                 .filter(|line| line.starts_with("warning: "))
                 .collect();
-            assert_eq!(warnings.len(), expected.len(), "{told}");
+            assert_eq!(warnings.len(), expected.len(), "{output}");
             for (warning, part) in warnings.iter().zip(expected) {
-                assert!(warning.contains(part), "{told}");
+                assert!(warning.contains(part), "{output}");
             }
-            assert!(told.contains("nothing is wrong"), "{told}");
-            let told = doctor(&server, &[arguments, &["--json"]].concat()).json();
-            let warnings = told["warnings"].as_array().unwrap();
-            assert_eq!(warnings.len(), expected.len(), "{told}");
+            assert!(output.contains("nothing is wrong"), "{output}");
+            let output = doctor(&server, &[arguments, &["--json"]].concat()).json();
+            let warnings = output["warnings"].as_array().unwrap();
+            assert_eq!(warnings.len(), expected.len(), "{output}");
             for (warning, part) in warnings.iter().zip(expected) {
-                assert!(warning.as_str().unwrap().contains(part), "{told}");
+                assert!(warning.as_str().unwrap().contains(part), "{output}");
             }
-            assert_eq!(told["healthy"], true, "{told}");
+            assert_eq!(output["healthy"], true, "{output}");
             assert_eq!(
-                (&told["problems"], &told["findings"]),
+                (&output["problems"], &output["findings"]),
                 (&json!([]), &json!([]))
             );
         }

@@ -46,7 +46,7 @@ async fn two_threads() -> Cli {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_keeps_the_time_that_was_left() {
     let source = two_threads().await;
-    let whole = source.run(&["export"]).ok();
+    let exported = source.run(&["export"]).ok();
     // With and without a TTL that the application sets.
     for environment in [None, Some("5h")] {
         let target = Cli::new();
@@ -55,7 +55,7 @@ async fn an_import_keeps_the_time_that_was_left() {
             command.env("LANGGRAPH_REDIS_TTL", ttl);
         }
         let export = target.file("export");
-        std::fs::write(&export, &whole).unwrap();
+        std::fs::write(&export, &exported).unwrap();
         let ended = command.arg(&export).output().unwrap();
         assert!(ended.status.success(), "{ended:?}");
         assert_about(left(&target, "hour").await, hours(1));
@@ -64,26 +64,26 @@ async fn an_import_keeps_the_time_that_was_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_gives_another_ttl_or_none_only_when_told() {
+async fn an_import_changes_ttls_only_when_asked() {
     let source = two_threads().await;
-    let whole = source.run(&["export"]).ok();
+    let exported = source.run(&["export"]).ok();
     let target = Cli::new();
     target
-        .run_on(&["import", "--ttl", "5h"], whole.as_bytes())
+        .run_on(&["import", "--ttl", "5h"], exported.as_bytes())
         .ok();
     for thread in ["hour", "permanent"] {
         assert_about(left(&target, thread).await, hours(5));
     }
     let target = Cli::new();
     let forever = ["import", "--forever"];
-    target.run_on(&forever, whole.as_bytes()).ok();
+    target.run_on(&forever, exported.as_bytes()).ok();
     for thread in ["hour", "permanent"] {
         assert_eq!(left(&target, thread).await, None);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_stays_as_long_as_its_source_and_says_so() {
+async fn a_copy_lives_as_long_as_its_source_and_reports_it() {
     let cli = two_threads().await;
     let said = cli.run(&["copy", "hour", "copy"]).ok();
     assert!(
@@ -107,9 +107,9 @@ async fn a_copy_stays_as_long_as_its_source_and_says_so() {
 async fn a_ttl_that_contradicts_itself_is_refused() {
     let cli = two_threads().await;
     for command in [["copy", "hour", "x"], ["import", "-", "--dry-run"]] {
-        let told = cli.run(&[&command[..], &["--forever", "--ttl", "5h"]].concat());
-        assert_eq!(told.code, 2, "{told:?}");
-        assert!(told.stderr.contains("--forever"), "{told:?}");
+        let output = cli.run(&[&command[..], &["--forever", "--ttl", "5h"]].concat());
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.stderr.contains("--forever"), "{output:?}");
     }
     let copy = ThreadId::new("x").unwrap();
     assert_eq!(cli.saver().await.thread(&copy).await.unwrap(), None);

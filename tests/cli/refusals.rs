@@ -4,7 +4,7 @@ use langgraph_checkpoint_redis::CheckpointConfig;
 use redis_modules::{Standalone, Tls};
 use serde_json::{Value, json};
 
-use crate::command::{Cli, Told, put};
+use crate::command::{Cli, Output, put};
 
 async fn one_thread() -> Cli {
     let cli = Cli::new();
@@ -16,9 +16,9 @@ async fn one_thread() -> Cli {
 
 /// The one document that a failure is on stderr.
 #[track_caller]
-fn complaint(told: &Told) -> Value {
-    assert!(told.stdout.is_empty(), "{told:?}");
-    serde_json::from_str(&told.stderr).unwrap_or_else(|error| panic!("{error}: {told:?}"))
+fn complaint(output: &Output) -> Value {
+    assert!(output.stdout.is_empty(), "{output:?}");
+    serde_json::from_str(&output.stderr).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,7 @@ async fn a_namespace_that_is_not_there_is_no_empty_history() {
 }
 
 #[test]
-fn arguments_that_cannot_be_read_are_told_in_json_if_that_is_asked_for() {
+fn invalid_arguments_are_reported_as_json_if_asked() {
     let cli = Cli::without_server();
     for (arguments, says) in [
         (&["shwo", "t", "--json"][..], "shwo"),
@@ -43,9 +43,9 @@ fn arguments_that_cannot_be_read_are_told_in_json_if_that_is_asked_for() {
         (&["show", "t", "--nothing", "--json"], "--nothing"),
         (&["prune", "t", "--keep-last", "x", "--json"], "--keep-last"),
     ] {
-        let told = cli.run(arguments);
-        assert_eq!(told.code, 2, "{told:?}");
-        let complaint = complaint(&told);
+        let output = cli.run(arguments);
+        assert_eq!(output.code, 2, "{output:?}");
+        let complaint = complaint(&output);
         assert_eq!(complaint["error"], "usage");
         assert_eq!(complaint["code"], 2);
         let message = complaint["message"].as_str().unwrap();
@@ -56,23 +56,23 @@ fn arguments_that_cannot_be_read_are_told_in_json_if_that_is_asked_for() {
         );
     }
     // An id that looks like the option is none.
-    let told = cli.run(&["shwo", "--", "--json"]);
-    assert!(told.stderr.contains("Usage:"), "{told:?}");
+    let output = cli.run(&["shwo", "--", "--json"]);
+    assert!(output.stderr.contains("Usage:"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keeping_nothing_is_refused_with_what_there_is_instead() {
     let cli = one_thread().await;
     let before = cli.run(&["history", "t", "--json"]).ok();
-    let told = cli.run(&["prune", "t", "--keep-last", "0"]);
-    assert_eq!(told.code, 2, "{told:?}");
-    assert!(told.stderr.contains("delete the thread"), "{told:?}");
-    assert!(!told.stderr.contains("strategy"), "{told:?}");
+    let output = cli.run(&["prune", "t", "--keep-last", "0"]);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("delete the thread"), "{output:?}");
+    assert!(!output.stderr.contains("strategy"), "{output:?}");
     assert_eq!(cli.run(&["history", "t", "--json"]).ok(), before);
 }
 
 #[test]
-fn the_short_help_says_how_to_name_the_server() {
+fn the_short_help_shows_how_to_name_the_server() {
     let help = Cli::without_server().run(&["-h"]).ok();
     assert!(help.contains("--url"), "{help}");
     assert!(!help.contains("--page-size"), "{help}");
@@ -82,20 +82,20 @@ fn the_short_help_says_how_to_name_the_server() {
 fn a_port_that_does_not_speak_tls_is_named_as_one() {
     let server = Standalone::start().unwrap();
     let url = format!("rediss://127.0.0.1:{}", server.port());
-    let told = Cli::bare(&["threads", "--url", &url], &[]);
-    assert_eq!(told.code, 5, "{told:?}");
-    assert!(told.stderr.contains("TLS handshake"), "{told:?}");
-    assert!(told.stderr.contains("`url`"), "{told:?}");
+    let output = Cli::bare(&["threads", "--url", &url], &[]);
+    assert_eq!(output.code, 5, "{output:?}");
+    assert!(output.stderr.contains("TLS handshake"), "{output:?}");
+    assert!(output.stderr.contains("`url`"), "{output:?}");
 }
 
 #[test]
 fn a_port_that_speaks_tls_alone_is_named_as_one() {
     let server = Standalone::builder().tls(Tls::new()).start().unwrap();
     let url = format!("redis://127.0.0.1:{}", server.port());
-    let told = Cli::bare(&["threads", "--url", &url], &[]);
+    let output = Cli::bare(&["threads", "--url", &url], &[]);
     // With its last words, or if they are lost, without.
-    assert!([2, 5].contains(&told.code), "{told:?}");
-    assert!(told.stderr.contains("rediss"), "{told:?}");
+    assert!([2, 5].contains(&output.code), "{output:?}");
+    assert!(output.stderr.contains("rediss"), "{output:?}");
 }
 
 #[test]
@@ -107,16 +107,16 @@ fn a_server_that_is_not_there_is_named_in_words() {
         "redis+sentinel://127.0.0.1:1/mymaster",
         "redis+unix:///nowhere/redis.sock",
     ] {
-        let told = Cli::bare(&["threads", "--url", url, "--connect-timeout", "2s"], &[]);
-        assert_eq!(told.code, 5, "{told:?}");
+        let output = Cli::bare(&["threads", "--url", url, "--connect-timeout", "2s"], &[]);
+        assert_eq!(output.code, 5, "{output:?}");
         for debug in ["Os {", "kind:", "Custom {"] {
-            assert!(!told.stderr.contains(debug), "{told:?}");
+            assert!(!output.stderr.contains(debug), "{output:?}");
         }
         let place = if url.contains("unix") {
             "/nowhere/redis.sock"
         } else {
             "127.0.0.1:1"
         };
-        assert!(told.stderr.contains(place), "{told:?}");
+        assert!(output.stderr.contains(place), "{output:?}");
     }
 }

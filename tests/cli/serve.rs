@@ -90,9 +90,9 @@ impl Serving {
     }
 
     async fn ok(&self, path: &str, body: &Value) -> Value {
-        let told = self.post(Some(SECRET), path, body).await;
-        assert!(told.status.is_success(), "{told:?}");
-        told.json()
+        let response = self.post(Some(SECRET), path, body).await;
+        assert!(response.status.is_success(), "{response:?}");
+        response.json()
     }
 
     fn terminate(&self) {
@@ -152,13 +152,13 @@ async fn a_service_serves_who_has_a_key_and_ends_in_order() {
     let cli = Cli::new();
     let serving = Serving::start(&cli, &["--max-in-flight", "8"]);
     for path in ["/healthz", "/readyz"] {
-        let told = serving.get(path).await;
-        assert_eq!(told.status, 200, "{told:?}");
+        let response = serving.get(path).await;
+        assert_eq!(response.status, 200, "{response:?}");
     }
     let first = put("t", "1", None, V1, "kaJoaQ==");
     for secret in [None, Some("another secret")] {
-        let told = serving.post(secret, "/checkpoints/put", &first).await;
-        assert_eq!(told.status, 401, "{told:?}");
+        let response = serving.post(secret, "/checkpoints/put", &first).await;
+        assert_eq!(response.status, 401, "{response:?}");
     }
     serving.ok("/checkpoints/put", &first).await;
     let named = json!({"thread_id": "t"});
@@ -181,9 +181,9 @@ async fn a_service_serves_who_has_a_key_and_ends_in_order() {
     serving.terminate();
     serving.logged("the service is shutting down");
     begun.send(&body).await;
-    let told = begun.read_to_end().await;
-    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
-    assert!(told.contains(V1), "{told}");
+    let response = begun.read_to_end().await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(response.contains(V1), "{response}");
     assert_eq!(serving.code(), Some(0));
 }
 
@@ -253,23 +253,23 @@ async fn keys_come_from_hash_key_and_from_the_environment() {
     serving
         .ok(path, &put("mine/t", "1", None, V1, "AA=="))
         .await;
-    let told = serving
+    let response = serving
         .post(Some(SECRET), path, &put("t", "1", None, V1, "AA=="))
         .await;
-    assert_eq!(told.status, 404, "{told:?}");
+    assert_eq!(response.status, 404, "{response:?}");
 
     let arguments = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
-    let told = cli.run_with(&arguments, &keys);
-    assert_eq!(told.code, 2, "{told:?}");
+    let output = cli.run_with(&arguments, &keys);
+    assert_eq!(output.code, 2, "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_only_this_machine_is_served_and_only_if_told_so() {
+async fn without_keys_only_this_machine_is_served_and_only_if_asked_for() {
     let cli = Cli::new();
     let serving = Serving::run(&cli, &["--no-authentication"], &[]);
     let first = put("t", "1", None, V1, "AA==");
-    let told = serving.post(None, "/checkpoints/put", &first).await;
-    assert_eq!(told.status, 200, "{told:?}");
+    let response = serving.post(None, "/checkpoints/put", &first).await;
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 #[test]
@@ -306,9 +306,9 @@ fn a_service_that_cannot_be_is_refused_before_it_connects() {
         (&["serve", "--api-keys", &good, "--log", "=loud="], "=loud="),
     ] {
         // Nothing listens there, so that whoever connects ends with another code.
-        let told = cli.run_with(arguments, &[("REDIS_URL", "redis://127.0.0.1:1")]);
-        assert_eq!(told.code, 2, "{arguments:?}: {told:?}");
-        assert!(told.stderr.contains(said), "{arguments:?}: {told:?}");
+        let output = cli.run_with(arguments, &[("REDIS_URL", "redis://127.0.0.1:1")]);
+        assert_eq!(output.code, 2, "{arguments:?}: {output:?}");
+        assert!(output.stderr.contains(said), "{arguments:?}: {output:?}");
     }
 }
 
@@ -325,9 +325,9 @@ fn a_key_that_no_header_carries_is_refused() {
         (&["hash-key", "#name"], "key"),
         (&["hash-key", "name", "--starting-with", "a\nb"], "key"),
     ] {
-        let told = cli.run_on(arguments, key.as_bytes());
-        assert_eq!(told.code, 2, "{arguments:?} {key:?}: {told:?}");
-        assert!(told.stdout.is_empty(), "{told:?}");
+        let output = cli.run_on(arguments, key.as_bytes());
+        assert_eq!(output.code, 2, "{arguments:?} {key:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
     }
 }
 
@@ -345,9 +345,9 @@ async fn what_the_service_stored_is_carried_with_its_blobs() {
         .map(|id| json!({"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": id}));
     let path = "/checkpoints/get-tuple";
     let file = source.file("export");
-    let told = source.run(&["export", "-o", &file, "--json"]).json();
+    let output = source.run(&["export", "-o", &file, "--json"]).json();
     assert_eq!(
-        (&told["checkpoints"], &told["blobs"]),
+        (&output["checkpoints"], &output["blobs"]),
         (&2.into(), &3.into())
     );
 
@@ -371,17 +371,19 @@ async fn what_the_service_stored_is_carried_with_its_blobs() {
     assert_eq!(newest, first.ok(path, &requests[2]).await);
     target.run(&["doctor"]).ok();
 
-    // A blob that is there with another content stays, and is told of.
+    // A blob that is there with another content stays, and is reported.
     let third = Cli::new();
     let other = Serving::start(&third, &[]);
     other
         .ok("/checkpoints/put", &put("t", "1", None, V1, "AAAA"))
         .await;
-    let told = third.run(&["import", &file, "--json"]);
-    assert_eq!(told.json()["other_blobs"], 1, "{told:?}");
+    let output = third.run(&["import", &file, "--json"]);
+    assert_eq!(output.json()["other_blobs"], 1, "{output:?}");
     assert!(
-        told.stderr.contains("has another blob of channel messages"),
-        "{told:?}"
+        output
+            .stderr
+            .contains("has another blob of channel messages"),
+        "{output:?}"
     );
     let kept = other.ok(path, &requests[0]).await;
     assert!(kept["blobs"].to_string().contains("AAAA"), "{kept}");
@@ -401,8 +403,8 @@ async fn what_the_service_stored_is_carried_with_its_blobs() {
         .query_async(&mut client)
         .await
         .unwrap();
-    let told = third.run(&["import", &file, "--json"]);
-    assert_eq!(told.json()["other_blobs"], 1, "{told:?}");
+    let response = third.run(&["import", &file, "--json"]);
+    assert_eq!(response.json()["other_blobs"], 1, "{response:?}");
 
     // One that was changed is found out.
     let text = std::fs::read_to_string(&file).unwrap();

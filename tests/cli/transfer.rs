@@ -1,4 +1,4 @@
-//! Threads are carried from one store to another whole, or not at all without saying so.
+//! Threads are exported and imported completely, or the command fails.
 
 use std::fs;
 use std::io::Write;
@@ -106,12 +106,12 @@ async fn every_trace_goes_through_a_pipe_without_a_difference() {
         assert_eq!(imported["checkpoints"], held.len());
 
         let compared = trace.compare(&one, &other).await;
-        let told: Vec<_> = compared
+        let output: Vec<_> = compared
             .differences
             .iter()
             .map(ToString::to_string)
             .collect();
-        assert!(told.is_empty(), "{path:?}: {told:?}");
+        assert!(output.is_empty(), "{path:?}: {output:?}");
         assert!(compared.calls > 0);
         assert_eq!(all(&other).await, held);
         // Again: all is there.
@@ -198,12 +198,12 @@ async fn what_json_cannot_hold_comes_through_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_goes_on_after_its_last_whole_thread() {
+async fn an_export_resumes_after_its_last_complete_thread() {
     let (source, _) = three_threads().await;
-    let (file, cut) = (source.file("whole"), source.file("cut"));
+    let (file, cut) = (source.file("complete"), source.file("cut"));
     source.run(&["export", "-o", &file]).ok();
-    let whole = fs::read(&file).unwrap();
-    let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let exported = fs::read(&file).unwrap();
+    let lines: Vec<_> = exported.split_inclusive(|byte| *byte == b'\n').collect();
     // A header, three times four checkpoints with their trailer, and a trailer.
     assert_eq!(lines.len(), 14);
     for length in 0..=lines.len() {
@@ -216,7 +216,7 @@ async fn an_export_goes_on_after_its_last_whole_thread() {
             source.run(&["export", "-o", &cut, "--resume"]).ok();
             let resumed = fs::read(&cut).unwrap();
             if length > 0 {
-                assert_eq!(resumed, whole, "{length} lines and {more} bytes");
+                assert_eq!(resumed, exported, "{length} lines and {more} bytes");
             }
             let checked = source.run(&["import", &cut, "--dry-run", "--json"]).json();
             assert_eq!(checked["threads"], 3);
@@ -235,12 +235,12 @@ async fn an_export_goes_on_after_its_last_whole_thread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_of_a_cut_file_takes_whole_threads_and_goes_on_later() {
+async fn an_import_of_a_cut_file_stores_complete_threads_and_resumes_later() {
     let (source, one) = three_threads().await;
     let file = source.file("export");
     source.run(&["export", "-o", &file]).ok();
-    let whole = fs::read_to_string(&file).unwrap();
-    let lines: Vec<_> = whole.split_inclusive('\n').collect();
+    let exported = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = exported.split_inclusive('\n').collect();
     let cut = source.file("cut");
     // Thread a, and half of b.
     fs::write(&cut, lines[..7].concat() + &lines[7][..10]).unwrap();
@@ -256,9 +256,9 @@ async fn an_import_of_a_cut_file_takes_whole_threads_and_goes_on_later() {
 
     let partly = target.run(&["import", &cut, "--resume", "--json"]);
     assert_eq!(partly.code, 8, "{partly:?}");
-    let told: Value = serde_json::from_str(&partly.stdout).unwrap();
+    let output: Value = serde_json::from_str(&partly.stdout).unwrap();
     assert_eq!(
-        (&told["threads"], &told["checkpoints"]),
+        (&output["threads"], &output["checkpoints"]),
         (&1.into(), &3.into())
     );
     assert_eq!(all(&other).await.len(), 3);
@@ -272,9 +272,9 @@ async fn an_import_of_a_cut_file_takes_whole_threads_and_goes_on_later() {
     assert_eq!(all(&other).await, all(&one).await);
 
     let (target, other) = empty().await;
-    let piped = target.run_on(&["import"], &whole.as_bytes()[..whole.len() / 2]);
+    let piped = target.run_on(&["import"], &exported.as_bytes()[..exported.len() / 2]);
     assert_eq!(piped.code, 8, "{piped:?}");
-    // What had come whole is there, and nothing of what had not.
+    // The threads that were complete are there, and nothing of the one that was not.
     let held = all(&other).await;
     assert!(held.len() % 3 == 0 && held.len() < 9, "{}", held.len());
     assert_eq!(target.run_on(&["import"], b"").code, 8);
@@ -285,8 +285,8 @@ async fn a_file_that_was_tampered_with_is_refused_before_anything_is_written() {
     let (source, _) = three_threads().await;
     let file = source.file("export");
     source.run(&["export", "-o", &file]).ok();
-    let whole = fs::read_to_string(&file).unwrap();
-    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let exported = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = exported.split_inclusive('\n').collect();
     let without = |dropped: &[usize]| -> String {
         let kept = lines.iter().enumerate();
         kept.filter(|(position, _)| !dropped.contains(position))
@@ -306,15 +306,15 @@ async fn a_file_that_was_tampered_with_is_refused_before_anything_is_written() {
     for (what, text) in [
         (
             "a value",
-            whole.replacen("[\"b\",\"2\"]", "[\"b\",\"9\"]", 1),
+            exported.replacen("[\"b\",\"2\"]", "[\"b\",\"9\"]", 1),
         ),
         (
             "a digit of a digest",
-            whole.replacen("\"sha256\":\"", "\"sha256\":\"0", 1),
+            exported.replacen("\"sha256\":\"", "\"sha256\":\"0", 1),
         ),
         (
             "a count",
-            whole.replacen("\"checkpoints\":3", "\"checkpoints\":4", 1),
+            exported.replacen("\"checkpoints\":3", "\"checkpoints\":4", 1),
         ),
         ("a line out", without(&[2])),
         ("a thread out", without(&[5, 6, 7, 8])),
@@ -323,11 +323,11 @@ async fn a_file_that_was_tampered_with_is_refused_before_anything_is_written() {
         ("two lines swapped", swapped),
         ("a thread twice", twice),
         ("a forged end", forged),
-        ("a blank line", whole.replacen('\n', "\n\n", 1)),
-        ("something after the end", whole.clone() + "{}\n"),
+        ("a blank line", exported.replacen('\n', "\n\n", 1)),
+        ("something after the end", exported.clone() + "{}\n"),
         ("another format", "hello\n".to_owned()),
     ] {
-        assert_ne!(text, whole, "{what}");
+        assert_ne!(text, exported, "{what}");
         fs::write(&file, &text).unwrap();
         for arguments in [&["import", &file][..], &["import", &file, "--resume"]] {
             let refused = target.run(arguments);
@@ -336,7 +336,7 @@ async fn a_file_that_was_tampered_with_is_refused_before_anything_is_written() {
         assert!(all(&other).await.is_empty(), "{what}");
     }
     // From a pipe the threads before it have come; nothing of the bad one has.
-    let bad = whole.replacen("[\"b\",\"2\"]", "[\"b\",\"9\"]", 1);
+    let bad = exported.replacen("[\"b\",\"2\"]", "[\"b\",\"9\"]", 1);
     assert_eq!(target.run_on(&["import"], bad.as_bytes()).code, 8);
     let held = all(&other).await;
     assert!(
@@ -344,12 +344,12 @@ async fn a_file_that_was_tampered_with_is_refused_before_anything_is_written() {
             .all(|tuple| tuple.config.thread_id.as_str() == "a")
     );
     assert_eq!(held.len(), 3);
-    let newer = whole.replacen("\"format\":1", "\"format\":2", 1);
+    let newer = exported.replacen("\"format\":1", "\"format\":2", 1);
     assert_eq!(target.run_on(&["import"], newer.as_bytes()).code, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_there_and_differs_is_replaced_only_when_told() {
+async fn what_is_there_and_differs_is_replaced_only_when_asked() {
     let (source, one) = three_threads().await;
     let file = source.file("export");
     source.run(&["export", "-o", &file]).ok();
@@ -378,14 +378,14 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
         let config = thread("c").with_checkpoint(id.parse_id());
         put_write(&one, &config, "early").await;
     }
-    let whole = source.run(&["export", "c"]).ok();
+    let exported = source.run(&["export", "c"]).ok();
     for task in ["\"task_id\":\"early\"", "\"task_id\":\"task\""] {
-        assert!(whole.contains(task), "{whole}");
+        assert!(exported.contains(task), "{exported}");
     }
     let (target, other) = empty().await;
-    target.run_on(&["import"], whole.as_bytes()).ok();
+    target.run_on(&["import"], exported.as_bytes()).ok();
     let again = target
-        .run_on(&["import", "--json"], whole.as_bytes())
+        .run_on(&["import", "--json"], exported.as_bytes())
         .json();
     assert_eq!(
         (&again["checkpoints"], &again["writes"]),
@@ -413,8 +413,8 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
             .put_writes(&config, &changed, &task, &PutWritesOptions::default())
             .await
             .unwrap();
-        let whole = source.run(&["export", "c"]).ok();
-        let conflict = target.run_on(&["import"], whole.as_bytes());
+        let exported = source.run(&["export", "c"]).ok();
+        let conflict = target.run_on(&["import"], exported.as_bytes());
         assert_eq!(conflict.code, 4, "{conflict:?}");
         assert!(
             conflict
@@ -423,9 +423,9 @@ async fn what_is_there_and_differs_is_replaced_only_when_told() {
             "{conflict:?}"
         );
         target
-            .run_on(&["import", "--replace", "--yes"], whole.as_bytes())
+            .run_on(&["import", "--replace", "--yes"], exported.as_bytes())
             .ok();
-        target.run_on(&["import"], whole.as_bytes()).ok();
+        target.run_on(&["import"], exported.as_bytes()).ok();
     }
     // What came since the export stays.
     put(
@@ -491,11 +491,11 @@ impl ParseId for str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_was_ended_goes_on() {
+async fn an_import_that_was_interrupted_resumes() {
     let (source, one) = three_threads().await;
     let (target, other) = empty().await;
-    let whole = source.run(&["export"]).ok();
-    let first: Vec<_> = whole.split_inclusive('\n').take(5).collect();
+    let exported = source.run(&["export"]).ok();
+    let first: Vec<_> = exported.split_inclusive('\n').take(5).collect();
     // The pipe stays open and quiet after the first thread.
     let mut import = target.spawn(&["import"]);
     let mut pipe = import.stdin.take().unwrap();
@@ -510,12 +510,15 @@ async fn an_import_that_was_ended_goes_on() {
         .await
         .unwrap();
     interrupt(import.id());
-    let told = ended(import);
-    assert_eq!(told.code, 130, "{told:?}");
-    assert!(told.stderr.contains("the same command again"), "{told:?}");
+    let output = ended(import);
+    assert_eq!(output.code, 130, "{output:?}");
+    assert!(
+        output.stderr.contains("the same command again"),
+        "{output:?}"
+    );
     drop(pipe);
     let rest = target
-        .run_on(&["import", "--json"], whole.as_bytes())
+        .run_on(&["import", "--json"], exported.as_bytes())
         .json();
     assert_eq!(rest["checkpoints"], 6);
     assert_eq!(all(&other).await, all(&one).await);
@@ -535,9 +538,9 @@ async fn threads_are_chosen_and_several_exports_can_follow_each_other() {
     assert_eq!(count(&["--starting-with", "b"]), 1);
     assert_eq!(count(&["--all"]), 3);
     assert_eq!(source.run(&["export", "missing"]).code, 3);
-    let told = source.run(&["export", "--dry-run", "--json"]).json();
+    let output = source.run(&["export", "--dry-run", "--json"]).json();
     assert_eq!(
-        (&told["threads"], &told["checkpoints"]),
+        (&output["threads"], &output["checkpoints"]),
         (&3.into(), &9.into())
     );
     let both = source.run(&["export", "a"]).ok() + &source.run(&["export", "b"]).ok();
@@ -558,8 +561,8 @@ async fn a_thread_longer_than_a_page_and_a_batch_comes_through() {
         config = put(&one, &config, &format!("{position:03}"), &large).await;
     }
     let (target, other) = empty().await;
-    let whole = source.run(&["export"]).ok();
-    let order: Vec<_> = whole
+    let exported = source.run(&["export"]).ok();
+    let order: Vec<_> = exported
         .lines()
         .filter_map(|line| {
             serde_json::from_str::<Value>(line).ok()?["checkpoint_id"]
@@ -571,19 +574,19 @@ async fn a_thread_longer_than_a_page_and_a_batch_comes_through() {
         order.is_sorted() && order.len() == 80,
         "parents before children"
     );
-    target.run_on(&["import"], whole.as_bytes()).ok();
+    target.run_on(&["import"], exported.as_bytes()).ok();
     assert_eq!(all(&other).await, all(&one).await);
     // Of a thread as long as this, a part has come when its digest turns out to be wrong.
-    let bad = whole.replacen("xxx\"}", "xxy\"}", 1);
-    assert_ne!(bad, whole);
+    let bad = exported.replacen("xxx\"}", "xxy\"}", 1);
+    assert_ne!(bad, exported);
     one.delete_thread(&ThreadId::new("long").unwrap(), &DeleteOptions::default())
         .await
         .unwrap();
-    let told = source.run_on(&["import"], bad.as_bytes());
-    assert_eq!(told.code, 8);
+    let output = source.run_on(&["import"], bad.as_bytes());
+    assert_eq!(output.code, 8);
     assert!(
-        told.stderr.contains("the thread was stored in part"),
-        "{told:?}"
+        output.stderr.contains("the thread was stored in part"),
+        "{output:?}"
     );
 }
 

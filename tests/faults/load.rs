@@ -288,7 +288,7 @@ async fn read(saver: &RedisSaver, thread: &str, tolerates: Tolerance, record: &m
                     if !is_whole(thread, number, &tuple) {
                         let writes = tuple.pending_writes.len();
                         let failure = format!("{call} of {thread} {number} with {writes} writes");
-                        record.failures.push(format!("not whole: {failure}"));
+                        record.failures.push(format!("not complete: {failure}"));
                     }
                 }
             }
@@ -384,7 +384,7 @@ pub fn is_whole(thread: &str, number: usize, tuple: &CheckpointTuple) -> bool {
             (write.task_id.clone(), channel_write)
         })
         .collect();
-    // Each call is there whole or not at all.
+    // Each call is there completely or not at all.
     let there = calls(thread, number)
         .into_iter()
         .flat_map(|(task, writes)| {

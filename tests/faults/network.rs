@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::load::Load;
 use crate::report::{Promise, settle};
-use crate::wire::{Weather, Wire};
+use crate::wire::{Condition, Wire};
 use crate::{builder, threads, urls};
 
 struct Setting {
@@ -34,13 +34,13 @@ impl Setting {
         }
     }
 
-    async fn endure(&self, fault: &'static str, weather: Weather, times: usize) {
+    async fn endure(&self, fault: &'static str, condition: Condition, times: usize) {
         let load = Load::start(&self.saver, threads(8));
         for _ in 0..times {
             load.goes_on(100).await;
-            self.wire.set(weather);
+            self.wire.set(condition);
             sleep(Duration::from_millis(700)).await;
-            self.wire.set(Weather::Fair);
+            self.wire.set(Condition::Working);
         }
         load.goes_on(100).await;
         let records = load.stop().await;
@@ -52,16 +52,16 @@ impl Setting {
 /// What the server has done the client cannot know.
 pub async fn replies_are_dropped(fault: &'static str) {
     let setting = Setting::new().await;
-    setting.endure(fault, Weather::NoReplies, 4).await;
+    setting.endure(fault, Condition::NoReplies, 4).await;
 }
 
 pub async fn the_network_is_slow(fault: &'static str) {
     let setting = Setting::new().await;
-    let slow = Weather::Slow(Duration::from_millis(150));
+    let slow = Condition::Slow(Duration::from_millis(150));
     setting.endure(fault, slow, 4).await;
 }
 
 pub async fn the_connection_is_cut_in_a_document(fault: &'static str) {
     let setting = Setting::new().await;
-    setting.endure(fault, Weather::CutAfter(15_000), 6).await;
+    setting.endure(fault, Condition::CutAfter(15_000), 6).await;
 }

@@ -196,22 +196,22 @@ pub async fn writes_move_ahead_of_their_registry(fault: &'static str) {
     let place = place().await;
     let cluster = &place.cluster;
     let slot = slot(cluster, "many").await;
-    let mut whole = Vec::new();
+    let mut complete = Vec::new();
     for (saver, kind) in place.patient.iter().zip(KINDS) {
-        whole.push(expected(&**saver, kind).await);
+        complete.push(expected(&**saver, kind).await);
     }
     let target = (cluster.owner(slot).unwrap() + 1) % 3;
     let moving = cluster.start_moving(slot, target).unwrap();
     move_writes_ahead(cluster, slot, target, Duration::ZERO).await;
-    for ((saver, kind), whole) in place.hasty.iter().zip(KINDS).zip(&whole) {
-        assert_nothing_short(read(&**saver).await, whole, &format!("{fault}, {kind}"));
+    for ((saver, kind), complete) in place.hasty.iter().zip(KINDS).zip(&complete) {
+        assert_nothing_short(read(&**saver).await, complete, &format!("{fault}, {kind}"));
     }
     // A call that has the time finds all of it.
     let patient = async {
-        for ((saver, kind), whole) in place.patient.iter().zip(KINDS).zip(&whole) {
+        for ((saver, kind), complete) in place.patient.iter().zip(KINDS).zip(&complete) {
             let found = read(&**saver).await.into_iter();
             let found: BTreeMap<_, _> = found.map(|(call, count)| (call, count.unwrap())).collect();
-            assert_eq!(&found, whole, "{fault}, {kind}");
+            assert_eq!(&found, complete, "{fault}, {kind}");
         }
     };
     tokio::join!(patient, async {
@@ -245,20 +245,20 @@ pub async fn a_slot_with_many_writes_moves_under_readers(fault: &'static str) {
     let place = place().await;
     let cluster = &place.cluster;
     let slot = slot(cluster, "many").await;
-    let mut whole = Vec::new();
+    let mut complete = Vec::new();
     for (saver, kind) in place.patient.iter().zip(KINDS) {
-        whole.push(expected(&**saver, kind).await);
+        complete.push(expected(&**saver, kind).await);
     }
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut readers = Vec::new();
     for savers in [&place.hasty, &place.patient] {
-        for ((saver, kind), whole) in savers.iter().zip(KINDS).zip(&whole) {
-            let (saver, whole, stopped) = (Arc::clone(saver), whole.clone(), stopped.clone());
+        for ((saver, kind), complete) in savers.iter().zip(KINDS).zip(&complete) {
+            let (saver, complete, stopped) = (Arc::clone(saver), complete.clone(), stopped.clone());
             readers.push(tokio::spawn(async move {
                 let mut rounds = 0;
                 while !*stopped.borrow() {
                     let what = format!("{fault}, {kind}, round {rounds}");
-                    assert_nothing_short(read(&*saver).await, &whole, &what);
+                    assert_nothing_short(read(&*saver).await, &complete, &what);
                     rounds += 1;
                 }
                 rounds

@@ -22,7 +22,7 @@ use crate::load::{
     parent, writes,
 };
 use crate::report::{keys_without_ttl, note};
-use crate::wire::{Weather, Wire};
+use crate::wire::{Condition, Wire};
 use crate::{builder, command, connect};
 
 async fn put(saver: &RedisSaver, thread: &str, number: usize, ttl: TtlChoice) -> Result<(), Error> {
@@ -65,7 +65,7 @@ async fn keys(url: &str) -> Vec<String> {
         .collect()
 }
 
-/// A server that evicts gives whole answers, none, or an error that says so.
+/// A server that evicts gives complete results, none, or an error that says so.
 pub async fn keys_are_evicted(fault: &'static str) {
     let says_so = |error: &Error| matches!(error, Error::Corrupt { .. });
     let server = Standalone::builder()
@@ -131,13 +131,8 @@ pub async fn keys_are_evicted(fault: &'static str) {
     assert!(without_ttl.is_empty(), "{fault}: {without_ttl:?}");
 }
 
-/// Keys in their last millisecond are not made permanent, and what is read is whole.
-///
-/// It still fails on a slow machine, as docs/faults.md says under "What remains".
+/// Keys in their last millisecond are not made permanent, and what is read is complete.
 pub async fn keys_expire_within_milliseconds(fault: &'static str) {
-    if std::env::var_os("LANGGRAPH_REDIS_KNOWN").is_none() {
-        return;
-    }
     let server = Standalone::start().unwrap();
     let short = TtlPolicy::new(Duration::from_millis(15)).with_refresh_on_read(true);
     let mut savers = Vec::new();
@@ -247,7 +242,7 @@ fn check_whole(
     let number = tuple.checkpoint.id().as_str().parse().unwrap();
     if !is_whole(thread, number, tuple) {
         let writes = tuple.pending_writes.len();
-        let failure = format!("{thread} {number} is not whole, with {writes} writes");
+        let failure = format!("{thread} {number} is not complete, with {writes} writes");
         record.failures.push(failure);
     }
 }
@@ -263,7 +258,7 @@ pub async fn a_thread_is_deleted_while_others_write(fault: &'static str) {
     let wire = Wire::start(server.port()).await;
     let far = builder(format!("redis://127.0.0.1:{}", wire.port()));
     let far = far.build().await.unwrap();
-    wire.set(Weather::Slow(Duration::from_millis(8)));
+    wire.set(Condition::Slow(Duration::from_millis(8)));
     let (thread, of) = ("busy", thread_id("busy"));
     let next = Arc::new(AtomicUsize::new(0));
     let fill = async || {

@@ -320,7 +320,7 @@ async fn a_checkpoint_that_is_put_while_its_thread_is_deleted_is_whole_or_gone(
     }
 }
 
-/// The versions of so many channels, and their blobs.
+/// The versions of this many channels, and their blobs.
 pub(crate) fn channels(count: usize) -> (serde_json::Map<String, Value>, Vec<Value>) {
     (0..count)
         .map(|number| {
@@ -345,9 +345,9 @@ async fn a_checkpoint_that_is_deleted_while_it_is_read_is_null_or_whole(
         let delete = service.post("/checkpoints/delete-thread", named("t"));
         let (one, other, third, deleted) = tokio::join!(read(), read(), read(), delete);
         assert_eq!(deleted.status, 204, "{deleted:?}");
-        for told in [one, other, third] {
-            assert_eq!(told.status, 200, "{told:?}");
-            let tuple = told.json();
+        for response in [one, other, third] {
+            assert_eq!(response.status, 200, "{response:?}");
+            let tuple = response.json();
             let blobs = tuple["blobs"].as_array().map_or(300, Vec::len);
             assert_eq!(blobs, 300, "{tuple}");
         }

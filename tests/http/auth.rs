@@ -87,8 +87,8 @@ async fn a_confined_key_finds_no_thread_outside_its_prefix() {
                 .post_as(CONFINED, path, with_thread(&body, thread))
                 .await;
             assert_eq!(answer.status, 404, "{path} {thread}: {answer:?}");
-            let told = json!({"message": "there is no such thread", "code": 404, "data": null});
-            assert_eq!(answer.json(), told);
+            let response = json!({"message": "there is no such thread", "code": 404, "data": null});
+            assert_eq!(answer.json(), response);
         }
         let body = with_thread(&body, "mine/1")
             .to_string()

@@ -11,22 +11,22 @@ use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis_modules::Standalone;
 
 #[tokio::test]
-async fn a_huge_body_is_answered_413_whether_it_says_so_or_not() {
+async fn a_huge_body_is_refused_with_413_with_and_without_a_length() {
     let mut options = options();
     options.max_body_bytes = 100_000;
     let service = Service::with(options, TtlPolicy::default()).await;
     let mut raw = Raw::connect(service.address).await;
     raw.send_head("/checkpoints/put", 10_000_000_000).await;
-    let told = raw.read_some().await;
-    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
+    let response = raw.read_some().await;
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
 
-    // In pieces, of a length that nobody tells before.
+    // In chunks, without a length in the head.
     let piece = || Ok::<_, std::io::Error>(vec![b' '; 10_000]);
     let body = reqwest::Body::wrap_stream(stream::iter((0..11).map(move |_| piece())));
     let request = service.request("/checkpoints/put").body(body);
-    let told = answer(request.header("content-type", "application/json")).await;
+    let response = answer(request.header("content-type", "application/json")).await;
     assert_eq!(
-        (told.status.as_u16(), &told.json()["code"]),
+        (response.status.as_u16(), &response.json()["code"]),
         (413, &json!(413))
     );
     service
@@ -44,9 +44,9 @@ async fn an_answer_in_lines_that_takes_long_to_find_anything_is_not_cut_off() {
     service.ok("/v1/put", stored).await;
     for path in ["/v1/list", "/v1/threads"] {
         server.run(&["CLIENT", "PAUSE", "1500", "ALL"]).await;
-        let told = service.post_as(CONFINED, path, json!({})).await;
-        assert_eq!(told.status, 200, "{path}: {told:?}");
-        let lines: Vec<_> = told.text.lines().collect();
+        let response = service.post_as(CONFINED, path, json!({})).await;
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        let lines: Vec<_> = response.text.lines().collect();
         assert_eq!(
             lines[0], "",
             "nothing was said while it was quiet: {lines:?}"
@@ -73,9 +73,9 @@ async fn more_names_than_one_request_may_hold_are_refused_before_anything_is_don
             json!({"config": {"thread_id": "t"}, "channels": names}),
         ),
     ] {
-        let told = service.post(path, body).await;
-        assert_eq!(told.status, 422, "{path}: {told:?}");
-        let message = told.json()["message"].as_str().unwrap().to_owned();
+        let response = service.post(path, body).await;
+        assert_eq!(response.status, 422, "{path}: {response:?}");
+        let message = response.json()["message"].as_str().unwrap().to_owned();
         for says in [field, "10001", "10000"] {
             assert!(message.contains(says), "{message}");
         }
@@ -91,8 +91,8 @@ async fn a_client_that_is_slow_with_the_head_is_left() {
     let mut slow = Raw::connect(service.address).await;
     slow.send("POST /v1/put HTTP/1.1\r\nhost: loc").await;
     for raw in [&mut silent, &mut slow] {
-        let told = raw.read_to_end().await;
-        assert!(!told.starts_with("HTTP/1.1 5"), "{told}");
+        let response = raw.read_to_end().await;
+        assert!(!response.starts_with("HTTP/1.1 5"), "{response}");
     }
 }
 
@@ -104,8 +104,8 @@ async fn a_client_that_is_slow_with_the_body_is_answered_408() {
     let mut raw = Raw::connect(service.address).await;
     raw.send_head("/checkpoints/get-tuple", 17).await;
     raw.send(r#"{"thread_i"#).await;
-    let told = raw.read_some().await;
-    assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
+    let response = raw.read_some().await;
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
 }
 
 #[tokio::test]
@@ -117,8 +117,8 @@ async fn a_body_that_breaks_off_is_no_failure_of_the_service() {
     drop(raw);
     let mut raw = Raw::connect(service.address).await;
     raw.send("GET / HTTP/9.9\r\n\r\n").await;
-    let told = raw.read_to_end().await;
-    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    let response = raw.read_to_end().await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
     service
         .ok("/checkpoints/get-tuple", json!({"thread_id": "t"}))
         .await;
@@ -199,11 +199,11 @@ async fn a_list_that_fails_in_its_midst_is_known_to_be_broken() {
     let response = request.body(r#"{"thread_id":"t"}"#).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let read = response.bytes().await;
-    assert!(read.is_err(), "a part passed for the whole");
-    // What fails at once is told.
+    assert!(read.is_err(), "a part passed for the complete response");
+    // What fails at once is response.
     let body = json!({"thread_id": "t", "before_checkpoint_id": "002"});
-    let told = service.post("/checkpoints/list", body).await;
-    assert_eq!(told.status, 500, "{told:?}");
+    let response = service.post("/checkpoints/list", body).await;
+    assert_eq!(response.status, 500, "{response:?}");
 }
 
 #[tokio::test]
@@ -247,26 +247,26 @@ async fn a_checkpoint_with_many_blobs_is_read_as_it_is_sent() {
         .collect();
     assert_eq!(found, channels);
     assert_eq!(tuple["pending_writes"][0]["task_id"], "a");
-    // The checkpoint goes while its answer is sent: what was sent is no whole answer.
+    // The checkpoint goes while its answer is sent: what was sent is not a complete response.
     let request = service.request("/checkpoints/get-tuple");
     let request = request.header("content-type", "application/json");
     let response = request.body(body).send().await.unwrap();
     server.run(&["DEL", "checkpoint:t:__empty__:1"]).await;
     assert!(
         response.bytes().await.is_err(),
-        "a part passed for the whole"
+        "a part passed for the complete response"
     );
 }
 
 async fn until_served(service: &Service) {
     for _ in 0..300 {
-        let told = service
+        let response = service
             .post("/v1/get-tuple", json!({"config": {"thread_id": "none"}}))
             .await;
-        match told.status.as_u16() {
+        match response.status.as_u16() {
             200 => return,
             503 => tokio::time::sleep(Duration::from_millis(100)).await,
-            _ => panic!("{told:?}"),
+            _ => panic!("{response:?}"),
         }
     }
     panic!("it was never served");
@@ -282,14 +282,14 @@ async fn one_request_too_many_is_answered_503_at_once_and_the_next_is_served() {
     first.send_head("/checkpoints/get-tuple", body.len()).await;
     first.send(&body[..5]).await;
     let refused = loop {
-        let told = service
+        let response = service
             .post("/checkpoints/get-tuple", json!({"thread_id": "t"}))
             .await;
-        if told.status == 503 {
-            break told;
+        if response.status == 503 {
+            break response;
         }
         // The first has no turn yet.
-        assert_eq!(told.status, 200);
+        assert_eq!(response.status, 200);
     };
     assert_eq!(refused.headers["retry-after"], "1");
     assert_eq!(refused.json()["code"], 503);
@@ -301,13 +301,13 @@ async fn one_request_too_many_is_answered_503_at_once_and_the_next_is_served() {
         metrics.text
     );
     first.send(&body[5..]).await;
-    let told = first.read_some().await;
-    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    let response = first.read_some().await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     until_served(&service).await;
 }
 
 #[tokio::test]
-async fn a_load_of_many_callers_is_served_or_told_to_come_again() {
+async fn a_load_of_many_callers_is_served_or_asked_to_retry() {
     let mut options = options();
     options.max_in_flight = 8;
     let service = Service::with(options, TtlPolicy::default()).await;
@@ -318,10 +318,10 @@ async fn a_load_of_many_callers_is_served_or_told_to_come_again() {
             service.post("/checkpoints/put", body)
         })
         .buffer_unordered(64)
-        .fold(0, async |served, told| match told.status.as_u16() {
+        .fold(0, async |served, response| match response.status.as_u16() {
             200 => served + 1,
             503 => served,
-            _ => panic!("{told:?}"),
+            _ => panic!("{response:?}"),
         })
         .await;
     assert!(served >= 8, "{served}");
@@ -358,7 +358,7 @@ async fn the_end_waits_for_what_was_begun() {
     let mut begun = Raw::connect(address).await;
     begun.send_head("/checkpoints/put", body.len()).await;
     begun.send(&body[..5]).await;
-    // Until the service has the head, the connection is one that rests.
+    // Until the service has the head, the connection counts as idle.
     while !service
         .get("/metrics")
         .await
@@ -374,8 +374,8 @@ async fn the_end_waits_for_what_was_begun() {
     }
     assert!(!running.is_finished());
     begun.send(&body[5..]).await;
-    let told = begun.read_to_end().await;
-    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    let response = begun.read_to_end().await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     running.await.unwrap().unwrap();
     // The saver is closed with the service.
     let config = langgraph_checkpoint_redis::CheckpointConfig::new("t").unwrap();
@@ -401,18 +401,24 @@ async fn a_store_that_is_gone_is_answered_503_without_a_word_of_where_it_was() {
         json!({"thread_id": "t"}),
         json!({"thread_id": "t", "checkpoint_id": "1"}),
     ] {
-        let told = service.post("/checkpoints/get-tuple", body).await;
-        assert!(matches!(told.status.as_u16(), 503 | 504), "{told:?}");
+        let response = service.post("/checkpoints/get-tuple", body).await;
         assert!(
-            !told.text.contains(&port) && !told.text.contains("127.0.0.1"),
-            "{told:?}"
+            matches!(response.status.as_u16(), 503 | 504),
+            "{response:?}"
         );
-        let told = told.json();
-        assert_eq!(told["data"], serde_json::Value::Null);
+        assert!(
+            !response.text.contains(&port) && !response.text.contains("127.0.0.1"),
+            "{response:?}"
+        );
+        let response = response.json();
+        assert_eq!(response["data"], serde_json::Value::Null);
     }
-    let told = service.post("/v1/pin", json!({"thread_id": "t"})).await;
-    assert!(matches!(told.status.as_u16(), 503 | 504), "{told:?}");
-    assert!(!told.text.contains(&port), "{told:?}");
+    let response = service.post("/v1/pin", json!({"thread_id": "t"})).await;
+    assert!(
+        matches!(response.status.as_u16(), 503 | 504),
+        "{response:?}"
+    );
+    assert!(!response.text.contains(&port), "{response:?}");
     assert_eq!(service.get("/readyz").await.status, 503);
     assert_eq!(service.get("/healthz").await.status, 200);
 }

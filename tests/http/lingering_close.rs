@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::service::{Raw, SECRET, Service, options};
 
-/// Sends a whole request with a body of 1 MB, and only then reads; gives the head of the answer.
+/// Sends a complete request with a body of 1 MB, and only then reads; returns the head of the response.
 async fn sent_before_read(service: &Service, secret: &str) -> Result<String, std::io::Error> {
     let body = vec![b' '; 1_000_000];
     let mut stream = TcpStream::connect(service.address).await?;
@@ -71,8 +71,8 @@ async fn a_client_that_finds_no_turn_and_sends_first_sees_503_and_when_to_come_a
     let mut first = Raw::connect(service.address).await;
     first.send_head("/checkpoints/get-tuple", 17).await;
     loop {
-        let told = sent_before_read(&service, SECRET).await;
-        if told.is_ok_and(|told| told.starts_with("HTTP/1.1 503 ")) {
+        let response = sent_before_read(&service, SECRET).await;
+        if response.is_ok_and(|response| response.starts_with("HTTP/1.1 503 ")) {
             break;
         }
     }

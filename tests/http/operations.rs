@@ -133,8 +133,11 @@ async fn a_request_keeps_the_id_that_it_was_given() {
         if let Some(id) = id {
             request = request.header("x-request-id", id);
         }
-        let told = answer(request).await;
-        told.headers["x-request-id"].to_str().unwrap().to_owned()
+        let response = answer(request).await;
+        response.headers["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(ask(Some("abc-1")).await, "abc-1");
     let long = "x".repeat(200);
@@ -144,7 +147,7 @@ async fn a_request_keeps_the_id_that_it_was_given() {
 }
 
 #[tokio::test]
-async fn an_answer_whose_length_is_known_tells_it() {
+async fn a_response_of_known_length_has_a_content_length() {
     let service = Service::start().await;
     let body = json!({"thread_id": "t"});
     let none = service.post("/checkpoints/get-tuple", body.clone()).await;

@@ -14,11 +14,11 @@ async fn a_store_that_takes_no_writes_is_not_ready() {
     let service = Service::over(server.saver().await, options()).await;
     assert_eq!(service.get("/readyz").await.status, 200);
     server.run(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    let told = until_ready_is(&service, 503).await;
-    assert!(!told.text.contains("replica"), "{told:?}");
+    let response = until_ready_is(&service, 503).await;
+    assert!(!response.text.contains("replica"), "{response:?}");
     assert!(
-        !told.text.contains(&server.redis.port().to_string()),
-        "{told:?}"
+        !response.text.contains(&server.redis.port().to_string()),
+        "{response:?}"
     );
     server.run(&["REPLICAOF", "NO", "ONE"]).await;
     until_ready_is(&service, 200).await;
@@ -27,9 +27,9 @@ async fn a_store_that_takes_no_writes_is_not_ready() {
 /// What was found stands for a moment.
 async fn until_ready_is(service: &Service, status: u16) -> Answer {
     for _ in 0..300 {
-        let told = service.get("/readyz").await;
-        if told.status == status {
-            return told;
+        let response = service.get("/readyz").await;
+        if response.status == status {
+            return response;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -41,13 +41,13 @@ async fn many_who_ask_whether_it_is_ready_ask_the_store_once() {
     let mut server = Server::start().await;
     let service = Service::over(server.saver().await, options()).await;
     let before = server.calls_of("json.type").await;
-    let told = stream::iter(0..200)
+    let response = stream::iter(0..200)
         .map(|_| service.get("/readyz"))
         .buffer_unordered(50)
-        .map(|told| told.status.as_u16())
+        .map(|response| response.status.as_u16())
         .collect::<Vec<_>>()
         .await;
-    assert!(told.iter().all(|status| *status == 200), "{told:?}");
+    assert!(response.iter().all(|status| *status == 200), "{response:?}");
     let asked = server.calls_of("json.type").await - before;
     assert!(
         (1..50).contains(&asked),
@@ -65,11 +65,11 @@ async fn a_store_that_refuses_writes_is_not_ready_until_it_takes_them_again() {
     ] {
         assert_eq!(until_ready_is(&service, 200).await.text, "ready");
         server.run(&["CONFIG", "SET", key, value]).await;
-        let told = until_ready_is(&service, 503).await;
-        assert!(told.text.contains(key), "{told:?}");
+        let response = until_ready_is(&service, 503).await;
+        assert!(response.text.contains(key), "{response:?}");
         assert!(
-            !told.text.contains(&server.redis.port().to_string()),
-            "{told:?}"
+            !response.text.contains(&server.redis.port().to_string()),
+            "{response:?}"
         );
         assert_eq!(service.get("/healthz").await.status, 200);
         server.run(&["CONFIG", "SET", key, normal]).await;
@@ -80,7 +80,7 @@ async fn a_store_that_refuses_writes_is_not_ready_until_it_takes_them_again() {
 /// One search on another database makes RediSearch read nothing of this one, until the index is
 /// made again.
 #[tokio::test]
-async fn a_store_without_its_search_is_ready_and_says_so() {
+async fn a_store_without_its_search_is_ready_and_reports_it() {
     let server = Server::start().await;
     let service = Service::over(server.saver().await, options()).await;
     let put = serde_json::json!({
@@ -99,12 +99,12 @@ async fn a_store_without_its_search_is_ready_and_says_so() {
         // Who searches takes note that nothing can be read.
         let all = service.saver.list_all(None, ListOptions::default()).await;
         assert_eq!(all.unwrap().len(), 1);
-        let told = service.get("/readyz").await;
-        assert_eq!(told.status, 200, "{told:?}");
-        if told.text.contains("without search") {
+        let response = service.get("/readyz").await;
+        assert_eq!(response.status, 200, "{response:?}");
+        if response.text.contains("without search") {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the lost search was never told");
+    panic!("the lost search was never response");
 }

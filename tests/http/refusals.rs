@@ -1,4 +1,4 @@
-//! Bad input: what a caller does wrong is told to the caller, and is never a failure of the
+//! Bad input: a mistake of the caller is reported to the caller, and is never a failure of the
 //! service.
 
 use serde_json::{Value, json};
@@ -88,11 +88,11 @@ async fn a_body_that_is_not_what_the_endpoint_takes_is_answered_422() {
             let answer = answer(request).await;
             let shown: String = body.chars().take(60).collect();
             assert_eq!(answer.status, 422, "{path} {shown}: {answer:?}");
-            let told = answer.json();
-            assert_eq!(told["status_code"], 10422, "{path} {shown}: {told}");
-            assert_eq!(told["data"], Value::Null);
+            let response = answer.json();
+            assert_eq!(response["status_code"], 10422, "{path} {shown}: {response}");
+            assert_eq!(response["data"], Value::Null);
             assert!(
-                told["message"]
+                response["message"]
                     .as_str()
                     .is_some_and(|text| !text.is_empty())
             );
@@ -219,15 +219,15 @@ async fn a_name_that_is_too_long_is_answered_422_and_nothing_is_stored() {
         ]
     };
     for (path, body) in requests(1_025, 4_097) {
-        let told = service.post(path, body).await;
-        assert_eq!(told.status, 422, "{path}: {told:?}");
-        assert!(told.text.len() < 500, "{told:?}");
+        let response = service.post(path, body).await;
+        assert_eq!(response.status, 422, "{path}: {response:?}");
+        assert!(response.text.len() < 500, "{response:?}");
     }
     let keys = server.keys().await;
     assert!(keys.iter().all(|key| !key.contains("bad")), "{keys:?}");
     for (path, body) in requests(1_024, 4_096) {
-        let told = service.post(path, body).await;
-        assert!(told.status.is_success(), "{path}: {told:?}");
+        let response = service.post(path, body).await;
+        assert!(response.status.is_success(), "{path}: {response:?}");
     }
 }
 
@@ -251,8 +251,8 @@ async fn what_was_stored_under_a_long_name_is_read_listed_and_deleted() {
     let found = service.ok("/checkpoints/get-tuple", named).await;
     assert_eq!(found, Value::Null);
     let too_long = json!({"thread_id": "t", "checkpoint_id": "1".repeat(65_537)});
-    let told = service.post("/checkpoints/get-tuple", too_long).await;
-    assert_eq!(told.status, 422, "{told:?}");
+    let response = service.post("/checkpoints/get-tuple", too_long).await;
+    assert_eq!(response.status, 422, "{response:?}");
 }
 
 #[tokio::test]
@@ -263,9 +263,9 @@ async fn long_names_times_many_writes_are_answered_422() {
         .collect();
     let config = json!({"thread_id": "t".repeat(60_000), "checkpoint_id": "1"});
     let body = json!({"config": config, "writes": writes, "task_id": "a"});
-    let told = service.post("/v1/put-writes", body).await;
-    assert_eq!(told.status, 422, "{told:?}");
-    assert_eq!(told.json()["data"]["field"], "writes");
+    let response = service.post("/v1/put-writes", body).await;
+    assert_eq!(response.status, 422, "{response:?}");
+    assert_eq!(response.json()["data"]["field"], "writes");
 }
 
 #[tokio::test]
@@ -316,8 +316,8 @@ async fn an_integer_may_have_a_point_and_a_nought_and_no_more() {
         let request = service
             .request(path)
             .header("content-type", "application/json");
-        let told = answer(request.body(body.clone())).await;
-        assert_eq!(told.status, status, "{path} {body}: {told:?}");
+        let response = answer(request.body(body.clone())).await;
+        assert_eq!(response.status, status, "{path} {body}: {response:?}");
     }
 }
 
@@ -409,7 +409,7 @@ async fn a_lone_surrogate_is_answered_422_where_text_is_needed() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_say_that_it_is_json_is_answered_415() {
+async fn a_body_without_the_json_content_type_is_refused_with_415() {
     let service = Service::start().await;
     for kind in [
         None,
@@ -447,8 +447,8 @@ async fn an_unknown_endpoint_is_answered_404_and_a_wrong_method_405() {
     ] {
         let answer = service.post(path, json!({})).await;
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
-        let told = json!({"message": "there is no such endpoint", "code": 404, "data": null});
-        assert_eq!(answer.json(), told);
+        let response = json!({"message": "there is no such endpoint", "code": 404, "data": null});
+        assert_eq!(answer.json(), response);
     }
     for (path, _) in endpoints() {
         let answer = service.get(path).await;
@@ -482,8 +482,11 @@ async fn what_is_too_large_to_store_is_answered_413_and_not_stored() {
     ] {
         let answer = service.post("/checkpoints/put", body).await;
         assert_eq!(answer.status, 413, "{answer:?}");
-        let told = answer.json();
-        assert_eq!((&told["code"], &told["data"]), (&json!(413), &Value::Null));
+        let response = answer.json();
+        assert_eq!(
+            (&response["code"], &response["data"]),
+            (&json!(413), &Value::Null)
+        );
     }
     let keys = server.keys().await;
     assert!(
@@ -501,12 +504,12 @@ async fn what_fails_inside_is_answered_without_a_word_of_what_it_was() {
     let body = json!({"thread_id": "secret-thread", "checkpoint_id": "1", "checkpoint": {}});
     let answer = service.post("/checkpoints/put", body).await;
     assert_eq!(answer.status, 500, "{answer:?}");
-    let told = json!({"message": "the request failed", "code": 500, "data": null});
-    assert_eq!(answer.json(), told);
+    let response = json!({"message": "the request failed", "code": 500, "data": null});
+    assert_eq!(answer.json(), response);
     let config = json!({"thread_id": "secret-thread"});
     let body = json!({"config": config, "checkpoint": {"id": "1"}});
     let answer = service.post("/v1/put", body).await;
-    let told =
+    let response =
         json!({"message": "the request failed", "code": 500, "data": {"kind": "wrong_type"}});
-    assert_eq!(answer.json(), told);
+    assert_eq!(answer.json(), response);
 }

@@ -173,7 +173,7 @@ async fn a_permission_that_is_missing_is_named_also_where_a_script_needs_it() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_user_without_scripting_says_what_to_allow() {
+async fn the_error_of_a_user_without_scripting_names_what_to_allow() {
     for rules in ["~* &* +@all -@scripting", "~* &* +@all -eval"] {
         let (server, _administrator) = server(rules).await;
         let saver = RedisSaver::connect(server.url()).await.unwrap();

@@ -180,7 +180,7 @@ async fn a_put_and_writes_at_once_leave_the_flag() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn puts_while_a_thread_is_deleted_are_whole_or_gone() {
+async fn puts_while_a_thread_is_deleted_are_complete_or_gone() {
     let mut nodes = Nodes::of_the_cluster().await;
     let saver = Arc::new(nodes.saver().await);
     let config = thread("t");
@@ -491,7 +491,7 @@ async fn writers_at_once_leave_a_registry_that_lacks_nothing() {
 }
 
 #[tokio::test]
-async fn a_node_without_memory_is_not_said_to_have_stored_nothing_when_others_have() {
+async fn a_full_node_is_not_reported_as_nothing_stored_when_others_have_stored() {
     let cluster = Cluster::start().unwrap();
     let saver = RedisSaver::builder().url(cluster.url()).build().await;
     let saver = saver.unwrap();

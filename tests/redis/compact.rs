@@ -329,8 +329,8 @@ async fn the_collector_takes_nothing_from_writers() {
         puts += of_writer;
     }
     ended.store(true, Ordering::Relaxed);
-    let rounds: u32 = pruning.await.unwrap();
-    println!("{puts} puts beside {rounds} prunes");
+    let prunes: u32 = pruning.await.unwrap();
+    println!("{puts} puts beside {prunes} prunes");
     let reader = fresh(&server).await;
     for config in &newest {
         assert!(!read(&reader, config).await.is_empty());

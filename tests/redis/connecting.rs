@@ -1,11 +1,13 @@
 //! Every way to a server: a URL, a socket, the environment, a client of the caller's own.
 
 use std::process::Command;
+use std::time::Duration;
 
 use fred::prelude::{Builder, ClientLike, Config};
 use langgraph_checkpoint_redis::redis::ConfigKey;
 use langgraph_checkpoint_redis::{CheckpointSaver, Error, RedisSaver};
-use redis_modules::Standalone;
+use redis::aio::MultiplexedConnection;
+use redis_modules::{Sentinel, Standalone};
 
 use crate::support::server::Server;
 use crate::support::stored::{checkpoint, put, thread};
@@ -93,21 +95,55 @@ async fn a_setting_that_cannot_be_is_named_before_anything_connects() {
     );
 }
 
-/// What the connections to a server are called, and the library behind them.
-async fn clients(server: &mut Server) -> Vec<(String, String, String)> {
+/// What the connections to a server are called, and the library behind them; those with
+/// subscriptions, or the others.
+async fn clients(
+    server: &mut MultiplexedConnection,
+    subscribed: bool,
+) -> Vec<(String, String, String)> {
     let mut list = redis::cmd("CLIENT");
-    let clients: String = list
-        .arg("LIST")
-        .query_async(&mut server.client)
-        .await
-        .unwrap();
+    let clients: String = list.arg("LIST").query_async(server).await.unwrap();
     let of = |line: &str, field: &str| {
         let mut fields = line.split(' ');
         let found = fields.find_map(|one| one.strip_prefix(field)?.strip_prefix('='));
         found.unwrap_or_default().to_owned()
     };
     let named = |line: &str| (of(line, "name"), of(line, "lib-name"), of(line, "lib-ver"));
-    clients.lines().map(named).collect()
+    let lines = clients.lines();
+    let asked = lines.filter(|line| (of(line, "sub") != "0") == subscribed);
+    asked.map(named).collect()
+}
+
+/// A connection of this version of the library.
+fn ours(name: &str) -> (String, String, String) {
+    let library = "langgraph-checkpoint-redis".to_owned();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    (name.to_owned(), library, version)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_show_whose_subscriptions_they_are() {
+    let sentinel = Sentinel::start().unwrap();
+    let url = sentinel.sentinels()[0].url();
+    let mut one = crate::support::server::connect(&url).await.unwrap();
+    for name in ["billing", ""] {
+        let builder = RedisSaver::builder().url(sentinel.url());
+        let saver = builder.client_name(name).build().await.unwrap();
+        // They are made in the background.
+        let mut found = clients(&mut one, true).await;
+        for _ in 0..500 {
+            if !found.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            found = clients(&mut one, true).await;
+        }
+        assert_eq!(found, [ours(name)]);
+        saver.close().await;
+        while !clients(&mut one, true).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -116,12 +152,7 @@ async fn the_server_shows_whose_connections_they_are() {
     let saver = RedisSaver::connect(server.redis.url()).await.unwrap();
     works(&saver).await;
     let name = "langgraph-checkpoint-redis";
-    let ours = |name: &str| {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let library = "langgraph-checkpoint-redis".to_owned();
-        (name.to_owned(), library, version)
-    };
-    let found = clients(&mut server).await;
+    let found = clients(&mut server.client, false).await;
     let count = found.iter().filter(|one| **one == ours(name)).count();
     assert_eq!(count, 2, "{found:?}");
     saver.close().await;
@@ -130,7 +161,7 @@ async fn the_server_shows_whose_connections_they_are() {
         let builder = RedisSaver::builder().url(server.redis.url());
         let saver = builder.client_name(given).build().await.unwrap();
         works(&saver).await;
-        let found = clients(&mut server).await;
+        let found = clients(&mut server.client, false).await;
         assert!(found.contains(&ours(shown)), "{found:?}");
         saver.close().await;
     }

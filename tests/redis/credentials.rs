@@ -14,6 +14,8 @@ use redis_modules::Standalone;
 #[derive(Debug)]
 struct Given {
     now: Mutex<Option<(&'static str, &'static str)>>,
+    /// How many requests fail before it gives anything.
+    failures: AtomicUsize,
     asked: AtomicUsize,
     ask_again: Duration,
 }
@@ -22,6 +24,7 @@ impl Given {
     fn new(user: &'static str, password: &'static str, ask_again: Duration) -> Arc<Self> {
         Arc::new(Self {
             now: Mutex::new(Some((user, password))),
+            failures: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
             ask_again,
         })
@@ -36,7 +39,11 @@ impl Given {
 impl CredentialsProvider for Given {
     async fn credentials(&self) -> Result<Credentials> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let now = *self.now.lock().unwrap();
+        let fewer = |left: usize| left.checked_sub(1);
+        let fails = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
+        let now = self.now.lock().unwrap().filter(|_| fails.is_err());
         let (user, password) = now.ok_or_else(|| Error::Unavailable {
             reason: "the identity service is away".to_owned(),
             source: None,
@@ -143,7 +150,34 @@ async fn a_password_that_was_changed_is_asked_for_when_a_connection_is_made() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_refused_or_not_to_be_had_are_an_authentication_error() {
+async fn a_provider_that_fails_is_asked_again_before_a_saver_cannot_be_built() {
+    let mut server = Server::start().await;
+    server.allow("saver", "first").await;
+    let provider = Given::new("saver", "first", Duration::from_secs(3_600));
+    provider.failures.store(4, Ordering::SeqCst);
+    let saver = server.saver(&provider).build().await.unwrap();
+    works(&saver).await;
+    assert_eq!(server.connections_of("saver").await, 2);
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 6);
+    saver.close().await;
+
+    // Not for longer than half of the time: the rest is for the connection.
+    provider.set(None);
+    let builder = server.saver(&provider).pool_size(1);
+    let builder = builder.connect_timeout(Duration::from_millis(300));
+    let error = builder.build().await.unwrap_err();
+    assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
+    assert!(
+        error
+            .report()
+            .to_string()
+            .contains("identity service is away")
+    );
+    assert!(provider.asked.load(Ordering::SeqCst) > 7);
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_or_missing_are_an_authentication_error() {
     let mut server = Server::start().await;
     server.allow("saver", "first").await;
     let provider = Given::new("saver", "wrong", Duration::from_secs(60));

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use langgraph_checkpoint_redis::redis::{RedisSaverBuilder, ShallowRedisSaver};
 use langgraph_checkpoint_redis::{
-    CheckpointConfig, CheckpointId, CheckpointSaver, CheckpointSaverExt, DeleteOptions,
-    ListOptions, Progress, ProgressCallback, PruneOptions, PruneStrategy, RunId, TtlChoice,
+    ChannelWrite, CheckpointConfig, CheckpointId, CheckpointSaver, CheckpointSaverExt,
+    DeleteOptions, ListOptions, Progress, ProgressCallback, PruneOptions, PruneStrategy, RunId,
+    TtlChoice, TypedValue,
 };
 use tokio::sync::Notify;
 
@@ -259,6 +260,91 @@ async fn a_delete_that_is_dropped_stops_and_is_made_again() {
     assert_eq!(server.keys().await, Vec::<String>::new());
 }
 
+/// More writes than one step removes.
+const TASKS: usize = 12;
+const WRITES: usize = 100;
+
+async fn put_many_writes(saver: &dyn CheckpointSaver, place: &CheckpointConfig, value: i32) {
+    put(saver, place, "1").await;
+    let value = TypedValue::json(&value).unwrap();
+    let writes: Vec<_> = (0..WRITES)
+        .map(|n| ChannelWrite::new(format!("n{n}"), value.clone()))
+        .collect();
+    for task in 0..TASKS {
+        stored::put_writes(saver, &named(place, "1"), &writes, &format!("task{task}")).await;
+    }
+}
+
+/// The values of the writes that a reader sees, with how often it sees each.
+async fn values(saver: &dyn CheckpointSaver, place: &CheckpointConfig) -> Vec<(i32, usize)> {
+    let tuple = saver.get_tuple(&named(place, "1")).await.unwrap();
+    let mut values = std::collections::BTreeMap::new();
+    for write in tuple.iter().flat_map(|tuple| &tuple.pending_writes) {
+        *values.entry(write.value.decode().unwrap()).or_default() += 1;
+    }
+    values.into_iter().collect()
+}
+
+/// Begins to delete a thread, and stops when the first of its writes are gone.
+async fn delete_some(saver: &dyn CheckpointSaver) {
+    let enough = Arc::new(Notify::new());
+    let reported = Arc::clone(&enough);
+    let options =
+        DeleteOptions::default().with_progress(ProgressCallback::new(move |_: Progress| {
+            reported.notify_one();
+        }));
+    let t = thread("t");
+    tokio::select! {
+        _ = saver.delete_thread(&t, &options) => panic!("it ended"),
+        () = enough.notified() => {}
+    }
+}
+
+/// What a delete that was cut off has left of a checkpoint's writes is of no checkpoint any more.
+async fn nothing_comes_back_after_a_delete_was_cut_off(saver: &dyn CheckpointSaver) {
+    let at = place("t", "");
+    // The checkpoint is put again first.
+    put_many_writes(saver, &at, 1).await;
+    assert_eq!(values(saver, &at).await, [(1, TASKS * WRITES)]);
+    delete_some(saver).await;
+    assert_eq!(saver.get_tuple(&named(&at, "1")).await.unwrap(), None);
+    put(saver, &at, "1").await;
+    assert_eq!(values(saver, &at).await, []);
+    put_many_writes(saver, &at, 2).await;
+    assert_eq!(values(saver, &at).await, [(2, TASKS * WRITES)]);
+    // Writes of it come first.
+    delete_some(saver).await;
+    let value = TypedValue::json(&3).unwrap();
+    let write = [ChannelWrite::new("n", value)];
+    let task = format!("task{}", TASKS - 1);
+    stored::put_writes(saver, &named(&at, "1"), &write, &task).await;
+    put(saver, &at, "1").await;
+    assert_eq!(values(saver, &at).await, [(3, 1)]);
+    // Nobody puts it again.
+    put_many_writes(saver, &at, 4).await;
+    delete_some(saver).await;
+    delete_thread(saver).await;
+}
+
+#[tokio::test]
+async fn what_a_cut_off_delete_left_of_many_writes_does_not_come_back() {
+    let mut server = Server::start().await;
+    nothing_comes_back_after_a_delete_was_cut_off(&server.saver().await).await;
+    assert_eq!(server.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_cut_off_delete_left_of_many_writes_does_not_come_back_in_a_cluster() {
+    for tagged in [false, true] {
+        let mut nodes = Nodes::of_the_cluster().await;
+        let saver = nodes.builder().hash_tag_threads(tagged);
+        let saver = saver.build().await.unwrap();
+        saver.setup().await.unwrap();
+        nothing_comes_back_after_a_delete_was_cut_off(&saver).await;
+        assert_eq!(nodes.keys().await, Vec::<String>::new());
+    }
+}
+
 /// Thread `a` with namespace `b:x` and thread `a:b` with `x` share the names of what the Python
 /// saver has as well.
 async fn leave_the_neighbour(saver: &dyn CheckpointSaver, run: &[&str]) {
@@ -319,6 +405,30 @@ async fn deleting_a_thread_leaves_another_whose_keys_have_the_same_names() {
 async fn deleting_a_thread_leaves_another_whose_keys_have_the_same_names_in_a_cluster() {
     let mut nodes = Nodes::of_the_cluster().await;
     leave_the_neighbour(&nodes.saver().await, &["prune", "delete"]).await;
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
+}
+
+/// Writes of the one wait under the names of the other's checkpoint.
+async fn delete_what_waits_beside_the_neighbour(saver: &dyn CheckpointSaver) {
+    let (one, other) = (place("a", "b:x"), place("a:b", "x"));
+    put_write(saver, &other, "1").await;
+    put(saver, &one, "1").await;
+    stored::delete(saver, &other.thread_id).await;
+    for count in [0, 1] {
+        let found = saver.get_tuple(&named(&one, "1")).await.unwrap();
+        assert_eq!(found.unwrap().pending_writes.len(), count);
+        put_write(saver, &one, "1").await;
+    }
+    stored::delete(saver, &one.thread_id).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_does_not_miss_the_writes_of_another_that_has_the_same_names() {
+    let mut server = Server::start().await;
+    delete_what_waits_beside_the_neighbour(&server.saver().await).await;
+    assert_eq!(server.keys().await, Vec::<String>::new());
+    let mut nodes = Nodes::of_the_cluster().await;
+    delete_what_waits_beside_the_neighbour(&nodes.saver().await).await;
     assert_eq!(nodes.keys().await, Vec::<String>::new());
 }
 

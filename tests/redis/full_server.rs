@@ -1,16 +1,22 @@
 //! What frees memory works on a server that has none left.
 
-use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    DeleteOptions, Error, PruneOptions, PutOptions, PutWritesOptions, RedisSaver, RunId, TaskId,
-    TypedValue,
+    DeleteOptions, Error, PruneOptions, PutOptions, PutWritesOptions, RunId, TaskId, TypedValue,
 };
+use redis_modules::{Cluster, Standalone};
 
-use crate::support::server::Server;
+use crate::support::nodes::Nodes;
 use crate::support::stored::thread_id as thread;
 
-const THREADS: [&str; 5] = ["deleted", "pruned", "pinned", "of a run", "of Python"];
+const THREADS: [&str; 6] = [
+    "deleted",
+    "pruned",
+    "pinned",
+    "released",
+    "of a run",
+    "of Python",
+];
 
 async fn try_put(saver: &dyn CheckpointSaver, thread: &str, id: &str) -> Result<(), Error> {
     let config = CheckpointConfig::new(thread).unwrap();
@@ -31,7 +37,7 @@ async fn try_put(saver: &dyn CheckpointSaver, thread: &str, id: &str) -> Result<
         .await
 }
 
-async fn fill(server: &mut Server, saver: &dyn CheckpointSaver) {
+async fn fill(nodes: &mut Nodes, saver: &dyn CheckpointSaver) {
     for thread in THREADS {
         for number in 0..40 {
             try_put(saver, thread, &format!("{number:04}"))
@@ -40,60 +46,84 @@ async fn fill(server: &mut Server, saver: &dyn CheckpointSaver) {
         }
     }
     // As if the Python saver had written it: nothing of ours names it.
-    let keys = server.keys().await.into_iter();
-    for key in keys.filter(|key| key.contains("of Python")) {
-        if key.starts_with("checkpoint_keys_zset") || key.starts_with("checkpoint_ns_set") {
-            server.run(&["UNLINK", &key]).await;
+    for key in nodes.keys().await {
+        let is_ours = key.contains("checkpoint_keys_zset") || key.contains("checkpoint_ns_set");
+        if key.contains("of Python") && is_ours {
+            nodes.run::<i64>(&["UNLINK", &key]).await;
         }
     }
-    server.run(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
+    nodes
+        .run_on_all(&["CONFIG", "SET", "maxmemory", "1mb"])
+        .await;
     let refused = try_put(saver, "new", "1").await;
     assert!(matches!(refused, Err(Error::OutOfMemory)), "{refused:?}");
 }
 
-async fn left(server: &mut Server, thread: &str) -> usize {
-    let keys = server.keys().await;
+async fn left(nodes: &mut Nodes, thread: &str) -> usize {
+    let keys = nodes.keys().await;
     keys.iter().filter(|key| key.contains(thread)).count()
 }
 
-async fn delete_all(server: &mut Server, saver: &dyn CheckpointSaver, checkpoints: usize) {
-    fill(server, saver).await;
+async fn delete_all(mut nodes: Nodes, saver: &dyn CheckpointSaver) {
+    saver.setup().await.unwrap();
+    fill(&mut nodes, saver).await;
     assert!(saver.pin(&thread("pinned")).await.unwrap());
+    assert!(saver.pin(&thread("released")).await.unwrap());
+    saver.unpin(&thread("released")).await.unwrap();
     saver
         .prune(&[thread("pruned")], &PruneOptions::default())
         .await
         .unwrap();
-    let there = left(server, "checkpoint:pruned").await;
-    assert_eq!(there, checkpoints.min(1));
-    let run = RunId::new("run of of a run").unwrap();
-    saver.delete_for_runs(&[run]).await.unwrap();
-    assert_eq!(left(server, "of a run").await, 0);
+    let documents = nodes.keys().await.into_iter();
+    let documents = documents.filter(|key| key.contains(":checkpoint:") && key.contains("pruned"));
+    assert_eq!(documents.count(), 1);
+    for run in ["run of of a run", "run of of Python"] {
+        let run = RunId::new(run).unwrap();
+        saver.delete_for_runs(&[run]).await.unwrap();
+    }
+    assert_eq!(left(&mut nodes, "of a run").await, 0);
     for of in THREADS {
         saver
             .delete_thread(&thread(of), &DeleteOptions::default())
             .await
             .unwrap();
-        assert_eq!(left(server, of).await, 0, "of {of}");
+        assert_eq!(left(&mut nodes, of).await, 0, "of {of}");
     }
-    assert_eq!(server.keys().await, Vec::<String>::new());
-}
-
-fn builder(server: &Server) -> RedisSaverBuilder {
-    RedisSaver::builder().url(server.redis.url()).pool_size(1)
+    assert_eq!(nodes.keys().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn threads_are_deleted_pruned_and_pinned_on_a_server_without_memory() {
-    let mut server = Server::start().await;
-    let saver = builder(&server).build().await.unwrap();
-    saver.setup().await.unwrap();
-    delete_all(&mut server, &saver, 1).await;
+    let server = Standalone::start().unwrap();
+    let nodes = Nodes::of(&server).await;
+    let saver = nodes.builder().pool_size(1).build().await.unwrap();
+    delete_all(nodes, &saver).await;
 }
 
 #[tokio::test]
 async fn shallow_threads_are_deleted_and_pinned_on_a_server_without_memory() {
-    let mut server = Server::start().await;
-    let saver = builder(&server).build_shallow().await.unwrap();
-    saver.setup().await.unwrap();
-    delete_all(&mut server, &saver, 1).await;
+    let server = Standalone::start().unwrap();
+    let nodes = Nodes::of(&server).await;
+    let saver = nodes.builder().pool_size(1).build_shallow().await.unwrap();
+    delete_all(nodes, &saver).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn threads_are_deleted_pruned_and_pinned_on_nodes_of_a_cluster_without_memory() {
+    for hash_tag_threads in [false, true] {
+        let cluster = Cluster::start().unwrap();
+        let nodes = Nodes::of_cluster(&cluster).await;
+        let builder = nodes.builder().hash_tag_threads(hash_tag_threads);
+        let saver = builder.build().await.unwrap();
+        delete_all(nodes, &saver).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shallow_threads_are_deleted_and_pinned_on_nodes_of_a_cluster_without_memory() {
+    let cluster = Cluster::start().unwrap();
+    let nodes = Nodes::of_cluster(&cluster).await;
+    let builder = nodes.builder().hash_tag_threads(true);
+    let saver = builder.build_shallow().await.unwrap();
+    delete_all(nodes, &saver).await;
 }

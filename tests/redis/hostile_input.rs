@@ -287,7 +287,7 @@ async fn a_server_without_memory_refuses_and_nothing_is_torn() {
 }
 
 #[tokio::test]
-async fn a_closed_saver_says_so() {
+async fn a_closed_saver_fails_with_closed() {
     let server = Server::start().await;
     let saver = server.saver().await;
     saver.close().await;

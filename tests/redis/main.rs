@@ -17,6 +17,7 @@ mod credentials;
 mod deletes;
 mod doctor;
 mod full_server;
+mod hanging_search;
 mod hostile_input;
 mod idempotency;
 mod large_documents;

@@ -321,7 +321,7 @@ fn refused(error: &Error) -> Answer {
     let text = format!("{error:?}");
     let end = text.find([' ', '(', '{']).unwrap_or(text.len());
     Answer::Refused(match error {
-        // An error that is no answer is shown whole.
+        // An error that is no answer is shown as it is.
         Error::InvalidInput { .. } | Error::Conflict { .. } => text[..end].to_owned(),
         _ => text,
     })
@@ -554,7 +554,7 @@ enum Place {
     Server(Box<Server>),
     /// The same in the compact layout.
     Compact(Box<Server>),
-    /// Where every call takes plain commands.
+    /// Where every call is non-atomic.
     Plain(Nodes),
 }
 

@@ -184,9 +184,9 @@ async fn listing_costs_the_same_in_a_long_thread_and_in_a_short_one() {
     assert_eq!(costs[0].0, 2);
 }
 
-/// A thread that is kept whole is visited once in a quarter of its TTL, not by every call.
+/// A thread that expires as a whole is visited once in a quarter of its TTL, not by every call.
 #[tokio::test]
-async fn keeping_a_thread_whole_costs_the_same_at_every_length() {
+async fn refreshing_a_thread_costs_the_same_at_every_length() {
     let ttl = TtlPolicy::new(Duration::from_secs(3_600))
         .with_refresh_on_read(true)
         .with_scope(TtlScope::Thread);

@@ -328,7 +328,7 @@ async fn a_server_with_json_alone_serves_every_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_json_is_said_to_lack_it_by_every_call() {
+async fn every_call_reports_a_server_without_json() {
     let redis = Standalone::builder().without_modules().start().unwrap();
     let saver = RedisSaver::connect(redis.url()).await.unwrap();
     let config = CheckpointConfig::new("t").unwrap();

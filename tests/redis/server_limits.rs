@@ -46,7 +46,7 @@ fn is_lost(error: &Error) -> bool {
         if reason.contains("maxmemory-policy") && key.contains("write"))
 }
 
-/// Reads everything back in every way: whole, absent or an error. Returns how many were an error.
+/// Reads everything back in every way: complete, absent or an error. Returns how many were an error.
 async fn whole_absent_or_an_error(saver: &RedisSaver, stored: &[CheckpointConfig]) -> usize {
     let mut errors = 0;
     let mut judge = |what: &str, of: &CheckpointConfig, writes: Result<Vec<usize>>| match writes {
@@ -260,7 +260,7 @@ async fn the_newest_is_found_behind_very_many_that_have_expired() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_of_very_many_writes_is_read_whole() {
+async fn a_checkpoint_of_very_many_writes_is_read_completely() {
     let mut server = Server::start().await;
     let ttl = TtlPolicy::new(Duration::from_secs(3_600)).with_refresh_on_read(true);
     let saver = server.saver_with(ttl).await;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::{CheckpointId, RedisSaver};
 use redis_modules::Cluster;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-type Node = BufReader<TcpStream>;
+use crate::support::resp::{Peer, packed, read_command, read_reply};
 
 /// Passes every command on to the node that has its first key. It knows no search, as some
 /// services do not.
@@ -26,8 +26,8 @@ async fn endpoint(cluster: Arc<Cluster>) -> u16 {
     port
 }
 
-async fn serve(mut client: Node, cluster: Arc<Cluster>) {
-    let mut nodes: HashMap<usize, Node> = HashMap::new();
+async fn serve(mut client: Peer, cluster: Arc<Cluster>) {
+    let mut nodes: HashMap<usize, Peer> = HashMap::new();
     while let Some(mut command) = read_command(&mut client).await {
         let name = String::from_utf8_lossy(&command[0]).to_uppercase();
         let is_scan = name == "SCAN";
@@ -48,7 +48,7 @@ async fn serve(mut client: Node, cluster: Arc<Cluster>) {
             let node = nodes.get_mut(&place).unwrap();
             node.write_all(&packed(&command)).await.unwrap();
             let mut reply = Vec::new();
-            Box::pin(read_reply(node, &mut reply)).await;
+            read_reply(node, &mut reply).await.unwrap();
             if is_scan {
                 reply = go_on_with_scan(&reply, place);
             }
@@ -104,53 +104,6 @@ fn place(key: &[u8]) -> usize {
         0..=5_460 => 0,
         5_461..=10_922 => 1,
         _ => 2,
-    }
-}
-
-async fn read_line(from: &mut Node) -> Option<String> {
-    let mut line = String::new();
-    (from.read_line(&mut line).await.ok()? > 0).then(|| line.trim_end().to_owned())
-}
-
-async fn read_command(client: &mut Node) -> Option<Vec<Vec<u8>>> {
-    let count: usize = read_line(client).await?[1..].parse().unwrap();
-    let mut command = Vec::with_capacity(count);
-    for _ in 0..count {
-        let length: usize = read_line(client).await?[1..].parse().unwrap();
-        let mut part = vec![0; length + 2];
-        client.read_exact(&mut part).await.ok()?;
-        part.truncate(length);
-        command.push(part);
-    }
-    Some(command)
-}
-
-fn packed(command: &[Vec<u8>]) -> Vec<u8> {
-    let mut packed = redis::Cmd::new();
-    for part in command {
-        packed.arg(part);
-    }
-    packed.get_packed_command()
-}
-
-/// Reads one reply as it is, with all that is in it.
-async fn read_reply(node: &mut Node, reply: &mut Vec<u8>) {
-    let line = read_line(node).await.unwrap();
-    reply.extend_from_slice(line.as_bytes());
-    reply.extend_from_slice(b"\r\n");
-    let number: i64 = line[1..].parse().unwrap_or(-1);
-    match line.as_bytes()[0] {
-        b'$' if number >= 0 => {
-            let mut bytes = vec![0; usize::try_from(number).unwrap() + 2];
-            node.read_exact(&mut bytes).await.unwrap();
-            reply.extend_from_slice(&bytes);
-        }
-        b'*' => {
-            for _ in 0..number {
-                Box::pin(read_reply(node, reply)).await;
-            }
-        }
-        _ => {}
     }
 }
 

@@ -201,7 +201,7 @@ async fn a_pinned_thread_has_no_ttl_until_it_is_unpinned() {
 }
 
 #[tokio::test]
-async fn touch_gives_every_key_its_whole_ttl_again() {
+async fn touch_resets_the_ttl_of_every_key() {
     let mut setting = Setting::new(TtlPolicy::new(HOUR)).await;
     for namespace in ["", "x"] {
         for id in ["1", "2"] {
@@ -252,7 +252,7 @@ async fn a_long_lived_checkpoint_keeps_what_it_needs() {
 }
 
 #[tokio::test]
-async fn writes_live_as_long_as_their_call_says_and_no_shorter_than_their_checkpoint() {
+async fn writes_live_as_long_as_their_call_asks_and_no_shorter_than_their_checkpoint() {
     let setting = Setting::new(TtlPolicy::new(SHORT)).await;
     let stored = setting
         .put(&config("t", ""), "1", TtlChoice::For(HOUR))

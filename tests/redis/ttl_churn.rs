@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy,
@@ -13,6 +14,9 @@ use rand::random_range;
 use redis_modules::Standalone;
 
 use crate::support::nodes::Nodes;
+use crate::support::stored::{
+    checkpoint_with_id, delete, named, place, put_for, put_writes_for, writes,
+};
 
 const FOR: Duration = Duration::from_secs(6);
 const WORKERS: u64 = 12;
@@ -86,7 +90,7 @@ async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
     Ok(())
 }
 
-/// Calls of all kinds for a while; then what is left has expired, but for what a pin has caught.
+/// Calls of all kinds for a while; then what is left has expired.
 async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
     let mut workers = Vec::new();
     for policy in policies {
@@ -113,7 +117,7 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
         .unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut left = nodes.keys().await;
-    left.retain(|key| !key.ends_with(":layout") && !key.contains(PINNED));
+    left.retain(|key| !key.ends_with(":layout"));
     assert!(
         left.is_empty(),
         "{} keys have no TTL: {left:#?}",
@@ -133,15 +137,102 @@ async fn keys_of_milliseconds_are_never_made_permanent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_are_kept_whole() {
+async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_expire_as_a_whole() {
     let server = Standalone::start().unwrap();
-    let whole = policies()
+    let of_threads = policies()
         .into_iter()
         .map(|ttl| ttl.with_scope(TtlScope::Thread));
-    nothing_is_made_permanent(Nodes::of(&server).await, whole.collect()).await;
+    nothing_is_made_permanent(Nodes::of(&server).await, of_threads.collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_milliseconds_are_never_made_permanent_in_several_slots() {
     nothing_is_made_permanent(Nodes::of_the_cluster().await, policies()).await;
+}
+
+/// Stores checkpoints, and writes that wait for one.
+async fn fill(saver: &dyn CheckpointSaver, at: &CheckpointConfig, ttl: TtlChoice) {
+    let puts = (0..COUNT).map(|number| {
+        let checkpoint = checkpoint_with_id(&format!("{number:04}"));
+        async move { put_for(saver, at, &checkpoint, ttl).await }
+    });
+    let puts = stream::iter(puts).buffer_unordered(32);
+    puts.collect::<Vec<_>>().await;
+    for number in 0..20 {
+        let early = named(at, &format!("early{number}"));
+        put_writes_for(saver, &early, &writes(&["n"]), "task", ttl).await;
+    }
+}
+
+/// More than one step gives another TTL.
+const COUNT: usize = 1_000;
+
+async fn unpinning_takes_longer_than_the_ttl(mut nodes: Nodes) {
+    let at = place("t", "");
+    let saver = nodes.saver().await;
+    fill(&saver, &at, TtlChoice::Forever).await;
+    assert!(saver.pin(&at.thread_id).await.unwrap());
+    let short = TtlPolicy::new(Duration::from_millis(4));
+    let saver = nodes.saver_with(short).await;
+    assert!(saver.unpin(&at.thread_id).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let left = nodes.keys().await;
+    assert!(
+        left.is_empty(),
+        "{} keys stay: {:?}",
+        left.len(),
+        &left[..3.min(left.len())]
+    );
+}
+
+#[tokio::test]
+async fn what_leads_to_other_keys_expires_after_them_when_a_thread_is_unpinned() {
+    let server = Standalone::start().unwrap();
+    unpinning_takes_longer_than_the_ttl(Nodes::of(&server).await).await;
+}
+
+#[tokio::test]
+async fn what_leads_to_other_keys_expires_after_them_in_several_slots() {
+    unpinning_takes_longer_than_the_ttl(Nodes::of_the_cluster().await).await;
+}
+
+async fn a_pin_is_overtaken(mut nodes: Nodes) {
+    let at = place("t", "");
+    let saver = nodes
+        .saver_with(TtlPolicy::new(Duration::from_secs(3_600)))
+        .await;
+    fill(&saver, &at, TtlChoice::Default).await;
+    let mut overtaken = 0;
+    for round in 0..4 {
+        let pin = saver.pin(&at.thread_id);
+        let unpin = async {
+            tokio::time::sleep(Duration::from_millis(10 << round)).await;
+            saver.unpin(&at.thread_id).await
+        };
+        let (pinned, unpinned) = tokio::join!(pin, unpin);
+        assert!(pinned.unwrap() && unpinned.unwrap());
+        let set = nodes.key("checkpoint_ns_set:t");
+        if nodes.run(&["SISMEMBER", &set, "\0pinned"]).await {
+            // It was unpinned before it was pinned.
+            continue;
+        }
+        overtaken += 1;
+        for key in nodes.keys().await {
+            let left: i64 = nodes.run(&["PTTL", &key]).await;
+            assert!(left >= 0, "{key} has no TTL after round {round}");
+        }
+    }
+    assert!(overtaken > 0);
+    delete(&saver, &at.thread_id).await;
+}
+
+#[tokio::test]
+async fn a_pin_that_is_overtaken_by_an_unpin_leaves_every_key_its_ttl() {
+    let server = Standalone::start().unwrap();
+    a_pin_is_overtaken(Nodes::of(&server).await).await;
+}
+
+#[tokio::test]
+async fn a_pin_that_is_overtaken_by_an_unpin_leaves_every_key_its_ttl_in_several_slots() {
+    a_pin_is_overtaken(Nodes::of_the_cluster().await).await;
 }

@@ -17,6 +17,8 @@ pub(crate) mod nodes;
 pub(crate) mod proxy;
 pub(crate) mod recorder;
 #[cfg(feature = "redis")]
+pub(crate) mod resp;
+#[cfg(feature = "redis")]
 pub(crate) mod server;
 #[cfg(feature = "server")]
 pub(crate) mod service;
@@ -57,7 +59,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     #[cfg(feature = "redis")]
     Kind {
-        name: "cluster (plain ids)",
+        name: "cluster (ids without hash tags)",
         subject: || redis_at(cluster_url, false),
     },
     #[cfg(feature = "redis")]

@@ -1,9 +1,9 @@
-//! A cluster that the tests of a process share, and an independent way to look into it.
+//! The servers of a test, and an independent way to look into them.
 
 use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
-use redis_modules::Standalone;
+use redis_modules::{Cluster, Standalone};
 
 /// The servers that hold a saver's keys: the primaries of a cluster, or one.
 pub struct Nodes {
@@ -13,9 +13,13 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// The primaries of the cluster.
+    /// The primaries of the cluster that the tests of a process share.
     pub async fn of_the_cluster() -> Self {
-        let cluster = super::cluster();
+        Self::of_cluster(super::cluster()).await
+    }
+
+    /// The primaries of a cluster.
+    pub async fn of_cluster(cluster: &Cluster) -> Self {
         let primaries = cluster.primaries();
         let primaries = primaries.iter().map(|node| cluster.nodes()[*node].url());
         Self::at(cluster.url(), primaries).await
@@ -76,6 +80,15 @@ impl Nodes {
             }
         }
         panic!("no node has the key of {command:?}");
+    }
+
+    /// Runs a command on every node.
+    pub async fn run_on_all(&mut self, command: &[&str]) {
+        for client in &mut self.clients {
+            let mut packed = redis::cmd(command[0]);
+            packed.arg(&command[1..]);
+            let _: redis::Value = packed.query_async(client).await.unwrap();
+        }
     }
 
     /// All keys of the prefix, in order.

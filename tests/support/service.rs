@@ -147,7 +147,7 @@ impl<S> Service<S> {
 }
 
 pub fn client() -> reqwest::Client {
-    // Tests speak plain HTTP; the client wants to know how it would speak TLS all the same.
+    // Tests use HTTP without TLS; the client needs a configuration of TLS all the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }

@@ -48,7 +48,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     Kind {
         // Beside the other on its servers, under a prefix that the rights are for as well.
-        name: "cluster (plain ids, TLS, least rights)",
+        name: "cluster (ids without hash tags, TLS, least permissions)",
         subject: || subject(|| Box::pin(async { secured_cluster().await.prefix("checkpoint-p") })),
     },
 ];

@@ -27,7 +27,7 @@ use super::{Codec, UnstorableValueError};
 /// levels, three of which are the checkpoint document around a value.
 const MAX_DEPTH: usize = 120;
 
-/// The addresses of the types that are told apart without asking Python.
+/// The addresses of the types that are recognised without asking Python.
 #[derive(Debug)]
 pub(super) struct Types {
     none: usize,

@@ -123,7 +123,7 @@ impl MessagePlan {
 }
 
 /// Whether kwargs hold tool calls in `LangChain`'s old form only. A constructor
-/// would parse those anew and so change a message that was stored without.
+/// would parse those again and so change a message that was stored without.
 pub(super) fn has_raw_tool_calls(kwargs: &Bound<'_, PyDict>) -> PyResult<bool> {
     let py = kwargs.py();
     let additional = kwargs.get_item(intern!(py, "additional_kwargs"))?;

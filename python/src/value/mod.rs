@@ -56,7 +56,7 @@ pub struct Codec {
 
 #[pymethods]
 impl Codec {
-    /// `dropped(marker, reason)` is told of private attributes left out;
+    /// `dropped(marker, reason)` is called for private attributes that are left out;
     /// `plans`: (class, plan); `classes`: (`lc` id, class).
     #[new]
     #[expect(

@@ -13,9 +13,11 @@ pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = bytes;
     loop {
-        let plain = plain_prefix(rest);
-        out.extend_from_slice(&rest[..plain]);
-        let Some(&byte) = rest.get(plain) else { break };
+        let unescaped = unescaped_prefix(rest);
+        out.extend_from_slice(&rest[..unescaped]);
+        let Some(&byte) = rest.get(unescaped) else {
+            break;
+        };
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -30,13 +32,13 @@ pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
                 out.push(HEX[usize::from(byte & 15)]);
             }
         }
-        rest = &rest[plain + 1..];
+        rest = &rest[unescaped + 1..];
     }
     out.push(b'"');
 }
 
 /// How many of the first bytes may stand in a JSON string as they are.
-fn plain_prefix(bytes: &[u8]) -> usize {
+fn unescaped_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = 0;
@@ -67,7 +69,7 @@ pub(super) fn write_float(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
 }
 
-/// Appends a whole number.
+/// Appends an integer.
 pub(super) fn write_int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -77,7 +79,7 @@ pub(super) fn write_int(out: &mut Vec<u8>, value: impl itoa::Integer) {
 pub(super) enum Number<'a> {
     /// Fits 64 bits with a sign.
     Signed(i64),
-    /// A whole number of any size, as its digits.
+    /// An integer of any size, as its digits.
     Digits(&'a str),
     /// Has a fraction or an exponent.
     Float(f64),
@@ -167,13 +169,13 @@ impl<'a> Reader<'a> {
         let sign = usize::from(bytes.first() == Some(&b'-'));
         let digits = sign + count_digits(&bytes[sign..]);
         let mut end = digits;
-        let mut whole = true;
+        let mut is_integer = true;
         if bytes.get(end) == Some(&b'.') {
-            whole = false;
+            is_integer = false;
             end += 1 + count_digits(&bytes[end + 1..]);
         }
         if matches!(bytes.get(end), Some(b'e' | b'E')) {
-            whole = false;
+            is_integer = false;
             end += 1;
             end += usize::from(matches!(bytes.get(end), Some(b'+' | b'-')));
             end += count_digits(&bytes[end..]);
@@ -182,7 +184,7 @@ impl<'a> Reader<'a> {
             return Err(self.error("expected a value"));
         }
         let text = &self.text[self.at..self.at + end];
-        let number = if !whole {
+        let number = if !is_integer {
             match text.parse() {
                 Ok(value) => Number::Float(value),
                 Err(_) => return Err(self.error("malformed number")),

@@ -3,13 +3,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use secrecy::SecretBox;
 
+use super::seal::EncryptionKey;
 use super::*;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite, TypedValue};
 use crate::error::Error;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::redis::keys::CheckpointRef;
 
-fn codec(prefix: &str, keys: &[(&str, u8)], allow_unsealed: bool) -> Codec {
+fn with_keys(prefix: &str, keys: &[(&str, u8)], allow_unsealed: bool) -> Codec {
     let keys = keys.iter().map(|(id, byte)| EncryptionKey {
         id: (*id).into(),
         secret: SecretBox::new(Box::new([*byte; 32])),
@@ -107,14 +108,14 @@ fn read_write(
 
 #[test]
 fn what_is_sealed_comes_back_and_shows_nothing() {
-    let (place, codec) = (at("thread", "", "1"), codec("p", KEY, false));
+    let (place, codec) = (at("thread", "", "1"), with_keys("p", KEY, false));
     let stored = store(&codec, &place);
     assert_eq!(read(&codec, &place, &stored).unwrap(), checkpoint("1"));
     assert_eq!(
         read_write(&codec, &place, "task", &stored.record).unwrap(),
         write("task")
     );
-    let again = store(&super::attacks::codec("p", KEY, false), &place);
+    let again = store(&with_keys("p", KEY, false), &place);
     assert_eq!(
         (again.head, again.record),
         (stored.head.clone(), stored.record.clone())
@@ -140,12 +141,12 @@ fn digests_tell_nothing_about_the_content() {
             .map(|(digest, _)| *digest)
             .collect::<Vec<_>>()
     };
-    let sealing = codec("p", KEY, false);
+    let sealing = with_keys("p", KEY, false);
     let first = digests(&sealing, "thread");
     let others = [
-        digests(&codec("p", &[], false), "thread"),
-        digests(&codec("p", &[("new", 2)], false), "thread"),
-        digests(&codec("q", KEY, false), "thread"),
+        digests(&with_keys("p", &[], false), "thread"),
+        digests(&with_keys("p", &[("new", 2)], false), "thread"),
+        digests(&with_keys("q", KEY, false), "thread"),
         digests(&sealing, "other"),
     ];
     for other in others {
@@ -155,7 +156,7 @@ fn digests_tell_nothing_about_the_content() {
 
 #[test]
 fn a_head_that_is_moved_is_refused() {
-    let codec = codec("p", KEY, false);
+    let codec = with_keys("p", KEY, false);
     let stored = store(&codec, &at("thread", "", "1"));
     for place in [
         at("thread", "", "2"),
@@ -168,7 +169,7 @@ fn a_head_that_is_moved_is_refused() {
         assert_eq!(head, Err(Damage::Forged), "{place:?}");
     }
     let place = at("thread", "", "1");
-    let other = super::attacks::codec("q", KEY, false);
+    let other = with_keys("q", KEY, false);
     let head = other
         .of_thread(&place.thread_id)
         .decode_head(&place, &stored.head);
@@ -177,7 +178,7 @@ fn a_head_that_is_moved_is_refused() {
 
 #[test]
 fn what_stands_in_front_of_a_head_is_sealed_with_it() {
-    let (place, codec) = (at("thread", "", "1"), codec("p", KEY, false));
+    let (place, codec) = (at("thread", "", "1"), with_keys("p", KEY, false));
     let stored = store(&codec, &place);
     let thread = codec.of_thread(&place.thread_id);
     // Another parent: the first byte behind its length of 0 is that of the number of roots.
@@ -200,7 +201,7 @@ fn what_stands_in_front_of_a_head_is_sealed_with_it() {
 
 #[test]
 fn a_write_that_is_moved_is_refused() {
-    let codec = codec("p", KEY, false);
+    let codec = with_keys("p", KEY, false);
     let stored = store(&codec, &at("thread", "", "1"));
     for (place, task) in [
         (at("thread", "", "1"), "other"),
@@ -220,14 +221,14 @@ fn a_write_that_is_moved_is_refused() {
 
 #[test]
 fn a_part_that_is_moved_or_swapped_is_refused() {
-    let codec = codec("p", KEY, false);
+    let codec = with_keys("p", KEY, false);
     let place = at("thread", "", "1");
     let stored = store(&codec, &place);
     for first in 0..stored.parts.len() {
         let second = (first + 1) % stored.parts.len();
-        let mut swapped = store(&super::attacks::codec("p", KEY, false), &place);
+        let mut swapped = store(&with_keys("p", KEY, false), &place);
         swapped.parts[first].1 = stored.parts[second].1.clone();
-        let read = read(&super::attacks::codec("p", KEY, false), &place, &swapped);
+        let read = read(&with_keys("p", KEY, false), &place, &swapped);
         assert!(matches!(read, Err(Damage::Part { .. })), "{read:?}");
     }
     // The parts of another thread with the same text, under the digests of this one.
@@ -236,13 +237,13 @@ fn a_part_that_is_moved_or_swapped_is_refused() {
     for (own, other) in swapped.parts.iter_mut().zip(&other.parts) {
         own.1 = other.1.clone();
     }
-    let read = read(&super::attacks::codec("p", KEY, false), &place, &swapped);
+    let read = read(&with_keys("p", KEY, false), &place, &swapped);
     assert!(matches!(read, Err(Damage::Part { .. })), "{read:?}");
 }
 
 #[test]
 fn any_bit_turned_over_is_noticed() {
-    let (place, codec) = (at("thread", "", "1"), codec("p", KEY, false));
+    let (place, codec) = (at("thread", "", "1"), with_keys("p", KEY, false));
     let stored = store(&codec, &place);
     let thread = codec.of_thread(&place.thread_id);
     let flips = |piece: &Bytes| {
@@ -272,8 +273,8 @@ fn any_bit_turned_over_is_noticed() {
 #[test]
 fn a_plain_piece_that_is_slipped_in_is_refused_unless_it_is_allowed() {
     let place = at("thread", "", "1");
-    let plain = store(&codec("p", &[], false), &place);
-    let strict = codec("p", KEY, false);
+    let plain = store(&with_keys("p", &[], false), &place);
+    let strict = with_keys("p", KEY, false);
     assert_eq!(read(&strict, &place, &plain), Err(Damage::Unsealed));
     let write = read_write(&strict, &place, "task", &plain.record);
     assert_eq!(write, Err(Damage::Unsealed));
@@ -281,7 +282,7 @@ fn a_plain_piece_that_is_slipped_in_is_refused_unless_it_is_allowed() {
     for (digest, part) in &plain.parts {
         assert!(Reader::new(&thread).add(*digest, part).is_err());
     }
-    let lenient = codec("p", KEY, true);
+    let lenient = with_keys("p", KEY, true);
     assert_eq!(read(&lenient, &place, &plain).unwrap(), checkpoint("1"));
     assert!(read_write(&lenient, &place, "task", &plain.record).is_ok());
 }
@@ -289,16 +290,16 @@ fn a_plain_piece_that_is_slipped_in_is_refused_unless_it_is_allowed() {
 #[test]
 fn a_key_in_front_seals_and_one_that_is_retired_is_named() {
     let place = at("thread", "", "1");
-    let old = store(&codec("p", &[("old", 2)], false), &place);
-    let both = codec("p", &[("new", 1), ("old", 2)], false);
+    let old = store(&with_keys("p", &[("old", 2)], false), &place);
+    let both = with_keys("p", &[("new", 1), ("old", 2)], false);
     assert_eq!(read(&both, &place, &old).unwrap(), checkpoint("1"));
     let new = store(&both, &place);
     assert_eq!(
-        read(&codec("p", KEY, false), &place, &new).unwrap(),
+        read(&with_keys("p", KEY, false), &place, &new).unwrap(),
         checkpoint("1")
     );
 
-    for codec in [codec("p", KEY, false), codec("p", &[], false)] {
+    for codec in [with_keys("p", KEY, false), with_keys("p", &[], false)] {
         let damage = read(&codec, &place, &old).unwrap_err();
         assert_eq!(damage, Damage::UnknownKey("old".to_owned()));
         let error = damage.at("checkpoint_heads:{thread}");
@@ -310,7 +311,7 @@ fn a_key_in_front_seals_and_one_that_is_retired_is_named() {
         );
     }
     // The same id with other bytes is another key.
-    let read = read(&codec("p", &[("old", 3)], false), &place, &old);
+    let read = read(&with_keys("p", &[("old", 3)], false), &place, &old);
     assert_eq!(read, Err(Damage::Forged));
 }
 
@@ -328,7 +329,7 @@ fn keys_that_cannot_be_told_apart_are_refused_and_never_shown() {
         let error = Sealer::new(keys, "p", false).unwrap_err();
         assert!(error.to_string().contains("`encryption_keys`"), "{error}");
     }
-    let shown = format!("{:?}", codec("p", &[("k", 171)], false));
+    let shown = format!("{:?}", with_keys("p", &[("k", 171)], false));
     assert!(
         shown.contains("REDACTED") && !shown.contains("171"),
         "{shown}"

@@ -30,7 +30,7 @@ struct Weight;
 
 /// What an entry takes beside the content of its part, about.
 const ENTRY: usize = 128;
-/// For so many bytes of parts one rope is kept.
+/// One rope is kept for this number of bytes of parts.
 const BYTES_PER_ROPE: usize = 4 * 1024;
 
 impl Weighter<(ThreadKey, Digest), Part> for Weight {
@@ -40,7 +40,7 @@ impl Weighter<(ThreadKey, Digest), Part> for Weight {
 }
 
 impl PartCache {
-    /// A cache that keeps at most so many bytes.
+    /// A cache that keeps at most this number of bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let ropes = bytes / BYTES_PER_ROPE;
         Self {

@@ -34,7 +34,8 @@ pub(crate) struct CodecOptions {
     pub(crate) cache_bytes: usize,
     /// The keys that all is sealed with. Without keys nothing is.
     pub(crate) sealer: Sealer,
-    /// The most bytes that the text of a head, a record or a value has when it is read.
+    /// `max_document_bytes`: what a caller checks before a text is encoded. A text of more than twice as many
+    /// bytes is not read, so that no length that is stored makes a reader take any amount of memory.
     pub(crate) max_bytes: usize,
 }
 
@@ -225,9 +226,9 @@ impl ThreadCodec<'_> {
         self.codec.cache.get(self.thread, digest)
     }
 
-    /// The most bytes of a text that is read.
+    /// The most bytes of a text that is read: a head has names and lengths beside its texts.
     pub(super) fn limit(&self) -> usize {
-        self.codec.options.max_bytes
+        self.codec.options.max_bytes.saturating_mul(2)
     }
 }
 
@@ -254,7 +255,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// A text, as a rope if it has at least so many bytes and is worth it.
+    /// A text, as a rope if it has at least this number of bytes and is worth it.
     fn value(&mut self, text: &Bytes, least: usize) -> Value {
         let mut value = Vec::new();
         let mut done = 0;

@@ -18,6 +18,9 @@ pub(crate) const INDEX: u8 = 2;
 /// It is sealed; what is in it is a piece again.
 pub(crate) const SEALED: u8 = 3;
 
+/// Why a text is refused that would take too much memory.
+const TOO_LONG: &str = "it has more bytes than is allowed: raise `max_document_bytes`";
+
 /// What every Zstandard frame starts with.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Text below this many bytes is kept as it is: compressing it saves nothing.
@@ -56,7 +59,7 @@ pub(crate) fn unpack(piece: &Bytes, limit: usize) -> Result<Bytes, &'static str>
     match piece.split_first() {
         Some((&AS_IS, text)) if text.len() <= limit => Ok(piece.slice_ref(text)),
         Some((&ZSTD, frame)) => decompress(frame, limit).map(Bytes::from),
-        Some((&AS_IS, _)) => Err("it is longer than the limit"),
+        Some((&AS_IS, _)) => Err(TOO_LONG),
         Some(_) => Err("it says of itself what this version does not know"),
         None => Err("it is empty"),
     }
@@ -94,7 +97,7 @@ fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>, &'static str> {
         .and_then(|length| usize::try_from(length).ok())
         .ok_or(BROKEN)?;
     if length > limit {
-        return Err("it is longer than the limit");
+        return Err(TOO_LONG);
     }
     let text = DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {

@@ -73,7 +73,7 @@ impl Cursor {
         Err(Damage::text("a number in it is too large"))
     }
 
-    /// Takes so many bytes, shared.
+    /// Takes this number of bytes, shared.
     pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, Damage> {
         if length > self.0.len() {
             return Err(ends_early());

@@ -40,9 +40,8 @@ pub(crate) struct Cut {
 /// changes nothing.
 pub(crate) type Before<'a> = Option<(Rope, &'a mut dyn FnMut(&Digest) -> Option<Part>)>;
 
-/// Cuts a text; gives each part to `found`, some of them more than once, but for leaves that
-/// are those of the text before. `None` if the text is too short
-/// to be worth a rope.
+/// Cuts a text; gives each part to `found`, some of them more than once, but for leaves that are those of
+/// the text before. `None` if the text is too short to be worth a rope.
 ///
 /// A JSON text stays JSON if a number takes the place of its rope.
 pub(crate) fn cut(
@@ -92,8 +91,8 @@ pub(crate) fn cut(
     Rope::over(leaves, digester, &mut found).map(|rope| Cut { range, rope })
 }
 
-/// Where the elements are of a list of objects, or of one that is the first member of an object and
-/// ends with it; all of the text if it is neither.
+/// Where the elements of a list of objects are, which is all of the text or the only member of an object;
+/// all of the text if it is neither.
 fn inside_of_list(text: &[u8]) -> Range<usize> {
     let list = |open: usize, close: &[u8]| {
         let is_list = text[open..].starts_with(b"[{") && text.ends_with(close);
@@ -113,7 +112,7 @@ fn inside_of_list(text: &[u8]) -> Range<usize> {
 enum InCommon {
     /// It is the same.
     All,
-    /// It begins with the same leaves, which stand for so many bytes; then comes this separator.
+    /// It begins with the same leaves, which stand for this number of bytes; then comes this separator.
     Start {
         same: Vec<Child>,
         bytes: usize,

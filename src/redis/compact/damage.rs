@@ -63,6 +63,7 @@ impl Damage {
                     "{} is sealed with `{id}`, which is not among them",
                     key.into()
                 ),
+                source: None,
             };
         }
         Error::corrupt(key, self.to_string())

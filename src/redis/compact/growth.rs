@@ -327,7 +327,7 @@ pub(crate) fn codec() -> Codec {
     })
 }
 
-/// Stores so many turns as a saver does, which keeps what it has sent in its cache.
+/// Stores this number of turns as a saver does, which keeps what it has sent in its cache.
 pub(crate) fn grow(turns: usize) -> Cost {
     let thread_id = ThreadId::new("thread").unwrap();
     let codec = codec();

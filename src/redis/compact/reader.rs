@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The parts of these ropes that are not there, as far as it can be told, each once.
+    /// The parts of these ropes that are not there, as far as is known, each once.
     ///
     /// # Errors
     /// [`Damage::Part`] if a part does not fit where it stands.
@@ -182,7 +182,9 @@ impl<'a> Reader<'a> {
         }
         let length = value.length();
         if length > self.thread.limit() {
-            return Err(Damage::text("a value of it is longer than the limit"));
+            return Err(Damage::text(
+                "a value of it has more bytes than is allowed: raise `max_document_bytes`",
+            ));
         }
         let mut text = BytesMut::with_capacity(length);
         for segment in value.segments() {

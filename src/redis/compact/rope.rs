@@ -22,6 +22,11 @@ pub(crate) struct Rope {
 /// A group of children ends after one whose digest has these bits 0: after every eighth on average.
 const END_OF_GROUP: u8 = 0b111;
 
+/// The parts of a text have at least so many bytes of it on average: leaves have [several times as
+/// many](super::cut), and there are fewer index parts than leaves. So what a reader does is bounded by the
+/// length of the text, whatever is stored.
+const LEAST_BYTES_A_PART: usize = 16;
+
 impl Rope {
     /// Builds the tree over leaves, which must be one at least; gives each index part to `found`.
     ///
@@ -62,7 +67,8 @@ impl Rope {
     /// parts that `find` knows, and those that it does not know.
     ///
     /// # Errors
-    /// [`Damage::Part`] if a part does not fit where it stands.
+    /// [`Damage::Part`] if a part does not fit where it stands, or if there are more than the length of the
+    /// text allows.
     pub(crate) fn walk(
         &self,
         mut find: impl FnMut(&Digest) -> Option<Part>,
@@ -73,12 +79,18 @@ impl Rope {
             digest: self.root,
             length: self.length,
         };
+        let mut allowed = self.length / LEAST_BYTES_A_PART + MAX_CHILDREN;
         let mut pending = vec![(root, self.level)];
         while let Some((child, level)) = pending.pop() {
             let misplaced = || {
                 let reason = "it is not what the part above it says";
                 Damage::part(child.digest, Damage::text(reason))
             };
+            let Some(left) = allowed.checked_sub(1) else {
+                let reason = "the text above it is cut into too many parts";
+                return Err(Damage::part(child.digest, Damage::text(reason)));
+            };
+            allowed = left;
             let Some(part) = find(&child.digest) else {
                 if visit(Visited::Missing(child)).is_break() {
                     break;

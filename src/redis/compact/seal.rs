@@ -64,6 +64,7 @@ impl Sealer {
                 Err(Error::Config {
                     key: "encryption_keys".to_owned(),
                     reason,
+                    source: None,
                 })
             };
             if key.id.is_empty() || key.id.len() > MAX_KEY_ID {
@@ -192,8 +193,8 @@ impl ThreadSealer {
         let mut sealed = BytesMut::with_capacity(piece.len() + MAX_KEY_ID + 18);
         sealed.put_u8(SEALED);
         put_text(&mut sealed, key.id.as_bytes());
-        // Nothing is ever stored unsealed: a text beyond the cipher's 64 GB is stored as nothing at all,
-        // and no text is longer than `max_document_bytes`.
+        // The cipher takes 64 GB and Redis 512 MB, so this does not fail. If it did, what is stored would be
+        // refused when it is read, and tell nothing.
         let ciphertext = key.cipher.encrypt(&key.nonce(&place), payload);
         sealed.put_slice(&ciphertext.unwrap_or_default());
         sealed.freeze()

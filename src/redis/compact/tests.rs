@@ -250,8 +250,8 @@ fn an_edit_anywhere_in_a_long_text_makes_few_new_parts() {
 #[test]
 fn a_missing_part_is_named_and_sending_all_brings_it_back() {
     let at = place();
-    let codec = codec();
-    let thread = codec.of_thread(&at.thread_id);
+    let writing = codec();
+    let thread = writing.of_thread(&at.thread_id);
     let messages: Vec<_> = (0..30).map(|number| message(number, 300)).collect();
     let text = format!(
         r#"{{"id":"2","channel_values":{{"messages":[{}]}}}}"#,
@@ -282,8 +282,8 @@ fn a_missing_part_is_named_and_sending_all_brings_it_back() {
 
     let gone = *parts.keys().next().unwrap();
     parts.remove(&gone);
-    let fresh = super::tests::codec();
-    let thread = fresh.of_thread(&at.thread_id);
+    let reading = codec();
+    let thread = reading.of_thread(&at.thread_id);
     let head = thread.decode_head(&at, &head).unwrap();
     let mut reader = Reader::new(&thread);
     loop {
@@ -309,6 +309,62 @@ fn a_missing_part_is_named_and_sending_all_brings_it_back() {
         error.contains(&gone.to_string()) && error.contains("doctor"),
         "{error}"
     );
+}
+
+/// A rope over leaves of one byte, and its parts.
+fn rope_of_bytes(count: usize) -> (Rope, std::collections::HashMap<Digest, part::Part>) {
+    let mut known = std::collections::HashMap::new();
+    let plain = digest::Digester::plain();
+    let text = Bytes::from_static(b"x");
+    let leaf = part::Child {
+        separator: part::Separator::None,
+        digest: plain.leaf(&text),
+        length: 1,
+    };
+    known.insert(leaf.digest, part::Part::Leaf(text));
+    let rope = Rope::over(vec![leaf; count], plain, |digest, part| {
+        drop(known.insert(digest, part));
+    });
+    (rope.unwrap(), known)
+}
+
+#[test]
+fn a_rope_that_does_not_fit_its_parts_is_refused() {
+    let (rope, mut known) = rope_of_bytes(64);
+    let read = |rope: &Rope, known: &std::collections::HashMap<Digest, part::Part>| {
+        let mut text = bytes::BytesMut::new();
+        rope.append_to(&mut text, |digest| known.get(digest).cloned())
+            .map(|()| text.len())
+    };
+    assert_eq!(read(&rope, &known), Ok(64));
+    for (level, length) in [(0, 64), (2, 64), (1, 63), (1, 65)] {
+        let other = Rope {
+            level,
+            length,
+            ..rope
+        };
+        assert!(
+            matches!(read(&other, &known), Err(Damage::Part { .. })),
+            "{other:?}"
+        );
+    }
+    known.retain(|_, part| matches!(part, part::Part::Index(_)));
+    assert!(matches!(read(&rope, &known), Err(Damage::Absent(_))));
+}
+
+#[test]
+fn a_text_in_more_parts_than_its_length_allows_is_refused() {
+    let (rope, known) = rope_of_bytes(10_000);
+    let mut visited = 0;
+    let walked = rope.walk(
+        |digest| {
+            visited += 1;
+            known.get(digest).cloned()
+        },
+        |_| std::ops::ControlFlow::Continue(()),
+    );
+    assert!(matches!(walked, Err(Damage::Part { .. })), "{walked:?}");
+    assert!(visited < 1_000, "{visited}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! It walks over all heads and writes of a thread and the index parts below them, then over all parts, and
 //! removes those that it has not come across, if the thread was not written since it began: what was put
-//! in between may name a part that nothing named before. If it was, the walk begins anew, a few times; then
+//! in between may name a part that nothing named before. If it was, the walk starts over, a few times; then
 //! what is left waits for the next collector. Stopped midway, it leaves nothing undone that is needed.
 
 use std::collections::HashSet;
@@ -30,7 +30,7 @@ const PARTS: usize = 500;
 /// How many blobs are removed in one step.
 const BLOBS: usize = 100;
 
-/// How often a walk begins anew because the thread was written.
+/// How often a walk starts over because the thread was written.
 const ATTEMPTS: usize = 3;
 
 /// What was found of the parts of a thread.

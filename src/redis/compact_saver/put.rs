@@ -180,7 +180,7 @@ pub(super) async fn put_pending<'w>(
     Err(lacking(&keys.parts))
 }
 
-/// The error of a put that brought all parts and was told that some are lacking.
+/// The error of a put that sent all parts and whose reply says that some are missing.
 pub(super) fn lacking(parts: &Bytes) -> Error {
     Error::corrupt(
         String::from_utf8_lossy(parts),

@@ -298,7 +298,7 @@ pub(super) struct Early {
     pub(super) with_blobs: Vec<CheckpointNamespace>,
 }
 
-/// The checkpoints that are not there and have writes, of about so many.
+/// The checkpoints that are not there and have writes, of at most about that many.
 pub(super) async fn early(
     store: &Store,
     operation: &'static str,
@@ -502,7 +502,7 @@ pub(super) struct Roots {
     pub(super) named: Vec<Named>,
 }
 
-/// Reads the roots of about so many heads or writes.
+/// Reads the roots of a page of heads or writes.
 pub(super) async fn roots(
     store: &Store,
     operation: &'static str,

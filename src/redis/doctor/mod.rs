@@ -41,6 +41,7 @@ pub(crate) async fn doctor(
             key: "hash_tag_threads".to_owned(),
             reason: "in a cluster the doctor can only look at threads whose keys share a slot"
                 .to_owned(),
+            source: None,
         });
     }
     let mut doctor = Doctor::new(store, options, idle)?;

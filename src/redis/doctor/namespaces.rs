@@ -119,7 +119,7 @@ impl Doctor<'_> {
                 }
             }
             // The marks of writes first: a namespace may be listed for them alone.
-            claims.sort_by_key(|claim| !claim[0].starts_with(b"\0writes\0"));
+            claims.sort_by_key(|claim| claim[0] == claim[1]);
             if size > SMALL {
                 // One script does not see all marks.
                 let (plain, marks): (Vec<_>, Vec<_>) =
@@ -323,7 +323,7 @@ fn claim(store: &Store, thread: &ThreadId, member: &[u8]) -> Option<Claim> {
             let [document, registry] = shallow(&keys);
             [own, keys.stored, keys.registry, document, registry]
         }
-        Member::Writes(namespace, id) => {
+        Member::Writes(namespace, id) | Member::Removed(namespace, id) => {
             let keys = store.keys(thread, &namespace);
             let [_, registry] = shallow(&keys);
             let writes = keys.write_registry(&id);

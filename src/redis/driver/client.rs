@@ -147,6 +147,14 @@ impl Driver {
         self.servers.owner(slot).map(NodeHandle::new)
     }
 
+    /// Replaces the connections on which a reply is pending whose caller has given up, so that what is
+    /// pending behind a command that blocks is sent over another connection.
+    pub(crate) fn replace_abandoned(&self) {
+        for node in self.servers.all() {
+            node.replace_abandoned();
+        }
+    }
+
     /// Waits for the calls in progress, for as long as a command may take, then closes the
     /// connections that the driver made.
     pub(crate) async fn close(&self) {
@@ -274,7 +282,11 @@ impl Driver {
     fn failed(&self, operation: &'static str, command: &Command, failure: Failure) -> Error {
         let limit = self.limit;
         match failure {
-            Failure::DeadlineExceeded => Error::Timeout { operation, limit },
+            Failure::DeadlineExceeded => Error::Timeout {
+                operation,
+                limit,
+                source: None,
+            },
             Failure::NotReplicated { required, got } => Error::NotReplicated {
                 wanted: required,
                 got,

@@ -23,6 +23,7 @@ impl Driver {
                 key: "url".to_owned(),
                 reason: "it has a password, and a provider gives the credentials: leave one out"
                     .to_owned(),
+                source: None,
             });
         }
         let tls = if url.tls {

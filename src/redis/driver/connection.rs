@@ -73,6 +73,15 @@ impl Connection {
         }
     }
 
+    /// Whether a reply is pending whose caller has given up; of a client of the caller's it is not
+    /// known.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match &self.transport {
+            Transport::Multiplexed(connection) => connection.is_abandoned(),
+            Transport::Fred(_) => false,
+        }
+    }
+
     /// Has the connection replaced by another one.
     pub(super) fn discard(&self) {
         self.discarded.notify_one();

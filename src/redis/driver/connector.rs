@@ -8,8 +8,10 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::address::Endpoint;
+use super::backoff::Backoff;
 use super::command::Command;
 use super::connection::Connection;
 use super::multiplexed::MultiplexedConnection;
@@ -30,6 +32,23 @@ pub(super) struct ConnectOptions {
     pub(super) tls: Option<Tls>,
     /// What CLIENT LIST calls the connections.
     pub(super) client_name: Option<Bytes>,
+}
+
+impl ConnectOptions {
+    /// The commands that name a connection for CLIENT LIST. A server that lacks them, or does not
+    /// allow them, serves the connection all the same.
+    pub(super) fn client_commands(&self) -> Vec<Command> {
+        let client = || Command::new("CLIENT");
+        let name = self.client_name.iter();
+        let name = name.map(|name| client().arg("SETNAME").arg(name.clone()));
+        let library = [
+            ("LIB-NAME", env!("CARGO_PKG_NAME")),
+            ("LIB-VER", env!("CARGO_PKG_VERSION")),
+        ];
+        let library =
+            library.map(|(what, value)| client().args(["SETINFO", what, value].map(Bytes::from)));
+        name.chain(library).collect()
+    }
 }
 
 /// Makes connections.
@@ -89,7 +108,7 @@ impl Connector {
     /// Connects to a server.
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<NewConnection, RedisError> {
         let connecting = async {
-            let credentials = self.credentials().await?;
+            let credentials = self.credentials_to_connect().await?;
             let tls = self.options.tls.as_ref();
             // The rest of the time is for the commands below, so that a server that does not speak
             // TLS is reported as such.
@@ -170,6 +189,25 @@ impl Connector {
         Ok(credentials)
     }
 
+    /// The provider's credentials for a new connection. A provider that fails is asked again, for at
+    /// most half of the time: the rest is for the connection.
+    async fn credentials_to_connect(&self) -> Result<Option<Credentials>, RedisError> {
+        let deadline = Instant::now() + self.limit / 2;
+        let mut backoff = Backoff::connecting();
+        loop {
+            let error = match self.credentials().await {
+                Err(error) => error,
+                credentials => return credentials,
+            };
+            let next = Instant::now() + backoff.next();
+            if next > deadline {
+                return Err(error);
+            }
+            tracing::debug!(%error, "the provider of credentials is asked again");
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
     /// The current credentials of the provider, if there is one.
     async fn credentials(&self) -> Result<Option<Credentials>, RedisError> {
         let Some(provider) = &self.credentials else {
@@ -195,17 +233,7 @@ impl Connector {
         if let Some(database) = options.database {
             commands.push(Command::new("SELECT").arg(number(database)));
         }
-        // For those who look at CLIENT LIST; servers that lack these commands serve all the same.
-        let client = || Command::new("CLIENT");
-        if let Some(name) = &options.client_name {
-            commands.push(client().arg("SETNAME").arg(name.clone()));
-        }
-        for (what, value) in [
-            ("LIB-NAME", env!("CARGO_PKG_NAME")),
-            ("LIB-VER", env!("CARGO_PKG_VERSION")),
-        ] {
-            commands.push(client().args(["SETINFO", what, value].map(Bytes::from)));
-        }
+        commands.extend(options.client_commands());
         // A server that asks for a password, or takes no more clients, says so to any command. This
         // one may not be permitted, or not be served while the server loads its data.
         commands.push(Command::new("PING"));

@@ -17,7 +17,7 @@ use crate::redis::error::RedisError;
 #[derive(Clone)]
 pub(super) struct FredPool(Pool);
 
-/// One client of a pool.
+/// One client, of a pool or by itself.
 #[derive(Clone)]
 pub(super) struct FredClient {
     client: Client,
@@ -85,6 +85,14 @@ impl FredPool {
 }
 
 impl FredClient {
+    /// One client of one server.
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            server: None,
+        }
+    }
+
     /// Runs commands in one pipeline, in their order.
     pub(super) async fn run(&self, commands: &[&Command]) -> Result<Replies, RedisError> {
         let replies = self

@@ -138,6 +138,13 @@ impl MultiplexedConnection {
         let active = queue.active.filter(|_| !queue.callers.is_empty());
         active.map(|active| active.elapsed())
     }
+
+    /// Whether a reply is pending whose caller has given up.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let queue = self.pending.queue();
+        let mut callers = queue.callers.iter();
+        callers.any(|caller| caller.replies.is_closed())
+    }
 }
 
 /// The task's end of a connection.
@@ -432,9 +439,11 @@ mod tests {
             }
         }
         assert!(connection.silence().is_some());
+        assert!(connection.is_abandoned());
         server.write_all(b":1\r\n:2\r\n").await.unwrap();
         while connection.silence().is_some() {
             tokio::task::yield_now().await;
         }
+        assert!(!connection.is_abandoned());
     }
 }

@@ -128,6 +128,16 @@ impl Node {
         }
     }
 
+    /// Replaces the connections on which a reply is pending whose caller has given up.
+    pub(super) fn replace_abandoned(&self) {
+        let connections = self.connections.iter();
+        for connection in connections.filter_map(ReconnectingConnection::current) {
+            if connection.is_abandoned() {
+                connection.discard();
+            }
+        }
+    }
+
     /// Closes all connections for good.
     pub(super) fn stop(&self) {
         for connection in &self.connections {

@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::address::Address;
 use super::connector::ConnectOptions;
-use super::fred_pool::translate;
+use super::fred_pool::{FredClient, translate};
 use crate::redis::error::RedisError;
 
 /// A connection that receives the messages of channels.
@@ -44,7 +44,8 @@ impl Drop for Router {
 }
 
 impl Subscriber {
-    /// Connects to a server and subscribes. Each of the two takes no longer than `limit`.
+    /// Connects to a server, names the connection as all others are named, and subscribes. Each of
+    /// the three takes no longer than `limit`.
     pub(super) async fn connect(
         options: &ConnectOptions,
         address: &Address,
@@ -65,6 +66,12 @@ impl Subscriber {
         let in_time = |_| RedisError::lost(format!("no reply within {limit:?}"));
         let connected = wait_until_connected(&client, &mut router);
         tokio::time::timeout(limit, connected)
+            .await
+            .map_err(in_time)??;
+        let names = options.client_commands();
+        let names: Vec<_> = names.iter().collect();
+        // The server may refuse them, one by one.
+        tokio::time::timeout(limit, FredClient::new(client.clone()).run(&names))
             .await
             .map_err(in_time)??;
         let subscribed = client.subscribe(channels);

@@ -23,6 +23,7 @@ pub(super) fn tls(_: &Settings) -> Result<Tls> {
         key: "url".to_owned(),
         reason: "`rediss` needs TLS, which this build leaves out: turn on the feature `tls`"
             .to_owned(),
+        source: None,
     })
 }
 
@@ -64,6 +65,7 @@ mod rustls {
     use tokio::net::TcpStream;
 
     use super::{Error, Result};
+    use crate::error::Source;
     use crate::redis::config::{ConfigKey, TlsFiles};
     use crate::redis::error::RedisError;
 
@@ -111,17 +113,16 @@ mod rustls {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| refuse(ConfigKey::Url, format!("TLS cannot be set up: {error}")))?
+            .map_err(|error| refuse(ConfigKey::Url, "TLS cannot be set up", Some(error.into())))?
             .with_root_certificates(roots(files)?);
         let config = match (&files.cert, &files.key) {
             (Some(cert), Some(key_file)) => {
                 let chain = certificates(ConfigKey::TlsCertFile, cert)?;
                 let key = PrivateKeyDer::from_pem_file(key_file)
-                    .map_err(|error| unreadable(ConfigKey::TlsKeyFile, key_file, "key", &error))?;
+                    .map_err(|error| unreadable(ConfigKey::TlsKeyFile, key_file, "key", error))?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    let reason =
-                        format!("it does not go with the certificate of `tls_cert_file`: {error}");
-                    refuse(ConfigKey::TlsKeyFile, reason)
+                    let reason = "it does not go with the certificate of `tls_cert_file`";
+                    refuse(ConfigKey::TlsKeyFile, reason, Some(error.into()))
                 })?
             }
             _ => builder.with_no_client_auth(),
@@ -140,21 +141,21 @@ mod rustls {
             for certificate in certificates(ConfigKey::TlsCaFile, path)? {
                 roots.add(certificate).map_err(|error| {
                     let path = path.display();
-                    let reason = format!("a certificate in {path} cannot be trusted: {error}");
-                    refuse(ConfigKey::TlsCaFile, reason)
+                    let reason = format!("a certificate in {path} cannot be trusted");
+                    refuse(ConfigKey::TlsCaFile, reason, Some(error.into()))
                 })?;
             }
         }
         if roots.is_empty() {
             let reason = "the system trusts no authority: name the file of the certificate of one that is to be trusted";
-            return Err(refuse(ConfigKey::TlsCaFile, reason.to_owned()));
+            return Err(refuse(ConfigKey::TlsCaFile, reason, None));
         }
         Ok(roots)
     }
 
     /// The certificates of a file, at least one.
     fn certificates(key: ConfigKey, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-        let read = |error: pem::Error| unreadable(key, path, "certificate", &error);
+        let read = |error: pem::Error| unreadable(key, path, "certificate", error);
         let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
             .map_err(read)?
             .collect::<Result<_, _>>()
@@ -164,28 +165,27 @@ mod rustls {
                 key,
                 path,
                 "certificate",
-                &pem::Error::NoItemsFound,
+                pem::Error::NoItemsFound,
             ));
         }
         Ok(certificates)
     }
 
     /// Names a file that cannot be used, without a word of what is in it.
-    fn unreadable(key: ConfigKey, path: &Path, what: &str, error: &pem::Error) -> Error {
+    fn unreadable(key: ConfigKey, path: &Path, what: &str, error: pem::Error) -> Error {
         let path = path.display();
-        refuse(
-            key,
-            match error {
-                pem::Error::Io(error) => format!("{path} cannot be read: {error}"),
-                _ => format!("{path} holds no {what} in PEM format that can be read"),
-            },
-        )
+        if let pem::Error::Io(error) = error {
+            return refuse(key, format!("{path} cannot be read"), Some(error.into()));
+        }
+        let reason = format!("{path} holds no {what} in PEM format that can be read");
+        refuse(key, reason, None)
     }
 
-    fn refuse(key: ConfigKey, reason: String) -> Error {
+    fn refuse(key: ConfigKey, reason: impl Into<String>, source: Option<Source>) -> Error {
         Error::Config {
             key: key.to_string(),
-            reason,
+            reason: reason.into(),
+            source,
         }
     }
 }

@@ -71,6 +71,8 @@ pub(in crate::redis) enum ErrorKind {
     UnexpectedParent(String),
     /// More checkpoints whose documents are gone are registered than a script may pass over.
     TooManyGone,
+    /// A script would have stored something of a checkpoint whose writes are being removed.
+    HalfRemoved,
     /// Anything else.
     Other,
 }

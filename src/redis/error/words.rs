@@ -32,6 +32,7 @@ pub(super) fn kind_of_reply(reply: &str) -> ErrorKind {
         "LGLOST" => Kind::LostWrite(rest.to_owned()),
         "LGCONFLICT" => Kind::UnexpectedParent(rest.to_owned()),
         "LGFURTHER" => Kind::TooManyGone,
+        "LGHALFREMOVED" => Kind::HalfRemoved,
         _ if says("cluster support disabled") => Kind::NoCluster,
         _ if refuses_scripts(reply) => Kind::ScriptsRefused,
         "NOPERM" => Kind::Permission,
@@ -250,6 +251,7 @@ mod tests {
             ("LGLOST checkpoint:t", Kind::LostWrite(key())),
             ("LGCONFLICT ", Kind::UnexpectedParent(String::new())),
             ("LGFURTHER", Kind::TooManyGone),
+            ("LGHALFREMOVED", Kind::HalfRemoved),
             ("ERR something else", Kind::Other),
             ("", Kind::Other),
         ] {

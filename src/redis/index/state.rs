@@ -141,14 +141,19 @@ fn judge_infos(store: &Store, infos: Vec<Result<Reply>>) -> Result<Found> {
     })
 }
 
-/// Waits for a search no longer than a call about one thread may; `None` if it takes longer.
-/// Where one server does all, it is not search that keeps calls waiting.
+/// Waits for a search no longer than a call about one thread may; `None` if it takes longer. A
+/// search that hangs blocks its connection, so that one is replaced, for the sake of the commands
+/// behind it. Where one server does all, it is not search that keeps calls waiting.
 pub(super) async fn in_time<T>(store: &Store, search: impl Future<Output = T>) -> Option<T> {
     if !store.driver().is_cluster() {
         return Some(search.await);
     }
     let limit = PATIENCE.min(store.settings.command_timeout / 2);
-    tokio::time::timeout(limit, search).await.ok()
+    let found = tokio::time::timeout(limit, search).await;
+    if found.is_err() {
+        store.driver().replace_abandoned();
+    }
+    found.ok()
 }
 
 /// Does without search for a while, because rows were lost from their start.
@@ -256,6 +261,7 @@ async fn search_is_missing(store: &Store, reason: &str) -> Error {
     Error::Config {
         key: "search".to_owned(),
         reason: format!("it is `required`, but there is no search: {reason}"),
+        source: None,
     }
 }
 

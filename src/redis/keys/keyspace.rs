@@ -84,6 +84,7 @@ impl Keyspace {
                 Err(Error::Config {
                     key: key.to_owned(),
                     reason: reason.to_owned(),
+                    source: None,
                 })
             };
             if family.is_empty() {

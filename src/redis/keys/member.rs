@@ -16,6 +16,9 @@ pub(crate) enum Member {
     Namespace(CheckpointNamespace),
     /// A checkpoint that has writes and may have no document.
     Writes(CheckpointNamespace, CheckpointId),
+    /// A checkpoint whose writes are being removed: it has no document, and gets none before the last
+    /// of them is gone.
+    Removed(CheckpointNamespace, CheckpointId),
     /// A namespace that has blobs.
     Blobs(CheckpointNamespace),
     /// The thread is pinned.
@@ -37,12 +40,16 @@ impl Member {
                 let namespace = namespace_from_stored(&member[BLOBS_MARK.len()..]).ok()?;
                 Some(Self::Blobs(namespace))
             }
-            Some(writes) => {
-                let (namespace, checkpoint) = writes.strip_prefix("writes\0")?.split_once('\0')?;
-                Some(Self::Writes(
-                    namespace_from_stored(namespace).ok()?,
-                    CheckpointId::new(checkpoint).ok()?,
-                ))
+            Some(mark) => {
+                let (kind, checkpoint) = mark.split_once('\0')?;
+                let (namespace, id) = checkpoint.split_once('\0')?;
+                let namespace = namespace_from_stored(namespace).ok()?;
+                let id = CheckpointId::new(id).ok()?;
+                match kind {
+                    "writes" => Some(Self::Writes(namespace, id)),
+                    "removed" => Some(Self::Removed(namespace, id)),
+                    _ => None,
+                }
             }
         }
     }

@@ -210,6 +210,13 @@ fn members_of_the_set_of_namespaces_are_told_apart() {
     );
     assert_eq!(Member::parse("\0pinned"), Some(Member::Pinned));
     assert_eq!(
+        Member::parse("\0removed\0__empty__\0a"),
+        Some(Member::Removed(
+            CheckpointNamespace::root(),
+            CheckpointId::new("a").unwrap()
+        ))
+    );
+    assert_eq!(
         Member::parse("\0blobs\0__empty__"),
         Some(Member::Blobs(CheckpointNamespace::root()))
     );

@@ -185,6 +185,7 @@ fn writes_call(page: &[CheckpointRef], keys: &[NamespaceKeys]) -> WritesCall {
         let registries = keys.write_registries_of(id).into_iter();
         registries.map(|registry| RegisteredWrites {
             registry,
+            document: keys.document(id),
             prefix: keys.writes_of(id),
         })
     });

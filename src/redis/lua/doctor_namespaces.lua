@@ -23,10 +23,9 @@ local function has_writes(namespace)
   if not awaited then
     awaited = {}
     for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
-      local marked = after(member, '\0writes\0')
-      local gap = marked and string.find(marked, '\0', 1, true)
-      if gap then
-        awaited[string.sub(marked, 1, gap - 1)] = true
+      local awaiting = marked_by(member)
+      if awaiting then
+        awaited[awaiting] = true
       end
     end
   end

@@ -33,6 +33,7 @@ for i = 6, #ARGV do
   end
 end
 if ARGV[1] == 'fix' and redis.call('EXISTS', registry) == 0 then
-  redis.call('SREM', namespaces, '\0writes\0' .. ARGV[2] .. '\0' .. ARGV[3])
+  local marked = ARGV[2] .. '\0' .. ARGV[3]
+  redis.call('SREM', namespaces, '\0writes\0' .. marked, '\0removed\0' .. marked)
 end
 return found

@@ -5,9 +5,10 @@
 --       3 prefix of the registries of its writes  4 prefix of the keys of its writes
 --       5 how many checkpoints at most  6 '1' to start with the parent of the id
 --       7 names of the channels (JSON array)
--- Returns { next id or '', { id, document or '', 1 if there are so many writes that the caller must read
+-- Returns { next id or '', { id, document or '', 1 if there are too many writes that the caller must read
 -- them, else 0, write documents… }… }: documents are given only where a channel has a value.
 -- Errors  LGWRONGTYPE key, LGFURTHER, LGLOST key.
+-- Idempotent: it changes nothing.
 local pointer, registry = unpack(KEYS)
 local id, prefix = ARGV[1], ARGV[2]
 local channels = cjson.decode(ARGV[7])

@@ -7,6 +7,7 @@
 -- registers… }: -1 for a namespace whose registry is known to be incomplete, 0 for any other member.
 -- A member may be in more than one page.
 -- Errors  LGWRONGTYPE key.
+-- Idempotent: it changes nothing.
 local page = ask('SSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
 local result = { page[1] }
 for _, member in ipairs(page[2] or {}) do

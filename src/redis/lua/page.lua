@@ -6,6 +6,7 @@
 -- Returns { state, id… }: state 'complete', or 'incomplete' if another saver wrote checkpoints
 -- that the registry does not name.
 -- Errors  LGWRONGTYPE key.
+-- Idempotent: it changes nothing.
 local registry, pointer = unpack(KEYS)
 local target = ask('GET', pointer)
 local newest = after(target, ARGV[3])

@@ -92,6 +92,21 @@ end
 -- The member of a thread's set of namespaces that says that the thread is pinned.
 local PINNED = '\0pinned'
 
+-- The namespace and the id that a member of a thread's set of namespaces marks: as those of a
+-- checkpoint whose writes may wait for it, or of one whose writes are being removed. Nil for any other.
+local function marked_by(member)
+  local marked = after(member, '\0writes\0') or after(member, '\0removed\0')
+  local gap = marked and string.find(marked, '\0', 1, true)
+  if gap then
+    return string.sub(marked, 1, gap - 1), string.sub(marked, gap + 1)
+  end
+end
+
+-- What a script says that would store something of a checkpoint whose removal has not come to its last
+-- writes: the caller ends the removal and calls again. So what is left of it is never read as a part
+-- of what is stored.
+local HALF_REMOVED = redis.error_reply('LGHALFREMOVED another call is removing its writes')
+
 -- Refuses to go on if another checkpoint than the expected one is the newest: '' expects anything,
 -- '-' none, '=ID' that one.
 local function check_expected(expected, newest)
@@ -129,10 +144,20 @@ local function expire_shared(key, ttl, is_new)
   end
 end
 
+-- Gives writes, or their registry, the TTL of their checkpoint, which comes after them: they live at
+-- least as long as it. What came without a TTL, as in a pinned thread, gets its; nothing else would
+-- lead to it when the checkpoint has expired.
+local function expire_early(key, ttl)
+  local left = redis.call('PTTL', key)
+  if ttl == 0 or left == -1 or (left >= 0 and left < ttl) then
+    expire(key, ttl, false)
+  end
+end
+
 -- Gives a thread's set of namespaces its TTL, and says whether all of the thread is due for
 -- another. `whole` is 0 where each checkpoint is kept by itself. Where a thread is kept whole it
 -- is the TTL that all of it must still have, -1 for none; keys get more than that, and nothing of
--- the thread expires before the set does, which only gets a TTL anew when all else has.
+-- the thread expires before the set does, which only gets its TTL again when all else has.
 local function expire_namespaces(namespaces, ttl, whole, is_new)
   if whole == 0 or is_new then
     expire_shared(namespaces, ttl, is_new)
@@ -187,8 +212,14 @@ local function is_namespace(found, namespace)
   return found == namespace or (namespace == '' and found == '__empty__')
 end
 
+-- What marks the writes of a checkpoint in shallow mode that are being removed; those of all checkpoints
+-- of the namespace without an id.
+local function shallow_mark(stored, id)
+  return '\0removed\0' .. stored .. '\0' .. (id == '' and 'shallow' or id)
+end
+
 -- Of a registry of writes that threads may share, the keys that are this namespace's own and those
--- that are gone; about so many at most. `wanted` says of a checkpoint's id whether its writes are
+-- that are gone; at most about as many as given. `wanted` says of a checkpoint's id whether its writes are
 -- looked for.
 local function own_writes(registry, prefix, thread, namespace, most, wanted)
   local own, gone = {}, {}
@@ -241,11 +272,9 @@ local function sweep(registry, prefix, namespaces, registries, write_registries)
     end
   end
   for _, member in ipairs(redis.call('SRANDMEMBER', namespaces, 3)) do
-    local marked = after(member, '\0writes\0')
-    local gap = marked and string.find(marked, '\0', 1, true)
-    if gap then
-      local key = string.sub(marked, 1, gap - 1) .. ':' .. string.sub(marked, gap + 1)
-      if redis.call('EXISTS', write_registries .. key) == 0 then
+    local space, id = marked_by(member)
+    if space then
+      if redis.call('EXISTS', write_registries .. space .. ':' .. id) == 0 then
         redis.call('SREM', namespaces, member)
       end
     elseif string.sub(member, 1, 1) ~= '\0' and registries .. member ~= registry
@@ -254,7 +283,7 @@ local function sweep(registry, prefix, namespaces, registries, write_registries)
       local awaited = false
       if redis.call('SCARD', namespaces) <= 200 then
         for _, other in ipairs(redis.call('SMEMBERS', namespaces)) do
-          awaited = awaited or after(other, '\0writes\0' .. member .. '\0') ~= nil
+          awaited = awaited or marked_by(other) == member
         end
       end
       if not awaited then

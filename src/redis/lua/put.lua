@@ -9,8 +9,9 @@
 --       10 prefix of the keys of the namespace's writes
 -- Returns { 1 if it is the newest now, else 0; 1 if the thread is due for its TTL, else 0; 1 if it has so
 -- many writes that the caller must give them its TTL, else 0; that TTL }.
--- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER.
--- Twice: the document, the pointer and the registry are the same after the second run, which
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGSTAGED if nothing is staged, LGFURTHER,
+--         LGHALFREMOVED.
+-- Idempotent: the document, the pointer and the registry are the same after the second run, which
 -- finds nothing staged any more.
 local document, pointer, registry, namespaces, writes, staged = unpack(KEYS)
 local json, id, namespace, prefix, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
@@ -35,16 +36,18 @@ if redis.call('EXISTS', document, writes) > 0 then
 end
 local newest = after(ask('GET', pointer), prefix)
 local awaited = '\0writes\0' .. namespace .. '\0' .. id
-local pinned, is_awaited, is_named = unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace))
+local removed = '\0removed\0' .. namespace .. '\0' .. id
+local pinned, is_awaited, is_named, is_removed =
+  unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace, removed))
 local greatest = ask('ZREVRANGEBYLEX', registry, '+', '(', 'LIMIT', 0, 1)[1]
 local had_registry = greatest or ask('ZCARD', registry) ~= 0
 local is_known = newest and (newest == greatest or ask('ZSCORE', registry, newest))
-if wrong then
-  return refuse(wrong)
+if wrong or is_removed == 1 then
+  return refuse(wrong or HALF_REMOVED)
 end
 local had_namespaces = is_named == 1 or redis.call('EXISTS', namespaces) == 1
 
-local is_again = false
+local is_again, was_registered = false, false
 if had_document then
   local thread = redis.call('JSON.GET', document, '$.thread_id')
   -- A document without ids is what the Python saver leaves when writes come first.
@@ -54,7 +57,8 @@ if had_document then
     return refuse(redis.error_reply('LGFOREIGN ' .. document))
   end
   -- If the registry of its writes was lost, that can still be seen after it is put again.
-  has_writes = has_writes or is_again and is_registered(document)
+  was_registered = is_again and is_registered(document)
+  has_writes = has_writes or was_registered
 end
 
 -- Where the pointer names nothing, the newest document that is there counts. A greater id than the
@@ -85,14 +89,25 @@ expire(document, ttl, not had_document and not staged)
 local has_more = 0
 if has_writes then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
-  redis.call('JSON.SET', document, '$.registered', 'true')
   -- Nothing of them goes before the document does.
-  expire_shared(writes, ttl, false)
-  local page = redis.call('ZRANGE', writes, 0, 999)
+  expire_early(writes, ttl)
+  local page, own = redis.call('ZRANGE', writes, 0, 999), {}
   for _, key in ipairs(page) do
     if after(key, ARGV[10] .. id .. ':') then
-      expire_shared(key, ttl, false)
+      expire_early(key, ttl)
+      own[#own + 1] = key
     end
+  end
+  -- Threads and namespaces with colons may share the registry with others, whose writes go by themselves.
+  local thread, is_own = cjson.decode(ARGV[7])[1], was_registered or #own > 0
+  if not was_registered and string.find(thread .. namespace .. id, ':', 1, true) then
+    is_own = false
+    for _, names in ipairs(names_of(own)) do
+      is_own = is_own or (names and names[1] == thread and (names[2] == '' and '__empty__' or names[2]) == namespace)
+    end
+  end
+  if is_own then
+    redis.call('JSON.SET', document, '$.registered', 'true')
   end
   has_more = #page == 1000 and 1 or 0
 end

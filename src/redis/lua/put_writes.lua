@@ -7,8 +7,8 @@
 --       5 TTL that all of the thread must have (see expire_namespaces)
 --       6 thread  7… documents of the writes (JSON)
 -- Returns { how many were stored; 1 if the thread is due for its TTL, else 0 }.
--- Errors  LGWRONGTYPE key, LGFOREIGN key, LGLOST registry if it was there and is gone.
--- Twice: what is there is kept, or replaced by the same.
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGLOST registry if it was there and is gone, LGHALFREMOVED.
+-- Idempotent: what is there is kept, or replaced by the same.
 local registry, document, namespaces = KEYS[1], KEYS[2], KEYS[3]
 local replace, ttl, whole = ARGV[1] == 'replace', tonumber(ARGV[2]), tonumber(ARGV[5])
 local namespace, id = ARGV[3], ARGV[4]
@@ -20,10 +20,12 @@ end
 local had_registry = ask('ZCARD', registry) ~= 0
 local had_document = is_there(document, 'ReJSON-RL')
 local awaited = '\0writes\0' .. namespace .. '\0' .. id
-local pinned, is_awaited, is_named = unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace))
+local removed = '\0removed\0' .. namespace .. '\0' .. id
+local pinned, is_awaited, is_named, is_removed =
+  unpack(ask('SMISMEMBER', namespaces, PINNED, awaited, namespace, removed))
 local are_new = count_writes(keys) == 0
-if wrong then
-  return wrong
+if wrong or is_removed == 1 then
+  return wrong or HALF_REMOVED
 end
 local had_namespaces = is_named == 1 or redis.call('EXISTS', namespaces) == 1
 
@@ -72,7 +74,7 @@ if not had_document then
   if is_awaited ~= 1 then
     redis.call('SADD', namespaces, awaited)
   end
-elseif not had_registry then
+elseif not had_registry or (string.find(thread .. namespace, ':', 1, true) and not is_registered(document)) then
   redis.call('JSON.SET', document, '$.has_writes', 'true')
   redis.call('JSON.SET', document, '$.registered', 'true')
 end

@@ -1,15 +1,16 @@
--- Removes checkpoints of a namespace with their writes, about so many writes at a time.
+-- Removes checkpoints of a namespace with their writes, a limited number of writes at a time.
 --
 -- KEYS  1 registry of checkpoints  2 pointer to the newest  3 set of namespaces
 -- ARGV  1 prefix of the namespace's documents  2 prefix of the registries of its writes
 --       3 prefix of the keys of its writes  4 prefix of further registries, '' for none
 --       5 namespace, as stored  6 thread  7 how many writes are looked at
 --       8, 9 how many members of the first id's registries of writes were looked at and stay
---       10… ids
+--       10 '1' if another step has begun to remove the first id, else '0'
+--       11… ids
 -- Returns { how many documents were removed, how many writes were removed, how many ids are done,
--- what to give as 8 and 9 with the next one }. An id that is not done has lost its document, and
--- is listed among those whose writes may wait for one, so that a later call finds it.
--- Twice: what is gone stays gone.
+-- what to give as 8 and 9 with the next one }. An id that is not done has lost its document, and is
+-- marked: nothing of it is stored before it is done, and a later call finds it.
+-- Idempotent: what is gone stays gone.
 local registry, pointer, namespaces = unpack(KEYS)
 local prefix, namespace, thread = ARGV[1], ARGV[5], ARGV[6]
 local budget = tonumber(ARGV[7])
@@ -71,24 +72,31 @@ local function remove_own(writes, position, id, is_shared)
   end
 end
 
-for i = 10, #ARGV do
+for i = 11, #ARGV do
   local id = ARGV[i]
-  -- Only names with colons may be those of others.
-  local is_shared = string.find(thread .. namespace .. id, ':', 1, true) ~= nil
-  if not is_shared or is_own(prefix .. id, id) then
-    documents = documents + redis.call('UNLINK', prefix .. id)
+  local marked = '\0removed\0' .. namespace .. '\0' .. id
+  -- If another call has come to the end of it, what is there was put since.
+  if i > 11 or ARGV[10] == '0' or redis.call('SISMEMBER', namespaces, marked) == 1 then
+    -- Only names with colons may be those of others.
+    local is_shared = string.find(thread .. namespace .. id, ':', 1, true) ~= nil
+    if not is_shared or is_own(prefix .. id, id) then
+      documents = documents + redis.call('UNLINK', prefix .. id)
+    end
+    redis.call('ZREM', registry, id)
+    local is_done = remove_own(ARGV[2] .. id, 1, id, is_shared)
+    if is_done and ARGV[4] ~= '' then
+      is_done = remove_own(ARGV[4] .. id, 2, id, is_shared)
+    end
+    if not is_done then
+      local had_namespaces = redis.call('EXISTS', namespaces) == 1
+      redis.call('SADD', namespaces, marked)
+      if not had_namespaces then
+        expire(namespaces, as_long_as(redis.call('PTTL', ARGV[2] .. id)))
+      end
+      break
+    end
+    redis.call('SREM', namespaces, marked, '\0writes\0' .. namespace .. '\0' .. id)
   end
-  redis.call('ZREM', registry, id)
-  local awaited = '\0writes\0' .. namespace .. '\0' .. id
-  local is_done = remove_own(ARGV[2] .. id, 1, id, is_shared)
-  if is_done and ARGV[4] ~= '' then
-    is_done = remove_own(ARGV[4] .. id, 2, id, is_shared)
-  end
-  if not is_done then
-    redis.call('SADD', namespaces, awaited)
-    break
-  end
-  redis.call('SREM', namespaces, awaited)
   done, stays = done + 1, { 0, 0 }
 end
 
@@ -120,10 +128,10 @@ local members = redis.call('SCARD', namespaces)
 if newest == nil then
   redis.call('UNLINK', registry)
   -- Of very many members not each is looked at; then the namespace stays listed for now.
-  local start, awaited = '\0writes\0' .. namespace .. '\0', members > 1000
+  local awaited = members > 1000
   if not awaited then
     for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
-      awaited = awaited or after(member, start) ~= nil
+      awaited = awaited or marked_by(member) == namespace
     end
   end
   if not awaited then
@@ -152,10 +160,9 @@ if not is_pinned and members <= 200 and redis.call('PTTL', namespaces) == -1 the
   local registries = string.sub(registry, 1, #registry - #namespace)
   local write_registries = string.sub(ARGV[2], 1, #ARGV[2] - #namespace - 1)
   for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
-    local marked = after(member, '\0writes\0')
-    local gap = marked and string.find(marked, '\0', 1, true)
-    if gap then
-      add_ttl(write_registries .. string.sub(marked, 1, gap - 1) .. ':' .. string.sub(marked, gap + 1))
+    local space, id = marked_by(member)
+    if space then
+      add_ttl(write_registries .. space .. ':' .. id)
     elseif string.sub(member, 1, 1) ~= '\0' then
       add_ttl(registries .. member)
     else

@@ -4,7 +4,7 @@
 -- ARGV  1 thread  2 namespace, as stored; '' for any  3 checkpoint; '' for any
 --       4 'nameless' if it may also say nothing of itself
 -- Returns 1 if it was removed, 0 if it is another's, -1 if it is gone.
--- Twice: what is gone stays gone.
+-- Idempotent: what is gone stays gone.
 local key = KEYS[1]
 if redis.call('TYPE', key).ok ~= 'ReJSON-RL' then
   return redis.call('EXISTS', key) - 1

@@ -6,8 +6,8 @@
 --       5 document (JSON)  6 id  7 TTL in ms, 0 for none
 --       8 expected newest: '' anything, '-' none, '=ID', or '~ID' for that or none
 -- Returns 1 if it is stored now, 0 if a newer one is there.
--- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id.
--- Twice: the document is the same, and what was removed stays so. If another writer was faster in
+-- Errors  LGWRONGTYPE key, LGFOREIGN key, LGCONFLICT newest id, LGHALFREMOVED.
+-- Idempotent: the document is the same, and what was removed stays so. If another writer was faster in
 -- between, the expectation fails or the call changes nothing, as if it had run before that.
 local document, registry, namespaces = unpack(KEYS)
 local registries = { registry, unpack(KEYS, 4) }
@@ -20,8 +20,10 @@ local had_namespaces = is_there(namespaces, 'set')
 for _, writes in ipairs(registries) do
   is_there(writes, 'zset')
 end
-if wrong then
-  return wrong
+local pinned, is_removed, are_removed =
+  unpack(ask('SMISMEMBER', namespaces, PINNED, shallow_mark(stored, id), shallow_mark(stored, '')))
+if wrong or is_removed == 1 or are_removed == 1 then
+  return wrong or HALF_REMOVED
 end
 local found = names_of({ document })[1]
 if found and (found[1] ~= thread or not is_namespace(found[2], namespace)
@@ -43,9 +45,11 @@ if conflict then
   return conflict
 end
 
-if redis.call('SISMEMBER', namespaces, PINNED) == 1 then
+if pinned == 1 then
   ttl = 0
 end
+-- If a write or the registry was lost, that can still be seen after it is put again.
+local registered = newest == id and is_registered(document)
 redis.call('JSON.SET', document, '$', json)
 expire(document, ttl)
 redis.call('SADD', namespaces, stored)
@@ -62,5 +66,22 @@ for _, writes in ipairs(registries) do
     remove_writes(writes, own, gone)
     left = left - #own - #gone
   end
+end
+-- Its own came early, and nothing of them goes before the document does.
+local page, own = redis.call('ZRANGE', registry, 0, 999), {}
+for _, key in ipairs(page) do
+  if after(key, prefix .. id .. ':') then
+    own[#own + 1] = key
+  end
+end
+for i, names in ipairs(names_of(own)) do
+  if names and names[1] == thread and is_namespace(names[2], namespace) then
+    expire_early(own[i], ttl)
+    registered = registered or #page < 1000
+  end
+end
+if registered then
+  expire_shared(registry, ttl, false)
+  redis.call('JSON.SET', document, '$.registered', 'true')
 end
 return 1

@@ -5,7 +5,7 @@
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
 --       5 TTL in ms, 0 for none  6 'pin', 'unpin' or 'touch'
 -- Returns how many documents and writes there were.
--- Twice: the TTL is the same, counted from the second run.
+-- Idempotent: the TTL is the same, counted from the second run.
 local document, registry, namespaces = unpack(KEYS)
 local all_registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, stored, prefix = unpack(ARGV)

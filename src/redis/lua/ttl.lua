@@ -4,12 +4,15 @@
 -- ARGV  1 prefix of the namespace's documents  2 prefix of the registries of its writes
 --       3 prefix of the keys of its writes  4 TTL in ms, 0 for none
 --       5 'pin', 'unpin', 'touch', 'read' for what was read, or for a thread that is kept whole 'keep' all
---       but the set of namespaces and, when that is done, 'kept' the set
+--       but the set of namespaces and, when that is done, 'kept' the set. A thread is pinned by 'mark',
+--       which marks it, and then 'pin', which changes nothing of a thread without the mark; and unpinned
+--       by 'unmark', then 'unpin', which changes nothing of one with it, and when that is done 'unpinned'
+--       for the set. Without ids 'unpin' gives the registry and the pointer their TTL.
 --       6 how many writes of the first id to leave out  7 namespace, as stored  8… ids
 -- Returns { how many of the ids were done; how many writes of the next to leave out }: after some
 -- hundreds of keys the caller goes on in another step.
 -- Errors  LGWRONGTYPE key.
--- Twice: the TTL is the same, counted from the second run.
+-- Idempotent: the TTL is the same, counted from the second run.
 local registry, pointer, namespaces = unpack(KEYS)
 local ttl, verb = tonumber(ARGV[4]), ARGV[5]
 
@@ -17,26 +20,40 @@ local is_pinned = ask('SISMEMBER', namespaces, PINNED) == 1
 if wrong then
   return wrong
 end
-if verb == 'pin' then
+if verb == 'mark' then
   -- A thread that has expired since it was looked at is not pinned: nothing would remove the mark.
   if redis.call('EXISTS', namespaces) == 1 then
     redis.call('SADD', namespaces, PINNED)
+    redis.call('PERSIST', namespaces)
   end
-elseif verb == 'unpin' then
+  return { 0, 0 }
+elseif verb == 'unmark' then
   redis.call('SREM', namespaces, PINNED)
+  return { 0, 0 }
+elseif is_pinned ~= (verb == 'pin') and (verb == 'pin' or verb == 'unpin' or verb == 'unpinned') then
+  -- Another call has unpinned or pinned it since, and visits all of it.
+  return { #ARGV - 7, 0 }
+elseif verb == 'unpinned' then
+  -- Last, because it leads to all else.
+  if ttl > 0 then
+    redis.call('PEXPIRE', namespaces, ttl)
+  end
+  return { 0, 0 }
 elseif is_pinned then
   ttl = 0
 end
 
 -- What has no TTL stays so when it is touched or read, and what has none to get back keeps its own.
 local function change(key)
-  if verb == 'touch' or verb == 'read' then
+  if verb == 'pin' then
+    redis.call('PERSIST', key)
+  elseif verb == 'touch' or verb == 'read' then
     if ttl > 0 then
       redis.call('PEXPIRE', key, ttl, 'XX')
     end
   elseif verb == 'keep' then
     expire_shared(key, ttl, false)
-  elseif verb == 'pin' or ttl > 0 then
+  elseif ttl > 0 then
     expire(key, ttl)
   end
 end
@@ -103,9 +120,12 @@ for i = 8, #ARGV do
   end
   done, leave_out = done + 1, 0
 end
-change_shared(registry)
-change_shared(pointer)
-if verb ~= 'keep' then
+-- While it is unpinned the registry leads to what has no TTL yet.
+if verb ~= 'unpin' or #ARGV == 7 then
+  change_shared(registry)
+  change_shared(pointer)
+end
+if verb ~= 'keep' and verb ~= 'unpin' then
   change_shared(namespaces)
 end
 return { done, leave_out }

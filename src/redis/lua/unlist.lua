@@ -20,10 +20,9 @@ end
 local waits = {}
 if #spaces > 0 and redis.call('SCARD', namespaces) <= 1000 then
   for _, member in ipairs(redis.call('SMEMBERS', namespaces)) do
-    local marked = after(member, '\0writes\0')
-    local gap = marked and string.find(marked, '\0', 1, true)
-    if gap then
-      waits[string.sub(marked, 1, gap - 1)] = true
+    local namespace = marked_by(member)
+    if namespace then
+      waits[namespace] = true
     end
   end
 end

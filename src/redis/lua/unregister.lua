@@ -1,7 +1,7 @@
--- Takes ids out of a registry whose documents are gone.
+-- Takes ids out of a registry whose documents are gone; or writes, whose keys are the ids.
 --
--- KEYS  1 registry of checkpoints
--- ARGV  1 prefix of the namespace's documents  2… ids
+-- KEYS  1 registry of checkpoints, or of writes
+-- ARGV  1 prefix of the namespace's documents, '' for writes  2… ids
 -- Returns how many were taken out.
 -- Idempotent: an id that is not registered is passed over.
 local forgotten = 0

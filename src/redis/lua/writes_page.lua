@@ -5,6 +5,7 @@
 -- Returns { 1 if the document is there, else 0; how many members the registry has; how many to leave out
 -- of the next page, 0 if this was the last; document… }.
 -- Errors  LGWRONGTYPE key, LGLOST key.
+-- Idempotent: it changes nothing.
 local registry, document = unpack(KEYS)
 local prefix, first = ARGV[1], tonumber(ARGV[2])
 local is_there = redis.call('EXISTS', document)

@@ -7,7 +7,6 @@
 use bytes::Bytes;
 
 use super::pipeline::Replies;
-use super::thread::awaited;
 use super::{Run, after, join};
 use crate::error::Result;
 use crate::redis::driver::{Command, Reply};
@@ -94,10 +93,12 @@ impl<'a> RegistryGc<'a> {
             StaleMember::Checkpoint(id) => vec![exists(&join(&[&self.keys.documents, id]))],
             StaleMember::Mark(_, registry) => vec![exists(registry)],
             StaleMember::Namespace(namespace) => {
+                // What marks a checkpoint of the namespace.
+                let mark = glob(&join(&[b"\0", namespace, b"\0"]));
                 let scan = Command::on("SSCAN", self.keys.namespaces.clone())
                     .arg("0")
                     .arg("MATCH")
-                    .arg(glob(&awaited(namespace, b"")))
+                    .arg(join(&[b"\0[wr]*", &mark]))
                     .arg("COUNT")
                     .arg(Bytes::from_static(MANY));
                 let registry = join(&[self.registries(), namespace]);
@@ -129,7 +130,8 @@ impl<'a> RegistryGc<'a> {
     }
 
     fn candidate(&self, member: Bytes) -> Option<StaleMember> {
-        if let Some(mark) = after(&member, b"\0writes\0") {
+        let mark = after(&member, b"\0writes\0").or_else(|| after(&member, b"\0removed\0"));
+        if let Some(mark) = mark {
             let gap = mark.iter().position(|byte| *byte == 0)?;
             let registry = join(&[
                 self.write_registries(),

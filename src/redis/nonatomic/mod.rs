@@ -9,9 +9,10 @@
 //!   pointer does. A checkpoint is stored when the registry or the pointer names it.
 //! - Writes are there before their registry names them, and it names all of a call at once: that
 //!   is when they are stored.
-//! - What is removed is taken out of the pointer and the registry first; then its document goes, and
-//!   its writes follow. A reader that finds some writes missing looks whether the document is
-//!   still there: if it is not, the checkpoint was being removed, and is read as one that is gone.
+//! - What is removed is taken out of the pointer and the registry first, and what has writes is marked;
+//!   then its document goes, and its writes follow. A reader that finds some writes missing looks
+//!   whether the document is still there: if it is not, the checkpoint was being removed, and is read
+//!   as one that is gone. Nothing of it is stored while the mark is there.
 //! - Where only one caller may win, one key decides: the registry of checkpoints whose expectation
 //!   held, the first write of a call whose writes are kept.
 //! - What is done to one key is done in one step, with its TTL, by a small script.
@@ -71,6 +72,9 @@ pub(super) async fn run(session: &Session, operation: &'static str, op: &Op) -> 
             .map(Reply::from),
         Op::Unlist(call) => Box::pin(remove::unlist(run, call)).await.map(Reply::from),
         Op::Remove(call) => Box::pin(remove::remove(run, call)).await.map(Reply::from),
+        Op::RemoveUnregistered(call) => Box::pin(remove::remove_unregistered(run, call))
+            .await
+            .map(Reply::from),
         Op::Ttl(call) => Box::pin(ttl::change(run, call)).await.map(Reply::from),
     }
 }

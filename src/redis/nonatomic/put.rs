@@ -7,13 +7,13 @@ use super::gc::{Collected, RegistryGc};
 use super::pipeline::{Replies, expire, expire_shared};
 use super::pointer::Pointer;
 use super::registry::names;
-use super::thread::{Thread, awaited};
+use super::thread::{Thread, awaited, removed};
 use super::{Names, Run, after, join, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::options::ExpectedParent;
 use crate::redis::args::{number, text};
 use crate::redis::driver::Reply;
-use crate::redis::error::{foreign, is_gone, unexpected};
+use crate::redis::error::{foreign, half_removed, is_gone, unexpected};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{
     OneKey, PutCall, PutReply, RegisterIfNewestCall, Request, RunOnKey, in_milliseconds,
@@ -163,6 +163,7 @@ impl Put<'_> {
             Request::on("ZCARD", &self.write_registry, []),
         ];
         requests.extend(Thread::of(&self.keys.namespaces));
+        requests.push(self.removed());
         if let ExpectedParent::Is(id) = &self.call.expected {
             requests.push(Request::on("EXISTS", &self.keys.document(id), []));
             let id = id.as_str().as_bytes();
@@ -171,25 +172,39 @@ impl Put<'_> {
         requests
     }
 
+    /// The request that asks whether the writes of an earlier checkpoint of this id are being removed.
+    fn removed(&self) -> Request {
+        let mark = removed(&self.keys.stored, &self.id);
+        Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]])
+    }
+
     fn before(&self, is_new: bool, replies: &mut Replies) -> Result<Before> {
-        let names = Names::read(replies.bytes()?).unwrap_or_default();
+        let says = Names::read(replies.bytes()?).unwrap_or_default();
+        let named = replies
+            .bytes()?
+            .and_then(|target| after(&target, &self.keys.documents).map(Bytes::copy_from_slice));
+        let newest = replies.list()?;
+        let is_registered = replies.one()? != Reply::Nil;
+        let has_writes = replies.int()? > 0;
+        let thread = Thread::read(replies)?;
+        if replies.int()? == 1 {
+            return Err(half_removed());
+        }
         let before = Before {
             is_new,
-            named: replies.bytes()?.and_then(|target| {
-                after(&target, &self.keys.documents).map(Bytes::copy_from_slice)
-            }),
-            newest: replies.list()?,
-            is_registered: replies.one()? != Reply::Nil,
-            has_writes: replies.int()? > 0,
-            thread: Thread::read(replies)?,
+            named,
+            newest,
+            is_registered,
+            thread,
+            has_writes,
             expected: match self.call.expected {
                 ExpectedParent::Is(_) => (replies.int()? == 1, replies.one()? != Reply::Nil),
                 _ => (false, false),
             },
         };
-        let is_own = names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
-            && names.namespace().map(str::as_bytes) == Some(&self.keys.stored[..]);
-        if is_new || names.thread.is_empty() || is_own {
+        let is_own = says.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
+            && says.namespace().map(str::as_bytes) == Some(&self.keys.stored[..]);
+        if is_new || says.thread.is_empty() || is_own {
             return Ok(before);
         }
         Err(foreign(&String::from_utf8_lossy(&self.document)))
@@ -398,12 +413,45 @@ impl Put<'_> {
             .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"true"]))
     }
 
-    /// Sees to it that nothing of the checkpoint's writes goes before the document does.
+    /// Whether some of the writes that a registry names are of this thread and namespace: those with
+    /// colons may share it with others.
+    async fn are_own(&self, run: &Run<'_>, writes: &[Bytes]) -> Result<bool> {
+        let names = [&self.keys.thread, &self.keys.stored, &self.id];
+        if writes.is_empty() || !names.iter().any(|name| name.contains(&b':')) {
+            return Ok(!writes.is_empty());
+        }
+        let requests = writes.iter().map(Names::of).collect();
+        let mut replies = run.pipeline(requests).await?;
+        for _ in writes {
+            let names = Names::read(replies.bytes()?).unwrap_or_default();
+            let namespace = match names.namespace() {
+                Some("") => Some("__empty__"),
+                other => other,
+            };
+            if names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
+                && namespace.map(str::as_bytes) == Some(&self.keys.stored[..])
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sees to it that nothing of the checkpoint's writes goes before the document does. If they were
+    /// removed in the meantime, the document does not wait for them.
     async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<()> {
         let range = Request::on("ZRANGE", &self.write_registry, [&b"0"[..], b"-1"]);
         let mut keys = run.pipeline(vec![range]).await?.list()?;
         let own = self.keys.writes_of(&self.call.id);
         keys.retain(|key| after(key, &own).is_some());
+        if !self.are_own(run, &keys).await? {
+            let unset = [&b"$.has_writes"[..], b"$.registered"]
+                .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"false"]));
+            return match run.pipeline(unset.into()).await?.finish() {
+                Err(error) if is_gone(&error) => Ok(()),
+                done => done,
+            };
+        }
         keys.push(self.write_registry.clone());
         let requests = keys
             .iter()

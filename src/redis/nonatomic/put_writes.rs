@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::pipeline::{Replies, expire};
-use super::thread::{Thread, awaited};
+use super::thread::{Thread, awaited, removed, ttl_left};
 use super::{Names, Run, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::redis::args::{number, text};
 use crate::redis::driver::{Command, Reply};
-use crate::redis::error::{foreign, lost};
+use crate::redis::error::{foreign, half_removed, lost};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{PutWritesCall, PutWritesReply, Request, RunOnKey, in_milliseconds};
 
@@ -180,7 +180,14 @@ impl PutWrites<'_> {
         requests.push(Names::of(&self.document));
         requests.push(Request::on("PTTL", &self.document, []));
         requests.extend(Thread::of(&self.keys.namespaces));
+        requests.push(self.is_half_removed());
         requests
+    }
+
+    /// The request that asks whether earlier writes of the checkpoint are being removed.
+    fn is_half_removed(&self) -> Request {
+        let mark = removed(&self.keys.stored, &self.id);
+        Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]])
     }
 
     /// The request that asks which of the writes are registered.
@@ -209,6 +216,10 @@ impl PutWrites<'_> {
                 return Err(lost(&String::from_utf8_lossy(&self.registry)));
             }
         }
+        let thread = Thread::read(&mut replies)?;
+        if replies.int()? == 1 {
+            return Err(half_removed());
+        }
         Ok(Before {
             made,
             calls,
@@ -216,7 +227,7 @@ impl PutWrites<'_> {
             has_registry,
             document_left: document.as_ref().map(|_| document_left),
             has_document: document.is_some(),
-            thread: Thread::read(&mut replies)?,
+            thread,
         })
     }
 
@@ -283,9 +294,16 @@ impl PutWrites<'_> {
     /// Names all writes at once, and returns whether all are there.
     async fn register(&self, run: &Run<'_>, before: &Before) -> Result<(bool, PutWritesReply)> {
         let (mut ttl, thread_ttl) = before.thread.allowed(self.ttl, self.thread_ttl);
-        if let (Some(left), 1..) = (before.document_left, ttl) {
-            // A write lives at least as long as its checkpoint.
-            ttl = if left == -1 { 0 } else { ttl.max(left) };
+        if let Some(left) = before.document_left {
+            // A write lives at least as long as its checkpoint. In a thread that is being pinned it lives
+            // no longer either: should the checkpoint expire before it is reached, nothing would lead to
+            // the write.
+            ttl = match ttl {
+                1.. if left != -1 => ttl.max(left),
+                0 if before.thread.is_pinned => ttl_left(left),
+                _ if left == -1 => 0,
+                ttl => ttl,
+            };
         }
         let members: Vec<Bytes> = self
             .writes
@@ -322,14 +340,17 @@ impl PutWrites<'_> {
                 requests.push(Request::from(expire(key, 0)));
             }
         }
-        let kept = if self.replace { &[] } else { &before.made[..] };
-        let kept = kept.iter().zip(&self.writes).filter(|(made, _)| !**made);
+        // Another call may have been removing those that were there before they were registered here.
+        let kept = before.made.iter().zip(&self.writes);
+        let kept = kept.filter(|(made, _)| !**made);
         let kept: Vec<_> = kept
             .map(|(_, (key, _))| Request::on("EXISTS", key, []))
             .collect();
         let (first, looks) = (requests.len(), kept.len());
         requests.extend(kept);
+        requests.push(self.is_half_removed());
         requests.push(Thread::pinned(&self.keys.namespaces));
+        requests.push(Request::on("PTTL", &self.document, []));
         if !before.has_registry || !before.has_document {
             // `registered` is set once they are registered, which the next call or put knows.
             let flag = [&b"$.has_writes"[..], b"true"];
@@ -342,15 +363,18 @@ impl PutWrites<'_> {
         for _ in 0..first {
             replies.all()?;
         }
-        let are_there = !replies.ints(looks)?.contains(&0);
+        let are_kept = !replies.ints(looks)?.contains(&0);
+        let are_there = replies.int()? == 0 && are_kept;
         let is_pinned = replies.int()? == 1;
+        let left = replies.int()?;
         match replies.finish() {
             // The checkpoint has not come yet; its put sets the flag.
             Ok(()) | Err(Error::Server { .. }) => {}
             Err(error) => return Err(error),
         }
-        if is_pinned && ttl > 0 {
-            // The thread has been pinned since.
+        // The thread has been pinned since, and the checkpoint with it, unless that is still to come.
+        let is_kept = left == -1 || (left == -2 && !before.has_document);
+        if is_pinned && is_kept && ttl > 0 {
             let keys = self.writes.iter().map(|(key, _)| key);
             let keys = keys.chain([&self.registry, &self.keys.namespaces]);
             let requests = keys.map(|key| Request::on("PERSIST", key, []));

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::pipeline::Replies;
 use super::pointer::Pointer;
-use super::thread::{Thread, pexpire, ttl_left};
+use super::thread::{Thread, pexpire, removed, ttl_left};
 use super::{Names, Run, after, join, retry_while_removed};
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
@@ -244,6 +244,11 @@ impl Read<'_> {
             .iter()
             .map(|key| Request::on("JSON.GET", key, []))
             .collect();
+        if !found.writes.is_empty() {
+            // What is left of an earlier checkpoint of this id is no part of this one.
+            let mark = removed(&self.keys.stored, &found.id);
+            requests.push(Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]]));
+        }
         requests.extend(heads.and_then(|heads| self.mended(heads, &found, &document)));
         // A document without a TTL is pinned or never expires; reading it does not give it one.
         if self.ttl > 0 && self.thread_ttl == 0 && found.left != -1 {
@@ -263,6 +268,9 @@ impl Read<'_> {
                     Some(write) => writes.push(write),
                     None => missing = Some(key.clone()),
                 }
+            }
+            if !found.writes.is_empty() && replies.int()? == 1 {
+                return Ok(None);
             }
             replies.finish()?;
         }
@@ -398,12 +406,17 @@ pub(super) async fn writes(run: &Run<'_>, call: &WritesCall) -> Result<WritesRep
             ),
         });
     }
-    let requests: Vec<_> = found
+    let mut requests: Vec<_> = found
         .iter()
         .flatten()
         .flatten()
         .map(|key| Request::on("JSON.GET", key, []))
         .collect();
+    // Writes that are there while their document is not may be some of those that are being removed.
+    let has_writes = |keys: &Option<Vec<Bytes>>| keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let with_writes = call.registries.iter().zip(&found);
+    let with_writes = with_writes.filter(|(_, keys)| has_writes(keys));
+    requests.extend(with_writes.map(|(one, _)| Request::on("EXISTS", &one.document, [])));
     let mut replies = run.pipeline(requests).await?;
     let mut registries = Vec::with_capacity(found.len());
     for keys in &found {
@@ -420,6 +433,11 @@ pub(super) async fn writes(run: &Run<'_>, call: &WritesCall) -> Result<WritesRep
         } else {
             RegistryWrites::ReadAlone
         });
+    }
+    for (registry, keys) in registries.iter_mut().zip(&found) {
+        if has_writes(keys) && replies.int()? == 0 {
+            *registry = RegistryWrites::ReadAlone;
+        }
     }
     Ok(WritesReply(registries))
 }

@@ -199,6 +199,28 @@ pub(super) async fn unregister(run: &Run<'_>, call: &UnregisterCall) -> Result<C
     if gone.is_empty() {
         return Ok(Count(0));
     }
-    let zrem = Request::on("ZREM", &call.registry, gone);
-    Ok(Count(run.pipeline(vec![zrem]).await?.int()?))
+    let zrem = Request::on("ZREM", &call.registry, gone.iter().copied());
+    let taken_out = run.pipeline(vec![zrem]).await?.int()?;
+    // What was stored again in between is named again.
+    let left = gone.iter().map(|id| {
+        let document = join(&[&call.documents, id]);
+        Request::on("PTTL", &document, [])
+    });
+    let mut replies = run.pipeline(left.collect()).await?;
+    let left = replies.ints(gone.len())?;
+    let there = gone.iter().zip(&left).filter(|(_, left)| **left != -2);
+    let members: Vec<_> = there
+        .flat_map(|(id, _)| [Bytes::from_static(b"0"), Bytes::copy_from_slice(id)])
+        .collect();
+    if !members.is_empty() {
+        let ttl = match left.iter().max() {
+            Some(longest) if !left.contains(&-1) => ttl_left(*longest),
+            _ => 0,
+        };
+        let members = [Bytes::from_static(b"NX")].into_iter().chain(members);
+        let again = RunOnKey::new(&call.registry).even_when_full();
+        let again = again.run("ZADD", members).shared_ttl(ttl);
+        run.pipeline(vec![again.into()]).await?.finish()?;
+    }
+    Ok(Count(taken_out))
 }

@@ -1,18 +1,20 @@
 //! Removing checkpoints: out of the pointer and the registry first, so that nothing names what is
 //! gone; then the documents, and the writes after them, so that no reader takes a checkpoint for one
-//! that has fewer writes.
+//! that has fewer writes. A mark says so all the while, so that nothing of the checkpoint is stored
+//! beside what is left of it.
 
 use bytes::Bytes;
 
 use super::pointer::Pointer;
 use super::registry::range;
-use super::thread::{awaited, forget_namespace, pexpire, ttl_left};
+use super::thread::{awaited, forget_namespace, is_mark_of, pexpire, removed, ttl_left};
 use super::{PINNED, Run, after, join, partly_done};
-use crate::error::Result;
-use crate::redis::driver::Command;
+use crate::error::{Error, Result};
+use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{
-    Count, OneKey, RemoveCall, RemoveKeyCall, RemoveReply, Request, RunOnKey, UnlistCall,
+    Count, OneKey, RemoveCall, RemoveKeyCall, RemoveReply, RemoveUnregisteredCall, Request,
+    RunOnKey, UnlistCall,
 };
 
 /// How many ids are read beyond those that are removed.
@@ -57,6 +59,35 @@ pub(super) async fn remove(run: &Run<'_>, call: &RemoveCall) -> Result<RemoveRep
     remove.run(run).await.map_err(partly_done)
 }
 
+/// Removes writes that their registry does not name.
+pub(super) async fn remove_unregistered(
+    run: &Run<'_>,
+    call: &RemoveUnregisteredCall,
+) -> Result<Count> {
+    let scores = Command::on("ZMSCORE", call.registry.clone()).args(call.writes.iter().cloned());
+    let named = match run.pipeline(vec![scores.into()]).await?.one() {
+        // A key of another type names nothing.
+        Err(Error::WrongType { .. }) => Vec::new(),
+        scores => scores?.into_array(),
+    };
+    let mut named = named.into_iter().map(|score| score != Reply::Nil);
+    let requests = call.writes.iter().filter_map(|key| {
+        let remove = RemoveKeyCall {
+            key: key.clone(),
+            thread: call.thread.clone(),
+            checkpoint: None,
+            or_nameless: false,
+        };
+        (!named.next().unwrap_or(false)).then(|| OneKey::from(remove).into())
+    });
+    let requests: Vec<Request> = requests.collect();
+    let count = requests.len();
+    let mut replies = run.pipeline(requests).await?;
+    let removed = replies.ints(count)?.into_iter().filter(|one| *one == 1);
+    let removed = i64::try_from(removed.count()).unwrap_or(i64::MAX);
+    Ok(Count(removed))
+}
+
 /// Takes out of a thread's set of namespaces what stands for nothing any more.
 pub(super) async fn unlist(run: &Run<'_>, call: &UnlistCall) -> Result<Count> {
     let namespaces = &call.namespaces;
@@ -77,8 +108,7 @@ pub(super) async fn unlist(run: &Run<'_>, call: &UnlistCall) -> Result<Count> {
         }
     }
     for ((member, key), is_there) in call.members.iter().zip(there) {
-        let start = awaited(member, b"");
-        if is_there || all.iter().any(|other| after(other, &start).is_some()) {
+        if is_there || all.iter().any(|other| is_mark_of(other, member)) {
             continue;
         }
         removed += i64::from(forget_namespace(run, namespaces, member, &[key]).await?);
@@ -88,6 +118,14 @@ pub(super) async fn unlist(run: &Run<'_>, call: &UnlistCall) -> Result<Count> {
 
 impl Remove<'_> {
     async fn run(&self, run: &Run<'_>) -> Result<RemoveReply> {
+        if self.call.goes_on && self.is_over(run).await? {
+            return Ok(RemoveReply {
+                documents: 0,
+                writes: 0,
+                done: 1,
+                skip: [0, 0],
+            });
+        }
         let mut requests = vec![
             Request::on("GET", &self.keys.pointer, []),
             range(&self.keys.registry, b"+", self.ids.len() + MORE),
@@ -127,7 +165,7 @@ impl Remove<'_> {
         }
         let mut more = written.iter().filter(|one| one.has_more);
         let done = more.next().map_or(self.ids.len(), |one| one.id);
-        self.unname(run, target, &left).await?;
+        self.unname(run, target, &left, &written).await?;
         let (documents, writes, skip) = self.unlink(run, &written, done).await?;
         if left.is_empty() {
             self.forget_namespace(run, members).await?;
@@ -142,6 +180,17 @@ impl Remove<'_> {
         })
     }
 
+    /// Whether another call has come to the end of the first id's removal: what is there of it was put
+    /// since.
+    async fn is_over(&self, run: &Run<'_>) -> Result<bool> {
+        let Some(id) = self.ids.first() else {
+            return Ok(false);
+        };
+        let mark = removed(&self.keys.stored, id);
+        let is_marked = Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]]);
+        Ok(run.pipeline(vec![is_marked]).await?.int()? == 0)
+    }
+
     /// How many members of a registry of writes are passed over.
     fn first(&self, number: usize, position: usize) -> usize {
         if number == 0 {
@@ -151,9 +200,27 @@ impl Remove<'_> {
         }
     }
 
-    /// Takes what is to go out of the registry, and lets the pointer name the newest that is left.
-    async fn unname(&self, run: &Run<'_>, target: Option<Bytes>, left: &[Bytes]) -> Result<()> {
+    /// Takes what is to go out of the registry, marks what has writes, and lets the pointer name the
+    /// newest that is left.
+    async fn unname(
+        &self,
+        run: &Run<'_>,
+        target: Option<Bytes>,
+        left: &[Bytes],
+        written: &[Written],
+    ) -> Result<()> {
         let mut requests = Vec::new();
+        let with_writes = written.iter().filter(|one| !one.keys.is_empty());
+        let marks: Vec<_> = with_writes
+            .map(|one| removed(&self.keys.stored, &self.ids[one.id]))
+            .collect();
+        if !marks.is_empty() {
+            // A later call finds by this what is left if this one ends here. What has expired in the
+            // meantime needs no mark, and nothing would give a new set its TTL.
+            let mark = RunOnKey::new(&self.keys.namespaces).even_when_full();
+            let mark = mark.run("EXISTS", []).if_done();
+            requests.push(mark.run("SADD", marks).into());
+        }
         if !self.ids.is_empty() {
             let ids = self.ids.iter().map(|id| &id[..]);
             requests.push(Request::on("ZREM", &self.keys.registry, ids));
@@ -238,24 +305,12 @@ impl Remove<'_> {
         }
         let has_more = |number: usize| written.iter().any(|one| one.id == number && one.has_more);
         let numbers = 0..self.ids.len();
-        let (waits, ends): (Vec<usize>, Vec<usize>) = numbers.partition(|one| has_more(*one));
-        let marks = |numbers: &[usize]| -> Vec<Bytes> {
-            let ids = numbers.iter().map(|number| &self.ids[*number]);
-            ids.map(|id| awaited(&self.keys.stored, id)).collect()
-        };
+        let ends: Vec<_> = numbers.filter(|number| !has_more(*number)).collect();
         let mut requests = Vec::new();
-        if !waits.is_empty() {
-            // Found by this by a later call, if this one ends here.
-            let listed = RunOnKey::new(&self.keys.namespaces).even_when_full();
-            requests.push(listed.run("SADD", marks(&waits)).into());
-        }
         for id in self.ids {
             requests.push(self.unlink_own(join(&[&self.keys.documents, id]), id));
         }
         let mut replies = run.pipeline(requests).await?;
-        if !waits.is_empty() {
-            replies.int()?;
-        }
         let (mut documents, mut writes, mut skip) = (0, 0, [0, 0]);
         for _ in self.ids {
             documents += replies.count()?;
@@ -295,12 +350,17 @@ impl Remove<'_> {
             }
         }
         replies.finish()?;
-        if !ends.is_empty() {
-            let srem = Command::on("SREM", self.keys.namespaces.clone()).args(marks(&ends));
-            requests.push(Request::from(srem));
-        }
         if !requests.is_empty() {
             run.pipeline(requests).await?.finish()?;
+        }
+        if !ends.is_empty() {
+            // When no registry names anything of them any more.
+            let marks = ends.iter().flat_map(|number| {
+                let (stored, id) = (&self.keys.stored, &self.ids[*number]);
+                [removed(stored, id), awaited(stored, id)]
+            });
+            let srem = Command::on("SREM", self.keys.namespaces.clone()).args(marks);
+            run.pipeline(vec![Request::from(srem)]).await?.finish()?;
         }
         Ok((documents, writes, skip))
     }
@@ -348,8 +408,10 @@ impl Remove<'_> {
             return Ok(());
         }
         let members = replies.list()?;
-        let start = awaited(&self.keys.stored, b"");
-        if !members.iter().any(|member| after(member, &start).is_some()) {
+        if !members
+            .iter()
+            .any(|member| is_mark_of(member, &self.keys.stored))
+        {
             let keys = [&self.keys.registry];
             let (namespaces, namespace) = (&self.keys.namespaces, &self.keys.stored);
             if !forget_namespace(run, namespaces, namespace, &keys).await? {

@@ -82,6 +82,17 @@ pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
     super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
 }
 
+/// The member that says that the writes of a checkpoint are being removed.
+pub(super) fn removed(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
+    super::join(&[b"\0removed\0", namespace, b"\0", checkpoint])
+}
+
+/// Whether a member says either of a checkpoint of a namespace.
+pub(super) fn is_mark_of(member: &[u8], namespace: &[u8]) -> bool {
+    let marks = [awaited(namespace, b""), removed(namespace, b"")];
+    marks.iter().any(|mark| member.starts_with(mark))
+}
+
 /// Takes a namespace without keys out of the set, unless another call has stored some again: then the
 /// namespace stays, as long as the last of them. Returns whether it is out.
 pub(super) async fn forget_namespace(

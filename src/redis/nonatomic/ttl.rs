@@ -3,79 +3,140 @@
 use bytes::Bytes;
 
 use super::pipeline::expire_shared;
-use super::thread::{awaited, pexpire};
+use super::thread::{Thread, awaited, pexpire};
 use super::{PINNED, Run, after, join};
 use crate::error::Result;
 use crate::redis::driver::Command;
+use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{Request, RunOnKey, TtlCall, TtlReply, TtlVerb, in_milliseconds};
 
 pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
     let keys = &call.keys;
-    let (namespaces, namespace) = (&keys.namespaces, &keys.stored);
+    let namespaces = &keys.namespaces;
     let (mut ttl, verb, ids) = (in_milliseconds(call.ttl), call.verb, &call.ids[..]);
-    let mut requests = vec![match verb {
+    let done = TtlReply {
+        done: ids.len(),
+        skip: 0,
+    };
+    let mark = match verb {
         // A thread that has expired since it was looked at is not pinned: nothing would remove the
         // mark.
-        TtlVerb::Pin => RunOnKey::new(namespaces)
+        TtlVerb::Mark => RunOnKey::new(namespaces)
             .even_when_full()
             .run("EXISTS", [])
             .if_done()
             .run("SADD", [Bytes::from_static(PINNED)])
+            .run("PERSIST", [])
             .into(),
-        TtlVerb::Unpin => Request::on("SREM", namespaces, [PINNED]),
-        _ => Request::on("SISMEMBER", namespaces, [PINNED]),
-    }];
+        TtlVerb::Unmark => Request::on("SREM", namespaces, [PINNED]),
+        _ => Thread::pinned(namespaces),
+    };
+    let mut requests = vec![mark];
     for id in ids {
         let registry = join(&[&keys.write_registries, id]);
         requests.push(Request::on("ZRANGE", &registry, [&b"0"[..], b"-1"]));
         if verb == TtlVerb::Pin {
-            requests.push(Request::on("EXISTS", &join(&[&keys.documents, id]), []));
-            let mark = awaited(namespace, id);
-            requests.push(Request::on("SISMEMBER", namespaces, [&mark[..]]));
+            requests.extend(look_at(keys, id));
         }
     }
     let mut replies = run.pipeline(requests).await?;
-    if replies.int()? == 1 && !matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
-        ttl = 0;
+    let is_pinned = replies.int()? == 1;
+    match verb {
+        TtlVerb::Mark | TtlVerb::Unmark => return Ok(done),
+        // Another call has unpinned or pinned it since, and visits all of it.
+        TtlVerb::Pin if !is_pinned => return Ok(done),
+        TtlVerb::Unpin | TtlVerb::Unpinned if is_pinned => return Ok(done),
+        TtlVerb::Kept | TtlVerb::Unpinned => {
+            let ttl = if is_pinned { 0 } else { ttl };
+            let kept = match verb {
+                TtlVerb::Kept => Some(Request::from(expire_shared(namespaces, ttl))),
+                _ => change_of(namespaces, ttl, verb),
+            };
+            run.pipeline(kept.into_iter().collect()).await?.finish()?;
+            return Ok(done);
+        }
+        TtlVerb::Pin => {}
+        _ if is_pinned => ttl = 0,
+        _ => {}
     }
-    let change = |key: &Bytes| change_of(key, ttl, verb);
-    if verb == TtlVerb::Kept {
-        let kept = Request::from(expire_shared(namespaces, ttl));
-        run.pipeline(vec![kept]).await?.finish()?;
-        return Ok(TtlReply { done: 0, skip: 0 });
-    }
-    let mut requests = Vec::new();
+    let mut changed = Vec::new();
     for id in ids {
         let own = join(&[&keys.writes, id, b":"]);
-        let writes = replies.list()?;
+        let mut writes = replies.list()?;
+        writes.retain(|key| after(key, &own).is_some());
         // What nothing leads to any more, for its document has expired, would stay for good.
         if verb == TtlVerb::Pin && replies.int()? + replies.int()? == 0 {
             continue;
         }
-        let writes = writes.iter().filter(|key| after(key, &own).is_some());
-        requests.extend(writes.filter_map(change));
-        requests.extend(change(&join(&[&keys.write_registries, id])));
-        requests.extend(change(&join(&[&keys.documents, id])));
+        writes.push(join(&[&keys.write_registries, id]));
+        changed.push((id, writes));
     }
+    let all_of = |(id, writes): &(&Bytes, Vec<Bytes>)| -> Vec<Bytes> {
+        let document = join(&[&keys.documents, id]);
+        writes.iter().cloned().chain([document]).collect()
+    };
+    let own: Vec<_> = changed.iter().flat_map(all_of).collect();
+    let change = |key: &Bytes| change_of(key, ttl, verb);
+    let mut requests: Vec<_> = own.iter().filter_map(change).collect();
     let shared = |key: &Bytes| match verb {
         TtlVerb::Read => (ttl > 0).then(|| pexpire(key, ttl, Some("GT"))),
         _ => change(key),
     };
-    requests.extend(
-        [&keys.registry, &keys.pointer]
-            .into_iter()
-            .filter_map(shared),
-    );
-    if verb != TtlVerb::Keep {
+    // While it is unpinned the registry leads to what has no TTL yet.
+    if verb != TtlVerb::Unpin || ids.is_empty() {
+        let keys = [&keys.registry, &keys.pointer].into_iter();
+        requests.extend(keys.filter_map(shared));
+    }
+    if !matches!(verb, TtlVerb::Keep | TtlVerb::Unpin) {
         requests.extend(shared(namespaces));
     }
     if !requests.is_empty() {
         run.pipeline(requests).await?.finish()?;
     }
-    Ok(TtlReply {
-        done: ids.len(),
-        skip: 0,
-    })
+    if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
+        look_again(run, call, &changed).await?;
+    }
+    Ok(done)
+}
+
+/// The requests that ask whether something leads to a checkpoint's writes.
+fn look_at(keys: &NamespaceKeys, id: &Bytes) -> [Request; 2] {
+    let mark = awaited(&keys.stored, id);
+    [
+        Request::on("EXISTS", &join(&[&keys.documents, id]), []),
+        Request::on("SISMEMBER", &keys.namespaces, [&mark[..]]),
+    ]
+}
+
+/// Takes back what was done to checkpoints and their writes if the thread was unpinned or pinned
+/// meanwhile, and lets writes go that were pinned when their checkpoint expired.
+async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes>)]) -> Result<()> {
+    let keys = &call.keys;
+    let mut requests = vec![Thread::pinned(&keys.namespaces)];
+    if call.verb == TtlVerb::Pin {
+        requests.extend(changed.iter().flat_map(|(id, _)| look_at(keys, id)));
+    }
+    let mut replies = run.pipeline(requests).await?;
+    let is_pinned = replies.int()? == 1;
+    let ttl = in_milliseconds(call.ttl);
+    let mut requests = Vec::new();
+    for (id, writes) in changed {
+        let document = join(&[&keys.documents, id]);
+        let all = writes.iter().chain([&document]);
+        if call.verb == TtlVerb::Unpin {
+            if is_pinned {
+                requests.extend(all.filter_map(|key| change_of(key, 0, TtlVerb::Pin)));
+            }
+        } else if replies.int()? + replies.int()? == 0 {
+            requests.extend(writes.iter().map(|key| pexpire(key, 1, None)));
+        } else if !is_pinned {
+            requests.extend(all.filter_map(|key| change_of(key, ttl, TtlVerb::Unpin)));
+        }
+    }
+    if requests.is_empty() {
+        return Ok(());
+    }
+    run.pipeline(requests).await?.finish()
 }
 
 /// What a verb does to a key. What has no TTL stays so when it is touched, and what has none to get
@@ -85,6 +146,7 @@ fn change_of(key: &Bytes, ttl: i64, verb: TtlVerb) -> Option<Request> {
         TtlVerb::Touch | TtlVerb::Read => (ttl > 0).then(|| pexpire(key, ttl, Some("XX"))),
         TtlVerb::Keep => Some(Request::from(expire_shared(key, ttl))),
         TtlVerb::Pin => Some(Request::from(Command::on("PERSIST", key.clone()))),
-        TtlVerb::Unpin | TtlVerb::Kept => (ttl > 0).then(|| pexpire(key, ttl, None)),
+        TtlVerb::Unpin | TtlVerb::Unpinned => (ttl > 0).then(|| pexpire(key, ttl, None)),
+        TtlVerb::Mark | TtlVerb::Unmark | TtlVerb::Kept => None,
     }
 }

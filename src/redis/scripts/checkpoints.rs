@@ -200,7 +200,7 @@ pub(crate) struct FoundCheckpoint {
     pub(crate) id: Bytes,
     /// `None` if the caller reads it by itself.
     pub(crate) document: Option<Bytes>,
-    /// The documents of its writes; `None` if they are so many that the caller must read them and
+    /// The documents of its writes; `None` if they are too many, so that the caller must read them and
     /// refresh the TTL.
     pub(crate) writes: Option<Vec<Bytes>>,
     /// Whether the thread's TTL must be refreshed.
@@ -286,6 +286,8 @@ pub(crate) struct WritesCall {
 #[derive(Debug, Clone)]
 pub(crate) struct RegisteredWrites {
     pub(crate) registry: Bytes,
+    /// The checkpoint's document.
+    pub(crate) document: Bytes,
     /// How the keys of the checkpoint's writes start.
     pub(crate) prefix: Bytes,
 }
@@ -302,18 +304,18 @@ pub(crate) enum RegistryWrites {
     /// The step has ended before it came to them.
     NotReached,
     /// The checkpoint must be read by itself: its writes are many, or one of them is gone or of
-    /// another type.
+    /// another type, or it is gone itself by now, and perhaps some of them.
     ReadAlone,
 }
 
 impl WritesCall {
     /// The script that reads them.
     pub(crate) fn script(&self) -> ScriptCall {
-        let both = self.registries.iter();
-        let (registries, prefixes) = both
-            .map(|one| (one.registry.clone(), one.prefix.clone()))
-            .unzip();
-        super::WRITES.call(registries, prefixes)
+        let each = self.registries.iter();
+        let keys = each
+            .clone()
+            .flat_map(|one| [one.registry.clone(), one.document.clone()]);
+        super::WRITES.call(keys.collect(), each.map(|one| one.prefix.clone()).collect())
     }
 }
 
@@ -422,7 +424,7 @@ pub(crate) struct Ancestor {
     pub(crate) id: Bytes,
     /// Only of a checkpoint in which a channel has a value.
     pub(crate) document: Option<Bytes>,
-    /// The documents of its writes; `None` if they are so many that the caller must read them.
+    /// The documents of its writes; `None` if they are too many, so that the caller must read them.
     pub(crate) writes: Option<Vec<Bytes>>,
 }
 

@@ -43,7 +43,7 @@ pub(crate) use one_slot::*;
 pub(crate) use registries::{
     NamespacesCall, NamespacesReply, PageCall, PageReply, RegisterCall, UnlistCall, UnregisterCall,
 };
-pub(crate) use removal::{RemoveCall, RemoveReply};
+pub(crate) use removal::{RemoveCall, RemoveReply, RemoveUnregisteredCall};
 use script::{Effect, Script};
 pub(crate) use script::{Request, ScriptCall};
 pub(crate) use ttl::{ThreadTtl, TtlCall, TtlReply, TtlVerb, in_milliseconds};
@@ -77,6 +77,7 @@ scripts! {
     Reads UNREGISTER = "unregister";
     Frees UNLIST = "unlist";
     Frees REMOVE = "remove";
+    Frees REMOVE_UNREGISTERED = "remove_unregistered";
     Frees REMOVE_KEY = "remove_key";
     Frees DISCARD = "discard";
     Frees TTL = "ttl";
@@ -142,6 +143,7 @@ operations! {
     Unregister(UnregisterCall) -> Count;
     Unlist(UnlistCall) -> Count;
     Remove(RemoveCall) -> RemoveReply;
+    RemoveUnregistered(RemoveUnregisteredCall) -> Count;
     Ttl(TtlCall) -> TtlReply;
 }
 

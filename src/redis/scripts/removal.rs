@@ -17,6 +17,26 @@ pub(crate) struct RemoveCall {
     pub(crate) max_writes: usize,
     /// How many members of the first id's registries of writes were looked at and stay.
     pub(crate) skip: [usize; 2],
+    /// Whether an earlier step has begun to remove the first id: if another call has come to the end of
+    /// that since, nothing of it is removed.
+    pub(crate) goes_on: bool,
+}
+
+/// Removes writes that the registry of their checkpoint does not name. Returns how many were removed.
+#[derive(Debug, Clone)]
+pub(crate) struct RemoveUnregisteredCall {
+    pub(crate) registry: Bytes,
+    pub(crate) writes: Vec<Bytes>,
+    /// The thread that the writes must say they are of.
+    pub(crate) thread: Bytes,
+}
+
+impl RemoveUnregisteredCall {
+    pub(super) fn script(&self) -> ScriptCall {
+        let mut keys = vec![self.registry.clone()];
+        keys.extend_from_slice(&self.writes);
+        super::REMOVE_UNREGISTERED.call(keys, vec![self.thread.clone()])
+    }
 }
 
 /// What was removed.
@@ -24,8 +44,8 @@ pub(crate) struct RemoveCall {
 pub(crate) struct RemoveReply {
     pub(crate) documents: usize,
     pub(crate) writes: usize,
-    /// How many of the ids are done. One that is not has lost its document, and is listed among those
-    /// whose writes may wait for one, so that a later call finds it.
+    /// How many of the ids are done. One that is not has lost its document, and is marked: nothing of
+    /// it is stored before it is done, and a later call finds it.
     pub(crate) done: usize,
     /// The `skip` of the call that goes on with the next one.
     pub(crate) skip: [usize; 2],
@@ -44,6 +64,7 @@ impl RemoveCall {
             number(self.max_writes),
         ];
         args.extend(self.skip.map(number));
+        args.push(number(usize::from(self.goes_on)));
         args.extend_from_slice(&self.ids);
         let keys = [&keys.registry, &keys.pointer, &keys.namespaces];
         super::REMOVE.call(keys.map(Bytes::clone).into(), args)

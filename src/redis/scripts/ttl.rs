@@ -46,10 +46,18 @@ pub(crate) fn in_milliseconds(ttl: Option<Duration>) -> i64 {
 pub(crate) enum TtlVerb {
     /// Keys that have a TTL get this one.
     Touch,
-    /// No key has a TTL any more, and the thread is marked as pinned.
+    /// The thread is marked as pinned, and its set of namespaces has no TTL any more.
+    Mark,
+    /// No key has a TTL any more, of a thread that is marked. The TTL is the one that keys get back if the
+    /// mark is taken away at that moment.
     Pin,
-    /// All keys get this TTL, and the mark is taken away.
+    /// The mark is taken away.
+    Unmark,
+    /// Checkpoints get this TTL, of a thread that is not marked; without any, what they share does, but
+    /// the set of namespaces.
     Unpin,
+    /// The set of namespaces gets it, when the rest is done.
+    Unpinned,
     /// All keys get at least this TTL, but the set of namespaces, of a thread that has one TTL.
     Keep,
     /// The set of namespaces gets it, when the rest is done.
@@ -83,8 +91,11 @@ impl TtlCall {
         let keys = &self.keys;
         let verb: &[u8] = match self.verb {
             TtlVerb::Touch => b"touch",
+            TtlVerb::Mark => b"mark",
             TtlVerb::Pin => b"pin",
+            TtlVerb::Unmark => b"unmark",
             TtlVerb::Unpin => b"unpin",
+            TtlVerb::Unpinned => b"unpinned",
             TtlVerb::Keep => b"keep",
             TtlVerb::Kept => b"kept",
             TtlVerb::Read => b"read",

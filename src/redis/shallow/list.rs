@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::ListOptions;
 use crate::redis::driver::Command;
+use crate::redis::error::is_lost_write;
 use crate::redis::keys::{CheckpointRef, Member};
 use crate::redis::list::{Ids, Layout, newest_first};
 use crate::redis::replies::time_left;
@@ -82,10 +83,10 @@ async fn read_page(
     }
     let steps = wanted
         .iter()
-        .map(|(place, id)| Step::from(place.read(Some(id), None)))
+        .map(|(place, id)| Step::from(place.read(id)))
         .collect();
     let mut tuples = VecDeque::with_capacity(wanted.len());
-    for ((place, _), reply) in wanted.iter().zip(store.pipeline("list", steps).await?) {
+    for ((place, id), reply) in wanted.iter().zip(store.pipeline("list", steps).await?) {
         let tuple = match reply {
             // A checkpoint of a full saver has a name that is none here.
             Err(Error::WrongType { .. }) => None,
@@ -94,7 +95,9 @@ async fn read_page(
                 tracing::warn!(%key, error = %error.report(), "a list of all threads leaves a checkpoint out");
                 None
             }
-            reply => place.tuple(reply?)?,
+            // What seems to be lost is looked at again.
+            Err(error) if is_lost_write(&error) => place.get(store, "list", Some(id), None).await?,
+            reply => place.first_page(store, id, reply?).await?,
         };
         tuples.extend(
             tuple.filter(|tuple| options.filter.matches_in(&place.thread_id, &tuple.metadata)),

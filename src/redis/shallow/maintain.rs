@@ -10,6 +10,7 @@ use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
+use crate::redis::copy::whole_calls;
 use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
 use crate::redis::scripts::TtlVerb;
@@ -28,8 +29,7 @@ pub(super) async fn delete_thread(
     namespaces.insert(CheckpointNamespace::root());
     for namespace in namespaces {
         let place = Place::new(store, thread, &namespace);
-        let (documents, writes) = place.remove(store, None).await?;
-        counter.add(documents, writes);
+        place.remove(store, None, &mut counter).await?;
     }
     // What is left is what only the index knows, and the set of namespaces.
     let rest = DeleteOptions {
@@ -40,6 +40,7 @@ pub(super) async fn delete_thread(
 
 /// Deletes the checkpoints that runs made.
 pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<()> {
+    let mut counter = Counter::new(None);
     for run in run_ids {
         let candidates = match index::indexed_run(store, run.as_str()).await? {
             Some(found) => found
@@ -50,7 +51,8 @@ pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<
         };
         for one in candidates {
             let place = Place::new(store, &one.thread_id, &one.namespace);
-            place.remove(store, Some((&one.checkpoint_id, run))).await?;
+            let of_run = Some((&one.checkpoint_id, run));
+            place.remove(store, of_run, &mut counter).await?;
         }
     }
     Ok(())
@@ -82,9 +84,9 @@ pub(super) async fn copy_thread(
     for place in places(store, source).await? {
         let found = place.everything(store).await?;
         let to = place.of_thread(store, target);
-        for (id, write) in &found.waiting {
-            copy_writes(store, &to, id, std::slice::from_ref(write), ttl).await?;
-            counter.add(0, 1);
+        for (id, writes) in &found.waiting {
+            copy_writes(store, &to, id, writes, ttl).await?;
+            counter.add(0, writes.len() as u64);
         }
         if let Some(tuple) = found.tuple {
             let (checkpoint, writes) = (&tuple.checkpoint, &tuple.pending_writes);
@@ -104,12 +106,12 @@ async fn copy_writes(
     writes: &[PendingWrite],
     ttl: Option<Duration>,
 ) -> Result<()> {
-    let stored = writes.iter().map(|write| to.stored(id, write));
-    let stored = stored.collect::<Result<Vec<_>>>()?;
-    if stored.is_empty() {
-        return Ok(());
+    for slice in whole_calls(writes) {
+        let stored = slice.iter().map(|write| to.stored(id, write));
+        let stored = stored.collect::<Result<Vec<_>>>()?;
+        to.put_write_documents(store, id, stored, true, ttl).await?;
     }
-    to.put_write_documents(store, id, stored, true, ttl).await
+    Ok(())
 }
 
 /// Gives all keys of a thread another TTL.

@@ -24,7 +24,7 @@ use crate::options::{
 use crate::redis::driver::Health;
 use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
-use crate::redis::{index, list as lists, threads};
+use crate::redis::{index, list as lists, setup, threads};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// Keeps only the newest checkpoint of each thread and namespace in Redis, in the format of the
@@ -89,11 +89,7 @@ impl ShallowRedisSaver {
 #[deny(clippy::missing_trait_methods)]
 impl CheckpointSaver for ShallowRedisSaver {
     async fn setup(&self) -> Result<()> {
-        self.0.check_commands().await?;
-        index::create_indexes(&self.0).await?;
-        let has_ttl = self.0.settings.ttl.default.is_some();
-        self.0.driver().warn_of_loss(has_ttl).await;
-        Ok(())
+        setup::setup(&self.0).await
     }
 
     async fn put(

@@ -1,6 +1,7 @@
 //! One namespace of a thread in shallow mode: a document and the writes made since, each call
 //! one script.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,13 +20,19 @@ use crate::redis::document::{
     shallow_write_document,
 };
 use crate::redis::driver::Reply;
+use crate::redis::error::is_half_removed;
 use crate::redis::keys::{CheckpointRef, ShallowKeys};
+use crate::redis::progress::Counter;
 use crate::redis::put;
+use crate::redis::read::confirmed;
 use crate::redis::scripts::{self, OneSlot, OneSlotScript, expected_parent};
 use crate::redis::store::Store;
 
 /// About how many writes are removed at once.
 const SLICE: usize = 1_000;
+
+/// How often a checkpoint is read while others come in between.
+const PASSES: usize = 8;
 
 /// Stores a checkpoint.
 pub(super) async fn put(
@@ -90,8 +97,7 @@ pub(super) async fn get_tuple(
     let place = Place::new(store, &config.thread_id, &config.namespace());
     let policy = store.settings.ttl;
     let refresh = policy.default.filter(|_| policy.refresh_on_read);
-    let call = place.read(None, refresh);
-    place.tuple(store.script("get_tuple", call).await?)
+    place.get(store, "get_tuple", None, refresh).await
 }
 
 /// Refuses metadata that names delta channels: their values are made of what ancestors wrote.
@@ -128,7 +134,7 @@ pub(super) struct Place {
 pub(super) struct Everything {
     pub(super) tuple: Option<CheckpointTuple>,
     /// The writes that are not the tuple's, by the checkpoint that they wait for.
-    pub(super) waiting: Vec<(CheckpointId, PendingWrite)>,
+    pub(super) waiting: BTreeMap<CheckpointId, Vec<PendingWrite>>,
 }
 
 impl Place {
@@ -193,10 +199,30 @@ impl Place {
         let what = || format!("the checkpoint {id} of thread {}", self.thread_id);
         store.check_size(what, document.len())?;
         let args = [document, text(id.as_str()), milliseconds(ttl), expected];
-        store
-            .script("put", self.call(&scripts::SHALLOW_PUT, args))
-            .await?;
-        Ok(())
+        let call = self.call(&scripts::SHALLOW_PUT, args);
+        self.store_beside_nothing_left(store, "put", id, call).await
+    }
+
+    /// Runs a script that stores something of a checkpoint; what another call has left of one that was
+    /// being removed is removed first.
+    async fn store_beside_nothing_left(
+        &self,
+        store: &Store,
+        operation: &'static str,
+        id: &CheckpointId,
+        call: OneSlot,
+    ) -> Result<()> {
+        loop {
+            match store.script(operation, call.clone()).await {
+                Err(error) if is_half_removed(&error) => {
+                    let mut counter = Counter::new(None);
+                    for id in [id.as_str(), ""] {
+                        self.remove_from(store, id, "", true, &mut counter).await?;
+                    }
+                }
+                reply => return reply.map(drop),
+            }
+        }
     }
 
     /// The key and the document of a write.
@@ -219,27 +245,101 @@ impl Place {
         let args = [text(id.as_str()), milliseconds(ttl), mode];
         let args = args.into_iter().chain(documents);
         let call = self.call_on(keys, &scripts::SHALLOW_PUT_WRITES, args);
-        store.script("put_writes", call).await?;
-        Ok(())
+        self.store_beside_nothing_left(store, "put_writes", id, call)
+            .await
     }
 
-    /// The call that reads the checkpoint, if it is the one that is named.
-    pub(super) fn read(&self, id: Option<&CheckpointId>, refresh: Option<Duration>) -> OneSlot {
-        let id = text(id.map_or("", CheckpointId::as_str));
-        let args = [id, milliseconds(refresh), Bytes::new()];
+    /// Reads the checkpoint, if it is the one that is named, with its writes.
+    pub(super) async fn get(
+        &self,
+        store: &Store,
+        operation: &'static str,
+        id: Option<&CheckpointId>,
+        refresh: Option<Duration>,
+    ) -> Result<Option<CheckpointTuple>> {
+        let id = id.map_or("", CheckpointId::as_str);
+        match self.pages(store, operation, id, refresh, false).await? {
+            Some((document, writes)) => self.tuple(&document, writes),
+            None => Ok(None),
+        }
+    }
+
+    /// The call that reads the first page of a checkpoint and its writes, for [`Self::first_page`].
+    pub(super) fn read(&self, id: &CheckpointId) -> OneSlot {
+        self.page(id.as_str(), None, false, 0)
+    }
+
+    /// Makes a tuple of a first page; reads the others if there are more.
+    pub(super) async fn first_page(
+        &self,
+        store: &Store,
+        id: &CheckpointId,
+        reply: Reply,
+    ) -> Result<Option<CheckpointTuple>> {
+        match Page::of(reply) {
+            None => Ok(None),
+            Some(page) if page.next == 0 => self.tuple(&page.document, page.writes),
+            Some(_) => self.get(store, "list", Some(id), None).await,
+        }
+    }
+
+    fn page(&self, id: &str, refresh: Option<Duration>, of_all: bool, skip: usize) -> OneSlot {
+        let of_all: &[u8] = if of_all { b"all" } else { b"" };
+        let args = [
+            text(id),
+            milliseconds(refresh),
+            Bytes::from_static(of_all),
+            number(skip),
+        ];
         self.call(&scripts::SHALLOW_READ, args)
     }
 
+    /// The document, empty if there is none, and the writes, in as many steps as they need.
+    async fn pages(
+        &self,
+        store: &Store,
+        operation: &'static str,
+        id: &str,
+        refresh: Option<Duration>,
+        of_all: bool,
+    ) -> Result<Option<(Bytes, Vec<Bytes>)>> {
+        for _ in 0..PASSES {
+            let call = self.page(id, refresh, of_all, 0);
+            let Some(first) = Page::of(confirmed(store, operation, call).await?) else {
+                return Ok(None);
+            };
+            let (mut next, mut writes) = (first.next, first.writes);
+            while next > 0 {
+                // All pages are of the one checkpoint that the first is of.
+                let of = if of_all { "" } else { &first.id };
+                let call = self.page(of, refresh, of_all, next);
+                let page = Page::of(confirmed(store, operation, call).await?);
+                let same = page.filter(|page| {
+                    page.id == first.id && page.registered == first.registered && page.next != next
+                });
+                let Some(page) = same else { break };
+                next = page.next;
+                writes.extend(page.writes);
+            }
+            if next == 0 {
+                return Ok(Some((first.document, writes)));
+            }
+        }
+        Err(Error::Unavailable {
+            reason: format!(
+                "the writes of thread {} change all the time",
+                self.thread_id
+            ),
+            source: None,
+        })
+    }
+
     /// Makes a tuple of what was read.
-    pub(super) fn tuple(&self, reply: Reply) -> Result<Option<CheckpointTuple>> {
-        let mut parts = parts(reply);
-        let Some(document) = parts.next() else {
+    fn tuple(&self, document: &Bytes, writes: Vec<Bytes>) -> Result<Option<CheckpointTuple>> {
+        let Some(read) = self.parse(document)? else {
             return Ok(None);
         };
-        let Some(read) = self.parse(&document)? else {
-            return Ok(None);
-        };
-        let writes = parse_writes(&read.identity, parts)?;
+        let writes = parse_writes(&read.identity, writes)?;
         Ok(Some(read.with_writes(writes)))
     }
 
@@ -258,17 +358,16 @@ impl Place {
 
     /// Reads the checkpoint and all writes, also those that came before their checkpoint.
     pub(super) async fn everything(&self, store: &Store) -> Result<Everything> {
-        let args = [Bytes::new(), milliseconds(None), Bytes::from_static(b"all")];
-        let call = self.call(&scripts::SHALLOW_READ, args);
-        let mut parts = parts(store.script("copy_thread", call).await?);
-        let document = parts.next().unwrap_or_default();
+        let found = self.pages(store, "copy_thread", "", None, true).await?;
+        let (document, writes) = found.unwrap_or_default();
         let read = if document.is_empty() {
             None
         } else {
             self.parse(&document)?
         };
-        let (mut own, mut waiting) = (Vec::new(), Vec::new());
-        for document in parts {
+        let mut own = Vec::new();
+        let mut waiting = BTreeMap::<CheckpointId, Vec<PendingWrite>>::new();
+        for document in writes {
             let Some(id) = checkpoint_of_write(&document) else {
                 continue;
             };
@@ -278,7 +377,7 @@ impl Place {
             match &read {
                 Some(read) if read.identity.checkpoint_id == id => own.push(write),
                 Some(read) if read.identity.checkpoint_id > id => {}
-                _ => waiting.push((id, write)),
+                _ => waiting.entry(id).or_default().push(write),
             }
         }
         Ok(Everything {
@@ -288,27 +387,38 @@ impl Place {
     }
 
     /// Removes the checkpoint that a run made with its writes, or without a run all there is.
-    /// Gives the numbers of documents and of writes.
     pub(super) async fn remove(
         &self,
         store: &Store,
         of_run: Option<(&CheckpointId, &RunId)>,
-    ) -> Result<(u64, u64)> {
+        counter: &mut Counter,
+    ) -> Result<()> {
         let (id, run) = of_run.map_or(("", ""), |(id, run)| (id.as_str(), run.as_str()));
-        let (mut documents, mut writes) = (0, 0);
+        self.remove_from(store, id, run, false, counter).await
+    }
+
+    async fn remove_from(
+        &self,
+        store: &Store,
+        id: &str,
+        run: &str,
+        mut goes_on: bool,
+        counter: &mut Counter,
+    ) -> Result<()> {
         loop {
-            let args = [text(id), text(run), number(SLICE)];
+            let goes = number(usize::from(goes_on));
+            let args = [text(id), text(run), number(SLICE), goes];
             let call = self.call(&scripts::SHALLOW_REMOVE, args);
             let reply = store.script("delete", call).await?.into_array();
             let number = |position: usize| {
                 let number = reply.get(position).and_then(Reply::as_int);
                 number.and_then(|number| u64::try_from(number).ok())
             };
-            documents += number(0).unwrap_or(0);
-            writes += number(1).unwrap_or(0);
+            counter.add(number(0).unwrap_or(0), number(1).unwrap_or(0));
             if number(2) != Some(1) {
-                return Ok((documents, writes));
+                return Ok(());
             }
+            goes_on = true;
         }
     }
 
@@ -325,6 +435,32 @@ impl Place {
     }
 }
 
-fn parts(reply: Reply) -> impl Iterator<Item = Bytes> {
-    reply.into_array().into_iter().filter_map(Reply::into_bytes)
+/// What one step has read.
+struct Page {
+    /// Where the next page begins; 0 if this was the last.
+    next: usize,
+    /// How many members the registries have.
+    registered: i64,
+    id: String,
+    /// Empty if there is none, and in every page but the first.
+    document: Bytes,
+    writes: Vec<Bytes>,
+}
+
+impl Page {
+    /// Reads a reply; `None` if there is no checkpoint.
+    fn of(reply: Reply) -> Option<Self> {
+        let mut parts = reply.into_array().into_iter();
+        let next = parts.next()?.as_int().unwrap_or(0);
+        let registered = parts.next()?.as_int().unwrap_or(0);
+        let mut rest = parts.filter_map(Reply::into_bytes);
+        let id = rest.next().unwrap_or_default();
+        Some(Self {
+            next: usize::try_from(next).unwrap_or(0),
+            registered,
+            id: String::from_utf8_lossy(&id).into_owned(),
+            document: rest.next().unwrap_or_default(),
+            writes: rest.collect(),
+        })
+    }
 }

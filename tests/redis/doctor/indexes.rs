@@ -16,7 +16,7 @@ async fn an_index_that_is_missing_is_made() {
 }
 
 #[tokio::test]
-async fn an_index_of_another_schema_is_made_anew_if_asked() {
+async fn an_index_of_another_schema_is_rebuilt_if_asked() {
     let mut ward = Ward::without_ttl().await;
     for schema in [
         "$.thread_id AS thread_id TAG SEPARATOR ,",

@@ -1,4 +1,4 @@
-//! What is broken by hand is found, put right, and found no more; what is whole is left alone,
+//! What is broken by hand is found, put right, and found no more; what is consistent is left alone,
 //! whatever others do at the same time.
 
 mod foreign;
@@ -103,7 +103,7 @@ impl Ward {
 }
 
 #[tokio::test]
-async fn what_is_whole_is_left_alone() {
+async fn what_is_consistent_is_left_alone() {
     for ttl in [TtlPolicy::default(), TtlPolicy::new(HOUR)] {
         let ward = Ward::new(ttl).await;
         let report = ward.saver.doctor(&Ward::options()).await.unwrap();

@@ -133,7 +133,7 @@ async fn a_document_that_is_not_where_its_ids_say_is_named_and_left() {
 }
 
 #[tokio::test]
-async fn a_bare_flag_of_the_python_saver_goes() {
+async fn a_bare_flag_of_the_python_saver_is_removed() {
     let mut ward = Ward::without_ttl().await;
     let key = "checkpoint:t:__empty__:9";
     ward.run(&["JSON.SET", key, "$", r#"{"has_writes":true}"#])

@@ -1,4 +1,4 @@
-//! What is looked at, and what stays whole while others write.
+//! What is looked at, and what stays consistent while others write.
 
 use langgraph_checkpoint_redis::redis::FindingKind;
 use langgraph_checkpoint_redis::{

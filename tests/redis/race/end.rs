@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::redis::DoctorOptions;
 use langgraph_checkpoint_redis::{CheckpointSaver, CheckpointTuple, DeleteOptions, ListOptions};
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
 use super::players::{Race, thread};
@@ -24,7 +25,7 @@ pub async fn check(race: &Race, servers: &[String], has_doctor: bool) {
         let _ = race.sure("unpin", || race.saver.unpin(&of)).await;
     }
     kept(race).await;
-    let keys = keys(servers).await;
+    let (keys, _) = keys(servers).await;
     for key in &keys {
         if key.time_left == -1 {
             race.found("keys without a TTL", format!("{:?}", text(&key.name)));
@@ -43,11 +44,15 @@ pub async fn check(race: &Race, servers: &[String], has_doctor: bool) {
         let call = || race.saver.delete_thread(&of, &options);
         let _ = race.sure("delete_thread", call).await;
     }
-    for key in self::keys(servers).await {
+    let (keys, strays) = self::keys(servers).await;
+    for key in keys {
         race.found(
             "keys that are left behind",
             format!("{:?}", text(&key.name)),
         );
+    }
+    for name in strays {
+        race.found("keys on a node that does not own them", text(&name));
     }
 }
 
@@ -115,20 +120,31 @@ enum Content {
     Other,
 }
 
-async fn keys(servers: &[String]) -> Vec<Key> {
-    let mut keys = Vec::new();
+/// All keys as the nodes that own them hold them, and those that are on another node besides.
+async fn keys(servers: &[String]) -> (Vec<Key>, Vec<Vec<u8>>) {
+    let (mut keys, mut strays) = (Vec::new(), Vec::new());
+    let mut clients = Vec::new();
     for server in servers {
-        let mut client = connect(server).await.unwrap();
+        clients.push(connect(server).await.unwrap());
+    }
+    for node in 0..clients.len() {
         let mut cursor = 0_u64;
         loop {
             let (next, page): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
                 .arg(cursor)
                 .arg(&["COUNT", "1000"])
-                .query_async(&mut client)
+                .query_async(&mut clients[node])
                 .await
                 .unwrap();
             for name in page {
-                keys.push(look(&mut client, name).await);
+                match look(&mut clients[node], name.clone()).await {
+                    Ok(key) => keys.push(key),
+                    Err(error) if error.code() == Some("MOVED") => {
+                        keys.extend(look_at_its_owner(&mut clients, &name).await);
+                        strays.push(name);
+                    }
+                    Err(error) => panic!("{:?}: {error}", text(&name)),
+                }
             }
             cursor = next;
             if cursor == 0 {
@@ -138,22 +154,29 @@ async fn keys(servers: &[String]) -> Vec<Key> {
     }
     keys.sort_by(|one, other| one.name.cmp(&other.name));
     keys.dedup_by(|one, other| one.name == other.name);
-    keys
+    (keys, strays)
 }
 
-async fn look(client: &mut MultiplexedConnection, name: Vec<u8>) -> Key {
-    let time_left = redis::cmd("PTTL")
-        .arg(&name)
-        .query_async(client)
-        .await
-        .unwrap();
+/// A key at the node that owns its slot; none if it is not there.
+async fn look_at_its_owner(clients: &mut [MultiplexedConnection], name: &[u8]) -> Option<Key> {
+    for client in clients {
+        match look(client, name.to_vec()).await {
+            Ok(key) => return Some(key).filter(|key| key.time_left != -2),
+            Err(error) if error.code() == Some("MOVED") => {}
+            Err(error) => panic!("{:?}: {error}", text(name)),
+        }
+    }
+    panic!("no node owns {:?}", text(name));
+}
+
+async fn look(client: &mut MultiplexedConnection, name: Vec<u8>) -> RedisResult<Key> {
+    let time_left = redis::cmd("PTTL").arg(&name).query_async(client).await?;
     let content = if name.starts_with(b"checkpoint:") {
         let ids: Option<String> = redis::cmd("JSON.GET")
             .arg(&name)
             .arg("$['thread_id','checkpoint_ns','checkpoint_id']")
             .query_async(client)
-            .await
-            .unwrap();
+            .await?;
         let ids = ids.and_then(|ids| serde_json::from_str(&ids).ok());
         Content::Document(ids)
     } else if name.starts_with(b"checkpoint_keys_zset") || name.starts_with(b"write_keys_zset") {
@@ -161,16 +184,16 @@ async fn look(client: &mut MultiplexedConnection, name: Vec<u8>) -> Key {
             .arg(&name)
             .arg(&["0", "-1"])
             .query_async(client)
-            .await;
-        Content::Members(members.unwrap())
+            .await?;
+        Content::Members(members)
     } else {
         Content::Other
     };
-    Key {
+    Ok(Key {
         name,
         time_left,
         content,
-    }
+    })
 }
 
 /// Registries name what is there, and nothing else.

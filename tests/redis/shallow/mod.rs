@@ -1,6 +1,7 @@
 //! Shallow mode: the Python package's format, the newest checkpoint only, and nothing left behind.
 
 mod finding;
+mod many_writes;
 mod names;
 mod python;
 mod ttl;
