@@ -97,8 +97,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         hash_tag_threads: Whether all keys of a thread go to one slot of a cluster. The Python
             saver does not find such keys. Default: no.
         layout: How checkpoints are stored: ``json``, as documents that langgraph-checkpoint-redis
-            reads and search finds, or ``compact``, each piece of a value once and compressed, on any
-            Redis, without modules; a thread then expires as a whole. Default: ``json``.
+            reads and search finds, or ``compact``, each piece of a value once and compressed, on
+            any Redis, without modules; a thread then expires as a whole. Default: ``json``.
         search: Whether RediSearch is used: ``auto`` where the server has it, ``required`` so that
             ``setup`` fails where it has not, or ``off``. Every call works without; those over all
             threads then walk over the keys. Default: ``auto``.
