@@ -90,21 +90,24 @@ def graph(saver: Saver) -> Any:
 async def savers(url: str, mark: str) -> AsyncIterator[dict[str, tuple[Saver, str]]]:
     """Each saver with the start of its keys, which are removed afterwards."""
     names = {"json": f"{mark}j", "compact": f"{mark}c", "python": f"{mark}p"}
+    made: dict[str, tuple[Saver, str]] = {"InMemorySaver": (InMemorySaver(), "")}
     try:
         async with contextlib.AsyncExitStack() as stack:
-            made: dict[str, tuple[Saver, str]] = {"InMemorySaver": (InMemorySaver(), "")}
             for name, prefix in names.items():
-                kind = PythonSaver if name == "python" else RustSaver
-                layout = {} if name == "python" else {"layout": name}
-                saver = await stack.enter_async_context(
-                    kind.from_conn_string(
+                writes = f"{prefix}w"
+                opened: contextlib.AbstractAsyncContextManager[Saver]
+                if name == "python":
+                    opened = PythonSaver.from_conn_string(
+                        url, checkpoint_prefix=prefix, checkpoint_write_prefix=writes
+                    )
+                else:
+                    opened = RustSaver.from_conn_string(
                         url,
                         checkpoint_prefix=prefix,
-                        checkpoint_write_prefix=f"{prefix}w",
-                        **layout,
+                        checkpoint_write_prefix=writes,
+                        layout=name,
                     )
-                )
-                made[name] = (saver, prefix)
+                made[name] = (await stack.enter_async_context(opened), prefix)
             yield made
     finally:
         with redis.Redis.from_url(url) as client:
