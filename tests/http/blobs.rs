@@ -288,5 +288,5 @@ async fn the_compact_layout_answers_as_the_json_layout_does() {
         answers.push(said);
     }
     assert_eq!(answers[0], answers[1]);
-    assert_eq!(server.keys().await, ["compact_layout"]);
+    assert_eq!(server.keys().await, ["compact:checkpoint_layout"]);
 }
