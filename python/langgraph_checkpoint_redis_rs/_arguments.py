@@ -28,6 +28,8 @@ class Arguments(TypedDict, total=False):
     pool_size: int | None
     max_document_bytes: int | None
     hash_tag_threads: bool
+    layout: str
+    search: str
     wait_replicas: int
     wait_replicas_timeout: float | dt.timedelta | None
     tls_ca_file: str | os.PathLike[str] | None
