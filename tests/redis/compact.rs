@@ -514,3 +514,31 @@ async fn calls_take_one_round_trip_and_a_read_of_what_is_not_known_two() {
         );
     }
 }
+
+/// The collector removes nothing of a thread whose version has changed since it looked.
+#[tokio::test]
+async fn a_thread_that_is_made_again_has_no_version_that_it_had_before() {
+    let mut server = Server::start().await;
+    let saver = fresh(&server).await;
+    let config = CheckpointConfig::new("t").unwrap();
+    let mut versions = Vec::new();
+    for _ in 0..3 {
+        for count in 1..4 {
+            put(&saver, &config, &messages(count, "a")).await;
+            let version: u64 = redis::cmd("HGET")
+                .arg(&["checkpoint_parts:{t}", "version"])
+                .query_async(&mut server.client)
+                .await
+                .unwrap();
+            versions.push(version);
+        }
+        saver
+            .delete_thread(&config.thread_id, &DeleteOptions::default())
+            .await
+            .unwrap();
+    }
+    assert!(
+        versions.is_sorted_by(|one, other| one < other),
+        "{versions:?}"
+    );
+}

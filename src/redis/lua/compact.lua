@@ -145,9 +145,13 @@ local function missing_of(first, last)
   return missing
 end
 
--- Stores the parts in ARGV from `first` on, each behind its digest, and changes the version.
+-- Stores the parts in ARGV from `first` on, each behind its digest, and changes the version. A thread that
+-- is made again after it was deleted has no version that it had before: it begins with the time in µs.
 local function store_parts(first)
-  redis.call('HINCRBY', parts, 'version', 1)
+  if redis.call('HINCRBY', parts, 'version', 1) == 1 then
+    local now = redis.call('TIME')
+    redis.call('HSET', parts, 'version', now[1] .. string.format('%06d', now[2]))
+  end
   for i = first, #ARGV, 1000 do
     redis.call('HSET', parts, unpack(ARGV, i, math.min(i + 999, #ARGV)))
   end
