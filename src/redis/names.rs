@@ -17,6 +17,18 @@ pub(crate) async fn checkpoints_at(
     operation: &'static str,
     keys: &[Bytes],
 ) -> Result<Vec<(Bytes, CheckpointRef)>> {
+    let found = documents_at(store, operation, keys).await?.into_iter();
+    Ok(found
+        .filter_map(|(key, one)| one.map(|one| (key, one)))
+        .collect())
+}
+
+/// The documents that are there, each with the checkpoint that it names, if it names one.
+pub(crate) async fn documents_at(
+    store: &Store,
+    operation: &'static str,
+    keys: &[Bytes],
+) -> Result<Vec<(Bytes, Option<CheckpointRef>)>> {
     let mut found = Vec::new();
     for slice in keys.chunks(PIPELINE) {
         let commands = slice.iter().map(|key| {
@@ -28,13 +40,16 @@ pub(crate) async fn checkpoints_at(
             let document = match reply {
                 // The key has the name of a document and is none.
                 Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
-                reply => reply?.into_bytes().unwrap_or_default(),
+                reply => match reply?.into_bytes() {
+                    Some(document) => document,
+                    None => continue,
+                },
             };
             let ids = serde_json::from_slice::<[String; 3]>(&document).ok();
             let one = ids.and_then(|[thread, namespace, id]| {
                 CheckpointRef::from_stored(&thread, &namespace, &id)
             });
-            found.extend(one.map(|one| (key.clone(), one)));
+            found.push((key.clone(), one));
         }
     }
     Ok(found)

@@ -167,14 +167,16 @@ pub(super) async fn delete_leftovers(
     for (kind, keys) in [(Kind::Writes, &writes), (Kind::Checkpoints, &documents)] {
         for page in keys.chunks(PIPELINE) {
             let mut own = Own::default();
-            let mut unnamed: BTreeSet<_> = page.iter().cloned().collect();
-            for (key, one) in names::checkpoints_at(store, "delete_thread", page).await? {
-                unnamed.remove(&key);
-                if one.thread_id == *thread {
-                    own.add(store, thread, &one, kind, key);
+            // One that is gone by now is left out: if it is there again later, it was put since.
+            for (key, one) in names::documents_at(store, "delete_thread", page).await? {
+                match one {
+                    Some(one) if one.thread_id == *thread => {
+                        own.add(store, thread, &one, kind, key);
+                    }
+                    Some(_) => {}
+                    None => own.rest.push(key),
                 }
             }
-            own.rest.extend(unnamed);
             own.retain_unregistered(store).await?;
             own.remove(store, thread, counter).await?;
         }
