@@ -132,24 +132,81 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// Of the checkpoints of the root namespace, and those that stay.
-    pub(crate) fn new(nodes: &[LineageNode], kept: BTreeSet<CheckpointId>) -> Self {
-        Self {
-            saved: nodes.iter().map(|node| node.id.clone()).collect(),
-            kept,
+    /// The checkpoints of a namespace that stay when it is pruned, and whether none does because it
+    /// is a subgraph's call that is over. The root namespace comes before all others.
+    pub(crate) fn survivors(
+        &mut self,
+        namespace: &CheckpointNamespace,
+        nodes: &[LineageNode],
+        strategy: &PruneStrategy,
+    ) -> (BTreeSet<CheckpointId>, bool) {
+        let is_over = self.have_left(namespace, nodes);
+        let kept = if is_over {
+            BTreeSet::new()
+        } else {
+            survivors(nodes, strategy, SystemTime::now())
+        };
+        if namespace.is_root() {
+            self.saved = nodes.iter().map(|node| node.id.clone()).collect();
+            self.kept.clone_from(&kept);
         }
+        (kept, is_over)
     }
 
     /// Whether a namespace with these checkpoints is a subgraph's call that is over: the root
     /// checkpoint that it started from goes, or is gone. A call may be saved before its root
     /// checkpoint is, which is newer than all others then.
-    pub(crate) fn have_left(&self, namespace: &CheckpointNamespace, nodes: &[LineageNode]) -> bool {
+    fn have_left(&self, namespace: &CheckpointNamespace, nodes: &[LineageNode]) -> bool {
         let newest = nodes.iter().max_by_key(|node| &node.id);
         let Some(root) = newest.and_then(|node| node.root.as_ref()) else {
             return false;
         };
         let is_superseded = self.saved.contains(root) || Some(root) < self.kept.last();
         namespace.as_str().contains(':') && is_superseded && !self.kept.contains(root)
+    }
+}
+
+/// What becomes of a namespace's checkpoints when it is pruned.
+#[cfg(feature = "redis")]
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) removed: Vec<CheckpointId>,
+    /// How many writes go with them.
+    pub(crate) writes: u64,
+    kept: BTreeSet<CheckpointId>,
+    /// Whether nothing is kept, as it is a subgraph's call that is over.
+    is_over: bool,
+}
+
+#[cfg(feature = "redis")]
+impl Plan {
+    /// `nodes` are all checkpoints of the namespace, each with how many writes it has.
+    pub(crate) fn new(
+        namespace: &CheckpointNamespace,
+        nodes: &[LineageNode],
+        writes: &[u64],
+        strategy: &PruneStrategy,
+        roots: &mut Roots,
+    ) -> Self {
+        let (kept, is_over) = roots.survivors(namespace, nodes, strategy);
+        let (mut removed, mut removed_writes) = (Vec::new(), 0);
+        for (node, writes) in nodes.iter().zip(writes) {
+            if !kept.contains(&node.id) {
+                removed.push(node.id.clone());
+                removed_writes += writes;
+            }
+        }
+        Self {
+            removed,
+            writes: removed_writes,
+            kept,
+            is_over,
+        }
+    }
+
+    /// Whether writes that wait for a checkpoint go too: they stay if it can still become the newest.
+    pub(crate) fn ends_writes_of(&self, id: &CheckpointId) -> bool {
+        self.is_over || (Some(id) <= self.kept.last() && !self.kept.contains(id))
     }
 }
 
@@ -165,7 +222,7 @@ pub(crate) fn made_at(checkpoint: &Checkpoint) -> Option<SystemTime> {
 /// the ancestors that their delta channels need.
 ///
 /// `nodes` are all checkpoints of the namespace, in any order.
-pub(crate) fn survivors(
+fn survivors(
     nodes: &[LineageNode],
     strategy: &PruneStrategy,
     now: SystemTime,
@@ -422,9 +479,11 @@ mod tests {
     #[test]
     fn a_subgraphs_call_is_over_when_its_root_checkpoint_goes() {
         let of_root = |id: &str| node(id, "", "{}", "{}", &[], &[]);
-        let roots = ["1", "2", "3"].map(of_root);
-        let kept = survivors(&roots, &PruneStrategy::KeepLatest, SystemTime::now());
-        let roots = Roots::new(&roots, kept);
+        let of_root = ["1", "2", "3"].map(of_root);
+        let mut roots = Roots::default();
+        let root = CheckpointNamespace::root();
+        let (kept, is_over) = roots.survivors(&root, &of_root, &PruneStrategy::KeepLatest);
+        assert_eq!((ids(&kept), is_over), (vec!["3"], false));
         let is_over = |namespace: &str, root: &str| {
             let parents = BTreeMap::from([("", root)]);
             let metadata = CheckpointMetadata::new().with("parents", &parents).unwrap();

@@ -52,7 +52,7 @@ class State(TypedDict):
 
 
 def text(rng: random.Random, length: int) -> str:
-    """Words of about so many characters."""
+    """Words, of this many characters together."""
     words: list[str] = []
     while sum(map(len, words)) + len(words) < length:
         words.append(rng.choice(WORDS) + str(rng.randrange(100)))

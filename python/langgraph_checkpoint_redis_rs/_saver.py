@@ -55,7 +55,7 @@ class ThreadSummary(NamedTuple):
     newest: str | None
     """The id of the newest checkpoint of the root namespace, else of any."""
     ttl: dt.timedelta | None
-    """How long the newest checkpoint is kept from now on; ``None`` for ever."""
+    """How long the newest checkpoint is kept, counted from now; ``None`` without a TTL."""
 
 
 class BaseRedisSaver(BaseCheckpointSaver[str]):
@@ -381,12 +381,12 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
     # --- whole threads ---
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete all of a thread, whoever wrote it."""
+        """Delete all of a thread, also what langgraph-checkpoint-redis wrote."""
         self._before_blocking("delete_thread")
         self._native.delete_thread(None, _text("thread_id", thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete all of a thread, whoever wrote it."""
+        """Delete all of a thread, also what langgraph-checkpoint-redis wrote."""
         await self._native.delete_thread(waiting(), _text("thread_id", thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -483,13 +483,13 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         return found
 
     def pin(self, thread_id: str) -> bool:
-        """Keep a thread for ever, until :meth:`unpin`. ``False`` if there is no such thread."""
+        """Keep a thread without a TTL until :meth:`unpin`. ``False`` if there is no such thread."""
         self._before_blocking("pin")
         found: bool = self._native.change_ttl(None, _text("thread_id", thread_id), "pin")
         return found
 
     async def apin(self, thread_id: str) -> bool:
-        """Keep a thread for ever, as :meth:`pin` does."""
+        """Keep a thread without a TTL, as :meth:`pin` does."""
         found: bool = await self._native.change_ttl(waiting(), _text("thread_id", thread_id), "pin")
         return found
 

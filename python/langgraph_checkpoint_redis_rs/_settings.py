@@ -156,7 +156,7 @@ def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:
     if refresh is not None and not isinstance(refresh, bool):
         raise TypeError(f"ttl['refresh_on_read'] must be a bool, not {type(refresh).__name__}")
     default = ttl.get("default_ttl")
-    # The Python saver's -1 means for ever.
+    # The Python saver's -1 means without a TTL.
     if default is None or default == -1:
         return None, bool(refresh)
     if isinstance(default, bool) or not isinstance(default, (int, float, dt.timedelta)):

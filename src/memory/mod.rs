@@ -7,7 +7,7 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
@@ -19,7 +19,7 @@ use crate::checkpoint::{
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, RunId, TaskId, ThreadId};
-use crate::lineage::{self, Roots};
+use crate::lineage::Roots;
 use crate::options::{
     CopyOptions, DeleteOptions, ExistingTarget, ExpectedParent, ListOptions, Progress,
     ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlPolicy,
@@ -322,17 +322,10 @@ impl CheckpointSaver for MemorySaver {
                 let mut roots = Roots::default();
                 for (id, namespace) in &mut thread.namespaces {
                     let nodes = namespace.lineage()?;
-                    let over = roots.have_left(id, &nodes);
-                    let kept = match options.strategy {
-                        _ if over => BTreeSet::new(),
-                        ref strategy => lineage::survivors(&nodes, strategy, SystemTime::now()),
-                    };
+                    let (kept, over) = roots.survivors(id, &nodes, &options.strategy);
                     let is_final = over || options.strategy == PruneStrategy::Delete;
                     let removed = prune(namespace, &kept, is_final);
                     count(&mut progress, &removed);
-                    if id.is_root() {
-                        roots = Roots::new(&nodes, kept);
-                    }
                 }
             }
             remove_empty(&mut store);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::stream::TryStreamExt;
 
@@ -11,8 +10,8 @@ use super::progress::Counter;
 use super::store::Store;
 use super::{blob_gc, blobs, delete, list, registry, remove};
 use crate::error::Result;
-use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
-use crate::lineage::{LineageNode, Roots, survivors};
+use crate::id::{CheckpointNamespace, ThreadId};
+use crate::lineage::{LineageNode, Plan, Roots};
 use crate::options::{DeleteOptions, Progress, PruneOptions, PruneStrategy};
 
 /// Prunes threads, one after the other.
@@ -41,7 +40,7 @@ pub(crate) async fn prune(
     options: &PruneOptions,
 ) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
-    let mut kept_of = BTreeMap::new();
+    let mut plans = BTreeMap::new();
     let mut roots = Roots::default();
     for (namespace, has_blobs) in prunable_namespaces(store, thread).await? {
         let strategy = &options.strategy;
@@ -53,18 +52,16 @@ pub(crate) async fn prune(
         if has_blobs {
             blob_gc::gc(store, thread, &namespace, &mut counter).await?;
         }
-        kept_of.insert(namespace, (plan.kept, plan.is_over));
+        plans.insert(namespace, plan);
     }
-    // Writes that wait for a checkpoint stay only if it can still become the newest; what another
-    // saver has put in the meantime is no longer waited for.
+    // What another saver has put in the meantime is no longer waited for.
     for member in registry::members(store, thread).await? {
         if let Member::Removed(namespace, id) = &member {
             remove::finish_removal(store, &store.keys(thread, namespace), id).await?;
         }
         if let Member::Writes(namespace, id) = member
-            && kept_of.get(&namespace).is_some_and(|(kept, is_over)| {
-                *is_over || (Some(&id) <= kept.last() && !kept.contains(&id))
-            })
+            && let Some(plan) = plans.get(&namespace)
+            && plan.ends_writes_of(&id)
         {
             remove::remove(store, &store.keys(thread, &namespace), &[id], &mut counter).await?;
         }
@@ -105,16 +102,6 @@ async fn prunable_namespaces(
     Ok(namespaces.collect())
 }
 
-/// What becomes of a namespace's checkpoints when it is pruned.
-struct Plan {
-    removed: Vec<CheckpointId>,
-    /// How many writes go with them.
-    writes: u64,
-    kept: BTreeSet<CheckpointId>,
-    /// Whether nothing is kept, as it is a subgraph's call that is over.
-    is_over: bool,
-}
-
 async fn plan(
     store: &Arc<Store>,
     thread: &ThreadId,
@@ -129,7 +116,7 @@ async fn plan(
         BTreeSet::new()
     };
     let mut nodes = Vec::new();
-    let mut ids = Vec::new();
+    let mut writes = Vec::new();
     let mut checkpoints = list::list_namespace(store, thread, namespace);
     while let Some(tuple) = checkpoints.try_next().await? {
         let parent = tuple.parent_config.and_then(|parent| parent.checkpoint_id);
@@ -137,26 +124,10 @@ async fn plan(
             .pending_writes
             .iter()
             .map(|write| write.channel.as_str());
-        let writes = tuple.pending_writes.len() as u64;
-        ids.push((tuple.checkpoint.id().clone(), writes));
+        writes.push(tuple.pending_writes.len() as u64);
         let apart = blobs::channels_with_blobs(&tuple.checkpoint, &blobs);
         let node = LineageNode::new(&tuple.checkpoint, &tuple.metadata, parent, written)?;
         nodes.push(node.with_values(apart));
     }
-    let is_over = roots.have_left(namespace, &nodes);
-    let kept = if is_over {
-        BTreeSet::new()
-    } else {
-        survivors(&nodes, strategy, SystemTime::now())
-    };
-    if namespace.is_root() {
-        *roots = Roots::new(&nodes, kept.clone());
-    }
-    ids.retain(|(id, _)| !kept.contains(id));
-    Ok(Plan {
-        writes: ids.iter().map(|(_, writes)| writes).sum(),
-        removed: ids.into_iter().map(|(id, _)| id).collect(),
-        kept,
-        is_over,
-    })
+    Ok(Plan::new(namespace, &nodes, &writes, strategy, roots))
 }

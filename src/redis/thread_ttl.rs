@@ -87,7 +87,9 @@ async fn change_ttl_of_thread(
         let mut before = None;
         loop {
             let (_, ids) = registry::page(store, &keys, before.as_ref(), SLICE).await?;
-            ttl::change_ttl_of(store, &keys, &ids, ttl, verb).await?;
+            if !ids.is_empty() || verb != TtlVerb::Unpin {
+                ttl::change_ttl_of(store, &keys, &ids, ttl, verb).await?;
+            }
             match ids.into_iter().next_back() {
                 Some(last) => before = Some(last),
                 None => break,
@@ -111,7 +113,10 @@ async fn change_ttl_of_thread(
         }
     }
     if verb == TtlVerb::Unpin {
-        // Last, because it leads to all else.
+        // Last, because they lead to all else.
+        for namespace in &namespaces {
+            ttl::change_ttl_of(store, &store.keys(thread, namespace), &[], ttl, verb).await?;
+        }
         ttl::change_ttl_of(store, &root, &[], ttl, TtlVerb::Unpinned).await?;
     }
     Ok(true)

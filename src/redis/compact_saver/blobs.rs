@@ -17,6 +17,7 @@ use bytes::Bytes;
 #[cfg(feature = "server")]
 use futures_util::stream::{self, StreamExt};
 
+use super::outlines::Outlines;
 use super::read::{ReadWrite, WRITES};
 use super::scripts::{self, NewBlobs, unreadable};
 use super::{Compact, place};
@@ -278,7 +279,7 @@ impl Compact {
         namespace: &CheckpointNamespace,
     ) -> Result<Vec<Bytes>> {
         let mut named = HashSet::new();
-        let mut walk = super::prune::Outlines::of(thread, namespace);
+        let mut walk = Outlines::of(thread, namespace);
         while let Some(page) = walk.next(self, operation).await? {
             named.extend(
                 page.iter()

@@ -9,6 +9,7 @@ mod copy;
 mod doctor;
 mod history;
 mod list;
+mod outlines;
 mod place;
 mod prune;
 mod put;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::prune::Outlines;
+use super::outlines::Outlines;
 use super::threads::ThreadIds;
 use super::{Compact, collect, remove};
 use crate::error::Result;

@@ -16,6 +16,13 @@
 local registry, pointer, namespaces = unpack(KEYS)
 local ttl, verb = tonumber(ARGV[4]), ARGV[5]
 
+-- How long in milliseconds the set of namespaces leads to what has no TTL yet while a thread is unpinned:
+-- 30 days.
+local UNPINNING = 2592000000
+-- How long in milliseconds the set and the registries stay at least when it has been: other calls may be
+-- on their way along them.
+local LEAST = 1000
+
 local is_pinned = ask('SISMEMBER', namespaces, PINNED) == 1
 if wrong then
   return wrong
@@ -29,6 +36,11 @@ if verb == 'mark' then
   return { 0, 0 }
 elseif verb == 'unmark' then
   redis.call('SREM', namespaces, PINNED)
+  -- What is stored while all else gets its TTL gets its own too: a set without one says that the
+  -- thread has something that is kept for ever. This one lasts longer than any unpinning.
+  if ttl > 0 then
+    redis.call('PEXPIRE', namespaces, math.max(ttl, UNPINNING))
+  end
   return { 0, 0 }
 elseif is_pinned ~= (verb == 'pin') and (verb == 'pin' or verb == 'unpin' or verb == 'unpinned') then
   -- Another call has unpinned or pinned it since, and visits all of it.
@@ -36,7 +48,7 @@ elseif is_pinned ~= (verb == 'pin') and (verb == 'pin' or verb == 'unpin' or ver
 elseif verb == 'unpinned' then
   -- Last, because it leads to all else.
   if ttl > 0 then
-    redis.call('PEXPIRE', namespaces, ttl)
+    redis.call('PEXPIRE', namespaces, math.max(ttl, LEAST))
   end
   return { 0, 0 }
 elseif is_pinned then
@@ -71,11 +83,11 @@ if verb == 'kept' then
 end
 
 local left, done, leave_out = 1000, 0, tonumber(ARGV[6])
--- Whether nothing leads to a checkpoint's writes any more: its document has expired, and they wait
--- for no other. Without a TTL they would stay for good.
+-- Whether nothing leads to a checkpoint or its writes any more: the registry or the document has expired,
+-- and the writes wait for no other. Without a TTL they would stay for good.
 local function is_over(id)
   return (verb == 'pin' or (verb == 'keep' and ttl == 0))
-    and redis.call('EXISTS', ARGV[1] .. id) == 0
+    and not (ask('ZSCORE', registry, id) and redis.call('EXISTS', ARGV[1] .. id) == 1)
     and redis.call('SISMEMBER', namespaces, '\0writes\0' .. ARGV[7] .. '\0' .. id) == 0
 end
 
@@ -120,10 +132,15 @@ for i = 8, #ARGV do
   end
   done, leave_out = done + 1, 0
 end
--- While it is unpinned the registry leads to what has no TTL yet.
-if verb ~= 'unpin' or #ARGV == 7 then
+if verb ~= 'unpin' then
   change_shared(registry)
   change_shared(pointer)
+elseif ttl > 0 and #ARGV > 7 then
+  -- It leads to what has no TTL yet, also when a call that unpinned the thread before ends only now.
+  redis.call('PEXPIRE', registry, math.max(ttl, LEAST), 'GT')
+elseif ttl > 0 then
+  redis.call('PEXPIRE', registry, math.max(ttl, LEAST))
+  redis.call('PEXPIRE', pointer, ttl)
 end
 if verb ~= 'keep' and verb ~= 'unpin' then
   change_shared(namespaces)

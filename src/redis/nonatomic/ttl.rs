@@ -2,13 +2,22 @@
 
 use bytes::Bytes;
 
-use super::pipeline::expire_shared;
+use super::pipeline::{Replies, expire_shared};
 use super::thread::{Thread, awaited, pexpire};
 use super::{PINNED, Run, after, join};
 use crate::error::Result;
-use crate::redis::driver::Command;
+use crate::redis::args::number;
+use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::{Request, RunOnKey, TtlCall, TtlReply, TtlVerb, in_milliseconds};
+
+/// How long in milliseconds the set of namespaces leads to what has no TTL yet while a thread is
+/// unpinned: 30 days.
+const UNPINNING: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How long in milliseconds the set and the registries stay at least when it has been: other calls may
+/// be on their way along them.
+const LEAST: i64 = 1000;
 
 pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
     let keys = &call.keys;
@@ -27,6 +36,12 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
             .if_done()
             .run("SADD", [Bytes::from_static(PINNED)])
             .run("PERSIST", [])
+            .into(),
+        // What is stored while all else gets its TTL gets its own too: a set without one says that the
+        // thread has something that is kept for ever.
+        TtlVerb::Unmark if ttl > 0 => RunOnKey::new(namespaces)
+            .run("SREM", [Bytes::from_static(PINNED)])
+            .run("PEXPIRE", [number(ttl.max(UNPINNING))])
             .into(),
         TtlVerb::Unmark => Request::on("SREM", namespaces, [PINNED]),
         _ => Thread::pinned(namespaces),
@@ -50,7 +65,7 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
             let ttl = if is_pinned { 0 } else { ttl };
             let kept = match verb {
                 TtlVerb::Kept => Some(Request::from(expire_shared(namespaces, ttl))),
-                _ => change_of(namespaces, ttl, verb),
+                _ => (ttl > 0).then(|| pexpire(namespaces, ttl.max(LEAST), None)),
             };
             run.pipeline(kept.into_iter().collect()).await?.finish()?;
             return Ok(done);
@@ -64,8 +79,9 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
         let own = join(&[&keys.writes, id, b":"]);
         let mut writes = replies.list()?;
         writes.retain(|key| after(key, &own).is_some());
-        // What nothing leads to any more, for its document has expired, would stay for good.
-        if verb == TtlVerb::Pin && replies.int()? + replies.int()? == 0 {
+        // What nothing leads to any more, for the registry or its document has expired, would stay
+        // for good.
+        if verb == TtlVerb::Pin && is_over(&mut replies)? {
             continue;
         }
         writes.push(join(&[&keys.write_registries, id]));
@@ -82,10 +98,17 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
         TtlVerb::Read => (ttl > 0).then(|| pexpire(key, ttl, Some("GT"))),
         _ => change(key),
     };
-    // While it is unpinned the registry leads to what has no TTL yet.
-    if verb != TtlVerb::Unpin || ids.is_empty() {
+    if verb != TtlVerb::Unpin {
         let keys = [&keys.registry, &keys.pointer].into_iter();
         requests.extend(keys.filter_map(shared));
+    } else if ttl > 0 {
+        // On the way it leads to what has no TTL yet, also when a call that unpinned the thread before
+        // ends only now.
+        let condition = (!ids.is_empty()).then_some("GT");
+        requests.push(pexpire(&keys.registry, ttl.max(LEAST), condition));
+        if ids.is_empty() {
+            requests.push(pexpire(&keys.pointer, ttl, None));
+        }
     }
     if !matches!(verb, TtlVerb::Keep | TtlVerb::Unpin) {
         requests.extend(shared(namespaces));
@@ -99,17 +122,26 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
     Ok(done)
 }
 
-/// The requests that ask whether something leads to a checkpoint's writes.
-fn look_at(keys: &NamespaceKeys, id: &Bytes) -> [Request; 2] {
+/// The requests that ask whether something leads to a checkpoint and its writes.
+fn look_at(keys: &NamespaceKeys, id: &Bytes) -> [Request; 3] {
     let mark = awaited(&keys.stored, id);
     [
+        Request::on("ZSCORE", &keys.registry, [&id[..]]),
         Request::on("EXISTS", &join(&[&keys.documents, id]), []),
         Request::on("SISMEMBER", &keys.namespaces, [&mark[..]]),
     ]
 }
 
+/// Whether nothing leads to them any more: the registry or the document has expired, and the writes
+/// wait for no other.
+fn is_over(replies: &mut Replies) -> Result<bool> {
+    let is_registered = !matches!(replies.one()?, Reply::Nil);
+    let (is_there, are_awaited) = (replies.int()? == 1, replies.int()? == 1);
+    Ok(!(is_registered && is_there) && !are_awaited)
+}
+
 /// Takes back what was done to checkpoints and their writes if the thread was unpinned or pinned
-/// meanwhile, and lets writes go that were pinned when their checkpoint expired.
+/// since, and lets go what was pinned when what leads to it expired.
 async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes>)]) -> Result<()> {
     let keys = &call.keys;
     let mut requests = vec![Thread::pinned(&keys.namespaces)];
@@ -127,8 +159,9 @@ async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes
             if is_pinned {
                 requests.extend(all.filter_map(|key| change_of(key, 0, TtlVerb::Pin)));
             }
-        } else if replies.int()? + replies.int()? == 0 {
+        } else if is_over(&mut replies)? {
             requests.extend(writes.iter().map(|key| pexpire(key, 1, None)));
+            requests.extend(change_of(&document, ttl, TtlVerb::Unpin));
         } else if !is_pinned {
             requests.extend(all.filter_map(|key| change_of(key, ttl, TtlVerb::Unpin)));
         }
