@@ -19,8 +19,8 @@ local ttl, verb = tonumber(ARGV[4]), ARGV[5]
 -- How long in milliseconds the set of namespaces leads to what has no TTL yet while a thread is unpinned:
 -- 30 days.
 local UNPINNING = 2592000000
--- How long in milliseconds the set and the registries stay at least when it has been: other calls may be
--- on their way along them.
+-- How long in milliseconds what a checkpoint shares with others stays at least: other calls may be on
+-- their way along it.
 local LEAST = 1000
 
 local is_pinned = ask('SISMEMBER', namespaces, PINNED) == 1
@@ -56,22 +56,23 @@ elseif is_pinned then
 end
 
 -- What has no TTL stays so when it is touched or read, and what has none to get back keeps its own.
-local function change(key)
+local function change(key, longer)
+  local lasting = longer or ttl
   if verb == 'pin' then
     redis.call('PERSIST', key)
   elseif verb == 'touch' or verb == 'read' then
     if ttl > 0 then
-      redis.call('PEXPIRE', key, ttl, 'XX')
+      redis.call('PEXPIRE', key, lasting, 'XX')
     end
   elseif verb == 'keep' then
     expire_shared(key, ttl, false)
   elseif ttl > 0 then
-    expire(key, ttl)
+    expire(key, lasting)
   end
 end
 local function change_shared(key)
   if verb ~= 'read' then
-    change(key)
+    change(key, math.max(ttl, LEAST))
   elseif ttl > 0 then
     redis.call('PEXPIRE', key, ttl, 'GT')
   end
@@ -132,15 +133,14 @@ for i = 8, #ARGV do
   end
   done, leave_out = done + 1, 0
 end
-if verb ~= 'unpin' then
+if verb == 'unpin' and #ARGV > 7 then
+  -- It leads to what has no TTL yet, also when a call that unpinned the thread before ends only now.
+  if ttl > 0 then
+    redis.call('PEXPIRE', registry, math.max(ttl, LEAST), 'GT')
+  end
+else
   change_shared(registry)
   change_shared(pointer)
-elseif ttl > 0 and #ARGV > 7 then
-  -- It leads to what has no TTL yet, also when a call that unpinned the thread before ends only now.
-  redis.call('PEXPIRE', registry, math.max(ttl, LEAST), 'GT')
-elseif ttl > 0 then
-  redis.call('PEXPIRE', registry, math.max(ttl, LEAST))
-  redis.call('PEXPIRE', pointer, ttl)
 end
 if verb ~= 'keep' and verb ~= 'unpin' then
   change_shared(namespaces)

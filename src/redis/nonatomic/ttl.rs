@@ -15,8 +15,8 @@ use crate::redis::scripts::{Request, RunOnKey, TtlCall, TtlReply, TtlVerb, in_mi
 /// unpinned: 30 days.
 const UNPINNING: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// How long in milliseconds the set and the registries stay at least when it has been: other calls may
-/// be on their way along them.
+/// How long in milliseconds what a checkpoint shares with others stays at least: other calls may be on
+/// their way along it.
 const LEAST: i64 = 1000;
 
 pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
@@ -94,21 +94,19 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
     let own: Vec<_> = changed.iter().flat_map(all_of).collect();
     let change = |key: &Bytes| change_of(key, ttl, verb);
     let mut requests: Vec<_> = own.iter().filter_map(change).collect();
+    let lasting = if ttl > 0 { ttl.max(LEAST) } else { 0 };
     let shared = |key: &Bytes| match verb {
         TtlVerb::Read => (ttl > 0).then(|| pexpire(key, ttl, Some("GT"))),
-        _ => change(key),
+        TtlVerb::Keep => change(key),
+        _ => change_of(key, lasting, verb),
     };
-    if verb != TtlVerb::Unpin {
+    if verb != TtlVerb::Unpin || ids.is_empty() {
         let keys = [&keys.registry, &keys.pointer].into_iter();
         requests.extend(keys.filter_map(shared));
     } else if ttl > 0 {
-        // On the way it leads to what has no TTL yet, also when a call that unpinned the thread before
-        // ends only now.
-        let condition = (!ids.is_empty()).then_some("GT");
-        requests.push(pexpire(&keys.registry, ttl.max(LEAST), condition));
-        if ids.is_empty() {
-            requests.push(pexpire(&keys.pointer, ttl, None));
-        }
+        // It leads to what has no TTL yet, also when a call that unpinned the thread before ends only
+        // now.
+        requests.push(pexpire(&keys.registry, lasting, Some("GT")));
     }
     if !matches!(verb, TtlVerb::Keep | TtlVerb::Unpin) {
         requests.extend(shared(namespaces));
