@@ -10,11 +10,11 @@ use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Seek, SeekFrom, Writ
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::items::{TakeItems, read_thread};
 use super::output::note;
 use super::progress::Meter;
 use super::record::{Counts, FORMAT, Header, Item, Record, ThreadTrailer, Trailer};
@@ -22,12 +22,6 @@ use super::selection::Selection;
 use super::text::{count, shown};
 use super::verify::{Event, Line, Sum, Verifier, next_line};
 use crate::id::ThreadId;
-use crate::redis::{TimedCheckpoint, newly_named};
-
-/// How many checkpoints are held in memory.
-const PAGE: usize = 32;
-/// How many blobs are held in memory; they may be large.
-const BLOBS: usize = 16;
 
 /// Write threads as JSON Lines to a file or a pipe; all threads if none is given
 #[derive(Args)]
@@ -187,48 +181,38 @@ impl Sink {
     }
 }
 
+/// The lines of a thread.
+struct Lines<'a> {
+    sink: &'a mut Sink,
+    sum: Sum,
+    meter: &'a Meter,
+}
+
+impl TakeItems for Lines<'_> {
+    async fn take(&mut self, item: Item) -> Outcome {
+        let counts = item.counts();
+        let line = self.sink.put(&Record::Item(item))?;
+        self.sink.all.add_counts(counts);
+        self.sum.add_line(&line);
+        self.sum.add_counts(counts);
+        self.meter.add(counts.checkpoints);
+        Ok(())
+    }
+}
+
 async fn export_thread(
     context: &Context,
     sink: &mut Sink,
     thread_id: &ThreadId,
     meter: &Meter,
 ) -> Outcome {
-    let mut sum = Sum::default();
-    let mut put = |sink: &mut Sink, item: Item| -> Outcome {
-        let counts = item.counts();
-        let line = sink.put(&Record::Item(item))?;
-        sink.all.add_counts(counts);
-        sum.add_line(&line);
-        sum.add_counts(counts);
-        meter.add(counts.checkpoints);
-        Ok(())
+    let mut lines = Lines {
+        sink,
+        sum: Sum::default(),
+        meter,
     };
-    let saver = &context.saver;
-    for namespace in saver.namespaces(thread_id).await? {
-        let checkpoints = saver.oldest_first(thread_id, &namespace);
-        let mut pages = checkpoints.ready_chunks(PAGE);
-        let mut named = HashSet::new();
-        while let Some(page) = pages.next().await {
-            let page: Vec<TimedCheckpoint> = page.into_iter().collect::<Result<_, _>>()?;
-            // After the checkpoints were read, so that the blobs that they name exist even if the
-            // thread is written to, and before they are exported, so that an import finds them first.
-            if saver.has_blobs(thread_id, &namespace).await? {
-                let tuples = page.iter().map(|one| &one.tuple.checkpoint);
-                for few in newly_named(tuples, &mut named).chunks(BLOBS) {
-                    for blob in saver.timed_blobs(thread_id, &namespace, few).await? {
-                        put(sink, Item::Blob(Box::new(blob)))?;
-                    }
-                }
-            }
-            for checkpoint in page {
-                put(sink, Item::Checkpoint(Box::new(checkpoint)))?;
-            }
-        }
-    }
-    let mut early = context.saver.early_writes(thread_id);
-    while let Some(writes) = early.try_next().await? {
-        put(sink, Item::Writes(writes))?;
-    }
+    read_thread(&context.saver, thread_id, &mut lines).await?;
+    let Lines { sink, sum, .. } = lines;
     sink.put(&Record::Thread(ThreadTrailer {
         thread_id: thread_id.clone(),
         checkpoints: sum.counts.checkpoints,

@@ -1,4 +1,4 @@
-//! Equality of JSON texts, exact to the last digit.
+//! Equality of JSON texts, exact to the last digit, and the one text that all equal ones have.
 
 use crate::codec::{RawJson, RawObject};
 
@@ -52,6 +52,61 @@ fn same(one: &RawJson, other: &RawJson, level: usize) -> bool {
     }
 }
 
+/// The text that all JSON texts have that are equal by [`json_eq`], and no others.
+pub(crate) fn canonical(json: &RawJson) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_canonical(json, 0, &mut text);
+    text
+}
+
+fn write_canonical(json: &RawJson, level: usize, text: &mut Vec<u8>) {
+    match json.bytes().first() {
+        Some(b'{') if level < MAX_DEPTH => {
+            if let Ok(object) = json.decode::<RawObject>() {
+                let mut members: Vec<_> = object.iter().collect();
+                members.sort_unstable_by_key(|(name, _)| *name);
+                text.push(b'{');
+                for (name, value) in members {
+                    text.extend(name.len().to_string().bytes());
+                    text.push(b':');
+                    text.extend(name.bytes());
+                    write_canonical(value, level + 1, text);
+                    text.push(b',');
+                }
+                text.push(b'}');
+                return;
+            }
+        }
+        Some(b'[') if level < MAX_DEPTH => {
+            if let Ok(list) = json.decode::<Vec<RawJson>>() {
+                text.push(b'[');
+                for value in &list {
+                    write_canonical(value, level + 1, text);
+                    text.push(b',');
+                }
+                text.push(b']');
+                return;
+            }
+        }
+        Some(b'"') => {
+            if let Ok(string) = json.decode::<String>() {
+                // With its length, so that it needs no escapes.
+                text.extend(format!("\"{}:", string.len()).bytes());
+                text.extend(string.bytes());
+                return;
+            }
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            if let Some(bits) = float(json) {
+                text.extend(format!("float {bits:x}").bytes());
+                return;
+            }
+        }
+        _ => {}
+    }
+    text.extend(json.bytes());
+}
+
 /// The bits of a number that is written as a float.
 fn float(json: &RawJson) -> Option<u64> {
     let text = json.as_str();
@@ -69,10 +124,10 @@ mod tests {
     #[test]
     fn meaning_is_compared_not_text() {
         let same = |one: &str, other: &str| {
-            json_eq(
-                &RawJson::parse(one.to_owned()).unwrap(),
-                &RawJson::parse(other.to_owned()).unwrap(),
-            )
+            let [one, other] = [one, other].map(|text| RawJson::parse(text.to_owned()).unwrap());
+            let are_equal = json_eq(&one, &other);
+            assert_eq!(are_equal, canonical(&one) == canonical(&other));
+            are_equal
         };
         for (one, other) in [
             (r#"{"a":[1, 2.50],"b":null}"#, r#"{"b":null,"a":[1,2.5]}"#),
@@ -89,6 +144,8 @@ mod tests {
             ("[1]", "[1,1]"),
             ("null", "false"),
             ("1", "\"1\""),
+            (r#"["a","b"]"#, r#"["a,\"1:b"]"#),
+            (r#"{"a":1}"#, r#"{"a:1":1}"#),
         ] {
             assert!(!same(one, other), "{one} {other}");
         }

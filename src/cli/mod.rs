@@ -18,7 +18,10 @@ mod hash_key;
 mod health;
 mod history;
 mod import;
+mod item_store;
+mod items;
 mod json_eq;
+mod migrate;
 mod output;
 mod pin;
 mod progress;
@@ -92,6 +95,7 @@ enum Action {
     Touch(pin::Touch),
     Export(export::Export),
     Import(import::Import),
+    Migrate(migrate::Migrate),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
@@ -115,7 +119,7 @@ impl Action {
             Self::Export(_) => {
                 "interrupted; with --output, add --resume to continue after the last complete thread"
             }
-            Self::Import(_) => {
+            Self::Import(_) | Self::Migrate(_) => {
                 "interrupted; run the same command again, which skips what is stored already"
             }
             _ => "interrupted; nothing was changed",
@@ -170,6 +174,7 @@ impl Action {
             Self::Touch(command) => command.run(context).await,
             Self::Export(command) => command.run(context).await,
             Self::Import(command) => command.run(context).await,
+            Self::Migrate(command) => command.run(context).await,
             Self::Stats(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
             Self::Bench(command) => command.run(context).await,

@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::json_eq::canonical;
 use super::text::{count, milliseconds};
 use crate::blobs::ChannelBlob;
 use crate::checkpoint::{
@@ -103,6 +105,9 @@ pub(crate) fn tuple_json(tuple: &CheckpointTuple) -> Result<RawJson> {
     let members: RawObject = tuple_members(tuple)?.into_iter().collect();
     Ok(members.to_json())
 }
+
+/// The member that says how long a part of a thread has left, in milliseconds.
+const TTL: &str = "ttl_ms";
 
 /// The version of the export format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
@@ -213,13 +218,31 @@ impl Item {
         counts
     }
 
+    /// The digest of what is stored, which is the same in every layout: of all but the TTL. With it, how
+    /// many bytes it was made from.
+    pub(crate) fn digest(&self) -> Result<([u8; 32], usize)> {
+        let (kind, members) = self.members()?;
+        let mut sha256 = Sha256::new();
+        sha256.update(kind);
+        let mut bytes = 0;
+        for (name, value) in members {
+            if name != TTL {
+                sha256.update(name);
+                let value = canonical(&value);
+                bytes += value.len();
+                sha256.update(value);
+            }
+        }
+        Ok((sha256.finalize().into(), bytes))
+    }
+
     fn members(&self) -> Result<(&'static str, Vec<(&'static str, RawJson)>)> {
         let ttl = |ttl: Option<Duration>| RawJson::encode(&ttl.map(milliseconds));
         match self {
             Self::Checkpoint(checkpoint) => {
                 let TimedCheckpoint { tuple, ttl: left } = &**checkpoint;
                 let mut members = tuple_members(tuple)?;
-                members.push(("ttl_ms", ttl(*left)?));
+                members.push((TTL, ttl(*left)?));
                 Ok(("checkpoint", members))
             }
             Self::Writes(early) => Ok((
@@ -232,7 +255,7 @@ impl Item {
                         RawJson::encode(&early.config.checkpoint_id)?,
                     ),
                     ("pending_writes", writes_json(&early.writes)?),
-                    ("ttl_ms", ttl(early.ttl)?),
+                    (TTL, ttl(early.ttl)?),
                 ],
             )),
             Self::Blob(timed) => {
@@ -246,7 +269,7 @@ impl Item {
                         ("version", RawJson::encode(&blob.version)?),
                         ("type", RawJson::encode(&blob.type_name)?),
                         ("blob", RawJson::encode(&blob.blob)?),
-                        ("ttl_ms", ttl(timed.ttl)?),
+                        (TTL, ttl(timed.ttl)?),
                     ],
                 ))
             }
@@ -369,7 +392,7 @@ fn writes_of(members: &RawObject) -> Result<Vec<PendingWrite>> {
 }
 
 fn ttl_of(members: &RawObject) -> Result<Option<Duration>> {
-    let left: Option<u64> = required(members, "ttl_ms")?.decode()?;
+    let left: Option<u64> = required(members, TTL)?.decode()?;
     Ok(left.map(Duration::from_millis))
 }
 

@@ -1,4 +1,4 @@
-//! The TTL of what `copy` and `import` store: the remaining TTL of the original, unless an option
+//! The TTL of what `copy`, `import` and `migrate` store: the remaining TTL of the original, unless an option
 //! says otherwise.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::options::TtlChoice;
 use crate::redis::ConfigKey;
 
-/// The TTL options of `copy` and `import`.
+/// The TTL options of `copy`, `import` and `migrate`.
 #[derive(Args)]
 pub(crate) struct TtlArgs {
     /// Store without a TTL instead of the remaining TTL

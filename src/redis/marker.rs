@@ -53,7 +53,7 @@ fn check(store: &Store, found: &str) -> Result<()> {
     Err(Error::Config {
         key: "layout".to_owned(),
         reason: format!(
-            "under the prefix `{prefix}` checkpoints are stored in the layout `{found}`, and the saver has the layout `{layout}`: set `layout` to `{found}`, or give the saver a prefix of its own and move the threads there with `langgraph-redis export` and `import`"
+            "under the prefix `{prefix}` checkpoints are stored in the layout `{found}`, and the saver has the layout `{layout}`: set `layout` to `{found}`, or give the saver a prefix of its own and move the threads there with `langgraph-redis migrate`"
         ),
         source: None,
     })

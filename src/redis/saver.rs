@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::config::Layout;
 use super::doctor::{DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 use super::layout::LayoutSaver;
@@ -72,6 +73,12 @@ impl RedisSaver {
     pub fn prefixes(&self) -> (&str, &str) {
         let keyspace = &self.0.store().keyspace;
         (keyspace.checkpoint_prefix(), keyspace.write_prefix())
+    }
+
+    /// The layout of what is stored.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.0.store().settings.layout
     }
 
     /// The health of the servers, checked now: whether they answer, are primaries and accept writes,

@@ -5,13 +5,16 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy, TypedValue,
+    CheckpointTuple, ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy,
+    TypedValue,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support;
+use crate::support::stored::thread;
 
 /// The command line on the tests' server.
 pub struct Cli {
@@ -225,4 +228,57 @@ pub async fn put_write(saver: &RedisSaver, config: &CheckpointConfig, task: &str
         .put_writes(config, &writes, &task, &PutWritesOptions::default())
         .await
         .unwrap();
+}
+
+/// Every checkpoint there is, in one order.
+pub async fn all(saver: &RedisSaver) -> Vec<CheckpointTuple> {
+    let mut all: Vec<CheckpointTuple> = Vec::new();
+    let threads: Vec<_> = saver.threads("").try_collect().await.unwrap();
+    for thread in threads {
+        let config = CheckpointConfig::of_thread(thread.thread_id);
+        let checkpoints = saver.list(Some(&config), ListOptions::default());
+        all.extend(checkpoints.try_collect::<Vec<_>>().await.unwrap());
+    }
+    all.sort_by_key(|tuple| {
+        let CheckpointConfig {
+            thread_id,
+            checkpoint_ns,
+            checkpoint_id,
+            ..
+        } = &tuple.config;
+        (
+            thread_id.clone(),
+            checkpoint_ns.clone(),
+            checkpoint_id.clone(),
+        )
+    });
+    all
+}
+
+/// A store with the threads a, b and c, of 3 checkpoints and one write each.
+pub async fn three_threads() -> (Cli, RedisSaver) {
+    let cli = Cli::new();
+    cli.run(&["setup"]).ok();
+    let saver = cli.saver().await;
+    for id in ["a", "b", "c"] {
+        let mut config = thread(id);
+        for checkpoint in ["1", "2", "3"] {
+            config = put(
+                &saver,
+                &config,
+                checkpoint,
+                &json!({"in": [id, checkpoint]}),
+            )
+            .await;
+        }
+        put_write(&saver, &config, "task").await;
+    }
+    (cli, saver)
+}
+
+/// Another store, empty.
+pub async fn empty() -> (Cli, RedisSaver) {
+    let cli = Cli::new();
+    let saver = cli.saver().await;
+    (cli, saver)
 }

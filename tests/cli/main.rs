@@ -8,6 +8,7 @@ mod command;
 mod commands;
 mod doctor;
 mod lifetime;
+mod migrate;
 mod refusals;
 #[cfg(feature = "server")]
 mod serve;

@@ -6,72 +6,17 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::{
-    ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
-    CheckpointTuple, DeleteOptions, ListOptions, PutOptions, PutWritesOptions, RawJson, RedisSaver,
-    TaskId, ThreadId, TypedValue,
+    ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointSaver, DeleteOptions, PutOptions,
+    PutWritesOptions, RawJson, TaskId, ThreadId, TypedValue,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::command::{Cli, ended, interrupt, put, put_write};
+use crate::command::{Cli, all, empty, ended, interrupt, put, put_write, three_threads};
 use crate::support::golden::{self, Case};
 use crate::support::server::Server;
 use crate::support::stored::thread;
-
-/// Every checkpoint there is, in one order.
-async fn all(saver: &RedisSaver) -> Vec<CheckpointTuple> {
-    let mut all: Vec<CheckpointTuple> = Vec::new();
-    let threads: Vec<_> = saver.threads("").try_collect().await.unwrap();
-    for thread in threads {
-        let config = CheckpointConfig::of_thread(thread.thread_id);
-        let checkpoints = saver.list(Some(&config), ListOptions::default());
-        all.extend(checkpoints.try_collect::<Vec<_>>().await.unwrap());
-    }
-    all.sort_by_key(|tuple| {
-        let CheckpointConfig {
-            thread_id,
-            checkpoint_ns,
-            checkpoint_id,
-            ..
-        } = &tuple.config;
-        (
-            thread_id.clone(),
-            checkpoint_ns.clone(),
-            checkpoint_id.clone(),
-        )
-    });
-    all
-}
-
-/// A store with the threads a, b and c, of 3 checkpoints and one write each.
-async fn three_threads() -> (Cli, RedisSaver) {
-    let cli = Cli::new();
-    cli.run(&["setup"]).ok();
-    let saver = cli.saver().await;
-    for id in ["a", "b", "c"] {
-        let mut config = thread(id);
-        for checkpoint in ["1", "2", "3"] {
-            config = put(
-                &saver,
-                &config,
-                checkpoint,
-                &json!({"in": [id, checkpoint]}),
-            )
-            .await;
-        }
-        put_write(&saver, &config, "task").await;
-    }
-    (cli, saver)
-}
-
-/// Another store, empty.
-async fn empty() -> (Cli, RedisSaver) {
-    let cli = Cli::new();
-    let saver = cli.saver().await;
-    (cli, saver)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_trace_goes_through_a_pipe_without_a_difference() {
