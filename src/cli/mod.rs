@@ -12,6 +12,7 @@ mod diff;
 mod doctor;
 mod export;
 mod failure;
+mod gc;
 mod graph;
 #[cfg(feature = "server")]
 mod hash_key;
@@ -96,6 +97,7 @@ enum Action {
     Export(export::Export),
     Import(import::Import),
     Migrate(migrate::Migrate),
+    Gc(gc::Gc),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
@@ -110,7 +112,7 @@ impl Action {
     /// The message when Ctrl-C interrupts the command.
     fn on_interrupt(&self) -> &'static str {
         match self {
-            Self::Delete(_) | Self::Prune(_) | Self::Copy(_) | Self::Doctor(_) => {
+            Self::Delete(_) | Self::Prune(_) | Self::Copy(_) | Self::Doctor(_) | Self::Gc(_) => {
                 "interrupted; run the same command again to continue"
             }
             Self::Pin(_) | Self::Unpin(_) | Self::Touch(_) => {
@@ -175,6 +177,7 @@ impl Action {
             Self::Export(command) => command.run(context).await,
             Self::Import(command) => command.run(context).await,
             Self::Migrate(command) => command.run(context).await,
+            Self::Gc(command) => command.run(context).await,
             Self::Stats(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
             Self::Bench(command) => command.run(context).await,

@@ -10,10 +10,22 @@ use super::blobs::{PATIENCE, Pages};
 use super::driver::Command;
 use super::keys::BlobKeys;
 use super::progress::Counter;
+#[cfg(feature = "cli")]
+use super::registry;
 use super::store::Store;
 use super::{blobs, list, remove};
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
+
+/// Removes the blobs of a thread that no checkpoint names any more, and returns how many those were.
+#[cfg(feature = "cli")]
+pub(super) async fn gc_of_thread(store: &Arc<Store>, thread: &ThreadId) -> Result<u64> {
+    let mut counter = Counter::new(None);
+    for namespace in registry::namespaces_with_blobs(store, thread).await? {
+        gc(store, thread, &namespace, &mut counter).await?;
+    }
+    Ok(counter.blobs())
+}
 
 /// Removes the blobs of a namespace that no checkpoint names any more.
 pub(super) async fn gc(

@@ -66,6 +66,12 @@ impl RedisSaver {
             .await
     }
 
+    /// Removes what nothing of a thread refers to any more, and returns how many parts or blobs that were;
+    /// `None` if the thread was written to each time that it was tried.
+    pub(crate) async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
+        self.0.collect(thread_id).await
+    }
+
     /// The threads of the checkpoints that a run has made, each once for each of them; those whose
     /// ids start with a prefix.
     pub(crate) async fn checkpoints_of_run(

@@ -8,6 +8,8 @@ use async_trait::async_trait;
 #[cfg(feature = "server")]
 use futures_util::stream::{self, StreamExt};
 
+#[cfg(feature = "cli")]
+use super::blob_gc;
 #[cfg(feature = "server")]
 use super::blobs::NamedBlobs;
 use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
@@ -162,6 +164,11 @@ impl LayoutSaver for JsonLayout {
         ttl: TtlChoice,
     ) -> Result<()> {
         transfer::keep_blobs(&self.0, thread_id, namespace, checkpoint, ttl).await
+    }
+
+    #[cfg(feature = "cli")]
+    async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
+        blob_gc::gc_of_thread(&self.0, thread_id).await.map(Some)
     }
 
     #[cfg(feature = "cli")]

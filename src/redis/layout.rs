@@ -107,6 +107,11 @@ pub(crate) trait LayoutSaver: CheckpointSaver {
         ttl: TtlChoice,
     ) -> Result<()>;
 
+    /// Removes what nothing of a thread refers to any more, and returns how many parts or blobs that were;
+    /// `None` if the thread was written to each time that it was tried.
+    #[cfg(feature = "cli")]
+    async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>>;
+
     /// The threads of the checkpoints that a run has made, each once for each of them.
     #[cfg(feature = "cli")]
     async fn checkpoints_of_run(&self, run: &RunId, prefix: &str) -> Result<Vec<ThreadId>>;

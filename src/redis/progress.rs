@@ -32,6 +32,11 @@ impl Counter {
         self.blobs += blobs;
     }
 
+    #[cfg(feature = "cli")]
+    pub(crate) fn blobs(&self) -> u64 {
+        self.blobs
+    }
+
     /// The callback of a call that goes on from here.
     pub(crate) fn onward(&self) -> Option<ProgressCallback> {
         let (callback, before) = (self.callback.clone()?, self.progress);

@@ -7,6 +7,7 @@ mod support;
 mod command;
 mod commands;
 mod doctor;
+mod gc;
 mod lifetime;
 mod migrate;
 mod refusals;

@@ -44,22 +44,23 @@ pub(super) struct Collected {
     pub(super) absent: u64,
 }
 
-/// Removes the parts of a thread that nothing names.
+/// Removes the parts of a thread that nothing names; `None` if the thread was written at each attempt.
 pub(super) async fn collect(
     layout: &Compact,
     operation: &'static str,
     thread: &ThreadId,
-) -> Result<Collected> {
+) -> Result<Option<Collected>> {
     for _ in 0..ATTEMPTS {
         if !collect_blobs(layout, operation, thread).await? {
             continue;
         }
-        if let Some(collected) = walk(layout, operation, thread, Unnamed::Remove).await? {
+        let collected = walk(layout, operation, thread, Unnamed::Remove).await?;
+        if collected.is_some() {
             return Ok(collected);
         }
     }
     tracing::debug!(%thread, "the thread is being written: what nothing names is removed another time");
-    Ok(Collected::default())
+    Ok(None)
 }
 
 /// Counts the parts of a thread that nothing names, and removes nothing; `None` if the thread is written

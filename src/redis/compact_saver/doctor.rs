@@ -133,9 +133,8 @@ impl Doctor<'_> {
         }
         let mut removed = 0;
         if self.options.fix {
-            removed = collect::collect(self.layout, "doctor", thread)
-                .await?
-                .removed;
+            let collected = collect::collect(self.layout, "doctor", thread).await?;
+            removed = collected.unwrap_or_default().removed;
         }
         if !is_empty {
             let detail = format!("{} of them", counted.unnamed);

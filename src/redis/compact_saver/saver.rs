@@ -7,6 +7,8 @@ use async_trait::async_trait;
 
 #[cfg(any(feature = "cli", feature = "server"))]
 use super::blobs;
+#[cfg(feature = "cli")]
+use super::collect;
 use super::scripts::{TtlChange, change_ttl};
 use super::{
     CompactLayout, copy, doctor, history, list, prune, put, remove, runs, stats, threads, transfer,
@@ -254,6 +256,12 @@ impl LayoutSaver for CompactLayout {
     ) -> Result<()> {
         // The blobs of a thread are kept as long as the thread.
         Ok(())
+    }
+
+    #[cfg(feature = "cli")]
+    async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
+        let collected = collect::collect(&self.0, "prune", thread_id).await?;
+        Ok(collected.map(|collected| collected.removed))
     }
 
     #[cfg(feature = "cli")]
