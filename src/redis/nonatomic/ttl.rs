@@ -79,10 +79,13 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
         let own = join(&[&keys.writes, id, b":"]);
         let mut writes = replies.list()?;
         writes.retain(|key| after(key, &own).is_some());
-        // What nothing leads to any more, for the registry or its document has expired, would stay
-        // for good.
-        if verb == TtlVerb::Pin && is_over(&mut replies)? {
-            continue;
+        if verb == TtlVerb::Pin {
+            let leads = Leads::read(&mut replies)?;
+            // What nothing leads to any more, for the registry or its document has expired, would
+            // stay for good. A checkpoint that is being put comes without a TTL by itself.
+            if !(leads.is_registered && leads.is_there) && !leads.are_awaited {
+                continue;
+            }
         }
         writes.push(join(&[&keys.write_registries, id]));
         changed.push((id, writes));
@@ -130,16 +133,25 @@ fn look_at(keys: &NamespaceKeys, id: &Bytes) -> [Request; 3] {
     ]
 }
 
-/// Whether nothing leads to them any more: the registry or the document has expired, and the writes
-/// wait for no other.
-fn is_over(replies: &mut Replies) -> Result<bool> {
-    let is_registered = !matches!(replies.one()?, Reply::Nil);
-    let (is_there, are_awaited) = (replies.int()? == 1, replies.int()? == 1);
-    Ok(!(is_registered && is_there) && !are_awaited)
+/// What leads to a checkpoint and its writes.
+struct Leads {
+    is_registered: bool,
+    is_there: bool,
+    are_awaited: bool,
+}
+
+impl Leads {
+    fn read(replies: &mut Replies) -> Result<Self> {
+        Ok(Self {
+            is_registered: !matches!(replies.one()?, Reply::Nil),
+            is_there: replies.int()? == 1,
+            are_awaited: replies.int()? == 1,
+        })
+    }
 }
 
 /// Takes back what was done to checkpoints and their writes if the thread was unpinned or pinned
-/// since, and lets go what was pinned when what leads to it expired.
+/// since, and lets writes go that were pinned when their checkpoint expired.
 async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes>)]) -> Result<()> {
     let keys = &call.keys;
     let mut requests = vec![Thread::pinned(&keys.namespaces)];
@@ -157,9 +169,11 @@ async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes
             if is_pinned {
                 requests.extend(all.filter_map(|key| change_of(key, 0, TtlVerb::Pin)));
             }
-        } else if is_over(&mut replies)? {
+            continue;
+        }
+        let leads = Leads::read(&mut replies)?;
+        if !leads.is_there && !leads.are_awaited {
             requests.extend(writes.iter().map(|key| pexpire(key, 1, None)));
-            requests.extend(change_of(&document, ttl, TtlVerb::Unpin));
         } else if !is_pinned {
             requests.extend(all.filter_map(|key| change_of(key, ttl, TtlVerb::Unpin)));
         }
