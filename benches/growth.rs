@@ -144,11 +144,11 @@ impl Conversation {
         let id = CheckpointId::new(format!("{:08}", self.steps)).unwrap();
         let builder = Checkpoint::builder().id(id);
         let builder = builder
-            .channel("messages", version.clone(), &self.messages)
+            .channel("messages", version.as_str(), &self.messages)
             .unwrap();
         let builder = builder.channel("documents", 1, &self.documents).unwrap();
         builder
-            .channel("branch:to:model", version, &Value::Null)
+            .channel("branch:to:model", version.as_str(), &Value::Null)
             .unwrap()
             .build()
             .unwrap()
@@ -200,8 +200,8 @@ impl Side {
 
     /// The bytes of all keys.
     async fn memory(&mut self) -> u64 {
-        let keys = redis::cmd("KEYS").arg("*").query_async(&mut self.client);
-        let keys: Vec<String> = keys.await.unwrap();
+        let mut all = redis::cmd("KEYS");
+        let keys: Vec<String> = all.arg("*").query_async(&mut self.client).await.unwrap();
         let mut memory = 0;
         for key in keys {
             let mut usage = redis::cmd("MEMORY");
@@ -338,7 +338,8 @@ async fn rate(saver: &RedisSaver, bytes: usize, calls: usize, reads: bool, round
         }
         let id = format!("{round:04}-{call:08}");
         let (checkpoint, options) = (documents::checkpoint(bytes, &id), PutOptions::default());
-        let put = saver.put(&config, &checkpoint, &documents::metadata(), &options);
+        let metadata = documents::metadata();
+        let put = saver.put(&config, &checkpoint, &metadata, &options);
         put.await.unwrap();
     });
     called.buffer_unordered(CALLERS).collect::<Vec<_>>().await;
