@@ -24,6 +24,7 @@ mod pin;
 mod progress;
 mod prune;
 mod record;
+mod reseal;
 mod selection;
 #[cfg(feature = "server")]
 mod serve;
@@ -56,7 +57,7 @@ Exit codes:
     4  conflict: the target exists, or another writer was faster
     5  the server is unavailable: try again
     6  nothing was changed, because --yes is missing
-    7  doctor: problems were found and not fixed
+    7  doctor: problems were found and not fixed; reseal: something cannot be read
     8  import: the file is damaged
   130  interrupted by Ctrl-C";
 
@@ -94,6 +95,7 @@ enum Action {
     Import(import::Import),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
+    Reseal(reseal::Reseal),
     Bench(bench::Bench),
     #[cfg(feature = "server")]
     Serve(serve::Serve),
@@ -106,9 +108,11 @@ impl Action {
     /// The message when Ctrl-C interrupts the command.
     fn on_interrupt(&self) -> &'static str {
         match self {
-            Self::Delete(_) | Self::Prune(_) | Self::Copy(_) | Self::Doctor(_) => {
-                "interrupted; run the same command again to continue"
-            }
+            Self::Delete(_)
+            | Self::Prune(_)
+            | Self::Copy(_)
+            | Self::Doctor(_)
+            | Self::Reseal(_) => "interrupted; run the same command again to continue",
             Self::Pin(_) | Self::Unpin(_) | Self::Touch(_) => {
                 "interrupted; run the same command again for the remaining threads"
             }
@@ -172,6 +176,7 @@ impl Action {
             Self::Import(command) => command.run(context).await,
             Self::Stats(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
+            Self::Reseal(command) => command.run(context).await,
             Self::Bench(command) => command.run(context).await,
             #[cfg(feature = "server")]
             Self::Serve(command) => command.run(context).await,

@@ -9,6 +9,7 @@ mod commands;
 mod doctor;
 mod lifetime;
 mod refusals;
+mod sealing;
 #[cfg(feature = "server")]
 mod serve;
 mod transfer;
