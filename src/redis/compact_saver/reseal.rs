@@ -49,7 +49,7 @@ pub(super) async fn reseal(layout: &Compact, options: &ResealOptions) -> Result<
     }
     let mut run = Run {
         layout,
-        dry_run: options.dry_run,
+        counts_only: options.dry_run,
         report: ResealReport::default(),
         counter: Counter::new(options.progress.clone()),
     };
@@ -80,7 +80,7 @@ pub(super) async fn reseal(layout: &Compact, options: &ResealOptions) -> Result<
 /// One run.
 struct Run<'a> {
     layout: &'a Compact,
-    dry_run: bool,
+    counts_only: bool,
     report: ResealReport,
     counter: Counter,
 }
@@ -93,7 +93,7 @@ impl Run<'_> {
                 self.unreadable(error)?;
             }
         }
-        if self.dry_run {
+        if self.counts_only {
             return Ok(());
         }
         // Also after a run that was stopped before it came to this.
@@ -186,13 +186,11 @@ impl Run<'_> {
                 absent = None;
             }
         }
-        match absent {
-            Some(digest) => Err(Damage::Absent(digest).at(String::from_utf8_lossy(&keys.parts))),
-            None => {
-                self.report.changed += 1;
-                Ok(())
-            }
-        }
+        let Some(digest) = absent else {
+            self.report.changed += 1;
+            return Ok(());
+        };
+        Err(Damage::Absent(digest).at(String::from_utf8_lossy(&keys.parts)))
     }
 
     async fn seal(
@@ -201,7 +199,7 @@ impl Run<'_> {
         codec: &ThreadCodec<'_>,
         piece: &Piece,
     ) -> Result<Sealed> {
-        if self.dry_run {
+        if self.counts_only {
             return Ok(Sealed::Done);
         }
         let whole = match piece.read(self.layout, keys, codec).await? {

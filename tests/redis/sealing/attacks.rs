@@ -38,7 +38,7 @@ async fn nothing_of_what_is_stored_and_no_key_is_seen_in_redis_or_in_the_log() {
     for (digest, part) in parts(&mut server, PARTS).await {
         stored.extend([digest, part]);
     }
-    assert!(stored.len() > 20, "{}", stored.len());
+    assert!(stored.len() > 10, "{}", stored.len());
     let contains = |bytes: &[u8], secret: &[u8]| bytes.windows(secret.len()).any(|at| at == secret);
     let secrets = [
         &b"secret"[..],
@@ -92,9 +92,7 @@ async fn a_head_that_is_moved_is_refused() {
         // The others of all threads are listed all the same.
         let listed = reader.list_all(None, ListOptions::default()).await.unwrap();
         assert_eq!(listed.len(), 2);
-        let mut removal = redis::cmd("ZREM");
-        removal.arg(HEADS).arg(&head);
-        let _: u64 = removal.query_async(&mut server.client).await.unwrap();
+        remove(&mut server, HEADS, &head).await;
     }
     newest(&saver, &thread("t")).await.unwrap();
 }
@@ -115,26 +113,15 @@ async fn a_write_that_is_moved_is_refused() {
     other_task[3] = b'b';
     let mut other_index = all[0].clone();
     other_index[12] = 7;
-    for (moved, instead) in [
-        (other_task, None),
-        (other_index, None),
-        (elsewhere[0].clone(), Some(&all[0])),
-    ] {
-        match instead {
-            Some(instead) => replace(&mut server, WRITES, instead, &moved).await,
-            None => add(&mut server, WRITES, &moved).await,
-        }
+    // The one of the other thread has the place of one that is there.
+    remove(&mut server, WRITES, &all[0]).await;
+    for moved in [other_task, other_index, elsewhere[0].clone()] {
+        add(&mut server, WRITES, &moved).await;
         let reader = sealed(&server, NEW).await;
         assert_refused(newest(&reader, &thread("t")).await, "moved here");
-        match instead {
-            Some(instead) => replace(&mut server, WRITES, &moved, instead).await,
-            None => {
-                let mut removal = redis::cmd("ZREM");
-                removal.arg(WRITES).arg(&moved);
-                let _: u64 = removal.query_async(&mut server.client).await.unwrap();
-            }
-        }
+        remove(&mut server, WRITES, &moved).await;
     }
+    add(&mut server, WRITES, &all[0]).await;
     newest(&saver, &thread("t")).await.unwrap();
 }
 
@@ -143,11 +130,10 @@ async fn a_part_that_is_moved_is_refused() {
     let mut server = Server::start().await;
     let saver = sealed(&server, NEW).await;
     for id in ["t", "other"] {
-        put(&saver, &thread(id), "1", &messages(40, "a")).await;
+        put(&saver, &thread(id), "1", &messages(200, "a")).await;
     }
     let own = parts(&mut server, PARTS).await;
     let other = parts(&mut server, "checkpoint_parts:{other}").await;
-    assert_eq!(own.len(), other.len());
     assert!(own.keys().all(|digest| !other.contains_key(digest)));
     let kinds = [2, 3]; // Of index parts, and of what is sealed.
     for kind in kinds {

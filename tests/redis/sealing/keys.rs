@@ -2,7 +2,7 @@
 
 use langgraph_checkpoint_redis::redis::{ConfigKey, DoctorOptions, Layout, ResealOptions};
 use langgraph_checkpoint_redis::{
-    CheckpointSaver, CheckpointSaverExt, Error, ListOptions, RedisSaver,
+    CheckpointId, CheckpointSaver, CheckpointSaverExt, Error, ListOptions, RedisSaver,
 };
 
 use super::*;
@@ -13,7 +13,10 @@ async fn a_key_that_is_missing_is_named() {
     let config = thread("t");
     let old = sealed(&server, OLD).await;
     // With index parts, which come along with the head.
-    put(&old, &config, "1", &messages(200, "a")).await;
+    put(&old, &config, "0", &messages(200, "a")).await;
+    let mut child = config.clone();
+    child.checkpoint_id = Some(CheckpointId::new("0").unwrap());
+    put(&old, &child, "1", &messages(200, "a")).await;
     write(&old, &config, "1", "a", "x").await;
     for saver in [sealed(&server, NEW).await, without_keys(&server).await] {
         assert_lacks(saver.get_tuple(&config).await, "old");
@@ -46,7 +49,7 @@ async fn a_key_that_is_missing_is_named() {
     )
     .await;
     assert_lacks(sealed(&server, NEW).await.get_tuple(&config).await, "old");
-    assert_eq!(all(&sealed(&server, BOTH).await, &config).await.len(), 1);
+    assert_eq!(all(&sealed(&server, BOTH).await, &config).await.len(), 2);
 }
 
 #[tokio::test]

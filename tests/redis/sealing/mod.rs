@@ -78,8 +78,7 @@ async fn write(saver: &RedisSaver, config: &CheckpointConfig, id: &str, task: &s
         let value = vec![format!("secret-write {channel} {value}"); 20];
         ChannelWrite::new(channel, TypedValue::json(&value).unwrap())
     });
-    let mut options = PutWritesOptions::default();
-    options.task_path = "secret-path".to_owned();
+    let options = PutWritesOptions::default().with_task_path("secret-path");
     let task = TaskId::new(task).unwrap();
     saver
         .put_writes(&config, &writes, &task, &options)
@@ -97,7 +96,9 @@ async fn early(saver: &RedisSaver, config: &CheckpointConfig) -> Vec<EarlyWrites
     let early = saver.early_writes(&config.thread_id);
     let mut early: Vec<_> = early.try_collect().await.unwrap();
     // That differs from moment to moment.
-    early.iter_mut().for_each(|writes| writes.ttl = None);
+    for waiting in &mut early {
+        waiting.ttl = None;
+    }
     early
 }
 
@@ -147,11 +148,15 @@ async fn parts(server: &mut Server, key: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 /// Stores a member in the place of another.
 async fn replace(server: &mut Server, key: &str, old: &[u8], new: &[u8]) {
+    remove(server, key, old).await;
+    add(server, key, new).await;
+}
+
+async fn remove(server: &mut Server, key: &str, member: &[u8]) {
     let mut removal = redis::cmd("ZREM");
-    removal.arg(key).arg(old);
+    removal.arg(key).arg(member);
     let removed: u64 = removal.query_async(&mut server.client).await.unwrap();
     assert_eq!(removed, 1);
-    add(server, key, new).await;
 }
 
 async fn add(server: &mut Server, key: &str, member: &[u8]) {

@@ -277,10 +277,10 @@ async fn a_reseal_beside_writers_loses_nothing() {
                 put(&saver, &config, &id, &said).await;
                 let task = format!("task-{number}");
                 write(&saver, &config, &id, &task, "large enough to have parts").await;
-                let (_, writes): &mut (_, usize) = stored.entry(id.clone()).or_default();
-                *writes += 2;
-                let writes = *writes;
-                stored.insert(id.clone(), (said.clone(), writes));
+                let (last, count): &mut (_, usize) = stored.entry(id.clone()).or_default();
+                last.clone_from(&said);
+                *count += 2;
+                let count = *count;
                 let mut at = config.clone();
                 at.checkpoint_id = Some(CheckpointId::new(&id).unwrap());
                 let reader = if number % 7 == 0 {
@@ -292,7 +292,7 @@ async fn a_reseal_beside_writers_loses_nothing() {
                 let value: Option<Vec<String>> =
                     found.checkpoint.channel_value("secret-channel").unwrap();
                 assert_eq!(value, Some(said));
-                assert_eq!(found.pending_writes.len(), writes);
+                assert_eq!(found.pending_writes.len(), count);
             }
             (config, stored)
         }));
@@ -315,11 +315,11 @@ async fn a_reseal_beside_writers_loses_nothing() {
         let found = all(&new, &config).await;
         assert_eq!(found.len(), stored.len());
         for tuple in found {
-            let (said, writes) = &stored[tuple.checkpoint.id().as_str()];
+            let (said, count) = &stored[tuple.checkpoint.id().as_str()];
             let value: Option<Vec<String>> =
                 tuple.checkpoint.channel_value("secret-channel").unwrap();
             assert_eq!(value.as_ref(), Some(said));
-            assert_eq!(tuple.pending_writes.len(), *writes);
+            assert_eq!(tuple.pending_writes.len(), *count);
         }
     }
     let report = new.doctor(&DoctorOptions::default()).await.unwrap();
