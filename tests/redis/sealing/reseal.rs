@@ -266,7 +266,7 @@ async fn a_reseal_beside_writers_loses_nothing() {
             let saver = sealed(&server, keys).await;
             let namespace = format!("writer-{writer}");
             let config = thread("t").with_namespace(&namespace).unwrap();
-            let mut stored = BTreeMap::new();
+            let mut stored = BTreeMap::<String, (Vec<String>, usize)>::new();
             for number in 0..usize::MAX {
                 if start.elapsed() >= time {
                     break;
@@ -277,7 +277,7 @@ async fn a_reseal_beside_writers_loses_nothing() {
                 put(&saver, &config, &id, &said).await;
                 let task = format!("task-{number}");
                 write(&saver, &config, &id, &task, "large enough to have parts").await;
-                let (last, count): &mut (_, usize) = stored.entry(id.clone()).or_default();
+                let (last, count) = stored.entry(id.clone()).or_default();
                 last.clone_from(&said);
                 *count += 2;
                 let count = *count;
