@@ -28,6 +28,7 @@ const LAYERS: &[&str] = &[
     "keys",
     "progress",
     "document",
+    "encryption_keys",
     "compact/digest",
     "compact/damage",
     "compact/cursor",
@@ -114,6 +115,7 @@ const LAYERS: &[&str] = &[
     "doctor/blobs",
     "doctor/namespaces",
     "doctor",
+    "reseal",
     "with_blobs",
     // Savers, and what is made of them.
     "layout",

@@ -35,6 +35,8 @@ class Arguments(TypedDict, total=False):
     tls_ca_file: str | os.PathLike[str] | None
     tls_cert_file: str | os.PathLike[str] | None
     tls_key_file: str | os.PathLike[str] | None
+    encryption_keys: Mapping[str, bytes] | None
+    allow_unsealed: bool
     credential_refresh: float | dt.timedelta | None
     key_cache_max_size: int | None
     channel_cache_max_size: int | None

@@ -56,6 +56,7 @@ class Saver:
         shallow: bool,
         credentials: Callable[[], tuple[str | None, str]] | None,
         credential_refresh: float,
+        encryption_keys: list[tuple[str, bytes]] | None,
     ) -> None: ...
     def open(self) -> None: ...
     def list(

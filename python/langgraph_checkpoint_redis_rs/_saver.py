@@ -25,7 +25,7 @@ from typing_extensions import Self
 from ._bridge import waiting
 from ._native import Listing, Saver
 from ._redis_py import pass_over
-from ._settings import Ttl, connection, file, read_ttl, read_ttl_scope, seconds
+from ._settings import Ttl, connection, file, read_keys, read_ttl, read_ttl_scope, seconds
 from ._values import Values, values_of
 from .errors import ConfigError, InvalidInputError
 from .serde import RedisSerializer
@@ -108,6 +108,13 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         tls_cert_file: The file of the client's own certificate (PEM), for servers that ask for
             one. Default: none.
         tls_key_file: The file of that certificate's key (PEM, not encrypted). Default: none.
+        encryption_keys: The keys that the layout ``compact`` seals with, 32 random bytes each by
+            its id: the first seals, and all open. ``{}`` for none. Default: those of
+            ``LANGGRAPH_REDIS_ENCRYPTION_KEYS`` in the environment, ``id:base64`` separated by
+            commas, or of the file that ``LANGGRAPH_REDIS_ENCRYPTION_KEYS_FILE`` names, one a line;
+            without either nothing is sealed.
+        allow_unsealed: Whether a saver with keys also reads what is not sealed, as was stored
+            before it had keys, until ``langgraph-redis reseal`` has run. Default: no.
         credential_refresh: How soon a ``credential_provider`` is asked again for connections that
             live, in seconds; it is asked for each new connection as well. Default: 60.
         key_cache_max_size: Of langgraph-checkpoint-redis' shallow savers; there is no such cache,
@@ -147,6 +154,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         tls_ca_file: str | os.PathLike[str] | None = None,
         tls_cert_file: str | os.PathLike[str] | None = None,
         tls_key_file: str | os.PathLike[str] | None = None,
+        encryption_keys: Mapping[str, bytes] | None = None,
+        allow_unsealed: bool = False,
         credential_refresh: float | dt.timedelta | None = None,
         key_cache_max_size: int | None = None,
         channel_cache_max_size: int | None = None,
@@ -201,6 +210,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         ):
             if path is not None:
                 settings[name] = file(name, path)
+        if allow_unsealed:
+            settings["allow_unsealed"] = "true"
         time, refresh_on_read = read_ttl(ttl)
         scope = read_ttl_scope(ttl)
         if scope is not None:
@@ -213,6 +224,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             self._shallow,
             credentials,
             float(seconds("credential_refresh", refresh)),
+            read_keys(encryption_keys),
         )
         self._used_serde: SerializerProtocol = self.serde
         self._used_values: Values = values_of(self.serde)

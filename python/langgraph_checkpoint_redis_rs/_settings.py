@@ -12,7 +12,7 @@ from ._credentials import Ask, asking
 from ._redis_py import ALWAYS_CHECKED, FILES, WITH_MEANING, WITHOUT_MEANING, from_url, pass_over
 from .errors import ConfigError
 
-__all__ = ["Ttl", "connection", "file", "read_ttl", "read_ttl_scope", "seconds"]
+__all__ = ["Ttl", "connection", "file", "read_keys", "read_ttl", "read_ttl_scope", "seconds"]
 
 Ttl = Mapping[str, Any] | dt.timedelta | None
 """``{"default_ttl": minutes, "refresh_on_read": bool}``, or a time, or none."""
@@ -136,6 +136,23 @@ def seconds(name: str, value: Any) -> str:
     if not 0.001 <= value <= 3600:
         raise ConfigError(f"{name} must be between a millisecond and an hour, not {value!r}")
     return f"{value:.3f}"
+
+
+def read_keys(keys: Mapping[str, bytes] | None) -> list[tuple[str, bytes]] | None:
+    """Read encryption keys in their order; none for those of the environment."""
+    if keys is None:
+        return None
+    if not isinstance(keys, Mapping):
+        raise TypeError(
+            f"encryption_keys must be a dict of bytes by their ids, not {type(keys).__name__}"
+        )
+    for name, key in keys.items():
+        # The message of a key in the place of its id would show it.
+        if not isinstance(name, str) or not isinstance(key, bytes):
+            raise TypeError(
+                "encryption_keys must be a dict of bytes by their ids, which are strings"
+            )
+    return list(keys.items())
 
 
 def read_ttl(ttl: Ttl) -> tuple[dt.timedelta | None, bool]:

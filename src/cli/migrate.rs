@@ -117,7 +117,7 @@ impl Migrate {
                 "the threads are in the layout {layout} already: `export` and `import` copy them as they are, and --layout says which layout they have"
             )));
         }
-        let mut builder = context.settings.builder();
+        let mut builder = context.settings.builder().keys_for_both_layouts();
         builder = builder.set(ConfigKey::Layout, self.to_layout.as_str());
         if let Some(url) = &url {
             builder = builder.url(url);

@@ -28,6 +28,7 @@ mod pin;
 mod progress;
 mod prune;
 mod record;
+mod reseal;
 mod selection;
 #[cfg(feature = "server")]
 mod serve;
@@ -60,7 +61,7 @@ Exit codes:
     4  conflict: the target exists, or another writer was faster
     5  the server is unavailable: try again
     6  nothing was changed, because --yes is missing
-    7  doctor: problems were found and not fixed
+    7  doctor: problems were found and not fixed; reseal: something cannot be read
     8  import: the file is damaged
   130  interrupted by Ctrl-C";
 
@@ -100,6 +101,7 @@ enum Action {
     Gc(gc::Gc),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
+    Reseal(reseal::Reseal),
     Bench(bench::Bench),
     #[cfg(feature = "server")]
     Serve(serve::Serve),
@@ -112,9 +114,12 @@ impl Action {
     /// The message when Ctrl-C interrupts the command.
     fn on_interrupt(&self) -> &'static str {
         match self {
-            Self::Delete(_) | Self::Prune(_) | Self::Copy(_) | Self::Doctor(_) | Self::Gc(_) => {
-                "interrupted; run the same command again to continue"
-            }
+            Self::Delete(_)
+            | Self::Prune(_)
+            | Self::Copy(_)
+            | Self::Doctor(_)
+            | Self::Gc(_)
+            | Self::Reseal(_) => "interrupted; run the same command again to continue",
             Self::Pin(_) | Self::Unpin(_) | Self::Touch(_) => {
                 "interrupted; run the same command again for the remaining threads"
             }
@@ -180,6 +185,7 @@ impl Action {
             Self::Gc(command) => command.run(context).await,
             Self::Stats(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
+            Self::Reseal(command) => command.run(context).await,
             Self::Bench(command) => command.run(context).await,
             #[cfg(feature = "server")]
             Self::Serve(command) => command.run(context).await,
@@ -272,7 +278,11 @@ async fn connected(arguments: Arguments) -> Outcome {
     let hint = arguments.command.on_interrupt();
     let handles_interrupts = arguments.command.handles_interrupts();
     let work = async {
-        let saver = arguments.settings.connect().await?;
+        let mut builder = arguments.settings.builder();
+        if let Action::Migrate(_) = arguments.command {
+            builder = builder.keys_for_both_layouts();
+        }
+        let saver = builder.build().await?;
         let mut context = Context {
             saver,
             settings: arguments.settings,

@@ -35,6 +35,16 @@ impl Selection {
         self.starting_with.as_deref().unwrap_or_default()
     }
 
+    /// The ids if they are given in full, each of a thread that must exist; `None` if they are not, and
+    /// it is left to a library call to find the threads. A command that changes something needs a selection.
+    pub(crate) async fn named(&self, context: &Context) -> Outcome<Option<Vec<ThreadId>>> {
+        if self.threads.is_empty() && !self.is_empty() {
+            return Ok(None);
+        }
+        let found = self.required(context).await?;
+        Ok(Some(found.into_iter().map(|one| one.thread_id).collect()))
+    }
+
     /// The threads, each once, ordered by id; a command that changes something needs a selection.
     pub(crate) async fn required(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
         if self.is_empty() {

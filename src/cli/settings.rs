@@ -111,6 +111,17 @@ const HELP: &[(&str, &str, &str)] = &[
         "NAME",
         "The name of connections in CLIENT LIST [default: langgraph-checkpoint-redis]",
     ),
+    (
+        "encryption_keys_file",
+        "FILE",
+        "Keys that the layout compact seals with: ID:KEY a line, the key in base64, the first one seals. \
+         The keys themselves may be in LANGGRAPH_REDIS_ENCRYPTION_KEYS instead",
+    ),
+    (
+        "allow_unsealed",
+        "BOOL",
+        "Whether data that is not sealed is read where there are keys [default: false]",
+    ),
 ];
 
 impl Settings {
@@ -122,6 +133,7 @@ impl Settings {
                 builder = builder.set(key, value);
             }
         }
+        builder = builder.encryption_keys_from_env();
         if let Some(prefix) = &self.prefix {
             builder = builder.prefix(prefix);
         }
@@ -129,11 +141,6 @@ impl Settings {
             builder = builder.set(*key, value);
         }
         builder
-    }
-
-    /// Connects.
-    pub(crate) async fn connect(&self) -> Result<RedisSaver> {
-        self.builder().build().await
     }
 
     /// Whether a setting is given on the command line.

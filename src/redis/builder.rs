@@ -12,6 +12,7 @@ use super::compact_saver::CompactLayout;
 use super::config::{ConfigKey, Layout, SearchMode, Settings};
 use super::credentials::CredentialsProvider;
 use super::driver::Driver;
+use super::encryption_keys::EncryptionKeys;
 use super::json::JsonLayout;
 use super::keys::Keyspace;
 use super::saver::RedisSaver;
@@ -43,6 +44,9 @@ pub struct RedisSaverBuilder {
     client: Option<Pool>,
     settings: Settings,
     problem: Option<Error>,
+    /// Whether keys are for the compact layout alone, and no mistake in another.
+    #[cfg(feature = "cli")]
+    keys_of_both_layouts: bool,
 }
 
 impl RedisSaverBuilder {
@@ -195,6 +199,66 @@ impl RedisSaverBuilder {
         self
     }
 
+    /// The keys that the layout [`Compact`](Layout::Compact) seals with what it stores: the first seals, and all
+    /// open. With keys, data that is not sealed is refused, and so is a key for any other layout. Every
+    /// saver of a prefix must have the same keys, or know at least all that seal there. Default: none,
+    /// nothing is sealed.
+    ///
+    /// ```no_run
+    /// use langgraph_checkpoint_redis::RedisSaver;
+    /// use langgraph_checkpoint_redis::redis::{EncryptionKeys, Layout};
+    ///
+    /// # async fn run() -> langgraph_checkpoint_redis::Result<()> {
+    /// let saver = RedisSaver::builder()
+    ///     .url("redis://localhost:6379")
+    ///     .layout(Layout::Compact)
+    ///     .encryption_keys(EncryptionKeys::from_file("/run/secrets/checkpoint-keys")?)
+    ///     .build()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn encryption_keys(mut self, keys: EncryptionKeys) -> Self {
+        self.settings.encryption_keys = Some(keys);
+        self
+    }
+
+    /// The keys in `LANGGRAPH_REDIS_ENCRYPTION_KEYS` of the environment, in the form that
+    /// [`EncryptionKeys::parse`] reads, or those in the file that `LANGGRAPH_REDIS_ENCRYPTION_KEYS_FILE`
+    /// names; none if neither is set.
+    pub fn encryption_keys_from_env(mut self) -> Self {
+        match EncryptionKeys::from_env() {
+            Ok(Some(keys)) => self.settings.encryption_keys = Some(keys),
+            Ok(None) => {}
+            Err(error) => {
+                self.problem.get_or_insert(error);
+            }
+        }
+        match std::env::var_os(ConfigKey::EncryptionKeysFile.variable()) {
+            Some(file) if file.is_empty() => self.set(ConfigKey::EncryptionKeysFile, ""),
+            Some(file) => {
+                self.settings.encryption_keys_file = Some(file.into());
+                self
+            }
+            None => self,
+        }
+    }
+
+    /// Whether a saver with keys also reads what is not sealed, as was stored before it had keys. Set it
+    /// until [`reseal`](RedisSaver::reseal) has run: as long as it is set, whoever can write to Redis can
+    /// store what the saver takes for true. Default: no.
+    pub fn allow_unsealed(mut self, allow: bool) -> Self {
+        self.settings.allow_unsealed = allow;
+        self
+    }
+
+    /// Leaves encryption keys out where the layout seals nothing, for who has a saver of each layout.
+    #[cfg(feature = "cli")]
+    pub(crate) fn keys_for_both_layouts(mut self) -> Self {
+        self.keys_of_both_layouts = true;
+        self
+    }
+
     /// Connects. Indexes are created by [`setup`](crate::CheckpointSaver::setup).
     ///
     /// # Errors
@@ -232,7 +296,12 @@ impl RedisSaverBuilder {
         if let Some(layout) = url.as_ref().and_then(|url| url.layout.as_deref()) {
             self.settings.set(ConfigKey::Layout, layout)?;
         }
+        #[cfg(feature = "cli")]
+        if self.keys_of_both_layouts && self.settings.layout != Layout::Compact {
+            self.settings.forget_encryption_keys();
+        }
         self.settings.check()?;
+        self.settings.read_encryption_keys()?;
         check(&self.settings)?;
         let keyspace = Keyspace::new(
             &self.settings.checkpoint_prefix,
@@ -311,8 +380,8 @@ impl RedisSaver {
         Self::builder().url(url).build().await
     }
 
-    /// A saver as the environment says: `REDIS_URL`, and `LANGGRAPH_REDIS_` with the name of a
-    /// [`ConfigKey`] in capitals.
+    /// A saver as the environment says: `REDIS_URL`, `LANGGRAPH_REDIS_` with the name of a
+    /// [`ConfigKey`] in capitals, and `LANGGRAPH_REDIS_ENCRYPTION_KEYS`.
     ///
     /// # Errors
     /// As [`RedisSaverBuilder::build`].
@@ -323,7 +392,7 @@ impl RedisSaver {
                 builder = builder.set(key, value);
             }
         }
-        builder.build().await
+        builder.encryption_keys_from_env().build().await
     }
 
     /// A saver on connected fred clients of the caller's own, with the default settings.

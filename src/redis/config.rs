@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::credentials::CredentialsProvider;
+use super::encryption_keys::EncryptionKeys;
 use super::keys::{CHECKPOINT_PREFIX, WRITE_PREFIX};
 use crate::error::{Error, Result};
 use crate::options::{TtlPolicy, TtlScope, check_ttl};
@@ -70,11 +71,18 @@ pub enum ConfigKey {
     /// The name of the connections in `CLIENT LIST`; characters that Redis rejects become dashes,
     /// and an empty name sets none. Default: `langgraph-checkpoint-redis`.
     ClientName,
+    /// A file of keys that the layout `compact` seals with, in the form that
+    /// [`EncryptionKeys::parse`] reads; the keys themselves are not set by name, but by
+    /// [`encryption_keys`](super::RedisSaverBuilder::encryption_keys) and
+    /// `LANGGRAPH_REDIS_ENCRYPTION_KEYS` of the environment. Default: none.
+    EncryptionKeysFile,
+    /// Whether a saver with keys also reads what is not sealed. Default: `false`.
+    AllowUnsealed,
 }
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
@@ -95,6 +103,8 @@ impl ConfigKey {
         Self::TlsCertFile,
         Self::TlsKeyFile,
         Self::ClientName,
+        Self::EncryptionKeysFile,
+        Self::AllowUnsealed,
     ];
 
     /// The name.
@@ -121,6 +131,8 @@ impl ConfigKey {
             Self::TlsCertFile => "tls_cert_file",
             Self::TlsKeyFile => "tls_key_file",
             Self::ClientName => "client_name",
+            Self::EncryptionKeysFile => "encryption_keys_file",
+            Self::AllowUnsealed => "allow_unsealed",
         }
     }
 
@@ -171,6 +183,9 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsFiles,
     pub(crate) client_name: Option<Bytes>,
     pub(crate) credentials: Option<Arc<dyn CredentialsProvider>>,
+    pub(crate) encryption_keys: Option<EncryptionKeys>,
+    pub(crate) encryption_keys_file: Option<PathBuf>,
+    pub(crate) allow_unsealed: bool,
 }
 
 /// How checkpoints are stored.
@@ -281,6 +296,9 @@ impl Default for Settings {
             tls: TlsFiles::default(),
             client_name: client_name(env!("CARGO_PKG_NAME")),
             credentials: None,
+            encryption_keys: None,
+            encryption_keys_file: None,
+            allow_unsealed: false,
         }
     }
 }
@@ -358,6 +376,10 @@ impl Settings {
             ConfigKey::TlsCertFile => self.tls.cert = Some(file(value).map_err(refuse)?),
             ConfigKey::TlsKeyFile => self.tls.key = Some(file(value).map_err(refuse)?),
             ConfigKey::ClientName => self.client_name = client_name(value),
+            ConfigKey::EncryptionKeysFile => {
+                self.encryption_keys_file = Some(file(value).map_err(refuse)?);
+            }
+            ConfigKey::AllowUnsealed => self.allow_unsealed = truth(value).map_err(refuse)?,
         }
         Ok(())
     }
@@ -366,6 +388,7 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<()> {
         self.ttl.check()?;
         self.tls.check()?;
+        self.check_sealing()?;
         if self.layout == Layout::Compact {
             self.check_compact()?;
         }
@@ -390,6 +413,45 @@ impl Settings {
             Layout::Json => self.ttl.scope.unwrap_or_default(),
             Layout::Compact => TtlScope::Thread,
         }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn forget_encryption_keys(&mut self) {
+        self.encryption_keys = None;
+        self.encryption_keys_file = None;
+        self.allow_unsealed = false;
+    }
+
+    /// Reads the file of keys, if there is one.
+    pub(crate) fn read_encryption_keys(&mut self) -> Result<()> {
+        if let Some(file) = &self.encryption_keys_file {
+            self.encryption_keys = Some(EncryptionKeys::from_file(file)?);
+        }
+        Ok(())
+    }
+
+    /// Refuses keys that would seal nothing, and those that come from two places.
+    fn check_sealing(&self) -> Result<()> {
+        let file = self.encryption_keys_file.is_some();
+        let keys = self.encryption_keys.is_some();
+        let (key, reason) = if keys && file {
+            let reason = "there are keys beside the file: leave one of them out";
+            (ConfigKey::EncryptionKeysFile.as_str(), reason)
+        } else if (keys || file) && self.layout != Layout::Compact {
+            let reason =
+                "the layout `json` seals nothing: use the layout `compact`, or leave the keys out";
+            ("encryption_keys", reason)
+        } else if self.allow_unsealed && !(keys || file) {
+            let reason = "without `encryption_keys` nothing is sealed: set them, or leave this out";
+            (ConfigKey::AllowUnsealed.as_str(), reason)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Config {
+            key: key.to_owned(),
+            reason: reason.to_owned(),
+            source: None,
+        })
     }
 
     fn check_compact(&self) -> Result<()> {
@@ -493,6 +555,8 @@ mod tests {
             (ConfigKey::TlsCaFile, ""),
             (ConfigKey::Search, "maybe"),
             (ConfigKey::Layout, "xml"),
+            (ConfigKey::EncryptionKeysFile, ""),
+            (ConfigKey::AllowUnsealed, "maybe"),
         ] {
             let error = settings.set(key, value).unwrap_err().to_string();
             assert!(error.contains(key.as_str()), "{error}");

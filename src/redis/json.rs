@@ -16,6 +16,7 @@ use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 use super::layout::LayoutSaver;
 use super::list::{self, Full};
+use super::reseal::{ResealOptions, ResealReport};
 use super::scripts::TtlVerb;
 use super::stats::{self, Stats, StatsOptions};
 use super::store::Store;
@@ -34,7 +35,7 @@ use crate::checkpoint::{
     PendingWrite,
 };
 use crate::config::CheckpointConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, Progress, PruneOptions, PruneStrategy, PutOptions,
@@ -115,6 +116,14 @@ impl LayoutSaver for JsonLayout {
 
     async fn doctor(&self, options: &DoctorOptions, idle: &mut IdleWrites) -> Result<DoctorReport> {
         doctor::doctor(&self.0, options, idle).await
+    }
+
+    async fn reseal(&self, _options: &ResealOptions) -> Result<ResealReport> {
+        Err(Error::Config {
+            key: "layout".to_owned(),
+            reason: "the layout `json` seals nothing: use the layout `compact`".to_owned(),
+            source: None,
+        })
     }
 
     #[cfg(feature = "cli")]

@@ -9,6 +9,7 @@ use super::doctor::{DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 #[cfg(feature = "cli")]
 use super::index::Lacking;
+use super::reseal::{ResealOptions, ResealReport};
 use super::stats::{Stats, StatsOptions};
 use super::store::Store;
 use super::transfer::{EarlyWrites, TimedCheckpoint};
@@ -71,6 +72,8 @@ pub(crate) trait LayoutSaver: CheckpointSaver {
 
     /// Runs the doctor, perhaps after other runs, whose looking does not count as use.
     async fn doctor(&self, options: &DoctorOptions, idle: &mut IdleWrites) -> Result<DoctorReport>;
+
+    async fn reseal(&self, options: &ResealOptions) -> Result<ResealReport>;
 
     /// Drops what the layout keeps for all threads, for prefixes that nobody else uses.
     #[cfg(feature = "cli")]

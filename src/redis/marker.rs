@@ -1,7 +1,5 @@
-//! The key that says that the compact layout is under a prefix. The JSON layout leaves none, as others
-//! share what it stores; its index says that it is there.
-
-use bytes::Bytes;
+//! The key that says that the compact layout is under a prefix, and whether all of it has to be sealed. The
+//! JSON layout leaves none, as others share what it stores; its index says that it is there.
 
 use super::config::Layout;
 use super::driver::{Command, Reply};
@@ -9,20 +7,49 @@ use super::index;
 use super::store::Store;
 use crate::error::{Error, Result};
 
+/// What follows the name of the layout where savers read nothing that is not sealed.
+const SEALED: &str = " sealed";
+
 /// Leaves the mark of the compact layout.
 ///
 /// # Errors
-/// [`Error::Config`] if the JSON layout was there first, and any storage error.
+/// [`Error::Config`] if the JSON layout was there first, or if all has to be sealed and the saver has no
+/// keys; and any storage error.
 pub(crate) async fn claim(store: &Store) -> Result<()> {
+    let settings = &store.settings;
+    let has_keys = settings.encryption_keys.is_some();
+    let seals_all = has_keys && !settings.allow_unsealed;
     if let Some(found) = found(store).await? {
-        return check(store, &found);
+        check(store, &found)?;
+        let is_sealed = found.ends_with(SEALED);
+        if is_sealed && !has_keys {
+            return Err(Error::Config {
+                key: "encryption_keys".to_owned(),
+                reason: format!(
+                    "what is stored under the prefix `{}` is sealed, and the saver has no keys: set them",
+                    store.keyspace.checkpoint_prefix()
+                ),
+                source: None,
+            });
+        }
+        if is_sealed || !seals_all {
+            return Ok(());
+        }
+        return mark(store, seals_all).await;
     }
     let prefix = store.keyspace.checkpoint_prefix();
     if index::index_stats(store, prefix).await?.is_some() {
         return check(store, Layout::Json.as_str());
     }
-    let name = Bytes::from_static(store.settings.layout.as_str().as_bytes());
-    let mark = Command::on("SET", store.keyspace.layout_marker()).arg(name);
+    mark(store, seals_all).await
+}
+
+async fn mark(store: &Store, seals_all: bool) -> Result<()> {
+    let mut mark = store.settings.layout.to_string();
+    if seals_all {
+        mark += SEALED;
+    }
+    let mark = Command::on("SET", store.keyspace.layout_marker()).arg(mark);
     store.driver().call("setup", mark).await?;
     Ok(())
 }
@@ -46,6 +73,7 @@ async fn found(store: &Store) -> Result<Option<String>> {
 
 fn check(store: &Store, found: &str) -> Result<()> {
     let layout = store.settings.layout;
+    let found = found.strip_suffix(SEALED).unwrap_or(found);
     if found == layout.as_str() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use super::config::Layout;
 use super::doctor::{DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 use super::layout::LayoutSaver;
+use super::reseal::{ResealOptions, ResealReport};
 use super::stats::{Stats, StatsOptions};
 use super::transfer::{EarlyWrites, TimedCheckpoint};
 use crate::checkpoint::{
@@ -241,6 +242,42 @@ impl RedisSaver {
     /// ```
     pub async fn doctor(&self, options: &DoctorOptions) -> Result<DoctorReport> {
         self.0.doctor(options, &mut IdleWrites::default()).await
+    }
+
+    /// Seals what is stored with the first of the saver's
+    /// [encryption keys](crate::redis::RedisSaverBuilder::encryption_keys): checkpoints, pending writes and blobs
+    /// that another key sealed, and with
+    /// [`allow_unsealed`](crate::redis::RedisSaverBuilder::allow_unsealed) those that are not sealed. When a
+    /// report [is complete](ResealReport::is_complete), the other keys may go.
+    ///
+    /// Before it is called, every saver that writes must have the key, as the first one.
+    ///
+    /// Each checkpoint and write is replaced in one atomic step, if it is what was read, so that it is
+    /// safe while others read and write. What the first key has sealed is left alone: the call may be
+    /// dropped and repeated, and goes on where it was. TTLs stay. Memory is bounded by a page, and by the
+    /// largest checkpoint. It walks the whole keyspace unless the options name threads. A value takes its
+    /// memory twice until all checkpoints of its thread are sealed.
+    ///
+    /// What cannot be read is left as it is, and in the [findings](ResealReport::findings).
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if the saver has no keys, which is so in every layout but
+    /// [`Compact`](crate::redis::Layout::Compact), or lacks a key that something is sealed with; and any
+    /// storage error. The call may be repeated.
+    ///
+    /// ```no_run
+    /// use langgraph_checkpoint_redis::RedisSaver;
+    /// use langgraph_checkpoint_redis::redis::ResealOptions;
+    ///
+    /// # async fn run(saver: RedisSaver) -> langgraph_checkpoint_redis::Result<()> {
+    /// let report = saver.reseal(&ResealOptions::default()).await?;
+    /// println!("{report}");
+    /// assert!(report.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn reseal(&self, options: &ResealOptions) -> Result<ResealReport> {
+        self.0.reseal(options).await
     }
 }
 

@@ -11,6 +11,7 @@ mod gc;
 mod lifetime;
 mod migrate;
 mod refusals;
+mod sealing;
 #[cfg(feature = "server")]
 mod serve;
 mod transfer;

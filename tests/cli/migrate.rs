@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
@@ -301,6 +303,35 @@ fn what_cannot_be_meant_is_refused_before_anything_is_stored() {
         assert_eq!(refused.code, code, "{arguments:?} {refused:?}");
         assert!(refused.stderr.contains(part), "{arguments:?} {refused:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_move_into_a_sealed_prefix_and_out_of_it() {
+    let (cli, source) = three_threads().await;
+    let held = all(&source).await;
+    let (there, back) = (random_prefix(), random_prefix());
+    let keys = format!("new:{}", STANDARD.encode([7; 32]));
+    let keys = [("LANGGRAPH_REDIS_ENCRYPTION_KEYS", keys.as_str())];
+    let to = [
+        "migrate",
+        "--to-layout",
+        "compact",
+        "--to-prefix",
+        &there,
+        "--all",
+    ];
+    cli.run_with(&to, &keys).ok();
+    let mut sealed = Cli::new();
+    sealed.prefix = there;
+    let from = ["--layout", "compact", "migrate", "--to-layout", "json"];
+    let from = [&from[..], &["--to-prefix", &back, "--all", "--json"]].concat();
+    // Without the key nothing is read.
+    let refused = sealed.run(&from);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("`new`"), "{refused:?}");
+    sealed.run_with(&from, &keys).ok();
+    sealed.prefix = back;
+    assert_eq!(values(&all(&sealed.saver().await).await), values(&held));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::redis::{DoctorOptions, Layout};
+use langgraph_checkpoint_redis::redis::{DoctorOptions, Layout, ResealOptions};
 use langgraph_checkpoint_redis::{
     CheckpointSaver, PruneOptions, PruneStrategy, RedisSaver, ThreadId, TtlPolicy,
 };
 use serde_json::{Value, json};
 
 use crate::agentex::{FIRST, SECOND, V1, V2, channels, conversation, named, put, write};
+use crate::support::encryption_keys;
 use crate::support::server::Server;
 use crate::support::service::{Service, options};
 
@@ -289,4 +290,45 @@ async fn the_compact_layout_answers_as_the_json_layout_does() {
     }
     assert_eq!(answers[0], answers[1]);
     assert_eq!(server.keys().await, ["compact:checkpoint_layout"]);
+}
+
+#[tokio::test]
+async fn blobs_are_sealed_and_sealed_again_with_a_new_key() {
+    let mut server = Server::start().await;
+    let service = async |server: &Server, keys: &[(&str, u8)]| {
+        let builder = RedisSaver::builder().url(server.redis.url());
+        let builder = builder.layout(Layout::Compact);
+        let builder = builder.encryption_keys(encryption_keys(keys));
+        Service::over(builder.build().await.unwrap(), options()).await
+    };
+    let (old, both) = ([("old", 2)], [("new", 1), ("old", 2)]);
+    let old = service(&server, &old).await;
+    conversation(&old, "t").await;
+    let mut large = put("t", "2", Some(SECOND), "3");
+    // Of several parts.
+    let text = "c2VjcmV0".repeat(4_000);
+    large["blobs"][0]["blob"] = json!(text);
+    old.ok("/checkpoints/put", large).await;
+    let before = old.ok("/checkpoints/list", named("t")).await;
+    assert!(before.to_string().contains(&text));
+    for value in server.contents().await.into_values() {
+        let secret = b"secretsecret";
+        assert!(!value.0.windows(secret.len()).any(|window| window == secret));
+    }
+
+    let both = service(&server, &both).await;
+    let report = both.saver.reseal(&ResealOptions::default()).await.unwrap();
+    // A blob of each version of the messages, and the empty one.
+    assert_eq!((report.checkpoints, report.writes), (3, 4), "{report}");
+    let new = service(&server, &[("new", 1)]).await;
+    let mut after = new.ok("/checkpoints/list", named("t")).await;
+    assert_eq!(after, before);
+    let report = new.saver.doctor(&DoctorOptions::default()).await.unwrap();
+    assert!(report.is_healthy(), "{report}");
+    // Those that nothing names any more are found.
+    let thread = [ThreadId::new("t").unwrap()];
+    let prune = PruneOptions::new(PruneStrategy::KeepLatest);
+    new.saver.prune(&thread, &prune).await.unwrap();
+    after = new.ok("/checkpoints/get-tuple", named("t")).await;
+    assert!(after.to_string().contains(&text));
 }

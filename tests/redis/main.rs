@@ -25,6 +25,7 @@ mod model;
 mod model_neighbours;
 mod race;
 mod round_trips;
+mod sealing;
 mod search;
 mod server_limits;
 mod shallow;

@@ -82,6 +82,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "compact on a cluster",
         subject: || compact_at(cluster_url),
     },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "compact, sealed",
+        subject: sealed,
+    },
     #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
     Kind {
         name: "http",
@@ -156,6 +161,40 @@ pub(crate) fn compact_at(url: fn() -> String) -> Subject {
             Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
         }
     })
+}
+
+/// The same with encryption keys.
+#[cfg(feature = "redis")]
+pub(crate) fn sealed() -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move {
+            let saver = langgraph_checkpoint_redis::RedisSaver::builder()
+                .url(without_modules_url())
+                .prefix(&prefix)
+                .ttl(ttl)
+                .layout(langgraph_checkpoint_redis::redis::Layout::Compact)
+                .encryption_keys(encryption_keys(&[("new", 1), ("old", 2)]))
+                .build()
+                .await?;
+            Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+        }
+    })
+}
+
+/// Keys by their ids, each of one byte again and again.
+#[cfg(feature = "redis")]
+pub(crate) fn encryption_keys(
+    keys: &[(&str, u8)],
+) -> langgraph_checkpoint_redis::redis::EncryptionKeys {
+    use langgraph_checkpoint_redis::redis::{EncryptionKey, EncryptionKeys};
+
+    let keys = keys
+        .iter()
+        .map(|(id, byte)| EncryptionKey::new(id, [*byte; 32]));
+    let keys: Result<Vec<_>, _> = keys.collect();
+    EncryptionKeys::new(keys.expect("they are keys")).expect("they are keys")
 }
 
 #[cfg(feature = "redis")]

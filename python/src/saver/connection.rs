@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::redis::ConfigKey;
+use langgraph_checkpoint_redis::redis::{ConfigKey, EncryptionKeys};
 use langgraph_checkpoint_redis::{
     CheckpointSaver, Error, RedisSaver, Result, ShallowRedisSaver, TtlPolicy,
 };
@@ -23,6 +23,17 @@ pub(super) struct Settings {
     pub(super) shallow: bool,
     /// Who gives the credentials, if they are not in the URL.
     pub(super) credentials: Option<Arc<Provider>>,
+    pub(super) keys: Keys,
+}
+
+/// Where the keys come from that what is stored is sealed with.
+#[derive(Debug, Clone)]
+pub(super) enum Keys {
+    /// The environment, if it has any.
+    Environment,
+    /// There are none.
+    None,
+    Given(EncryptionKeys),
 }
 
 impl Settings {
@@ -37,6 +48,11 @@ impl Settings {
         if let Some(provider) = &self.credentials {
             builder = builder.credentials(Arc::clone(provider));
         }
+        builder = match &self.keys {
+            Keys::Environment => builder.encryption_keys_from_env(),
+            Keys::None => builder,
+            Keys::Given(keys) => builder.encryption_keys(keys.clone()),
+        };
         Ok(if self.shallow {
             Kind::Shallow(builder.build_shallow().await?)
         } else {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use langgraph_checkpoint_redis::redis::ConfigKey;
+use langgraph_checkpoint_redis::redis::{ConfigKey, EncryptionKey, EncryptionKeys};
 use langgraph_checkpoint_redis::{
     ChannelWrite, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointNamespace,
     CopyOptions, DeleteOptions, Error, ExistingTarget, ExpectedParent, ListOptions, MetadataFilter,
@@ -32,7 +32,7 @@ pub(crate) use bridge::Bridge;
 pub(crate) use listing::Listing;
 
 use call::{Into, run, run_in_pages};
-use connection::{Settings, Slot};
+use connection::{Keys, Settings, Slot};
 use credentials::Provider;
 use error::exception;
 use outcome::Outcome;
@@ -54,8 +54,13 @@ pub struct Saver {
 impl Saver {
     /// `settings` are texts by the names of the core's `ConfigKey`s; a shallow saver keeps only
     /// the newest checkpoint of each thread and namespace. Credentials that a callable gives are
-    /// asked for again after `credential_refresh` seconds.
+    /// asked for again after `credential_refresh` seconds. Encryption keys are those of the environment
+    /// unless there is a list of them, which may be empty.
     #[new]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called from one place, in Python"
+    )]
     fn new(
         py: Python<'_>,
         settings: Vec<(String, String)>,
@@ -64,6 +69,7 @@ impl Saver {
         shallow: bool,
         credentials: Option<Py<PyAny>>,
         credential_refresh: f64,
+        encryption_keys: Option<Vec<(String, PyBackedBytes)>>,
     ) -> PyResult<Self> {
         let refresh = Duration::try_from_secs_f64(credential_refresh)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -72,6 +78,16 @@ impl Saver {
             .map(|(key, value)| Ok((key.parse::<ConfigKey>()?, value)))
             .collect::<Result<_, Error>>()
             .map_err(|error| exception(py, &error))?;
+        let keys = match encryption_keys {
+            None => Keys::Environment,
+            Some(keys) if keys.is_empty() => Keys::None,
+            Some(keys) => {
+                let keys = keys.iter().map(|(id, key)| EncryptionKey::new(id, key));
+                let keys = keys.collect::<Result<Vec<_>, Error>>();
+                let keys = keys.and_then(EncryptionKeys::new);
+                Keys::Given(keys.map_err(|error| exception(py, &error))?)
+            }
+        };
         Ok(Self {
             slot: Slot::new(Settings {
                 values: settings,
@@ -79,6 +95,7 @@ impl Saver {
                 refresh_on_read,
                 shallow,
                 credentials: credentials.map(|ask| Arc::new(Provider::new(ask, refresh))),
+                keys,
             }),
         })
     }

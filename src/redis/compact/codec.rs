@@ -214,6 +214,22 @@ impl ThreadCodec<'_> {
         WriteRecord::decode(at, stored, &self.sealer, self.limit())
     }
 
+    /// Whether a head is sealed as it would be now.
+    ///
+    /// # Errors
+    /// [`Damage`] if it is no head.
+    pub(crate) fn is_current_head(&self, stored: &Bytes) -> Result<bool, Damage> {
+        Head::piece(stored).map(|piece| self.sealer.is_current(&piece))
+    }
+
+    /// Whether the record of a write is sealed as it would be now.
+    ///
+    /// # Errors
+    /// [`Damage`] if it is no record.
+    pub(crate) fn is_current_write(&self, stored: &Bytes) -> Result<bool, Damage> {
+        WriteRecord::piece(stored).map(|piece| self.sealer.is_current(&piece))
+    }
+
     /// Takes a part as it is stored, into the cache.
     pub(super) fn open_part(&self, digest: Digest, stored: &Bytes) -> Result<Part, Damage> {
         let part = Part::unpack(digest, stored, &self.sealer)?.detached();

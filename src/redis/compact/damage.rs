@@ -19,7 +19,9 @@ pub(crate) enum Damage {
         damage: Box<Damage>,
     },
     /// It is not sealed, where all has to be.
-    #[error("it is not sealed, and `allow_unsealed` is not set")]
+    #[error(
+        "it is not sealed: if it was stored before the saver had keys, set `allow_unsealed` and run `reseal`, else somebody else wrote it"
+    )]
     Unsealed,
     /// It is sealed with a key that the saver does not have.
     #[error("it is sealed with the key `{0}`")]
@@ -60,7 +62,7 @@ impl Damage {
             return Error::Config {
                 key: "encryption_keys".to_owned(),
                 reason: format!(
-                    "{} is sealed with `{id}`, which is not among them",
+                    "{} has data that is sealed with the key `{id}`, which the saver does not have: give it that key behind the first until `reseal` has run",
                     key.into()
                 ),
                 source: None,

@@ -72,25 +72,9 @@ impl Head {
         sealer: &ThreadSealer,
         limit: usize,
     ) -> Result<Self, Damage> {
-        let mut cursor = Cursor::new(stored.clone());
-        if cursor.byte()? != VERSION {
-            return Err(Damage::text(
-                "it has a form that this version does not know",
-            ));
-        }
-        let length = cursor.u32()?;
-        let parent = cursor.take(length)?;
-        let parent = if parent.is_empty() {
-            None
-        } else {
-            ids::take(&parent)
-                .and_then(|(parent, _)| CheckpointId::new(parent).ok())
-                .ok_or_else(|| Damage::text("its parent is no id"))
-                .map(Some)?
-        };
-        let roots = Roots::decode(&mut cursor)?;
-        let front = &stored[..stored.len() - cursor.len()];
-        let body = sealer.unpack(Place::Head(ids_of(at), front), &cursor.rest(), limit)?;
+        let (parent, roots, piece) = split(stored)?;
+        let front = &stored[..stored.len() - piece.len()];
+        let body = sealer.unpack(Place::Head(ids_of(at), front), &piece, limit)?;
         let mut cursor = Cursor::new(body);
         let id = &at.checkpoint_id;
         let head = Self {
@@ -103,6 +87,14 @@ impl Head {
         } else {
             Err(Damage::text("there is more than a checkpoint in it"))
         }
+    }
+
+    /// The piece of a head as it is stored.
+    ///
+    /// # Errors
+    /// [`Damage::Text`] if it is no head.
+    pub(super) fn piece(stored: &Bytes) -> Result<Bytes, Damage> {
+        split(stored).map(|(_, _, piece)| piece)
     }
 
     /// All ropes that the head names.
@@ -125,6 +117,28 @@ impl Head {
         let members = fields.chain(&self.metadata);
         members.flat_map(|(_, value)| value.ropes())
     }
+}
+
+/// The parent and the roots in front of a head, and its piece.
+fn split(stored: &Bytes) -> Result<(Option<CheckpointId>, Roots, Bytes), Damage> {
+    let mut cursor = Cursor::new(stored.clone());
+    if cursor.byte()? != VERSION {
+        return Err(Damage::text(
+            "it has a form that this version does not know",
+        ));
+    }
+    let length = cursor.u32()?;
+    let parent = cursor.take(length)?;
+    let parent = if parent.is_empty() {
+        None
+    } else {
+        ids::take(&parent)
+            .and_then(|(parent, _)| CheckpointId::new(parent).ok())
+            .ok_or_else(|| Damage::text("its parent is no id"))
+            .map(Some)?
+    };
+    let roots = Roots::decode(&mut cursor)?;
+    Ok((parent, roots, cursor.rest()))
 }
 
 /// The member that holds the values of the channels.

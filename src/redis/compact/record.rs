@@ -94,15 +94,9 @@ impl WriteRecord {
         sealer: &ThreadSealer,
         limit: usize,
     ) -> Result<Self, Damage> {
-        let mut cursor = Cursor::new(stored.clone());
-        if cursor.byte()? != VERSION {
-            return Err(Damage::text(
-                "it has a form that this version does not know",
-            ));
-        }
-        let roots = Roots::decode(&mut cursor)?;
-        let front = &stored[..stored.len() - cursor.len()];
-        let body = sealer.unpack(at.of(front), &cursor.rest(), limit)?;
+        let (roots, piece) = split(stored)?;
+        let front = &stored[..stored.len() - piece.len()];
+        let body = sealer.unpack(at.of(front), &piece, limit)?;
         let mut cursor = Cursor::new(body);
         let mut record = Self {
             task_path: cursor.string()?,
@@ -121,9 +115,29 @@ impl WriteRecord {
         }
     }
 
+    /// The piece of a record as it is stored.
+    ///
+    /// # Errors
+    /// [`Damage::Text`] if it is no record.
+    pub(super) fn piece(stored: &Bytes) -> Result<Bytes, Damage> {
+        split(stored).map(|(_, piece)| piece)
+    }
+
     /// The ropes that the record names.
     pub(crate) fn ropes(&self) -> impl Iterator<Item = &Rope> {
         let hints = self.hints.iter().flat_map(Value::ropes);
         self.value.ropes().chain(hints)
     }
+}
+
+/// The roots in front of a record, and its piece.
+fn split(stored: &Bytes) -> Result<(Roots, Bytes), Damage> {
+    let mut cursor = Cursor::new(stored.clone());
+    if cursor.byte()? != VERSION {
+        return Err(Damage::text(
+            "it has a form that this version does not know",
+        ));
+    }
+    let roots = Roots::decode(&mut cursor)?;
+    Ok((roots, cursor.rest()))
 }

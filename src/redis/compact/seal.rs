@@ -12,37 +12,21 @@
 //! lengths only. They stay readable for scripts, and their own keyed digests authenticate them.
 
 use std::fmt;
-use std::sync::Arc;
 
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Key, Nonce};
 use bytes::{BufMut, Bytes, BytesMut};
-use secrecy::{ExposeSecret, SecretBox};
 
 use super::compress::{self, SEALED};
 use super::cursor::put_text;
 use super::damage::Damage;
 use super::digest::{Digest, Digester};
-use crate::error::{Error, Result};
+use crate::redis::encryption_keys::EncryptionKeys;
 
-/// How many bytes an encryption key has.
-pub(crate) const KEY_LEN: usize = 32;
-/// The most bytes that the id of a key has: it stands in every sealed piece.
-const MAX_KEY_ID: usize = 32;
-
-/// A key that pieces are sealed with.
-#[derive(Debug)]
-pub(crate) struct EncryptionKey {
-    /// Its name, which stands in what it seals.
-    pub(crate) id: Box<str>,
-    /// Its bytes.
-    pub(crate) secret: SecretBox<[u8; KEY_LEN]>,
-}
-
-/// The keys of a saver.
+/// The keys of a saver, and where they are used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sealer {
-    keys: Arc<[EncryptionKey]>,
+    keys: Option<EncryptionKeys>,
     prefix: Box<str>,
     allow_unsealed: bool,
 }
@@ -50,52 +34,29 @@ pub(crate) struct Sealer {
 impl Sealer {
     /// A sealer whose first key seals and whose keys all open, for what is stored under a prefix. Without
     /// keys nothing is sealed. With `allow_unsealed` it also reads what is not sealed.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if an id is empty, longer than 32 bytes, or given twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no setting gives keys yet"))]
     pub(crate) fn new(
-        keys: Vec<EncryptionKey>,
+        keys: Option<EncryptionKeys>,
         prefix: impl Into<Box<str>>,
         allow_unsealed: bool,
-    ) -> Result<Self> {
-        for (position, key) in keys.iter().enumerate() {
-            let refuse = |reason: String| {
-                Err(Error::Config {
-                    key: "encryption_keys".to_owned(),
-                    reason,
-                    source: None,
-                })
-            };
-            if key.id.is_empty() || key.id.len() > MAX_KEY_ID {
-                return refuse(format!(
-                    "the id of a key has 1 to {MAX_KEY_ID} bytes, and `{}` has {}",
-                    key.id,
-                    key.id.len()
-                ));
-            }
-            if keys[..position].iter().any(|other| other.id == key.id) {
-                return refuse(format!("two keys have the id `{}`: rename one", key.id));
-            }
-        }
-        Ok(Self {
-            keys: keys.into(),
+    ) -> Self {
+        Self {
+            keys,
             prefix: prefix.into(),
             allow_unsealed,
-        })
+        }
     }
 
     /// The same for one thread.
     pub(super) fn of_thread(&self, thread: &str) -> ThreadSealer {
-        let keys = self.keys.iter().map(|key| {
+        let keys = self.keys.iter().flat_map(EncryptionKeys::iter).map(|key| {
             let mut material = BytesMut::with_capacity(128);
-            material.put_slice(key.secret.expose_secret());
+            material.put_slice(key.secret());
             put_text(&mut material, self.prefix.as_bytes());
             material.put_slice(thread.as_bytes());
             let secret =
                 blake3::derive_key("langgraph-checkpoint-redis compact 1 sealing", &material);
             ThreadKey {
-                id: key.id.clone(),
+                id: key.id().into(),
                 cipher: Aes256GcmSiv::new(&Key::<Aes256GcmSiv>::from(secret)),
                 digester: Digester::keyed(&material),
             }
@@ -179,6 +140,17 @@ impl ThreadSealer {
         is_keyed() || ((self.keys.is_empty() || self.allow_unsealed) && is_plain())
     }
 
+    /// Whether a piece is as one that is stored from now on: sealed with the first key, or not at all where
+    /// there is none.
+    pub(super) fn is_current(&self, piece: &[u8]) -> bool {
+        let sealed = piece.strip_prefix(&[SEALED]);
+        match (self.keys.first(), sealed.and_then(key_id)) {
+            (Some(first), Some((id, _))) => id == first.id.as_bytes(),
+            (None, None) => sealed.is_none(),
+            _ => false,
+        }
+    }
+
     /// The piece for a text that is stored at a place: compressed if that saves anything, and sealed.
     pub(super) fn pack(&self, place: Place<'_>, text: &[u8]) -> Bytes {
         let piece = compress::pack(text);
@@ -190,7 +162,7 @@ impl ThreadSealer {
             msg: &piece,
             aad: &place,
         };
-        let mut sealed = BytesMut::with_capacity(piece.len() + MAX_KEY_ID + 18);
+        let mut sealed = BytesMut::with_capacity(piece.len() + key.id.len() + 18);
         sealed.put_u8(SEALED);
         put_text(&mut sealed, key.id.as_bytes());
         // The cipher takes 64 GB and Redis 512 MB, so this does not fail. If it did, what is stored would be
@@ -223,10 +195,7 @@ impl ThreadSealer {
                 _ => Ok(text),
             };
         };
-        let (id, ciphertext) = sealed
-            .split_first()
-            .and_then(|(length, rest)| rest.split_at_checked(usize::from(*length)))
-            .ok_or_else(|| Damage::text("it ends early"))?;
+        let (id, ciphertext) = key_id(sealed).ok_or_else(|| Damage::text("it ends early"))?;
         let key = self.keys.iter().find(|key| key.id.as_bytes() == id);
         let key = key.ok_or_else(|| {
             Damage::UnknownKey(String::from_utf8_lossy(id).escape_debug().to_string())
@@ -240,6 +209,12 @@ impl ThreadSealer {
         let piece = opened.map_err(|_| Damage::Forged)?;
         compress::unpack(&piece.into(), limit).map_err(Damage::text)
     }
+}
+
+/// The id of the key of what is sealed, and the ciphertext behind it.
+fn key_id(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = sealed.split_first()?;
+    rest.split_at_checked(usize::from(*length))
 }
 
 impl ThreadKey {

@@ -41,6 +41,9 @@ const NAMES: usize = 64;
 #[cfg(feature = "server")]
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
+/// How often blobs are read again of which a part had gone.
+const ATTEMPTS: usize = 3;
+
 /// How the bytes of a blob are kept, in the record: as they are, as the text that came, or not at all.
 const BYTES: &str = "bytes";
 const TEXT: &str = "text";
@@ -55,7 +58,7 @@ struct ReadBlob {
 
 /// The checkpoint that the records of a namespace's blobs are said to be of: there is none of that name
 /// beside them, as their places have no id.
-fn owner(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<CheckpointRef> {
+pub(super) fn owner(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<CheckpointRef> {
     Ok(CheckpointRef::new(
         thread,
         namespace,
@@ -63,7 +66,8 @@ fn owner(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<Checkpoin
     ))
 }
 
-fn task_of(channel: &str, version: &str) -> Result<TaskId> {
+/// The task that the record of a blob is said to be of.
+pub(super) fn task_of(channel: &str, version: &str) -> Result<TaskId> {
     TaskId::new(format!("{channel}\0{version}"))
 }
 
@@ -214,20 +218,33 @@ impl Compact {
         Ok((is_there, left, self.read_blobs(&keys, owner, &members)?))
     }
 
-    /// Reads the values of blobs; `None` if parts of them are not there any more.
+    /// Reads the values of blobs, or says which part of them is not there any more.
     async fn whole_blobs(
         &self,
         operation: &'static str,
         owner: &CheckpointRef,
-        blobs: Vec<ReadBlob>,
+        mut blobs: Vec<ReadBlob>,
     ) -> Result<Result<Vec<ChannelBlob>, Damage>> {
         let keys = self.store.keyspace.compact(&owner.thread_id);
         let codec = self.codec.of_thread(&owner.thread_id);
         let mut reader = Reader::new(&codec);
-        let ropes: Vec<&Rope> = blobs.iter().flat_map(ropes_of).collect();
-        let thread = &owner.thread_id;
-        if let Some(absent) = self.fetch(operation, thread, &mut reader, &ropes).await? {
-            return Ok(Err(Damage::Absent(absent)));
+        for attempt in 1.. {
+            let ropes: Vec<&Rope> = blobs.iter().flat_map(ropes_of).collect();
+            let thread = &owner.thread_id;
+            let fetched = self.fetch(operation, thread, &mut reader, &ropes).await?;
+            let Some(absent) = fetched else {
+                break;
+            };
+            // They were removed in the meantime, or sealed again, with other parts.
+            let names: Vec<_> = blobs
+                .iter()
+                .map(|blob| (blob.channel.clone(), blob.version.clone()))
+                .collect();
+            let (_, _, again) = self.look_up(operation, owner, None, &names).await?;
+            if attempt == ATTEMPTS || again.len() < blobs.len() {
+                return Ok(Err(Damage::Absent(absent)));
+            }
+            blobs = again;
         }
         let mut whole = Vec::with_capacity(blobs.len());
         for ReadBlob { version, write, .. } in blobs {

@@ -15,6 +15,7 @@ mod prune;
 mod put;
 mod read;
 mod remove;
+mod reseal;
 mod runs;
 mod saver;
 mod scripts;
@@ -43,10 +44,15 @@ struct Compact {
 
 impl CompactLayout {
     pub(crate) fn new(store: Arc<Store>) -> Self {
+        let settings = &store.settings;
         let codec = Codec::new(CodecOptions {
             cache_bytes: CACHE_BYTES,
-            max_bytes: store.settings.max_document_bytes,
-            sealer: Sealer::default(),
+            max_bytes: settings.max_document_bytes,
+            sealer: Sealer::new(
+                settings.encryption_keys.clone(),
+                store.keyspace.checkpoint_prefix(),
+                settings.allow_unsealed,
+            ),
         });
         Self(Arc::new(Compact { store, codec }))
     }

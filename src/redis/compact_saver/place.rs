@@ -79,6 +79,20 @@ pub(super) fn read_checkpoint(place: &[u8]) -> Option<(CheckpointNamespace, Chec
     Some((namespace, CheckpointId::new(id).ok()?))
 }
 
+/// The place of the checkpoint in a member, without an id for blobs.
+pub(super) fn checkpoint_in(member: &Bytes) -> Option<Bytes> {
+    let (_, rest) = ids::take(member)?;
+    let (_, rest) = ids::take(rest)?;
+    let place = member.slice(..member.len() - rest.len());
+    // The second id has an end, too.
+    place.ends_with(b"\0").then_some(place)
+}
+
+/// The namespace of the place of all blobs; `None` if it is the place of a checkpoint.
+pub(super) fn read_blobs(place: &[u8]) -> Option<CheckpointNamespace> {
+    read_namespace(place.strip_suffix(b"\0\0")?)
+}
+
 /// The task, the index and the record of a write, of a member behind the place of its checkpoint.
 pub(super) fn read_write(member: &Bytes, checkpoint: &[u8]) -> Option<(TaskId, i64, Bytes)> {
     let rest = member.strip_prefix(checkpoint)?;

@@ -155,16 +155,17 @@ impl Compact {
         let keys = self.store.keyspace.compact(thread_id);
         let id = place::read_id(&stored.id).ok_or_else(|| unreadable(&keys.heads))?;
         let at = CheckpointRef::new(thread_id, namespace, &id);
+        let thread = self.codec.of_thread(thread_id);
+        let head = thread.decode_head(&at, &stored.head);
+        let head = head.map_err(|damage| damaged(&keys, &at, damage))?;
+        let writes = self.read_writes(&at, &stored.writes)?;
+        // Behind what names them, which says if a key is missing.
         for part in stored.parts.chunks_exact(2) {
             if let Some(digest) = Digest::from_slice(&part[0]) {
                 let added = reader.add(digest, &part[1]);
                 added.map_err(|damage| damaged(&keys, &at, damage))?;
             }
         }
-        let thread = self.codec.of_thread(thread_id);
-        let head = thread.decode_head(&at, &stored.head);
-        let head = head.map_err(|damage| damaged(&keys, &at, damage))?;
-        let writes = self.read_writes(&at, &stored.writes)?;
         Ok(ReadHead { at, head, writes })
     }
 

@@ -11,7 +11,8 @@ use super::blobs;
 use super::collect;
 use super::scripts::{TtlChange, change_ttl};
 use super::{
-    CompactLayout, copy, doctor, history, list, prune, put, remove, runs, stats, threads, transfer,
+    CompactLayout, copy, doctor, history, list, prune, put, remove, reseal, runs, stats, threads,
+    transfer,
 };
 #[cfg(feature = "server")]
 use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
@@ -33,6 +34,7 @@ use crate::redis::index::Lacking;
 use crate::redis::keys::CheckpointRef;
 use crate::redis::layout::LayoutSaver;
 use crate::redis::marker;
+use crate::redis::reseal::{ResealOptions, ResealReport};
 use crate::redis::stats::{Stats, StatsOptions};
 use crate::redis::store::Store;
 use crate::redis::transfer::{EarlyWrites, TimedCheckpoint};
@@ -210,6 +212,10 @@ impl LayoutSaver for CompactLayout {
         _idle: &mut IdleWrites,
     ) -> Result<DoctorReport> {
         doctor::doctor(&self.0, options).await
+    }
+
+    async fn reseal(&self, options: &ResealOptions) -> Result<ResealReport> {
+        reseal::reseal(&self.0, options).await
     }
 
     #[cfg(feature = "cli")]

@@ -16,8 +16,8 @@ use crate::redis::replies::byte_strings;
 use crate::redis::scripts::{
     COMPACT_BLOBS, COMPACT_CHILDREN, COMPACT_COLLECT, COMPACT_COLLECT_BLOBS, COMPACT_DELETE,
     COMPACT_DIGESTS, COMPACT_EARLY, COMPACT_FORGET_WRITES, COMPACT_HISTORY, COMPACT_NAMESPACES,
-    COMPACT_PAGE, COMPACT_PUT, COMPACT_PUT_WRITES, COMPACT_READ, COMPACT_REMOVE, COMPACT_ROOTS,
-    COMPACT_TTL, COMPACT_WRITES, OneSlot,
+    COMPACT_PAGE, COMPACT_PUT, COMPACT_PUT_WRITES, COMPACT_READ, COMPACT_REMOVE, COMPACT_RESEAL,
+    COMPACT_ROOTS, COMPACT_TTL, COMPACT_WRITES, OneSlot,
 };
 use crate::redis::store::Store;
 
@@ -493,6 +493,23 @@ pub(super) enum Naming {
     Writes,
 }
 
+impl Naming {
+    fn name(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Heads => b"heads",
+            Self::Writes => b"writes",
+        })
+    }
+
+    /// The key of a thread that holds them.
+    pub(super) fn key(self, keys: &CompactKeys) -> &Bytes {
+        match self {
+            Self::Heads => &keys.heads,
+            Self::Writes => &keys.writes,
+        }
+    }
+}
+
 /// A page of the roots of heads or of writes.
 pub(super) struct Roots {
     /// Changes with every write to the thread.
@@ -511,11 +528,7 @@ pub(super) async fn roots(
     last: Bytes,
     most: usize,
 ) -> Result<Roots> {
-    let naming: &[u8] = match naming {
-        Naming::Heads => b"heads",
-        Naming::Writes => b"writes",
-    };
-    let args = vec![Bytes::from_static(naming), last, number(most)];
+    let args = vec![naming.name(), last, number(most)];
     let call = COMPACT_ROOTS.call(keys.all(), args);
     let mut elements = store
         .script(operation, call)
@@ -590,6 +603,48 @@ pub(super) async fn collect(
     let reply = store.script(operation, COMPACT_COLLECT.call(keys.all(), args));
     let count = reply.await?.as_int().unwrap_or(-1);
     Ok(u64::try_from(count).ok())
+}
+
+/// Replaces a head or a record, if it is what was read.
+pub(super) struct ResealCall<'a> {
+    pub(super) of: Naming,
+    pub(super) place: Bytes,
+    pub(super) old: Bytes,
+    pub(super) new: Bytes,
+    pub(super) parts: &'a NewParts,
+}
+
+/// What became of a [`ResealCall`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaced {
+    Done,
+    /// Something else stands there, or nothing.
+    Changed,
+    /// The thread lacks parts, and nothing was stored.
+    LacksParts,
+}
+
+impl ResealCall<'_> {
+    pub(super) async fn run(self, store: &Store, keys: &CompactKeys) -> Result<Replaced> {
+        let mut args = vec![
+            self.of.name(),
+            self.place,
+            self.old,
+            self.new,
+            number(self.parts.assumed.len()),
+        ];
+        append_digests(&mut args, &[self.parts]);
+        append_parts(&mut args, &[self.parts]);
+        let reply = store.script("reseal", COMPACT_RESEAL.call(keys.all(), args));
+        let mut elements = reply.await?.into_array().into_iter();
+        let is_done = elements.next().and_then(|done| done.as_int()) == Some(1);
+        let lacks_parts = elements.next().is_some_and(lacks_parts);
+        Ok(match (is_done, lacks_parts) {
+            (true, _) => Replaced::Done,
+            (false, true) => Replaced::LacksParts,
+            (false, false) => Replaced::Changed,
+        })
+    }
 }
 
 /// The error of a member that is named as none of ours is.

@@ -20,6 +20,9 @@ use crate::redis::replies::time_left;
 use crate::redis::transfer::{EarlyWrites, TimedCheckpoint};
 use crate::saver::SaverStream;
 
+/// How often writes are read again of which a part had gone.
+const ATTEMPTS: usize = 3;
+
 /// Streams the checkpoints of a namespace oldest first.
 pub(super) fn oldest_first(
     layout: &Arc<Compact>,
@@ -117,24 +120,27 @@ impl Compact {
         operation: &'static str,
         at: &CheckpointRef,
     ) -> Result<Option<Vec<PendingWrite>>> {
-        let (is_there, read) = self.all_writes(operation, at).await?;
-        if is_there {
-            return Ok(None);
-        }
         let keys = self.store.keyspace.compact(&at.thread_id);
         let codec = self.codec.of_thread(&at.thread_id);
-        let mut reader = Reader::new(&codec);
-        let ropes: Vec<&Rope> = read.iter().flat_map(of_write).collect();
-        let fetched = self.fetch(operation, &at.thread_id, &mut reader, &ropes);
-        if let Some(absent) = fetched.await? {
-            // They were removed in the meantime, or cannot be read.
-            let (_, again) = self.all_writes(operation, at).await?;
-            if again.is_empty() {
+        let mut absent = None;
+        for _ in 0..ATTEMPTS {
+            let (is_there, read) = self.all_writes(operation, at).await?;
+            if is_there || (absent.is_some() && read.is_empty()) {
                 return Ok(None);
             }
-            return Err(Damage::Absent(absent).at(String::from_utf8_lossy(&keys.parts)));
+            let mut reader = Reader::new(&codec);
+            let ropes: Vec<&Rope> = read.iter().flat_map(of_write).collect();
+            let fetched = self.fetch(operation, &at.thread_id, &mut reader, &ropes);
+            // They were removed in the meantime, or sealed again, or cannot be read.
+            absent = fetched.await?;
+            if absent.is_none() {
+                return whole_writes(&keys, at, &read, &mut reader).map(Some);
+            }
         }
-        whole_writes(&keys, at, &read, &mut reader).map(Some)
+        match absent {
+            Some(digest) => Err(Damage::Absent(digest).at(String::from_utf8_lossy(&keys.parts))),
+            None => Ok(None),
+        }
     }
 }
 

@@ -84,4 +84,5 @@ one_slot_scripts! {
     Writes COMPACT_FORGET_WRITES = "compact_forget_writes";
     Reads COMPACT_BLOBS = "compact_blobs";
     Writes COMPACT_COLLECT_BLOBS = "compact_collect_blobs";
+    Writes COMPACT_RESEAL = "compact_reseal";
 }
