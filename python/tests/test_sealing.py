@@ -60,9 +60,11 @@ async def test_what_is_sealed_is_read_with_its_key_alone(compact):
     with compact(encryption_keys={"old": OLD}) as saver:
         checkpoint = store(saver)
     for arguments in ({}, {"encryption_keys": {}}, {"encryption_keys": {"new": NEW}}):
-        async with compact(AsyncRedisSaver, **arguments) as saver:
-            with pytest.raises(ConfigError, match="`old`"):
-                await saver.aget_tuple(PLACE)
+        saver = compact(AsyncRedisSaver, **arguments)
+        with pytest.raises(ConfigError, match="`old`"):
+            await saver.aget_tuple(PLACE)
+    with pytest.raises(ConfigError, match="has no keys"):
+        compact().setup()
     async with compact(AsyncRedisSaver, encryption_keys={"old": OLD}) as saver:
         assert (await saver.aget_tuple(PLACE)).checkpoint == checkpoint
 
@@ -84,8 +86,8 @@ def test_keys_come_from_the_environment(compact, monkeypatch, tmp_path):
     with compact() as saver:
         checkpoint = store(saver)
     # An argument goes before the environment.
-    with compact(encryption_keys={}) as saver, pytest.raises(ConfigError, match="`new`"):
-        saver.get_tuple(PLACE)
+    with pytest.raises(ConfigError, match="`new`"):
+        compact(encryption_keys={}).get_tuple(PLACE)
     monkeypatch.delenv("LANGGRAPH_REDIS_ENCRYPTION_KEYS")
     file = tmp_path / "keys"
     file.write_text(f"# keys\n{text('new', NEW)}\n")
@@ -94,8 +96,8 @@ def test_keys_come_from_the_environment(compact, monkeypatch, tmp_path):
     with compact() as saver:
         assert saver.get_tuple(PLACE).checkpoint == checkpoint
     file.chmod(0o644)
-    with compact() as saver, pytest.raises(ConfigError, match="chmod o="):
-        saver.get_tuple(PLACE)
+    with pytest.raises(ConfigError, match="chmod o="):
+        compact().get_tuple(PLACE)
 
 
 @pytest.mark.parametrize(
@@ -132,5 +134,5 @@ def test_what_is_no_dict_of_bytes_is_refused_and_not_shown(compact, keys):
     ],
 )
 def test_keys_that_would_seal_nothing_are_refused(compact, cls, arguments):
-    with compact(cls, **arguments) as saver, pytest.raises(ConfigError, match="encryption_keys"):
-        saver.get_tuple(PLACE)
+    with pytest.raises(ConfigError, match="encryption_keys"):
+        compact(cls, **arguments).get_tuple(PLACE)
