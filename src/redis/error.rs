@@ -215,19 +215,9 @@ impl RedisError {
             }
             // In a cluster it is followed; elsewhere it comes from a node of one.
             Kind::Redirected(_) => {
-                return Error::Config {
-                    key: "url".to_owned(),
-                    reason: "the server is a node of a cluster: use redis-cluster://".to_owned(),
-                    source: Some(self.into()),
-                };
+                return self.wrong_url("the server is a node of a cluster: use redis-cluster://");
             }
-            Kind::NoCluster => {
-                return Error::Config {
-                    key: "url".to_owned(),
-                    reason: "the server is no cluster: use redis://".to_owned(),
-                    source: Some(self.into()),
-                };
-            }
+            Kind::NoCluster => return self.wrong_url("the server is no cluster: use redis://"),
             Kind::OutOfMemory => return Error::OutOfMemory,
             Kind::CrossSlot => {
                 return Error::InvalidInput {
@@ -240,6 +230,7 @@ impl RedisError {
             Kind::WrongTypeOfKey(key) => return Error::WrongType { key: key.clone() },
             Kind::ForeignKey(key) => return foreign(key),
             Kind::LostWrite(key) => return lost(key),
+            Kind::UnreadableMember(key) => return unreadable_member(key),
             Kind::UnexpectedParent(newest) => return unexpected(newest),
             Kind::NoScript
             | Kind::WrongType
@@ -290,6 +281,14 @@ impl RedisError {
         }
     }
 
+    fn wrong_url(self, reason: &str) -> Error {
+        Error::Config {
+            key: "url".to_owned(),
+            reason: reason.to_owned(),
+            source: Some(self.into()),
+        }
+    }
+
     fn permission(self, reason: &str) -> Error {
         Error::Permission {
             reason: reason.to_owned(),
@@ -317,6 +316,14 @@ pub(super) fn lost(key: &str) -> Error {
         reason: "it is gone, while its checkpoint is there: a `maxmemory-policy` that evicts has removed it, or somebody else; delete the thread, or let `doctor --fix` forget the write".to_owned(),
         source: Some(RedisError::new(ErrorKind::LostWrite(key.to_owned()), found).into()),
     }
+}
+
+/// The error of a key that has a member which no saver writes.
+pub(super) fn unreadable_member(key: &str) -> Error {
+    Error::corrupt(
+        key,
+        "a member of it names no checkpoint: another program has written it",
+    )
 }
 
 /// The error of a key that holds something of another thread or namespace.
@@ -492,6 +499,7 @@ mod tests {
             (reply("LGFOREIGN checkpoint:t"), "Conflict", false),
             (reply("LGCONFLICT 1f1e"), "Conflict", false),
             (reply("LGLOST checkpoint:t"), "Corrupt", false),
+            (reply("LGUNREADABLE checkpoint:t"), "Corrupt", false),
             (reply("LGFURTHER"), "Server", false),
             (reply("CROSSSLOT Keys in request"), "InvalidInput", false),
             (

@@ -33,6 +33,9 @@ pub(crate) fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     trials! {
         traces_replay_on_memory_without_a_difference;
         #[cfg(feature = "redis")] traces_replay_on_redis_without_a_difference;
+        #[cfg(feature = "redis")] traces_replay_on_the_compact_layout_without_a_difference;
+        #[cfg(feature = "redis")]
+        traces_replay_on_the_compact_layout_on_a_cluster_without_a_difference;
         #[cfg(feature = "redis")] traces_replay_on_a_cluster_without_a_difference;
         #[cfg(feature = "redis")] traces_replay_on_a_cluster_with_hash_tags_without_a_difference;
         #[cfg(feature = "tls")] traces_replay_behind_sentinel_without_a_difference;
@@ -89,6 +92,28 @@ async fn traces_replay_on_redis_without_a_difference() {
         assert_replays(&name, &trace, &saver).await;
         trace.clean_up(&saver).await.unwrap();
     }
+}
+
+#[cfg(feature = "redis")]
+async fn assert_all_replay_on_compact_at(url: String) {
+    for (name, trace) in traces() {
+        let ttl = langgraph_checkpoint_redis::TtlPolicy::default();
+        let saver = support::compact_saver(&url, &support::random_prefix(), ttl).await;
+        let saver = saver.unwrap();
+        saver.setup().await.unwrap();
+        assert_replays(&name, &trace, &saver).await;
+        trace.clean_up(&saver).await.unwrap();
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn traces_replay_on_the_compact_layout_without_a_difference() {
+    assert_all_replay_on_compact_at(support::without_modules_url()).await;
+}
+
+#[cfg(feature = "redis")]
+async fn traces_replay_on_the_compact_layout_on_a_cluster_without_a_difference() {
+    assert_all_replay_on_compact_at(support::cluster_url()).await;
 }
 
 #[cfg(feature = "redis")]

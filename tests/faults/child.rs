@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use langgraph_checkpoint_redis::{CheckpointSaver, PutOptions};
 
-use crate::builder;
 use crate::load::{Record, checkpoint, metadata, parent};
+use crate::{Fault, builder};
 
 const URL: &str = "LANGGRAPH_REDIS_FAULTS_URL";
 const THREAD: &str = "LANGGRAPH_REDIS_FAULTS_THREAD";
@@ -40,7 +40,8 @@ pub fn work() {
 pub struct Child(std::process::Child);
 
 impl Child {
-    pub fn start(url: &str, thread: &str) -> Self {
+    pub fn start(fault: Fault, url: &str, thread: &str) -> Self {
+        let url = format!("{url}?layout={}", fault.layout());
         let mut command = Command::new(std::env::current_exe().unwrap());
         let child = command.env(URL, url).env(THREAD, thread);
         Self(child.stdout(Stdio::piped()).spawn().unwrap())

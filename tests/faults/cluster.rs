@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use fred::util::redis_keyslot;
 use futures_util::TryStreamExt;
 use langgraph_checkpoint_redis::{
     CheckpointSaver, CopyOptions, ListOptions, PutOptions, RedisSaver, ThreadId,
@@ -12,10 +13,11 @@ use tokio::time::sleep;
 
 use crate::load::{Load, Readers, checkpoint, config_of, is_whole, metadata, parent};
 use crate::report::{Promise, settle};
-use crate::{builder, command, threads};
+use crate::{Fault, command, threads};
 
-async fn saver(cluster: &Cluster) -> RedisSaver {
-    let saver = builder(cluster.url())
+async fn saver(fault: Fault, cluster: &Cluster) -> RedisSaver {
+    let saver = fault
+        .builder(cluster.url())
         .hash_tag_threads(true)
         .wait_for_replicas(1, Duration::from_millis(500))
         .build()
@@ -40,13 +42,21 @@ pub async fn slot(cluster: &Cluster, thread: &str) -> u16 {
     redis::from_redis_value(slot.unwrap()).unwrap()
 }
 
-pub async fn the_primary_of_a_cluster_is_killed(fault: &'static str) {
+/// Ids of threads whose keys are in one slot.
+pub fn in_one_slot(stem: &str, count: usize) -> Vec<String> {
+    let slot = |id: &String| redis_keyslot(id.as_bytes());
+    let first = slot(&format!("{stem}-0"));
+    let ids = (0..).map(|n| format!("{stem}-{n}"));
+    ids.filter(|id| slot(id) == first).take(count).collect()
+}
+
+pub async fn the_primary_of_a_cluster_is_killed(fault: Fault) {
     // Else the servers themselves answer CLUSTERDOWN until the slots have a primary again.
     let mut cluster = Cluster::builder()
         .config("cluster-require-full-coverage", "no")
         .start()
         .unwrap();
-    let saver = saver(&cluster).await;
+    let saver = saver(fault, &cluster).await;
     let victim = 0;
     let mut there = Vec::new();
     let mut elsewhere = Vec::new();
@@ -86,9 +96,9 @@ pub async fn the_primary_of_a_cluster_is_killed(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &primaries(&cluster)).await;
 }
 
-pub async fn a_planned_failover_in_a_cluster(fault: &'static str) {
+pub async fn a_planned_failover_in_a_cluster(fault: Fault) {
     let cluster = Cluster::start().unwrap();
-    let saver = saver(&cluster).await;
+    let saver = saver(fault, &cluster).await;
     let load = Load::start(&saver, threads(12));
     load.goes_on(300).await;
     for replica in 3..6 {
@@ -101,11 +111,10 @@ pub async fn a_planned_failover_in_a_cluster(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &primaries(&cluster)).await;
 }
 
-pub async fn a_slot_moves_back_and_forth(fault: &'static str) {
+pub async fn a_slot_moves_back_and_forth(fault: Fault) {
     let cluster = Cluster::start().unwrap();
-    let saver = saver(&cluster).await;
-    // All in one slot: what their keys have for a tag is `{one`.
-    let threads = (0..8).map(|n| format!("{{one}}-{n}")).collect::<Vec<_>>();
+    let saver = saver(fault, &cluster).await;
+    let threads = in_one_slot("one", 8);
     let slot = slot(&cluster, &threads[0]).await;
     let load = Load::start(&saver, threads);
     load.goes_on(200).await;
@@ -130,29 +139,27 @@ pub async fn a_slot_moves_back_and_forth(fault: &'static str) {
 
 /// Half of a call's writes are never read as if they were all: not by those who read a checkpoint
 /// while its keys move, and not by those who copy it.
-pub async fn a_slot_with_many_writes_moves(fault: &'static str) {
+pub async fn a_slot_with_many_writes_moves(fault: Fault) {
     let cluster = Cluster::start().unwrap();
-    let saver = saver(&cluster).await;
-    let threads = (0..4).map(|n| format!("{{two}}-lots-{n}"));
-    let threads = threads.collect::<Vec<_>>();
+    let saver = saver(fault, &cluster).await;
+    let mut threads = in_one_slot("lots", 16);
+    let mut targets = threads.split_off(4);
+    let source = ThreadId::new(&threads[0]).unwrap();
     let slot = slot(&cluster, &threads[0]).await;
     let load = Load::start(&saver, threads.clone());
     let readers = Readers::start(&saver, &threads, |_| false);
     load.goes_on(30).await;
     let (mut copies, mut moved) = (Vec::new(), 0);
-    for (round, target) in [1, 2, 0, 1].into_iter().enumerate() {
+    for target in [1, 2, 0, 1] {
         if cluster.owner(slot).unwrap() == target {
             continue;
         }
         let moving = cluster.start_moving(slot, target).unwrap();
         let copying = (0..3).map(|copier| {
-            let (saver, copy) = (
-                saver.clone(),
-                format!("{{two}}-lots-0-copy-{round}{copier}"),
-            );
+            let (saver, source) = (saver.clone(), source.clone());
+            let copy = targets.pop().unwrap();
             tokio::spawn(async move {
                 sleep(Duration::from_millis(100 * copier)).await;
-                let source = ThreadId::new("{two}-lots-0").unwrap();
                 let target = ThreadId::new(&copy).unwrap();
                 let options = CopyOptions::default();
                 (saver.copy_thread(&source, &target, &options).await, copy)
@@ -182,7 +189,7 @@ pub async fn a_slot_with_many_writes_moves(fault: &'static str) {
             let found = tuple.pending_writes.len();
             // A copy says what its source says.
             assert!(
-                is_whole("{two}-lots-0", number, &tuple),
+                is_whole(&threads[0], number, &tuple),
                 "{fault}: {copy} {number} with {found} writes"
             );
         }
@@ -192,10 +199,11 @@ pub async fn a_slot_with_many_writes_moves(fault: &'static str) {
 }
 
 /// While a slot is half moved, what is read is right, or the error is retryable.
-pub async fn a_slot_is_half_moved(fault: &'static str) {
+pub async fn a_slot_is_half_moved(fault: Fault) {
     let cluster = Cluster::start().unwrap();
-    let patient = saver(&cluster).await;
-    let hasty = builder(cluster.url())
+    let patient = saver(fault, &cluster).await;
+    let hasty = fault
+        .builder(cluster.url())
         .hash_tag_threads(true)
         .command_timeout(Duration::from_millis(300))
         .build()

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::load::Load;
 use crate::report::{Promise, settle};
 use crate::wire::{Condition, Wire};
-use crate::{builder, threads, urls};
+use crate::{Fault, threads, urls};
 
 struct Setting {
     server: Standalone,
@@ -18,10 +18,12 @@ struct Setting {
 }
 
 impl Setting {
-    async fn new() -> Self {
+    async fn new(fault: Fault) -> Self {
         let server = Standalone::start().unwrap();
         let wire = Wire::start(server.port()).await;
-        let saver = builder(format!("redis://127.0.0.1:{}", wire.port()))
+        let url = format!("redis://127.0.0.1:{}", wire.port());
+        let saver = fault
+            .builder(url)
             .command_timeout(Duration::from_secs(2))
             .build()
             .await
@@ -34,7 +36,7 @@ impl Setting {
         }
     }
 
-    async fn endure(&self, fault: &'static str, condition: Condition, times: usize) {
+    async fn endure(&self, fault: Fault, condition: Condition, times: usize) {
         let load = Load::start(&self.saver, threads(8));
         for _ in 0..times {
             load.goes_on(100).await;
@@ -50,18 +52,18 @@ impl Setting {
 }
 
 /// What the server has done the client cannot know.
-pub async fn replies_are_dropped(fault: &'static str) {
-    let setting = Setting::new().await;
+pub async fn replies_are_dropped(fault: Fault) {
+    let setting = Setting::new(fault).await;
     setting.endure(fault, Condition::NoReplies, 4).await;
 }
 
-pub async fn the_network_is_slow(fault: &'static str) {
-    let setting = Setting::new().await;
+pub async fn the_network_is_slow(fault: Fault) {
+    let setting = Setting::new(fault).await;
     let slow = Condition::Slow(Duration::from_millis(150));
     setting.endure(fault, slow, 4).await;
 }
 
-pub async fn the_connection_is_cut_in_a_document(fault: &'static str) {
-    let setting = Setting::new().await;
+pub async fn the_connection_is_cut_in_a_document(fault: Fault) {
+    let setting = Setting::new(fault).await;
     setting.endure(fault, Condition::CutAfter(15_000), 6).await;
 }

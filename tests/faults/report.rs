@@ -5,13 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use langgraph_checkpoint_redis::RedisSaver;
+use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind, Layout};
 use redis::aio::MultiplexedConnection;
 
+use crate::Fault;
 use crate::load::{Found, Record, check};
 
 /// A row of the table.
 struct Row {
-    fault: &'static str,
+    fault: Fault,
     tried: usize,
     acknowledged: usize,
     errors: BTreeMap<String, usize>,
@@ -34,7 +36,7 @@ pub enum Promise {
 
 /// Checks all promises after a fault, and adds it to the table.
 pub async fn settle(
-    fault: &'static str,
+    fault: Fault,
     promise: Promise,
     saver: &RedisSaver,
     records: Vec<(String, Record)>,
@@ -48,6 +50,13 @@ pub async fn settle(
     let failures = note(fault, records, lost.len(), torn.len(), without_ttl.len());
     assert!(failures.is_empty(), "{fault}: {failures:?}");
     assert!(torn.is_empty(), "{fault}: torn: {torn:?}");
+    if fault.is_of(Layout::Compact) {
+        // No fault leaves a value without a part of it, or a checkpoint without its writes.
+        let report = saver.doctor(&DoctorOptions::default()).await.unwrap();
+        let mut kinds = report.counts().keys();
+        let are_whole = kinds.all(|kind| *kind == FindingKind::PartsUnnamed);
+        assert!(are_whole, "{fault}: {report}");
+    }
     assert!(
         without_ttl.is_empty(),
         "{fault}: without a TTL: {without_ttl:?}"
@@ -61,7 +70,7 @@ pub async fn settle(
 /// Adds what writers and readers met to the table, and what was found of it; what must never be is
 /// returned.
 pub fn note(
-    fault: &'static str,
+    fault: Fault,
     records: Vec<(String, Record)>,
     lost: usize,
     torn: usize,
@@ -94,6 +103,9 @@ pub fn note(
     failures
 }
 
+/// What says which layout is under a prefix: it stays.
+pub const MARKER: &str = "checkpoint_layout";
+
 /// The keys of a server that never expire.
 pub async fn keys_without_ttl(url: &str) -> Vec<String> {
     let mut client = crate::connect(url).await.unwrap();
@@ -109,7 +121,8 @@ pub async fn keys_without_ttl(url: &str) -> Vec<String> {
             .unwrap();
         let times = times_left(&mut client, &keys).await;
         let without = keys.into_iter().zip(times).filter(|(_, time)| *time == -1);
-        forever.extend(without.map(|(key, _)| key));
+        let without = without.map(|(key, _)| key);
+        forever.extend(without.filter(|key| key != MARKER));
         cursor = next;
         if cursor == 0 {
             return forever;
@@ -134,11 +147,11 @@ pub fn print() {
     if rows.is_empty() {
         return;
     }
-    rows.sort_by_key(|row| row.fault);
+    rows.sort_by_key(|row| (row.fault.name, row.fault.layout()));
     println!(
-        "| fault | checkpoints tried | acknowledged | errors that callers saw | lost | torn | keys without TTL | slowest call |"
+        "| fault | layout | checkpoints tried | acknowledged | errors that callers saw | lost | torn | keys without TTL | slowest call |"
     );
-    println!("|---|---:|---:|---|---:|---:|---:|---:|");
+    println!("|---|---|---:|---:|---|---:|---:|---:|---:|");
     for row in rows.iter() {
         let errors = row.errors.iter();
         let errors: Vec<_> = errors
@@ -150,8 +163,9 @@ pub fn print() {
             errors.join(", ")
         };
         println!(
-            "| {} | {} | {} | {errors} | {} | {} | {} | {:.2} s |",
-            row.fault.replace('_', " "),
+            "| {} | `{}` | {} | {} | {errors} | {} | {} | {} | {:.2} s |",
+            row.fault.name.replace('_', " "),
+            row.fault.layout(),
             row.tried,
             row.acknowledged,
             row.lost,

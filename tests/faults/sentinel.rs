@@ -12,11 +12,12 @@ use tokio::task::block_in_place;
 
 use crate::load::{Load, checkpoint, metadata, parent};
 use crate::report::{Promise, settle};
-use crate::{builder, threads};
+use crate::{Fault, threads};
 
 /// A saver whose writes this number of replicas must acknowledge.
-async fn saver(servers: &Sentinel, replicas: usize) -> RedisSaver {
-    let saver = builder(servers.url())
+async fn saver(fault: Fault, servers: &Sentinel, replicas: usize) -> RedisSaver {
+    let saver = fault
+        .builder(servers.url())
         .wait_for_replicas(replicas, Duration::from_millis(500))
         .build()
         .await
@@ -29,9 +30,9 @@ fn primary(servers: &Sentinel) -> Vec<String> {
     vec![servers.primary().unwrap().url()]
 }
 
-pub async fn the_primary_behind_sentinels_is_killed(fault: &'static str) {
+pub async fn the_primary_behind_sentinels_is_killed(fault: Fault) {
     let mut servers = Sentinel::start().unwrap();
-    let saver = saver(&servers, 1).await;
+    let saver = saver(fault, &servers, 1).await;
     let load = Load::start(&saver, threads(8));
     load.goes_on(300).await;
     block_in_place(|| servers.primary_mut().unwrap().kill().unwrap());
@@ -40,9 +41,9 @@ pub async fn the_primary_behind_sentinels_is_killed(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
 }
 
-pub async fn a_planned_failover(fault: &'static str) {
+pub async fn a_planned_failover(fault: Fault) {
     let servers = Sentinel::start().unwrap();
-    let saver = saver(&servers, 2).await;
+    let saver = saver(fault, &servers, 2).await;
     let load = Load::start(&saver, threads(8));
     for _ in 0..2 {
         load.goes_on(300).await;
@@ -54,9 +55,9 @@ pub async fn a_planned_failover(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
 }
 
-pub async fn a_planned_failover_without_waiting_for_replicas(fault: &'static str) {
+pub async fn a_planned_failover_without_waiting_for_replicas(fault: Fault) {
     let servers = Sentinel::start().unwrap();
-    let saver = saver(&servers, 0).await;
+    let saver = saver(fault, &servers, 0).await;
     let load = Load::start_unsafely(&saver, threads(8));
     for _ in 0..2 {
         load.goes_on(1_000).await;
@@ -70,9 +71,9 @@ pub async fn a_planned_failover_without_waiting_for_replicas(fault: &'static str
 }
 
 /// The watcher of the saver survives its sentinels.
-pub async fn sentinels_die_before_a_failover(fault: &'static str) {
+pub async fn sentinels_die_before_a_failover(fault: Fault) {
     let mut servers = Sentinel::start().unwrap();
-    let saver = saver(&servers, 2).await;
+    let saver = saver(fault, &servers, 2).await;
     let load = Load::start(&saver, threads(4));
     load.goes_on(100).await;
     for sentinel in servers.sentinels_mut() {
@@ -91,9 +92,9 @@ pub async fn sentinels_die_before_a_failover(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &primary(&servers)).await;
 }
 
-pub async fn too_few_replicas_acknowledge(fault: &'static str) {
+pub async fn too_few_replicas_acknowledge(fault: Fault) {
     let servers = Sentinel::start().unwrap();
-    let saver = saver(&servers, 2).await;
+    let saver = saver(fault, &servers, 2).await;
     let load = Load::start(&saver, threads(4));
     load.goes_on(100).await;
     let replica = servers.replicas().unwrap()[0];
@@ -120,10 +121,11 @@ pub async fn too_few_replicas_acknowledge(fault: &'static str) {
 }
 
 /// What is there already is not written again, and yet it may not be replicated.
-pub async fn writes_that_are_there_wait_for_replicas_too(fault: &'static str) {
+pub async fn writes_that_are_there_wait_for_replicas_too(fault: Fault) {
     let servers = Sentinel::start().unwrap();
     let saver = |replicas| {
-        builder(servers.url())
+        fault
+            .builder(servers.url())
             .ttl(TtlPolicy::default())
             .wait_for_replicas(replicas, Duration::from_millis(300))
             .build()
@@ -174,16 +176,17 @@ pub async fn writes_that_are_there_wait_for_replicas_too(fault: &'static str) {
         .unwrap();
 }
 
-pub async fn a_replica_is_connected_to(fault: &'static str) {
+pub async fn a_replica_is_connected_to(fault: Fault) {
     let servers = Sentinel::start().unwrap();
     let replica = servers.replicas().unwrap()[0];
-    let error = builder(replica.url()).build().await.unwrap_err();
+    let error = fault.builder(replica.url()).build().await.unwrap_err();
     assert!(
         matches!(&error, Error::Unavailable { reason, .. } if reason.contains("replica")),
         "{fault}: {error:?}"
     );
     // A primary that is made a replica takes no writes any more, and says so.
-    let saver = builder(servers.primary().unwrap().url())
+    let saver = fault
+        .builder(servers.primary().unwrap().url())
         .command_timeout(Duration::from_secs(1))
         .build()
         .await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PutOptions, PutWritesOptions,
@@ -14,9 +15,9 @@ use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use crate::cluster::slot;
-use crate::{builder, command, connect};
+use crate::{Fault, builder, command, connect};
 
-/// The tag of all threads here, which puts them in one slot.
+/// The tag of all keys here, which puts them in one slot.
 const TAG: &str = "{many}";
 const CHECKPOINTS: usize = 3;
 const TASKS: usize = 3;
@@ -26,25 +27,30 @@ const WRITES: usize = 4;
 struct Place {
     cluster: Cluster,
     /// Gives up soon.
-    hasty: [Arc<dyn CheckpointSaver>; 2],
+    hasty: Savers,
     /// Waits until a slot has moved.
-    patient: [Arc<dyn CheckpointSaver>; 2],
+    patient: Savers,
 }
 
-/// The full saver's thread and the shallow one's.
-const KINDS: [&str; 2] = ["full", "shallow"];
+type Savers = [Arc<dyn CheckpointSaver>; 3];
 
-async fn savers(cluster: &Cluster, limit: Duration) -> [Arc<dyn CheckpointSaver>; 2] {
-    let full = builder(cluster.url()).command_timeout(limit);
-    let shallow = builder(cluster.url()).command_timeout(limit);
+/// The savers, whose prefixes are these.
+const KINDS: [&str; 3] = ["full", "shallow", "compact"];
+
+async fn savers(cluster: &Cluster, limit: Duration) -> Savers {
+    let of = |kind| builder(cluster.url()).command_timeout(limit).prefix(kind);
+    let [full, shallow, compact] = KINDS.map(of);
+    let compact = compact.layout(Layout::Compact);
     [
-        Arc::new(full.prefix("full").build().await.unwrap()),
-        Arc::new(shallow.prefix("shallow").build_shallow().await.unwrap()),
+        Arc::new(full.build().await.unwrap()),
+        Arc::new(shallow.build_shallow().await.unwrap()),
+        Arc::new(compact.build().await.unwrap()),
     ]
 }
 
-fn thread() -> ThreadId {
-    ThreadId::new(TAG).unwrap()
+/// The thread of a saver. In the layout `compact` all of an id is the tag.
+fn thread(kind: &str) -> ThreadId {
+    ThreadId::new(if kind == "compact" { "many" } else { TAG }).unwrap()
 }
 
 async fn place() -> Place {
@@ -54,16 +60,16 @@ async fn place() -> Place {
         patient: savers(&cluster, Duration::from_secs(20)).await,
         cluster,
     };
-    for saver in &place.patient {
+    for (saver, kind) in place.patient.iter().zip(KINDS) {
         saver.setup().await.unwrap();
-        store(&**saver).await;
+        store(&**saver, kind).await;
     }
     place
 }
 
 /// Stores checkpoints with many writes each.
-async fn store(saver: &dyn CheckpointSaver) {
-    let mut config = CheckpointConfig::of_thread(thread());
+async fn store(saver: &dyn CheckpointSaver, kind: &str) {
+    let mut config = CheckpointConfig::of_thread(thread(kind));
     config = config.with_namespace("").unwrap();
     for _ in 0..CHECKPOINTS {
         let (checkpoint, metadata) = (
@@ -86,8 +92,8 @@ async fn store(saver: &dyn CheckpointSaver) {
 }
 
 /// Every call that reads writes, by its name, with how many it found.
-async fn read(saver: &dyn CheckpointSaver) -> BTreeMap<&'static str, Result<usize>> {
-    let newest = CheckpointConfig::of_thread(thread()).with_namespace("");
+async fn read(saver: &dyn CheckpointSaver, kind: &str) -> BTreeMap<&'static str, Result<usize>> {
+    let newest = CheckpointConfig::of_thread(thread(kind)).with_namespace("");
     let newest = newest.unwrap();
     let mut found = BTreeMap::new();
     let tuple = saver.get_tuple(&newest).await;
@@ -108,7 +114,7 @@ async fn read(saver: &dyn CheckpointSaver) -> BTreeMap<&'static str, Result<usiz
     );
     let target = ThreadId::new(format!("{{copy-{}}}", rand_name())).unwrap();
     let copied = saver
-        .copy_thread(&thread(), &target, &CopyOptions::default())
+        .copy_thread(&thread(kind), &target, &CopyOptions::default())
         .await;
     let copied = match copied {
         Ok(()) => {
@@ -132,10 +138,10 @@ fn rand_name() -> String {
 
 /// What every call finds while nothing moves.
 async fn expected(saver: &dyn CheckpointSaver, kind: &str) -> BTreeMap<&'static str, usize> {
-    let found = read(saver).await.into_iter();
+    let found = read(saver, kind).await.into_iter();
     let found: BTreeMap<_, _> = found.map(|(call, count)| (call, count.unwrap())).collect();
     let each = TASKS * WRITES;
-    let full = if kind == "full" { CHECKPOINTS } else { 1 };
+    let full = if kind == "shallow" { 1 } else { CHECKPOINTS };
     assert_eq!(found["get_tuple"], each);
     assert_eq!(found["list"], full * each);
     assert_eq!(found["copy_thread"], full * each);
@@ -172,9 +178,10 @@ async fn all_keys(cluster: &Cluster, pattern: &str) -> Vec<String> {
     found
 }
 
-/// Whether a key is that of a write which its registry does not name first.
+/// Whether a key is that of a write which its registry does not name first, or of what heads refer to.
 fn is_later_write(key: &str) -> bool {
-    key.contains("checkpoint_write:") && !key.ends_with(":task-0:0")
+    let is_write = key.contains("checkpoint_write:") && !key.ends_with(":task-0:0");
+    is_write || key.contains("_parts:") || key.contains("_writes:")
 }
 
 /// Moves the writes ahead of what names them, but for the first of each checkpoint: a command that
@@ -192,7 +199,7 @@ async fn move_writes_ahead(cluster: &Cluster, slot: u16, target: usize, pause: D
 }
 
 /// No call that reads gives a shorter answer while writes have moved ahead of their registry.
-pub async fn writes_move_ahead_of_their_registry(fault: &'static str) {
+pub async fn writes_move_ahead_of_their_registry(fault: Fault) {
     let place = place().await;
     let cluster = &place.cluster;
     let slot = slot(cluster, "many").await;
@@ -204,12 +211,16 @@ pub async fn writes_move_ahead_of_their_registry(fault: &'static str) {
     let moving = cluster.start_moving(slot, target).unwrap();
     move_writes_ahead(cluster, slot, target, Duration::ZERO).await;
     for ((saver, kind), complete) in place.hasty.iter().zip(KINDS).zip(&complete) {
-        assert_nothing_short(read(&**saver).await, complete, &format!("{fault}, {kind}"));
+        assert_nothing_short(
+            read(&**saver, kind).await,
+            complete,
+            &format!("{fault}, {kind}"),
+        );
     }
     // A call that has the time finds all of it.
     let patient = async {
         for ((saver, kind), complete) in place.patient.iter().zip(KINDS).zip(&complete) {
-            let found = read(&**saver).await.into_iter();
+            let found = read(&**saver, kind).await.into_iter();
             let found: BTreeMap<_, _> = found.map(|(call, count)| (call, count.unwrap())).collect();
             assert_eq!(&found, complete, "{fault}, {kind}");
         }
@@ -221,7 +232,7 @@ pub async fn writes_move_ahead_of_their_registry(fault: &'static str) {
 }
 
 /// What is removed while writes have moved ahead leaves nothing behind.
-pub async fn threads_are_deleted_while_their_writes_move(fault: &'static str) {
+pub async fn threads_are_deleted_while_their_writes_move(fault: Fault) {
     let place = place().await;
     let cluster = &place.cluster;
     let slot = slot(cluster, "many").await;
@@ -229,7 +240,7 @@ pub async fn threads_are_deleted_while_their_writes_move(fault: &'static str) {
         let target = (cluster.owner(slot).unwrap() + 1) % 3;
         let moving = cluster.start_moving(slot, target).unwrap();
         move_writes_ahead(cluster, slot, target, Duration::ZERO).await;
-        let (thread, options) = (thread(), DeleteOptions::default());
+        let (thread, options) = (thread(kind), DeleteOptions::default());
         let (deleted, ()) = tokio::join!(saver.delete_thread(&thread, &options), async {
             sleep(Duration::from_millis(300)).await;
             block_in_place(|| moving.finish().unwrap());
@@ -241,7 +252,7 @@ pub async fn threads_are_deleted_while_their_writes_move(fault: &'static str) {
 }
 
 /// A slot goes from node to node, key by key, under calls that read.
-pub async fn a_slot_with_many_writes_moves_under_readers(fault: &'static str) {
+pub async fn a_slot_with_many_writes_moves_under_readers(fault: Fault) {
     let place = place().await;
     let cluster = &place.cluster;
     let slot = slot(cluster, "many").await;
@@ -258,7 +269,7 @@ pub async fn a_slot_with_many_writes_moves_under_readers(fault: &'static str) {
                 let mut rounds = 0;
                 while !*stopped.borrow() {
                     let what = format!("{fault}, {kind}, round {rounds}");
-                    assert_nothing_short(read(&*saver).await, &complete, &what);
+                    assert_nothing_short(read(&*saver, kind).await, &complete, &what);
                     rounds += 1;
                 }
                 rounds

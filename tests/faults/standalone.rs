@@ -16,10 +16,11 @@ use tokio::time::{sleep, timeout};
 use crate::child::Child;
 use crate::load::{Load, Record, checkpoint, config_of, kind, metadata, parent};
 use crate::report::{Promise, settle};
-use crate::{builder, command, threads, urls};
+use crate::{Fault, command, threads, urls};
 
-async fn saver(server: &Standalone) -> RedisSaver {
-    let saver = builder(server.url())
+async fn saver(fault: Fault, server: &Standalone) -> RedisSaver {
+    let saver = fault
+        .builder(server.url())
         .command_timeout(Duration::from_secs(4))
         .build()
         .await
@@ -28,9 +29,9 @@ async fn saver(server: &Standalone) -> RedisSaver {
     saver
 }
 
-pub async fn the_server_is_killed_and_restarted(fault: &'static str) {
+pub async fn the_server_is_killed_and_restarted(fault: Fault) {
     let mut server = Standalone::builder().persistence(true).start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let load = Load::start(&saver, threads(8));
     for _ in 0..2 {
         load.goes_on(300).await;
@@ -51,10 +52,10 @@ pub async fn the_server_is_killed_and_restarted(fault: &'static str) {
     assert!(saver.health().await.is_ready());
 }
 
-pub async fn the_server_is_paused(fault: &'static str) {
+pub async fn the_server_is_paused(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = saver(&server).await;
-    let closing = self::saver(&server).await;
+    let saver = saver(fault, &server).await;
+    let closing = self::saver(fault, &server).await;
     let load = Load::start(&saver, threads(8));
     load.goes_on(300).await;
     server.pause().unwrap();
@@ -86,13 +87,13 @@ pub async fn the_server_is_paused(fault: &'static str) {
     .await;
 }
 
-pub async fn the_server_loads_its_data(fault: &'static str) {
+pub async fn the_server_loads_its_data(fault: Fault) {
     let server = Standalone::builder()
         .config("enable-debug-command", "yes")
         .config("key-load-delay", "2000")
         .start()
         .unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let load = Load::start(&saver, threads(8));
     load.goes_on(500).await;
     // Until it is done it answers LOADING.
@@ -110,9 +111,9 @@ pub async fn the_server_loads_its_data(fault: &'static str) {
     .await;
 }
 
-pub async fn scripts_are_flushed(fault: &'static str) {
+pub async fn scripts_are_flushed(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let load = Load::start(&saver, threads(8));
     for _ in 0..20 {
         load.goes_on(30).await;
@@ -128,9 +129,9 @@ pub async fn scripts_are_flushed(fault: &'static str) {
     .await;
 }
 
-pub async fn the_index_is_dropped(fault: &'static str) {
+pub async fn the_index_is_dropped(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let load = Load::start(&saver, threads(8));
     for _ in 0..3 {
         load.goes_on(200).await;
@@ -153,10 +154,10 @@ pub async fn the_index_is_dropped(fault: &'static str) {
 }
 
 /// A listing goes on, or says that it cannot: it never ends early as if that were all.
-pub async fn a_listing_loses_its_server(fault: &'static str) {
+pub async fn a_listing_loses_its_server(fault: Fault) {
     const CHECKPOINTS: usize = 1_300;
     let mut server = Standalone::builder().persistence(true).start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let puts = stream::iter(0..CHECKPOINTS).map(|number| {
         let saver = saver.clone();
         async move {
@@ -190,12 +191,12 @@ pub async fn a_listing_loses_its_server(fault: &'static str) {
     assert_eq!(again.len(), CHECKPOINTS, "{fault}");
 }
 
-pub async fn memory_runs_out(fault: &'static str) {
+pub async fn memory_runs_out(fault: Fault) {
     let server = Standalone::builder()
         .config("maxmemory-policy", "noeviction")
         .start()
         .unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let load = Load::start(&saver, threads(8));
     load.goes_on(300).await;
     let url = server.url();
@@ -225,9 +226,9 @@ pub async fn memory_runs_out(fault: &'static str) {
 }
 
 /// A client that cannot sign in any more used to be dead for good.
-pub async fn the_password_changes_for_a_while(fault: &'static str) {
+pub async fn the_password_changes_for_a_while(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let load = Load::start(&saver, threads(4));
     load.goes_on(100).await;
     let with_password = format!("redis://:secret@127.0.0.1:{}", server.port());
@@ -256,9 +257,10 @@ pub async fn the_password_changes_for_a_while(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &urls([&server])).await;
 }
 
-pub async fn ten_thousand_calls_at_once(fault: &'static str) {
+pub async fn ten_thousand_calls_at_once(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = builder(server.url())
+    let saver = fault
+        .builder(server.url())
         .command_timeout(Duration::from_secs(2))
         .build()
         .await
@@ -307,9 +309,9 @@ pub async fn ten_thousand_calls_at_once(fault: &'static str) {
     settle(fault, Promise::Kept, &saver, records, &urls([&server])).await;
 }
 
-pub async fn calls_are_dropped_midway(fault: &'static str) {
+pub async fn calls_are_dropped_midway(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let mut records = Vec::new();
     for number in 0..1_000 {
         let thread = format!("dropped-{number}");
@@ -370,13 +372,13 @@ async fn polled<T>(call: impl Future<Output = T>, times: usize) -> Option<T> {
     None
 }
 
-pub async fn the_client_is_killed(fault: &'static str) {
+pub async fn the_client_is_killed(fault: Fault) {
     let server = Standalone::start().unwrap();
-    let saver = saver(&server).await;
+    let saver = saver(fault, &server).await;
     let mut records = Vec::new();
     for round in 0..5 {
         let thread = format!("child-{round}");
-        let child = Child::start(&server.url(), &thread);
+        let child = Child::start(fault, &server.url(), &thread);
         sleep(Duration::from_millis(500 + 37 * round)).await;
         records.push((thread, block_in_place(|| child.kill())));
     }

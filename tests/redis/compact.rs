@@ -1,8 +1,6 @@
-//! The compact layout: parts that are lost, savers whose caches disagree, the collector beside writers.
+//! The compact layout: parts that are lost, savers whose caches disagree, round trips, refusals.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind, Layout, RedisSaverBuilder};
 use langgraph_checkpoint_redis::{
@@ -274,80 +272,6 @@ async fn writes_that_are_lost_are_an_error_until_the_doctor_forgets_them() {
         .unwrap();
     let found = saver.get_tuple(&stored).await.unwrap().unwrap();
     assert_eq!(found.pending_writes, []);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_collector_takes_nothing_from_writers() {
-    let seconds = std::env::var("LANGGRAPH_REDIS_RACE_SECONDS");
-    let time = Duration::from_secs(seconds.map_or(5, |seconds| seconds.parse().unwrap()));
-    let server = Arc::new(Server::start().await);
-    let start = Instant::now();
-    let ended = Arc::new(AtomicBool::new(false));
-    let mut writers = Vec::new();
-    for writer in 0..8 {
-        let server = Arc::clone(&server);
-        writers.push(tokio::spawn(async move {
-            let saver = fresh(&server).await;
-            let namespace = format!("writer-{writer}");
-            let mut config = CheckpointConfig::new("t")
-                .unwrap()
-                .with_namespace(&namespace)
-                .unwrap();
-            let (mut turn, mut puts) = (0, 0);
-            while start.elapsed() < time {
-                // Values that come, go and come again, so that they name what nothing named meanwhile.
-                let said = messages(20 + turn % 7, &format!("{}", turn % 3));
-                config = put(&saver, &config, &said).await;
-                assert_eq!(read(&saver, &config).await, said);
-                if puts % 5 == 0 {
-                    assert_eq!(read(&fresh(&server).await, &config).await, said);
-                }
-                turn += 1 + writer;
-                puts += 1;
-            }
-            (config, puts)
-        }));
-    }
-    let pruning = {
-        let (server, ended) = (Arc::clone(&server), Arc::clone(&ended));
-        tokio::spawn(async move {
-            let saver = fresh(&server).await;
-            let threads = [CheckpointConfig::new("t").unwrap().thread_id];
-            let keep = PruneOptions::new(PruneStrategy::KeepLast(2));
-            let mut prunes = 0;
-            while !ended.load(Ordering::Relaxed) {
-                saver.prune(&threads, &keep).await.unwrap();
-                prunes += 1;
-            }
-            prunes
-        })
-    };
-    let (mut newest, mut puts) = (Vec::new(), 0);
-    for writer in writers {
-        let (config, of_writer) = writer.await.unwrap();
-        newest.push(config);
-        puts += of_writer;
-    }
-    ended.store(true, Ordering::Relaxed);
-    let prunes: u32 = pruning.await.unwrap();
-    println!("{puts} puts beside {prunes} prunes");
-    let reader = fresh(&server).await;
-    for config in &newest {
-        assert!(!read(&reader, config).await.is_empty());
-    }
-    let report = reader
-        .doctor(&DoctorOptions::default().with_fix(true))
-        .await
-        .unwrap();
-    assert!(
-        report
-            .counts()
-            .keys()
-            .all(|kind| *kind == FindingKind::PartsUnnamed),
-        "{report}"
-    );
-    let report = reader.doctor(&DoctorOptions::default()).await.unwrap();
-    assert!(report.is_healthy(), "{report}");
 }
 
 #[tokio::test]

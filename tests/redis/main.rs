@@ -11,6 +11,8 @@ mod support;
 mod acl;
 mod cluster_slots;
 mod compact;
+mod compact_collector;
+mod compact_eviction;
 mod compat;
 mod connecting;
 mod credentials;

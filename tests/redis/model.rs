@@ -140,7 +140,7 @@ fn ttl() -> impl Strategy<Value = Ttl> {
 fn put() -> impl Strategy<Value = Call> {
     let id = 0..IDS.len();
     let content =
-        (0_u8..3, option::of(any::<bool>()), 0_u8..5).prop_map(|(version, delta, kind)| Content {
+        (0_u8..3, option::of(any::<bool>()), 0_u8..6).prop_map(|(version, delta, kind)| Content {
             version,
             delta,
             kind,
@@ -278,6 +278,8 @@ fn checkpoint(checkpoint: usize, content: &Content) -> (Checkpoint, CheckpointMe
         // RedisJSON keeps this one in an envelope only, and reads of the next take another way.
         2 => "1180591620717411303424".to_owned(),
         3 => format!("\"{}\"", "x".repeat(5_000)),
+        // Messages that other checkpoints have as well.
+        4 => messages(usize::from(*version) * 7 + checkpoint),
         _ => format!("{version}"),
     };
     let snapshot = if *delta == Some(true) {
@@ -302,6 +304,12 @@ fn checkpoint(checkpoint: usize, content: &Content) -> (Checkpoint, CheckpointMe
             .unwrap();
     }
     (Checkpoint::from_json(text).unwrap(), metadata)
+}
+
+fn messages(count: usize) -> String {
+    let message = |number| format!(r#"{{"n":{number},"content":"{}"}}"#, "word ".repeat(40));
+    let messages: Vec<_> = (0..count).map(message).collect();
+    format!("[{}]", messages.join(","))
 }
 
 /// What a call answers, in a form in which two answers can be compared.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy,
@@ -117,7 +118,7 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
         .unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut left = nodes.keys().await;
-    left.retain(|key| !key.ends_with(":layout"));
+    left.retain(|key| !key.ends_with("_layout"));
     assert!(
         left.is_empty(),
         "{} keys have no TTL: {left:#?}",
@@ -143,6 +144,13 @@ async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_expire_as
         .into_iter()
         .map(|ttl| ttl.with_scope(TtlScope::Thread));
     nothing_is_made_permanent(Nodes::of(&server).await, of_threads.collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_milliseconds_are_never_made_permanent_in_the_compact_layout() {
+    let server = Standalone::start().unwrap();
+    let nodes = Nodes::of(&server).await.with_layout(Layout::Compact);
+    nothing_is_made_permanent(nodes, policies()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

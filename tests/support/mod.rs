@@ -87,10 +87,20 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "compact, sealed",
         subject: sealed,
     },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "compact on a cluster without modules",
+        subject: || compact_at(cluster_without_modules_url),
+    },
     #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
     Kind {
         name: "http",
         subject: http,
+    },
+    #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
+    Kind {
+        name: "http over compact",
+        subject: http_over_compact,
     },
     #[cfg(all(feature = "server", feature = "http"))]
     Kind {
@@ -268,6 +278,20 @@ pub(crate) fn without_modules_url() -> String {
         .url()
 }
 
+/// A cluster that a test process shares, without any module.
+#[cfg(feature = "redis")]
+pub(crate) fn cluster_without_modules_url() -> String {
+    static CLUSTER: std::sync::OnceLock<redis_modules::Cluster> = std::sync::OnceLock::new();
+    CLUSTER
+        .get_or_init(|| {
+            redis_modules::Cluster::builder()
+                .without_modules()
+                .start()
+                .expect("no cluster to test with")
+        })
+        .url()
+}
+
 /// Savers that ask a service, each one of its own on loopback, over a Redis saver.
 #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
 pub(crate) fn http() -> Subject {
@@ -276,6 +300,19 @@ pub(crate) fn http() -> Subject {
         let prefix = prefix.clone();
         async move {
             let saver = redis_saver(&prefix, ttl).await?;
+            Ok(Arc::new(http_saver(saver).await?) as Arc<dyn CheckpointSaver>)
+        }
+    })
+}
+
+/// The same over a saver of the compact layout.
+#[cfg(all(feature = "server", feature = "http", feature = "redis"))]
+pub(crate) fn http_over_compact() -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move {
+            let saver = compact_saver(&shared_url(), &prefix, ttl).await?;
             Ok(Arc::new(http_saver(saver).await?) as Arc<dyn CheckpointSaver>)
         }
     })

@@ -1,6 +1,6 @@
 //! The servers of a test, and an independent way to look into them.
 
-use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
+use langgraph_checkpoint_redis::redis::{Layout, RedisSaverBuilder};
 use langgraph_checkpoint_redis::{RedisSaver, TtlPolicy};
 use redis::aio::MultiplexedConnection;
 use redis_modules::{Cluster, Standalone};
@@ -10,6 +10,7 @@ pub struct Nodes {
     url: String,
     clients: Vec<MultiplexedConnection>,
     pub prefix: String,
+    layout: Layout,
 }
 
 impl Nodes {
@@ -40,7 +41,14 @@ impl Nodes {
             url,
             clients,
             prefix: super::random_prefix(),
+            layout: Layout::Json,
         }
+    }
+
+    /// The same with savers of another layout.
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
     }
 
     /// A builder of savers that share the prefix.
@@ -48,6 +56,7 @@ impl Nodes {
         RedisSaver::builder()
             .url(self.url.clone())
             .prefix(&self.prefix)
+            .layout(self.layout)
     }
 
     pub async fn saver(&self) -> RedisSaver {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use langgraph_checkpoint_redis::conformance::Subject;
-use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
+use langgraph_checkpoint_redis::redis::{Layout, RedisSaverBuilder};
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
 use redis_modules::{
     Certificates, Cluster, Sentinel, SentinelBuilder, Standalone, Tls, saver_rules,
@@ -15,12 +15,24 @@ use tokio::sync::OnceCell;
 
 use super::Kind;
 
-/// The kinds. No other saver uses their servers, so keys have their default names, which the
+/// The kinds. Where no other saver uses their servers, keys have their default names, which the
 /// rights are for.
 pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "sentinel",
         subject: || subject(sentinel),
+    },
+    Kind {
+        // Beside the other on its servers.
+        name: "compact behind sentinel",
+        subject: || {
+            subject(|| {
+                Box::pin(async {
+                    let builder = sentinel().await.prefix("compact");
+                    builder.layout(Layout::Compact)
+                })
+            })
+        },
     },
     Kind {
         name: "redis (TLS, least rights)",
@@ -33,7 +45,7 @@ pub(crate) const KINDS: &[Kind] = &[
             subject(|| {
                 Box::pin(async {
                     let builder = secured().await.prefix("checkpoint-c");
-                    builder.layout(langgraph_checkpoint_redis::redis::Layout::Compact)
+                    builder.layout(Layout::Compact)
                 })
             })
         },

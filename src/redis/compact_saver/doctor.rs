@@ -63,11 +63,11 @@ struct Doctor<'a> {
 impl Doctor<'_> {
     async fn thread(&mut self, thread: &ThreadId) -> Result<()> {
         let keys = self.layout.store.keyspace.compact(thread);
-        if self.types(&keys).await? {
+        let Some(has) = self.types(&keys).await? else {
             return Ok(());
-        }
+        };
         self.lost_writes(&keys).await?;
-        match self.parts(thread, &keys).await {
+        match self.parts(thread, &keys, has).await {
             Err(error) => self.unreadable(error)?,
             Ok(()) if self.options.read_values => self.values(thread).await?,
             Ok(()) => {}
@@ -75,8 +75,8 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// Whether a key of a thread holds another type.
-    async fn types(&mut self, keys: &CompactKeys) -> Result<bool> {
+    /// Which keys a thread has; `None` if one of them holds another type.
+    async fn types(&mut self, keys: &CompactKeys) -> Result<Option<[bool; 3]>> {
         let wanted = ["zset", "hash", "zset"];
         let all = keys.all();
         self.report.looked_at(all.len());
@@ -88,30 +88,32 @@ impl Doctor<'_> {
             .store
             .pipeline("doctor", steps.collect())
             .await?;
-        let mut is_wrong = false;
-        for ((key, wanted), reply) in all.iter().zip(wanted).zip(replies) {
+        let (mut has, mut is_wrong) = ([false; 3], false);
+        for (((key, wanted), has), reply) in all.iter().zip(wanted).zip(&mut has).zip(replies) {
             let reply = reply?;
-            if reply
-                .as_str()
-                .is_none_or(|found| found != wanted && found != "none")
-            {
-                self.found(FindingKind::WrongType, key, "", false);
-                is_wrong = true;
+            match reply.as_str() {
+                Some("none") => {}
+                Some(found) if found == wanted => *has = true,
+                _ => {
+                    self.found(FindingKind::WrongType, key, "", false);
+                    is_wrong = true;
+                }
             }
         }
-        Ok(is_wrong)
+        Ok((!is_wrong).then_some(has))
     }
 
     async fn lost_writes(&mut self, keys: &CompactKeys) -> Result<()> {
         let fix = self.options.fix;
-        if forget_writes(&self.layout.store, "doctor", keys, fix).await? {
-            self.found(FindingKind::WritesGone, &keys.writes, "", fix);
+        let lost = forget_writes(&self.layout.store, "doctor", keys, fix).await?;
+        if let Some(key) = lost {
+            self.found(FindingKind::WritesGone, &key, "", fix);
         }
         Ok(())
     }
 
     /// Which parts nothing names, and which are named and gone.
-    async fn parts(&mut self, thread: &ThreadId, keys: &CompactKeys) -> Result<()> {
+    async fn parts(&mut self, thread: &ThreadId, keys: &CompactKeys, has: [bool; 3]) -> Result<()> {
         let mut counted = None;
         for _ in 0..ATTEMPTS {
             counted = collect::count(self.layout, "doctor", thread).await?;
@@ -127,33 +129,31 @@ impl Doctor<'_> {
             let detail = format!("{} of them", counted.absent);
             self.found(FindingKind::PartsGone, &keys.parts, &detail, false);
         }
-        let is_empty = counted.unnamed == 0;
-        if is_empty && !(self.options.fix && self.is_alone(keys).await?) {
+        let are_alone = has == [false, true, false];
+        if counted.unnamed == 0 && !are_alone {
             return Ok(());
         }
-        let mut removed = 0;
+        let mut fixed = false;
         if self.options.fix {
-            let collected = collect::collect(self.layout, "doctor", thread).await?;
-            removed = collected.unwrap_or_default().removed;
+            let removed = collect::collect(self.layout, "doctor", thread).await?;
+            fixed = removed.is_some_and(|removed| removed >= counted.unnamed);
         }
-        if !is_empty {
-            let detail = format!("{} of them", counted.unnamed);
-            let fixed = removed >= counted.unnamed;
-            self.found(FindingKind::PartsUnnamed, &keys.parts, &detail, fixed);
-        }
+        let detail = if are_alone {
+            "nothing else is left of the thread".to_owned()
+        } else {
+            format!("{} of them", counted.unnamed)
+        };
+        self.found(FindingKind::PartsUnnamed, &keys.parts, &detail, fixed);
         Ok(())
-    }
-
-    /// Whether a thread has parts alone.
-    async fn is_alone(&self, keys: &CompactKeys) -> Result<bool> {
-        let others = Command::on("EXISTS", keys.heads.clone()).arg(keys.writes.clone());
-        let others = self.layout.store.driver().call("doctor", others).await?;
-        Ok(others.as_int() == Some(0))
     }
 
     /// Whether calls can read all that a thread has.
     async fn values(&mut self, thread: &ThreadId) -> Result<()> {
-        for namespace in self.layout.namespaces("doctor", thread).await? {
+        let namespaces = match self.layout.namespaces("doctor", thread).await {
+            Ok(namespaces) => namespaces,
+            Err(error) => return self.unreadable(error),
+        };
+        for namespace in namespaces {
             if let Err(error) = self.values_of(thread, &namespace).await {
                 self.unreadable(error)?;
             }

@@ -8,14 +8,14 @@ use super::read::{ReadHead, WRITES, damaged, whole_writes};
 use super::scripts::HistoryCall;
 use crate::checkpoint::{DeltaChannelHistory, PendingWrite};
 use crate::config::CheckpointConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::CheckpointId;
 use crate::redis::compact::{Damage, Digest, Reader};
 
 /// How many ancestors are read in one round trip: few at first, as a value is often near.
 const ANCESTORS: (usize, usize) = (8, 128);
 
-/// How often it is read again when parts are gone: they may have been removed while it was read.
+/// How often it is read again when something was removed while it was read.
 const ATTEMPTS: usize = 3;
 
 type Histories = BTreeMap<String, DeltaChannelHistory>;
@@ -26,26 +26,38 @@ pub(super) async fn delta_channel_history(
     config: &CheckpointConfig,
     channels: &[String],
 ) -> Result<Histories> {
-    let mut absent = None;
+    let mut gone = Gone::Writes;
     for _ in 0..ATTEMPTS {
         match walk(layout, config, channels).await? {
             Ok(histories) => return Ok(histories),
-            Err(digest) => absent = Some(digest),
+            Err(what) => gone = what,
         }
     }
     let keys = layout.store.keyspace.compact(&config.thread_id);
-    match absent {
-        Some(digest) => Err(Damage::Absent(digest).at(String::from_utf8_lossy(&keys.parts))),
-        None => Ok(Histories::new()),
-    }
+    Err(match gone {
+        Gone::Part(digest) => Damage::Absent(digest).at(String::from_utf8_lossy(&keys.parts)),
+        Gone::Writes => Error::Unavailable {
+            reason: format!(
+                "an ancestor of the checkpoint is removed and put again while it is read, in {ATTEMPTS} attempts"
+            ),
+            source: None,
+        },
+    })
 }
 
-/// One walk; the digest of a part that is not there ends it.
+/// What ends a walk: it was removed since what names it was read, or is not there for good.
+enum Gone {
+    Part(Digest),
+    /// Those of a checkpoint that have not been read yet.
+    Writes,
+}
+
+/// One walk.
 async fn walk(
     layout: &Compact,
     config: &CheckpointConfig,
     channels: &[String],
-) -> Result<Result<Histories, Digest>> {
+) -> Result<Result<Histories, Gone>> {
     let mut histories: Histories = channels
         .iter()
         .map(|channel| (channel.clone(), DeltaChannelHistory::default()))
@@ -82,10 +94,13 @@ async fn walk(
             }
             if let Some(last) = last {
                 let rest = layout.rest_of_writes("delta_channel_history", &read.at, last);
-                read.writes.extend(rest.await?.unwrap_or_default());
+                match rest.await? {
+                    Some(rest) => read.writes.extend(rest),
+                    None => return Ok(Err(Gone::Writes)),
+                }
             }
             if let Err(absent) = take(layout, &mut histories, read, &mut reader).await? {
-                return Ok(Err(absent));
+                return Ok(Err(Gone::Part(absent)));
             }
         }
         next = further;

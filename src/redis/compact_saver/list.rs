@@ -248,9 +248,14 @@ impl Lister {
                 let absent = layout.fetch("list", thread, reader, ropes).await;
                 let keys = layout.store.keyspace.compact(thread);
                 let metadata = match self.if_readable(absent)? {
-                    // It has gone, or else it is found out below.
-                    None | Some(Some(_)) => continue,
+                    None => continue,
                     Some(None) => self.if_readable(read.metadata(&keys, reader))?,
+                    Some(Some(_)) => {
+                        // It was removed in the meantime, or cannot be read.
+                        let alone = layout.read("list", &read.at.config(), false).await;
+                        let alone = self.if_readable(alone)?.flatten();
+                        alone.map(|tuple| tuple.metadata)
+                    }
                 };
                 if !metadata.is_some_and(|metadata| filter.matches_in(thread, &metadata)) {
                     continue;

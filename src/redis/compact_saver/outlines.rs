@@ -5,7 +5,7 @@ use super::list::{codecs, readers};
 use super::read::damaged;
 use super::scripts::{Order, page_call, page_of};
 use crate::checkpoint::{Checkpoint, CheckpointMetadata};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::redis::keys::CheckpointRef;
 
@@ -24,6 +24,8 @@ pub(super) struct Outlines {
     namespace: CheckpointNamespace,
     last: Option<CheckpointId>,
     ended: bool,
+    /// Whether a checkpoint that cannot be read is left out.
+    skips: bool,
 }
 
 impl Outlines {
@@ -33,6 +35,15 @@ impl Outlines {
             namespace: namespace.clone(),
             last: None,
             ended: false,
+            skips: false,
+        }
+    }
+
+    /// The same, without those that cannot be read: they are named in warnings.
+    pub(super) fn of_readable(thread: &ThreadId, namespace: &CheckpointNamespace) -> Self {
+        Self {
+            skips: true,
+            ..Self::of(thread, namespace)
         }
     }
 
@@ -60,7 +71,7 @@ impl Outlines {
         let mut readers = readers(&codecs);
         let mut read = Vec::with_capacity(refs.len());
         for found in layout.read_heads(operation, &refs, &mut readers).await? {
-            read.extend(found?);
+            read.extend(self.if_readable(found)?.flatten());
         }
         let mut outlines = Vec::with_capacity(read.len());
         let Some(reader) = readers.get_mut(thread) else {
@@ -71,14 +82,21 @@ impl Outlines {
             let written = written.map(|write| write.record.channel.clone()).collect();
             let ropes: Vec<_> = read.head.outline_ropes().collect();
             let fetched = layout.fetch(operation, thread, reader, &ropes);
-            let (checkpoint, metadata) = if fetched.await?.is_none() {
-                let outline = reader.outline(&read.at.checkpoint_id, &read.head);
-                outline.map_err(|damage| damaged(&keys, &read.at, damage))?
-            } else {
-                // It was removed in the meantime, or cannot be read.
-                let alone = layout.read(operation, &read.at.config(), false).await?;
-                let Some(alone) = alone else { continue };
-                (alone.checkpoint, alone.metadata)
+            let outline = match fetched.await {
+                Ok(None) => {
+                    let outline = reader.outline(&read.at.checkpoint_id, &read.head);
+                    let outline = outline.map_err(|damage| damaged(&keys, &read.at, damage));
+                    outline.map(Some)
+                }
+                Ok(Some(_)) => {
+                    // It was removed in the meantime, or cannot be read.
+                    let alone = layout.read(operation, &read.at.config(), false).await;
+                    alone.map(|alone| alone.map(|alone| (alone.checkpoint, alone.metadata)))
+                }
+                Err(error) => Err(error),
+            };
+            let Some((checkpoint, metadata)) = self.if_readable(outline)?.flatten() else {
+                continue;
             };
             outlines.push(Outline {
                 checkpoint,
@@ -88,5 +106,16 @@ impl Outlines {
             });
         }
         Ok(Some(outlines))
+    }
+
+    fn if_readable<T>(&self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) if self.skips => {
+                let thread = &self.thread;
+                tracing::warn!(%thread, error = %error.report(), "a checkpoint is left out");
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
     }
 }

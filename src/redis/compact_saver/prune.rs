@@ -42,12 +42,10 @@ async fn prune(layout: &Compact, thread: &ThreadId, options: &PruneOptions) -> R
     let mut counter = Counter::new(options.progress.clone());
     let mut plans = BTreeMap::new();
     let mut roots = Roots::default();
-    let mut has_removed = false;
     // The root comes first: subgraphs' calls go with the root checkpoint that they started from.
     for namespace in layout.namespaces("prune", thread).await? {
         let plan = plan(layout, thread, &namespace, &options.strategy, &mut roots).await?;
         let removed = &plan.removed;
-        has_removed |= !removed.is_empty();
         remove::remove(layout, "prune", thread, &namespace, removed, &mut counter).await?;
         plans.insert(namespace, plan);
     }
@@ -55,14 +53,10 @@ async fn prune(layout: &Compact, thread: &ThreadId, options: &PruneOptions) -> R
         if let Some(plan) = plans.get(&namespace)
             && plan.ends_writes_of(&id)
         {
-            has_removed = true;
             remove::remove(layout, "prune", thread, &namespace, &[id], &mut counter).await?;
         }
     }
-    if has_removed {
-        collect::collect(layout, "prune", thread).await?;
-    }
-    Ok(())
+    collect::collect_what_was_left(layout, "prune", thread).await
 }
 
 /// What [`prune`] would remove of a thread, with nothing removed.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, TaskId, ThreadId};
 use crate::redis::compact::{Damage, Digest, Head, Reader, Rope, WritePlace, WriteRecord};
 use crate::redis::driver::{Command, Reply};
+use crate::redis::error::of_key;
 use crate::redis::keys::{CheckpointRef, CompactKeys};
 use crate::redis::session::Newest;
 
@@ -21,9 +22,9 @@ pub(super) const WRITES: usize = 500;
 /// How many parts are read by one command.
 const PARTS: usize = 500;
 
-/// How often a checkpoint is read again of which a part or the rest of the writes had gone: it was removed
-/// while it was read, and perhaps put again.
-const ATTEMPTS: usize = 3;
+/// How often a checkpoint is read of which a part or the rest of the writes had gone: it was removed while
+/// it was read, and perhaps put again.
+const ATTEMPTS: usize = 5;
 
 /// A checkpoint that was read, without the parts of its values.
 #[derive(Debug)]
@@ -270,7 +271,8 @@ impl Compact {
             let replies = self.store.pipeline(operation, steps.collect()).await?;
             let mut parts = Vec::with_capacity(missing.len());
             for reply in replies {
-                parts.extend(reply?.into_array());
+                let reply = reply.map_err(|error| of_key(&keys.parts, error))?;
+                parts.extend(reply.into_array());
             }
             for (digest, part) in missing.into_iter().zip(parts) {
                 match part {
@@ -298,7 +300,7 @@ impl Compact {
         let known = store.session.newest(&known);
         let mut parts = known.map_or(WantedParts::All, |known| WantedParts::Unless(known.id));
         let ttl = &store.settings.ttl;
-        let mut absent = None;
+        let mut before = None;
         for _ in 0..ATTEMPTS {
             let call = ReadCall {
                 namespace: &namespace,
@@ -323,29 +325,26 @@ impl Compact {
                     None => continue,
                 }
             }
-            absent = self
-                .fetch(
-                    operation,
-                    thread_id,
-                    &mut reader,
-                    &read.ropes().collect::<Vec<_>>(),
-                )
-                .await?;
-            if absent.is_none() {
+            let ropes: Vec<_> = read.ropes().collect();
+            let fetched = self.fetch(operation, thread_id, &mut reader, &ropes);
+            let Some(absent) = fetched.await? else {
                 let tuple = read.whole(&keys, &mut reader)?;
                 self.remember_newest(&read.at);
                 return Ok(Some(tuple));
+            };
+            // What still names a part that was gone before has lost it for good.
+            let found = Some((stored.id, stored.head));
+            if before == found {
+                return Err(Damage::Absent(absent).at(String::from_utf8_lossy(&keys.parts)));
             }
+            before = found;
         }
-        match absent {
-            Some(digest) => Err(Damage::Absent(digest).at(String::from_utf8_lossy(&keys.parts))),
-            None => Err(Error::Unavailable {
-                reason: format!(
-                    "the checkpoint is removed and put again while it is read, in {ATTEMPTS} attempts"
-                ),
-                source: None,
-            }),
-        }
+        Err(Error::Unavailable {
+            reason: format!(
+                "the checkpoint is removed and put again while it is read, in {ATTEMPTS} attempts"
+            ),
+            source: None,
+        })
     }
 
     /// Reads checkpoints without the parts of their values, in one round trip; those that are gone are

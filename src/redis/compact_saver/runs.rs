@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::outlines::Outlines;
 use super::threads::ThreadIds;
 use super::{Compact, collect, remove};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::redis::progress::Counter;
 
@@ -28,9 +28,8 @@ pub(super) async fn delete_for_runs(
                 let operation = "delete_for_runs";
                 remove::remove(layout, operation, &thread, namespace, ids, &mut counter).await?;
             }
-            if !found.is_empty() {
-                collect::collect(layout, "delete_for_runs", &thread).await?;
-            }
+            let left = collect::collect_what_was_left(layout, "delete_for_runs", &thread).await;
+            if_readable(&thread, left)?;
         }
     }
     Ok(())
@@ -55,15 +54,16 @@ pub(super) async fn checkpoints_of_run(
     Ok(found)
 }
 
-/// The checkpoints of a thread that runs made.
+/// The checkpoints of a thread that runs made, of those that can be read.
 async fn made_by(
     layout: &Compact,
     thread: &ThreadId,
     runs: &[RunId],
 ) -> Result<BTreeMap<CheckpointNamespace, Vec<CheckpointId>>> {
     let mut made = BTreeMap::<_, Vec<_>>::new();
-    for namespace in layout.namespaces("delete_for_runs", thread).await? {
-        let mut walk = Outlines::of(thread, &namespace);
+    let namespaces = layout.namespaces("delete_for_runs", thread).await;
+    for namespace in if_readable(thread, namespaces)?.unwrap_or_default() {
+        let mut walk = Outlines::of_readable(thread, &namespace);
         while let Some(page) = walk.next(layout, "delete_for_runs").await? {
             for outline in page {
                 let run = outline.metadata.get::<String>("run_id").ok().flatten();
@@ -75,4 +75,15 @@ async fn made_by(
         }
     }
     Ok(made)
+}
+
+/// What was read of a thread; one that cannot be read does not end the call for the others.
+fn if_readable<T>(thread: &ThreadId, read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
+            tracing::warn!(%thread, error = %error.report(), "a thread is left out of a walk over all");
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }

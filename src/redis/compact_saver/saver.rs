@@ -266,8 +266,7 @@ impl LayoutSaver for CompactLayout {
 
     #[cfg(feature = "cli")]
     async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
-        let collected = collect::collect(&self.0, "prune", thread_id).await?;
-        Ok(collected.map(|collected| collected.removed))
+        collect::collect(&self.0, "prune", thread_id).await
     }
 
     #[cfg(feature = "cli")]

@@ -11,6 +11,7 @@ use crate::options::ExpectedParent;
 use crate::redis::args::{milliseconds, number};
 use crate::redis::compact::{Digest, NewParts};
 use crate::redis::driver::Reply;
+use crate::redis::error::unreadable_member;
 use crate::redis::keys::{CheckpointRef, CompactKeys};
 use crate::redis::replies::byte_strings;
 use crate::redis::scripts::{
@@ -377,17 +378,17 @@ pub(super) async fn collect_blobs(
     Ok(u64::try_from(count).ok())
 }
 
-/// Whether all writes of a thread are lost; they are forgotten if it is to be put right.
+/// The key that is gone if all writes of a thread are lost; they are forgotten if it is to be put right.
 pub(super) async fn forget_writes(
     store: &Store,
     operation: &'static str,
     keys: &CompactKeys,
     fixes: bool,
-) -> Result<bool> {
+) -> Result<Option<Bytes>> {
     let mode: &[u8] = if fixes { b"fix" } else { b"look" };
     let args = vec![Bytes::from_static(mode)];
     let reply = store.script(operation, COMPACT_FORGET_WRITES.call(keys.all(), args));
-    Ok(reply.await?.as_int() == Some(1))
+    Ok(reply.await?.into_bytes())
 }
 
 /// Reads ancestors, newest first: where to go on, and what was found.
@@ -571,13 +572,13 @@ fn named(reply: Reply) -> Vec<Named> {
     byte_strings(reply).into_iter().filter_map(read).collect()
 }
 
-/// A page of the digests of all parts of a thread, with the cursor to go on with; `None` after the last.
+/// A page of all parts of a thread, with the cursor to go on with; `None` after the last.
 pub(super) async fn digests(
     store: &Store,
     operation: &'static str,
     keys: &CompactKeys,
     cursor: Bytes,
-) -> Result<(Option<Bytes>, Vec<Digest>)> {
+) -> Result<(Option<Bytes>, Vec<Named>)> {
     let call = COMPACT_DIGESTS.call(keys.all(), vec![cursor]);
     let mut elements = store
         .script(operation, call)
@@ -585,9 +586,17 @@ pub(super) async fn digests(
         .into_array()
         .into_iter();
     let cursor = elements.next().and_then(Reply::into_bytes);
-    let found = elements.next().map(byte_strings).unwrap_or_default();
-    let found = found.iter().filter_map(|digest| Digest::from_slice(digest));
-    Ok((cursor.filter(|cursor| cursor != "0"), found.collect()))
+    let found = elements.next().map(named).unwrap_or_default();
+    Ok((cursor.filter(|cursor| cursor != "0"), found))
+}
+
+/// What becomes of the note that something was removed, and that parts may not be named any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Note<'a> {
+    /// It stays: more parts are removed next.
+    Stays,
+    /// It goes, if nothing was removed since it said this.
+    Goes(&'a Bytes),
 }
 
 /// Removes parts, if the version of the thread is still this one: how many there were, else `None`.
@@ -596,10 +605,15 @@ pub(super) async fn collect(
     operation: &'static str,
     keys: &CompactKeys,
     version: &Bytes,
-    digests: &[Digest],
+    note: Note<'_>,
+    parts: &[Named],
 ) -> Result<Option<u64>> {
-    let mut args = vec![version.clone()];
-    args.extend(digests.iter().map(bytes_of));
+    let note = match note {
+        Note::Stays => Bytes::from_static(b"more"),
+        Note::Goes(said) => said.clone(),
+    };
+    let mut args = vec![version.clone(), note];
+    args.extend(parts.iter().map(|part| bytes_of(&part.digest)));
     let reply = store.script(operation, COMPACT_COLLECT.call(keys.all(), args));
     let count = reply.await?.as_int().unwrap_or(-1);
     Ok(u64::try_from(count).ok())
@@ -649,9 +663,5 @@ impl ResealCall<'_> {
 
 /// The error of a member that is named as none of ours is.
 pub(super) fn unreadable(key: &Bytes) -> Error {
-    let key = String::from_utf8_lossy(key);
-    Error::corrupt(
-        key,
-        "a member of it names no checkpoint: another program has written it",
-    )
+    unreadable_member(&String::from_utf8_lossy(key))
 }

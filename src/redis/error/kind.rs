@@ -67,6 +67,8 @@ pub(in crate::redis) enum ErrorKind {
     ForeignKey(String),
     /// A script met a registered write whose document is gone.
     LostWrite(String),
+    /// A script met a key that has a member which no saver writes.
+    UnreadableMember(String),
     /// Another checkpoint than the expected parent is the newest; empty if there is none.
     UnexpectedParent(String),
     /// More checkpoints whose documents are gone are registered than a script may pass over.

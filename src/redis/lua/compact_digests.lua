@@ -1,4 +1,4 @@
--- Reads the digests of the parts that a thread has: a page of them.
+-- Reads the digests of the parts that a thread has, each with its level in front: a page of them.
 --
 -- KEYS  1 heads  2 parts  3 writes
 -- ARGV  1 cursor, 0 to begin
@@ -12,7 +12,7 @@ end
 local digests = {}
 for i = 1, #page[2], 2 do
   if #page[2][i] == 16 then
-    digests[#digests + 1] = page[2][i]
+    digests[#digests + 1] = string.char(level_of(page[2][i + 1])) .. page[2][i]
   end
 end
 return { page[1], digests }

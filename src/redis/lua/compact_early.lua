@@ -3,7 +3,7 @@
 -- KEYS  1 heads  2 parts  3 writes
 -- ARGV  1 place that was looked at last, '' for none  2 most places to look at
 -- Returns { place to go on from, '' after the last; places; namespaces as in members }.
--- Errors  LGWRONGTYPE key, LGLOST key.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key, LGLOST key.
 -- Idempotent: it reads.
 local last, most = ARGV[1], tonumber(ARGV[2])
 
@@ -16,7 +16,10 @@ for _ = 1, most do
     last = ''
     break
   end
-  last = checkpoint_of(member)
+  last = checkpoint_of(writes, member)
+  if wrong then
+    break
+  end
   if id_in(last) == '' then
     blobs[#blobs + 1] = string.sub(last, 1, -3)
   elseif not at(heads, last, 1)[1] then

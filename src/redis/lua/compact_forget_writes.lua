@@ -2,7 +2,7 @@
 --
 -- KEYS  1 heads  2 parts  3 writes
 -- ARGV  1 'fix' to forget them, else 'look'
--- Returns 1 if they are lost, else 0.
+-- Returns the key that is lost, nothing if none is.
 -- Errors  LGWRONGTYPE key.
 -- Idempotent: what is forgotten is not lost any more.
 ask('ZCARD', heads)
@@ -11,7 +11,18 @@ local lost = lost_writes()
 if wrong then
   return wrong
 end
-if lost and ARGV[1] == 'fix' then
+if not lost then
+  return false
+end
+local has_parts = redis.call('EXISTS', parts) == 1
+if ARGV[1] == 'fix' then
+  local left = time_left()
+  if not has_parts then
+    begin_version()
+    if left > 0 then
+      redis.call('PEXPIRE', parts, left)
+    end
+  end
   redis.call('HDEL', parts, 'writes', 'blobs')
 end
-return lost and 1 or 0
+return has_parts and writes or parts

@@ -5,14 +5,14 @@
 --       3 1 to begin with the parent of it, else 0  4 most ancestors  5 most writes of one
 -- Returns { id of the next ancestor, '' if there is none; for each { id; head; writes; 1 if there are more
 -- of them, else 0 } }.
--- Errors  LGWRONGTYPE key, LGLOST key.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key, LGLOST key.
 -- Idempotent: it reads.
 local namespace, id, skip, most, most_writes = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4]), tonumber(ARGV[5])
 local BYTES = 1048576
 
 if id == '' then
   local newest = newest_of(namespace)
-  id = newest and id_in(checkpoint_of(newest)) or ''
+  id = newest and id_in(checkpoint_of(heads, newest)) or ''
 end
 local found, bytes, lost = {}, 0, nil
 while id ~= '' and #found < most and bytes < BYTES do

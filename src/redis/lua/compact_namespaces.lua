@@ -4,7 +4,7 @@
 -- ARGV  1 place of the namespace that was read last, '' for none  2 most namespaces
 -- Returns { number of checkpoints; PTTL of the thread; namespaces as in members, each with its newest id },
 -- where fewer namespaces than asked for are the last.
--- Errors  LGWRONGTYPE key.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key.
 -- Idempotent: it reads.
 local last, most = ARGV[1], tonumber(ARGV[2])
 
@@ -15,9 +15,13 @@ while #found < 2 * most do
   if not member then
     break
   end
-  local namespace = string.sub(member, 1, string.find(member, '\0', 1, true))
+  local namespace = up_to(heads, member, 1)
+  local newest = newest_of(namespace)
+  if wrong or not newest then
+    break
+  end
   found[#found + 1] = string.sub(namespace, 1, -2)
-  found[#found + 1] = id_in(checkpoint_of(newest_of(namespace)))
+  found[#found + 1] = id_in(checkpoint_of(heads, newest))
   lower = '[' .. string.sub(namespace, 1, -2) .. '\1'
 end
 return wrong or { ask('ZCARD', heads), redis.call('PTTL', heads), found }

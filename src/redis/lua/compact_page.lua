@@ -4,13 +4,13 @@
 -- ARGV  1 place of the namespace  2 'newest' or 'oldest': which come first
 --       3 id as in members before which the page begins, '' for none  4 most ids
 -- Returns { 1 if there may be more, else 0; ids as in members }.
--- Errors  LGWRONGTYPE key.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key.
 -- Idempotent: it reads.
 local namespace, order, start, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local BYTES = 1048576
 
 local ids, bytes, more = {}, 0, 1
-while #ids < most and bytes < BYTES and more == 1 do
+while #ids < most and bytes < BYTES and more == 1 and not wrong do
   local asked = math.min(32, most - #ids)
   local page
   if order == 'newest' then
@@ -21,7 +21,7 @@ while #ids < most and bytes < BYTES and more == 1 do
     page = ask('ZRANGEBYLEX', heads, lower, to(namespace), 'LIMIT', 0, asked)
   end
   for _, member in ipairs(page) do
-    start = id_in(checkpoint_of(member))
+    start = id_in(checkpoint_of(heads, member))
     ids[#ids + 1] = start
     bytes = bytes + #member
   end

@@ -7,7 +7,7 @@
 --       the digests; the blobs, each as channel 00 version 00 and its record; then parts, each behind its
 --       digest
 -- Returns the digests that the thread lacks; nothing was stored then.
--- Errors  LGWRONGTYPE key, LGLOST key, LGCONFLICT newest id.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key, LGLOST key, LGCONFLICT newest id.
 -- Idempotent: the second run replaces the head by itself and the parts by themselves, and keeps the blobs.
 local namespace, place, head, ttl, expected = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local last = 7 + tonumber(ARGV[6])
@@ -29,7 +29,7 @@ local there = at(heads, place, 1)[1]
 local conflict = nil
 if expected ~= '' and not there then
   local newest = newest_of(namespace)
-  local id = newest and id_in(checkpoint_of(newest))
+  local id = newest and id_in(checkpoint_of(heads, newest))
   if (expected == '-' and id) or (expected ~= '-' and id ~= string.sub(expected, 2)) then
     conflict = redis.error_reply('LGCONFLICT ' .. plain(id or ''))
   end
@@ -42,7 +42,12 @@ if #missing > 0 then
 end
 
 local left = time_left()
+local are_lost = redis.call('EXISTS', heads, writes) == 0
 store_parts(first_part)
+if are_lost then
+  -- What it says of writes, it says of those of checkpoints that are gone themselves.
+  redis.call('HDEL', parts, 'writes', 'blobs')
+end
 if #blobs > 0 then
   redis.call('HSET', parts, 'writes', 1)
   redis.call('HINCRBY', parts, 'blobs', #blobs)

@@ -7,7 +7,7 @@
 -- Returns nothing if there is none, else { id as in members; head; writes; 1 if there are more of them,
 -- else 0; parts, each behind its digest }. The parts are the index parts, and the leaves if these are
 -- few; not all of them if they are many.
--- Errors  LGWRONGTYPE key, LGLOST key.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key, LGLOST key.
 -- Idempotent: it reads, and gives the same TTL.
 local namespace, place, ttl, most, known = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local INDEXES, LEAVES = 400, 16
@@ -21,7 +21,7 @@ end
 if not member then
   return wrong or {}
 end
-place = checkpoint_of(member)
+place = checkpoint_of(heads, member)
 local found = at(writes, place, most + 1)
 local lost = #found == 0 and lost_writes()
 if wrong or lost then
@@ -52,6 +52,9 @@ if known ~= '-' and known ~= place then
       elseif indexes < INDEXES then
         indexes = indexes + 1
         local stored = ask('HGET', parts, digest)
+        if wrong then
+          return wrong
+        end
         if stored then
           fetched[#fetched + 1] = digest
           fetched[#fetched + 1] = stored

@@ -1,4 +1,5 @@
--- Removes checkpoints with their writes, or writes alone.
+-- Removes checkpoints with their writes, or writes alone. The parts that they name are left to the
+-- collector.
 --
 -- KEYS  1 heads  2 parts  3 writes
 -- ARGV  places
@@ -23,5 +24,8 @@ if redis.call('EXISTS', writes) == 0 then
   if redis.call('EXISTS', heads) == 0 then
     redis.call('UNLINK', parts)
   end
+end
+if checkpoints + count > 0 and redis.call('EXISTS', parts) == 1 then
+  redis.call('HINCRBY', parts, 'removed', 1)
 end
 return { checkpoints, count }

@@ -4,7 +4,7 @@
 -- ARGV  1 'heads' or 'writes'  2 place to go on behind, '' for none  3 most members to look at
 -- Returns { version of the thread, '' for none; place to go on behind, '' after the last; roots, each with
 -- its level in front }.
--- Errors  LGWRONGTYPE key.
+-- Errors  LGWRONGTYPE key, LGUNREADABLE key.
 -- Idempotent: it reads.
 local kind, last, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
@@ -12,13 +12,10 @@ local key = kind == 'heads' and heads or writes
 local lower = last == '' and '-' or '(' .. last .. '\255'
 local page = ask('ZRANGEBYLEX', key, lower, '+', 'LIMIT', 0, most)
 local version = ask('HGET', parts, 'version') or ''
-if wrong then
-  return wrong
-end
 local list, roots, seen = {}, {}, {}
 last = ''
 for _, member in ipairs(page) do
-  local place = checkpoint_of(member)
+  local place = checkpoint_of(key, member)
   if kind == 'heads' then
     append_roots(list, member, roots_of_head(member, #place + 1))
     last = place
@@ -34,4 +31,4 @@ for _, root in ipairs(list) do
     roots[#roots + 1] = root
   end
 end
-return { version, #page == most and last or '', roots }
+return wrong or { version, #page == most and last or '', roots }

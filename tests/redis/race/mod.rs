@@ -19,7 +19,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::redis::RedisSaverBuilder;
+use langgraph_checkpoint_redis::redis::{Layout, RedisSaverBuilder};
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver, TtlPolicy};
 use players::{Race, play};
 use redis_modules::{Cluster, Standalone};
@@ -67,7 +67,19 @@ async fn all_calls_race_on_one_server() {
     assert!(race.report("one server"), "see above");
 }
 
-async fn on_a_cluster(title: &str, tagged: bool) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_calls_race_in_the_compact_layout() {
+    let Some(lasts) = lasts() else { return };
+    let _turn = TURN.lock().await;
+    let server = Standalone::builder().without_modules().start().unwrap();
+    let builder = builder(server.url()).layout(Layout::Compact);
+    let race = race(builder, false, lasts).await;
+    play(&race, PLAYERS, PLAYERS, lasts).await;
+    end::check(&race, &[server.url()], true).await;
+    assert!(race.report("one server, compact"), "see above");
+}
+
+async fn on_a_cluster(title: &str, tagged: bool, layout: Layout) {
     let Some(lasts) = lasts() else { return };
     let _turn = TURN.lock().await;
     let cluster = Cluster::builder()
@@ -75,6 +87,7 @@ async fn on_a_cluster(title: &str, tagged: bool) {
         .start()
         .unwrap();
     let builder = builder(cluster.url())
+        .layout(layout)
         .hash_tag_threads(tagged)
         .command_timeout(Duration::from_secs(15));
     let race = race(builder, true, lasts).await;
@@ -89,10 +102,15 @@ async fn on_a_cluster(title: &str, tagged: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_calls_race_on_a_cluster_with_hash_tags() {
-    on_a_cluster("a cluster with hash tags", true).await;
+    on_a_cluster("a cluster with hash tags", true, Layout::Json).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_calls_race_on_a_cluster_without_hash_tags() {
-    on_a_cluster("a cluster without hash tags", false).await;
+    on_a_cluster("a cluster without hash tags", false, Layout::Json).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_calls_race_in_the_compact_layout_on_a_cluster() {
+    on_a_cluster("a cluster, compact", true, Layout::Compact).await;
 }
