@@ -98,7 +98,7 @@ impl Run<'_> {
         }
         // Also after a run that was stopped before it came to this.
         match collect::collect(self.layout, "reseal", thread).await {
-            Ok(collected) => self.report.parts_removed += collected.unwrap_or_default().removed,
+            Ok(collected) => self.report.parts_removed += collected.unwrap_or_default(),
             Err(error) => self.unreadable(error)?,
         }
         Ok(())

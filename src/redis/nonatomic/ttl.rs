@@ -83,7 +83,8 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
             let leads = Leads::read(&mut replies)?;
             // What nothing leads to any more, for the registry or its document has expired, would
             // stay for good. A checkpoint that is being put comes without a TTL by itself.
-            if !(leads.is_registered && leads.is_there) && !leads.are_awaited {
+            let is_kept = leads.are_awaited || (leads.is_registered && leads.is_there);
+            if !is_kept {
                 continue;
             }
         }
