@@ -23,7 +23,7 @@ mod documents;
 #[path = "support/server.rs"]
 mod server;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 use langgraph_checkpoint_redis::redis::Layout;
@@ -212,7 +212,7 @@ impl Side {
     }
 
     /// One turn: 4 checkpoints, each with a write.
-    async fn turn(&mut self, conversation: &mut Conversation, times: &mut Vec<Duration>) {
+    async fn turn(&mut self, conversation: &mut Conversation, times: &mut Vec<f64>) {
         let mut config = thread("conversation");
         if conversation.steps > 0 {
             let id = CheckpointId::new(format!("{:08}", conversation.steps)).unwrap();
@@ -229,7 +229,7 @@ impl Side {
             let began = Instant::now();
             let put = self.saver.put(&config, &checkpoint, &metadata, &options);
             config = put.await.unwrap();
-            times.push(began.elapsed());
+            times.push(began.elapsed().as_secs_f64() * 1e3);
             let value = conversation.messages.last().cloned().unwrap_or_default();
             let writes = [ChannelWrite::new(
                 "messages",
@@ -249,8 +249,8 @@ async fn traffic(client: &mut MultiplexedConnection) -> [f64; 2] {
     ]
 }
 
-fn median<T: Ord + Copy>(values: &mut [T]) -> T {
-    values.sort_unstable();
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
@@ -304,7 +304,7 @@ async fn grow(change: Change, turns: &[usize]) -> Vec<Value> {
                 "memory_mb": side.memory().await as f64 / 1e6,
                 "sent_mb": (sent - side.sent) / 1e6,
                 "received_mb": (received - side.received) / 1e6,
-                "put_ms": median(&mut times[at]).as_secs_f64() * 1e3,
+                "put_ms": median(&mut times[at]),
                 "server_us_a_write_call": written * 1e6 / calls,
                 "server_us_a_read": read * 1e6 / f64::from(reads),
                 "server_us_a_first_read": first_read * 1e6 / f64::from(reads),
@@ -378,15 +378,15 @@ async fn sizes(rounds: usize) -> Vec<Value> {
                     let before = server::used_time(client).await;
                     let rate = rate(saver, bytes, calls, reads, round).await;
                     let used = server::used_time(client).await - before;
-                    found[at][kind].push(rate as u64);
-                    found[at][kind + 1].push((used * 1e6 / calls as f64) as u64);
+                    found[at][kind].push(rate);
+                    found[at][kind + 1].push(used * 1e6 / calls as f64);
                 }
             }
         }
         for ((layout, ..), found) in sides.iter().zip(&mut found) {
             let [puts, put_us, gets, get_us] = found.each_mut().map(|values| median(values));
             println!(
-                "{place:10} {bytes:7} bytes {:7}  put {puts:6}/s, server {put_us:4} us  get_tuple {gets:6}/s, server {get_us:4} us",
+                "{place:10} {bytes:7} bytes {:7}  put {puts:6.0}/s, server {put_us:4.0} us  get_tuple {gets:6.0}/s, server {get_us:4.0} us",
                 layout.as_str(),
             );
             rows.push(

@@ -43,9 +43,7 @@ async fn the_parts_of_a_replaced_write_go_and_what_is_referred_to_stays() {
         write(&saver, &stored, &large(2)).await;
         write(&saver, &stored, &large(3)).await;
     }
-    let mut client = connect(&redis_modules::shared_url().unwrap())
-        .await
-        .unwrap();
+    let mut client = connect(redis_modules::shared_url().unwrap()).await.unwrap();
     let mut hlen = async |key: &str| -> u64 {
         let count = redis::cmd("HLEN").arg(key).query_async(&mut client).await;
         count.unwrap()

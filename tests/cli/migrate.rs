@@ -25,7 +25,7 @@ async fn compact(url: &str, prefix: &str) -> RedisSaver {
 }
 
 async fn compact_beside(prefix: &str) -> RedisSaver {
-    compact(&redis_modules::shared_url().unwrap(), prefix).await
+    compact(redis_modules::shared_url().unwrap(), prefix).await
 }
 
 /// Checkpoints that say the same, whatever the order of the members of their objects.
