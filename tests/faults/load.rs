@@ -425,21 +425,13 @@ pub fn id(number: usize) -> String {
     format!("{number:08}")
 }
 
-/// The checkpoint of a number; every tenth is large. Its messages are those of the one before, but for the
-/// first, and one more.
+/// The checkpoint of a number; every tenth is large.
 pub fn checkpoint(thread: &str, number: usize) -> Checkpoint {
     let id = id(number);
     let length = if number % 10 == 9 { 20_000 } else { 700 };
     let text = format!("{thread} {number} ").repeat(length / (thread.len() + 10));
-    let messages: Vec<_> = (number.saturating_sub(6)..=number)
-        .map(|said| {
-            let content = format!("{thread} {said} ").repeat(200 / (thread.len() + 5));
-            format!(r#"{{"type":"human","content":"{content}"}}"#)
-        })
-        .collect();
-    let messages = messages.join(",");
     Checkpoint::from_json(format!(
-        r#"{{"v":4,"ts":"2026-01-01T00:00:00Z","id":"{id}","channel_values":{{"n":{number},"text":"{text}","messages":[{messages}]}},"channel_versions":{{"n":{number},"text":{number},"messages":{number}}},"versions_seen":{{}},"updated_channels":["n","text","messages"]}}"#
+        r#"{{"v":4,"ts":"2026-01-01T00:00:00Z","id":"{id}","channel_values":{{"n":{number},"text":"{text}"}},"channel_versions":{{"n":{number},"text":{number}}},"versions_seen":{{}},"updated_channels":["n","text"]}}"#
     ))
     .unwrap()
 }
