@@ -118,8 +118,10 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
     if !requests.is_empty() {
         run.pipeline(requests).await?.finish()?;
     }
-    if matches!(verb, TtlVerb::Pin | TtlVerb::Unpin) {
-        look_again(run, call, &changed).await?;
+    match verb {
+        TtlVerb::Pin => unpinned_since(run, call, &changed).await?,
+        TtlVerb::Unpin => pinned_since(run, call, &changed).await?,
+        _ => {}
     }
     Ok(done)
 }
@@ -151,14 +153,37 @@ impl Leads {
     }
 }
 
-/// Takes back what was done to checkpoints and their writes if the thread was unpinned or pinned
-/// since, and lets writes go that were pinned when their checkpoint expired.
-async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes>)]) -> Result<()> {
+/// Takes back what an unpinning has done to checkpoints and their writes if the thread was pinned since.
+async fn pinned_since(
+    run: &Run<'_>,
+    call: &TtlCall,
+    changed: &[(&Bytes, Vec<Bytes>)],
+) -> Result<()> {
+    let keys = &call.keys;
+    let pinned = vec![Thread::pinned(&keys.namespaces)];
+    if run.pipeline(pinned).await?.int()? == 0 || changed.is_empty() {
+        return Ok(());
+    }
+    let mut requests = Vec::new();
+    for (id, writes) in changed {
+        let document = join(&[&keys.documents, id]);
+        let all = writes.iter().chain([&document]);
+        requests.extend(all.filter_map(|key| change_of(key, 0, TtlVerb::Pin)));
+    }
+    run.pipeline(requests).await?.finish()?;
+    unpinned_since(run, call, changed).await
+}
+
+/// Takes back what a pinning has done to checkpoints and their writes if the thread was unpinned since,
+/// and lets writes go that were pinned when their checkpoint expired.
+async fn unpinned_since(
+    run: &Run<'_>,
+    call: &TtlCall,
+    changed: &[(&Bytes, Vec<Bytes>)],
+) -> Result<()> {
     let keys = &call.keys;
     let mut requests = vec![Thread::pinned(&keys.namespaces)];
-    if call.verb == TtlVerb::Pin {
-        requests.extend(changed.iter().flat_map(|(id, _)| look_at(keys, id)));
-    }
+    requests.extend(changed.iter().flat_map(|(id, _)| look_at(keys, id)));
     let mut replies = run.pipeline(requests).await?;
     let is_pinned = replies.int()? == 1;
     let ttl = in_milliseconds(call.ttl);
@@ -166,12 +191,6 @@ async fn look_again(run: &Run<'_>, call: &TtlCall, changed: &[(&Bytes, Vec<Bytes
     for (id, writes) in changed {
         let document = join(&[&keys.documents, id]);
         let all = writes.iter().chain([&document]);
-        if call.verb == TtlVerb::Unpin {
-            if is_pinned {
-                requests.extend(all.filter_map(|key| change_of(key, 0, TtlVerb::Pin)));
-            }
-            continue;
-        }
         let leads = Leads::read(&mut replies)?;
         if !leads.is_there && !leads.are_awaited {
             requests.extend(writes.iter().map(|key| pexpire(key, 1, None)));
