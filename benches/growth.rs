@@ -18,6 +18,8 @@
     missing_docs
 )]
 
+#[path = "support/arguments.rs"]
+mod arguments;
 #[path = "support/documents.rs"]
 mod documents;
 #[path = "support/server.rs"]
@@ -25,6 +27,7 @@ mod server;
 
 use std::time::Instant;
 
+use arguments::{after, numbers};
 use futures_util::stream::{self, StreamExt};
 use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
@@ -51,18 +54,9 @@ struct Arguments {
 
 impl Arguments {
     fn read() -> Self {
-        let arguments: Vec<String> = std::env::args().collect();
-        let after = |name: &str| {
-            let position = arguments.iter().position(|argument| argument == name)?;
-            arguments.get(position + 1).cloned()
-        };
-        let turns = after("--turns").unwrap_or_else(|| "50,100,200,400".to_owned());
         Self {
-            turns: turns
-                .split(',')
-                .map(|turns| turns.parse().unwrap())
-                .collect(),
-            rounds: after("--rounds").map_or(5, |rounds| rounds.parse().unwrap()),
+            turns: numbers("--turns", &[50, 100, 200, 400]),
+            rounds: numbers("--rounds", &[5])[0],
             json: after("--json"),
         }
     }

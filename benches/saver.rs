@@ -19,6 +19,8 @@
     missing_docs
 )]
 
+#[path = "support/arguments.rs"]
+mod arguments;
 #[path = "support/documents.rs"]
 mod documents;
 #[path = "support/floor.rs"]
@@ -35,6 +37,7 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arguments::after;
 use langgraph_checkpoint_redis::{
     CheckpointId, CheckpointSaver, DeleteOptions, MemorySaver, RedisSaver, ThreadId, TtlPolicy,
 };
@@ -87,12 +90,7 @@ fn rows(reach: bool) -> Vec<Work> {
 }
 
 async fn compare() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let after = |name: &str| {
-        let position = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(position + 1).cloned()
-    };
-    let reach = arguments.iter().any(|argument| argument == "--reach");
+    let reach = std::env::args().any(|argument| argument == "--reach");
     let only = after("--only").unwrap_or_default();
     println!(
         "{} cores; medians of {ROUNDS} rounds; ratio to `same`, to `least` and to `redis-benchmark`; p50 and p99 in ms; microseconds of processor time a call here and in Redis (those of `same`)",

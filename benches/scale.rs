@@ -20,6 +20,8 @@
     missing_docs
 )]
 
+#[path = "support/arguments.rs"]
+mod arguments;
 #[path = "support/documents.rs"]
 mod documents;
 #[path = "support/load.rs"]
@@ -32,6 +34,7 @@ mod stored;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arguments::{after, numbers};
 use redis_modules::Standalone;
 use serde_json::{Value, json};
 use stored::{Memory, Operation, Stored};
@@ -49,17 +52,6 @@ struct Arguments {
 
 impl Arguments {
     fn read() -> Self {
-        let arguments: Vec<String> = std::env::args().collect();
-        let after = |name: &str| {
-            let position = arguments.iter().position(|argument| argument == name)?;
-            arguments.get(position + 1).cloned()
-        };
-        let numbers = |name: &str, otherwise: &[usize]| -> Vec<usize> {
-            after(name).map_or(otherwise.to_vec(), |text| {
-                let numbers = text.split(',').filter(|number| !number.is_empty());
-                numbers.map(|number| number.parse().unwrap()).collect()
-            })
-        };
         Self {
             checkpoints: numbers("--checkpoints", &[1_000, 100_000]),
             lengths: numbers("--lengths", &[10, 10_000]),

@@ -93,7 +93,7 @@ impl<'a> ItemStore<'a> {
         self
     }
 
-    /// Takes an item of the thread, of so many bytes.
+    /// Takes an item of the thread, with its size in bytes.
     pub(crate) async fn take(&mut self, item: Item, bytes: usize) -> Outcome {
         self.bytes += bytes;
         if let Item::Blob(blob) = &item {

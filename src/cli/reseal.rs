@@ -43,7 +43,7 @@ impl Reseal {
         }
         if report.changed > 0 {
             return Err(Failure::Unavailable(format!(
-                "{} of what is stored changed meanwhile, and may be sealed with another key: run the same command again",
+                "{} of what is stored changed in every attempt, and may be sealed with another key: run the same command again",
                 report.changed
             )));
         }

@@ -245,7 +245,7 @@ impl RedisSaverBuilder {
     }
 
     /// Whether a saver with keys also reads what is not sealed, as was stored before it had keys. Set it
-    /// until [`reseal`](RedisSaver::reseal) has run: as long as it is set, whoever can write to Redis can
+    /// until [`reseal`](RedisSaver::reseal) has run: as long as it is set, anyone who can write to Redis can
     /// store what the saver takes for true. Default: no.
     pub fn allow_unsealed(mut self, allow: bool) -> Self {
         self.settings.allow_unsealed = allow;

@@ -111,7 +111,7 @@ impl fmt::Display for ResealReport {
             self.threads, self.checkpoints, self.writes, self.current
         )?;
         if self.changed > 0 {
-            write!(formatter, ", {} changed meanwhile", self.changed)?;
+            write!(formatter, ", {} changed in every attempt", self.changed)?;
         }
         if self.unreadable > 0 {
             write!(formatter, ", {} unreadable", self.unreadable)?;

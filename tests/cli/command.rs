@@ -2,10 +2,12 @@
 #![allow(unreachable_pub)]
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
     CheckpointTuple, ListOptions, PutOptions, PutWritesOptions, RedisSaver, TaskId, TtlPolicy,
@@ -281,4 +283,19 @@ pub async fn empty() -> (Cli, RedisSaver) {
     let cli = Cli::new();
     let saver = cli.saver().await;
     (cli, saver)
+}
+
+/// The recorded runs, each up to where it deletes its thread: what comes after that leaves nothing.
+pub fn traces() -> impl Iterator<Item = (PathBuf, Trace)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/traces");
+    std::fs::read_dir(folder).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines();
+        let lines: Vec<_> = lines
+            .take_while(|line| !line.contains(r#""op": "delete_thread""#))
+            .collect();
+        let trace = Trace::parse(&lines.join("\n")).unwrap();
+        (path, trace)
+    })
 }

@@ -1,12 +1,9 @@
 //! `migrate` copies threads to another layout completely, or says what differs.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointSaver, CheckpointTuple, PutOptions,
@@ -15,7 +12,7 @@ use langgraph_checkpoint_redis::{
 use redis_modules::Standalone;
 use serde_json::json;
 
-use crate::command::{Cli, all, put, three_threads};
+use crate::command::{Cli, all, put, three_threads, traces};
 use crate::support::random_prefix;
 use crate::support::stored::thread;
 
@@ -47,17 +44,8 @@ fn values(tuples: &[CheckpointTuple]) -> Vec<serde_json::Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_trace_moves_to_the_compact_layout_and_back_without_a_difference() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/traces");
     let mut replayed = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        // A trace that ends with the deletion of its thread leaves nothing to move.
-        let lines = text.lines();
-        let lines: Vec<_> = lines
-            .take_while(|line| !line.contains(r#""op": "delete_thread""#))
-            .collect();
-        let trace = Trace::parse(&lines.join("\n")).unwrap();
+    for (path, trace) in traces() {
         let cli = Cli::new();
         cli.run(&["setup"]).ok();
         let source = cli.saver().await;

@@ -2,35 +2,24 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::conformance::replay::Trace;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointSaver, DeleteOptions, PutOptions,
     PutWritesOptions, RawJson, TaskId, ThreadId, TypedValue,
 };
 use serde_json::Value;
 
-use crate::command::{Cli, all, empty, ended, interrupt, put, put_write, three_threads};
+use crate::command::{Cli, all, empty, ended, interrupt, put, put_write, three_threads, traces};
 use crate::support::golden::{self, Case};
 use crate::support::server::Server;
 use crate::support::stored::thread;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_trace_goes_through_a_pipe_without_a_difference() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/traces");
     let mut replayed = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        // A trace that ends with the deletion of its thread leaves nothing to carry.
-        let lines = text.lines();
-        let lines: Vec<_> = lines
-            .take_while(|line| !line.contains(r#""op": "delete_thread""#))
-            .collect();
-        let trace = Trace::parse(&lines.join("\n")).unwrap();
+    for (path, trace) in traces() {
         let (source, one) = empty().await;
         source.run(&["setup"]).ok();
         assert!(trace.replay(&one).await.differences.is_empty());

@@ -15,11 +15,9 @@ pub struct Damage {
     pub is_ours: bool,
 }
 
-fn of_documents() -> Vec<Damage> {
-    let mut damages = Vec::new();
-    let mut add = |family: &str, end: &str, commands: &[&[&[u8]]]| {
-        let thread = format!("damaged-{:02}", damages.len());
-        let key = format!("{family}:{thread}{end}");
+impl Damage {
+    /// What is done to a key of a thread, which stands for `KEY` in the commands.
+    fn of(key: String, commands: &[&[&[u8]]]) -> Self {
         let commands = commands.iter().map(|command| {
             let parts = command.iter().map(|part| {
                 if *part == b"KEY" {
@@ -30,11 +28,19 @@ fn of_documents() -> Vec<Damage> {
             });
             parts.collect()
         });
-        damages.push(Damage {
+        Self {
             commands: commands.collect(),
             key,
             is_ours: true,
-        });
+        }
+    }
+}
+
+fn of_documents() -> Vec<Damage> {
+    let mut damages = Vec::new();
+    let mut add = |family: &str, end: &str, commands: &[&[&[u8]]]| {
+        let thread = format!("damaged-{:02}", damages.len());
+        damages.push(Damage::of(format!("{family}:{thread}{end}"), commands));
     };
     let (pointer, registry) = (":__empty__", ":__empty__");
     let (document, write) = (":__empty__:00000001", ":__empty__:00000000:task-0:0");
@@ -123,21 +129,7 @@ fn of_compact() -> Vec<Damage> {
     let mut add = |family: &str, commands: &[&[&[u8]]]| {
         let number = damages.len();
         let key = format!("checkpoint_{family}:{{damaged-{number:02}}}");
-        let commands = commands.iter().map(|command| {
-            let parts = command.iter().map(|part| {
-                if *part == b"KEY" {
-                    key.clone().into_bytes()
-                } else {
-                    part.to_vec()
-                }
-            });
-            parts.collect()
-        });
-        damages.push(Damage {
-            commands: commands.collect(),
-            is_ours: true,
-            key,
-        });
+        damages.push(Damage::of(key, commands));
     };
     let gone: &[&[u8]] = &[b"DEL", b"KEY"];
     let text: &[&[u8]] = &[b"SET", b"KEY", b"text"];

@@ -22,7 +22,7 @@ pub(crate) struct Rope {
 /// A group of children ends after one whose digest has these bits 0: after every eighth on average.
 const END_OF_GROUP: u8 = 0b111;
 
-/// The parts of a text have at least so many bytes of it on average: leaves have [several times as
+/// The parts of a text have at least this many bytes of it on average: leaves have [several times as
 /// many](super::cut), and there are fewer index parts than leaves. So what a reader does is bounded by the
 /// length of the text, whatever is stored.
 const LEAST_BYTES_A_PART: usize = 16;

@@ -8,8 +8,8 @@
 //! A put checks only that the roots of what it does not send are there. So an index part goes before what is
 //! below it, also if the collector is stopped midway: what is there has all that it names.
 //!
-//! Who removes heads or writes leaves a note in the thread, which the collector takes away when it is done;
-//! who comes by meanwhile does what was left undone.
+//! What removes heads or writes leaves a note in the thread, which the collector takes away when it is
+//! done. As long as it is there, the next call that prunes the thread collects what was left.
 
 use std::collections::HashSet;
 
@@ -85,7 +85,7 @@ pub(super) async fn collect_what_was_left(
 }
 
 /// Counts the parts of a thread that nothing names and those that are gone, and removes nothing; `None` if
-/// the thread is written meanwhile.
+/// the thread is written at the same time.
 pub(super) async fn count(
     layout: &Compact,
     operation: &'static str,
@@ -95,7 +95,7 @@ pub(super) async fn count(
         return Ok(None);
     };
     if !survey.absent.is_empty() {
-        // What was removed together with its checkpoint meanwhile is not named the next time.
+        // What was removed together with its checkpoint since is not named the next time.
         let Some(again) = Survey::of(layout, operation, thread).await? else {
             return Ok(None);
         };
@@ -137,7 +137,7 @@ impl Start {
     }
 }
 
-/// Removes the blobs that no checkpoint names; `false` if the thread was written meanwhile.
+/// Removes the blobs that no checkpoint names; `false` if the thread was written since.
 async fn collect_blobs(
     layout: &Compact,
     operation: &'static str,
@@ -241,7 +241,7 @@ impl Survey {
 }
 
 /// The parts that heads, writes and other parts name, and the version of the thread; `None` if that changes
-/// meanwhile.
+/// on the way.
 async fn named_parts(
     layout: &Compact,
     operation: &'static str,

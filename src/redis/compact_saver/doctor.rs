@@ -19,7 +19,7 @@ use crate::redis::scan::Scan;
 /// How many checkpoints are read at once.
 const PAGE: usize = 32;
 
-/// How often a thread is looked at again that was written meanwhile.
+/// How often a thread is looked at again that was written at the same time.
 const ATTEMPTS: usize = 3;
 
 /// Looks at every thread, reports what is wrong, and repairs it if the options say so.

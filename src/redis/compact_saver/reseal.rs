@@ -6,13 +6,11 @@
 //! removes those that nothing names any more. Stopped midway, it leaves a thread that every saver with all of
 //! the keys reads, and the next run goes on.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
-
 use bytes::Bytes;
 
 use super::read::damaged;
 use super::scripts::{Naming, Replaced, ResealCall, unreadable};
+use super::threads::ThreadIds;
 use super::{Compact, blobs, collect, place, put};
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::error::{Error, Result};
@@ -28,7 +26,6 @@ use crate::redis::keys::{CheckpointRef, CompactKeys};
 use crate::redis::progress::Counter;
 use crate::redis::replies::byte_strings;
 use crate::redis::reseal::{ResealOptions, ResealReport};
-use crate::redis::scan::Scan;
 
 /// How many heads or records are read in one step.
 const PAGE: usize = 32;
@@ -38,8 +35,7 @@ const ATTEMPTS: usize = 4;
 
 /// Seals with the first key what is not sealed with it.
 pub(super) async fn reseal(layout: &Compact, options: &ResealOptions) -> Result<ResealReport> {
-    let store = &layout.store;
-    if store.settings.encryption_keys.is_none() {
+    if layout.store.settings.encryption_keys.is_none() {
         return Err(Error::Config {
             key: "encryption_keys".to_owned(),
             reason: "there is no key to seal with: set the new key first, and those that sealed before behind it"
@@ -59,19 +55,10 @@ pub(super) async fn reseal(layout: &Compact, options: &ResealOptions) -> Result<
         }
         return Ok(run.report);
     }
-    // Threads with writes alone have no heads, so all families of keys are walked.
-    let hasher = RandomState::new();
-    let mut seen = HashSet::new();
-    for pattern in store.keyspace.compact_patterns(&options.prefix) {
-        let mut scan = Scan::matching("reseal", pattern);
-        while let Some(keys) = scan.next(store).await? {
-            let threads = keys.iter().filter_map(|key| store.keyspace.of_compact(key));
-            for thread in threads {
-                let is_wanted = thread.as_str().starts_with(&options.prefix);
-                if is_wanted && seen.insert(hasher.hash_one(&thread)) {
-                    run.thread(&thread).await?;
-                }
-            }
+    let mut ids = ThreadIds::of_any_key(layout, "reseal", &options.prefix);
+    while let Some(threads) = ids.next(layout).await? {
+        for thread in threads {
+            run.thread(&thread).await?;
         }
     }
     Ok(run.report)

@@ -36,7 +36,8 @@ pub(super) fn threads(layout: &Arc<Compact>, prefix: &str) -> SaverStream<Thread
 
 /// A walk over the ids of the threads that start with a prefix, each once.
 pub(super) struct ThreadIds {
-    scan: Scan,
+    /// The walks that are not at their end.
+    scans: VecDeque<Scan>,
     prefix: String,
     /// Those that were given, each as a number: a walk may come to a key twice.
     given: HashSet<u64>,
@@ -44,10 +45,28 @@ pub(super) struct ThreadIds {
 }
 
 impl ThreadIds {
+    /// Of threads that have checkpoints.
     pub(super) fn starting(layout: &Compact, operation: &'static str, prefix: &str) -> Self {
-        let pattern = layout.store.keyspace.compact_heads_pattern(prefix);
+        let heads = layout.store.keyspace.compact_heads_pattern(prefix);
+        Self::matching([heads], operation, prefix)
+    }
+
+    /// The same of threads that have any key, as those with writes alone.
+    pub(super) fn of_any_key(layout: &Compact, operation: &'static str, prefix: &str) -> Self {
+        let all = layout.store.keyspace.compact_patterns(prefix);
+        Self::matching(all, operation, prefix)
+    }
+
+    fn matching(
+        patterns: impl IntoIterator<Item = String>,
+        operation: &'static str,
+        prefix: &str,
+    ) -> Self {
+        let scans = patterns.into_iter();
         Self {
-            scan: Scan::matching(operation, pattern),
+            scans: scans
+                .map(|pattern| Scan::matching(operation, pattern))
+                .collect(),
             prefix: prefix.to_owned(),
             given: HashSet::new(),
             hasher: RandomState::new(),
@@ -57,8 +76,14 @@ impl ThreadIds {
     /// The next page; it may be empty. `None` after the last.
     pub(super) async fn next(&mut self, layout: &Compact) -> Result<Option<Vec<ThreadId>>> {
         let store = &layout.store;
-        let Some(keys) = self.scan.next(store).await? else {
-            return Ok(None);
+        let keys = loop {
+            let Some(scan) = self.scans.front_mut() else {
+                return Ok(None);
+            };
+            match scan.next(store).await? {
+                Some(keys) => break keys,
+                None => self.scans.pop_front(),
+            };
         };
         let threads = keys.iter().filter_map(|key| store.keyspace.of_compact(key));
         let mut threads: Vec<_> = threads

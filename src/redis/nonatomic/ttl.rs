@@ -89,15 +89,15 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
             }
         }
         writes.push(join(&[&keys.write_registries, id]));
-        changed.push((id, writes));
+        changed.push(Changed {
+            id,
+            writes,
+            document: join(&[&keys.documents, id]),
+        });
     }
-    let all_of = |(id, writes): &(&Bytes, Vec<Bytes>)| -> Vec<Bytes> {
-        let document = join(&[&keys.documents, id]);
-        writes.iter().cloned().chain([document]).collect()
-    };
-    let own: Vec<_> = changed.iter().flat_map(all_of).collect();
     let change = |key: &Bytes| change_of(key, ttl, verb);
-    let mut requests: Vec<_> = own.iter().filter_map(change).collect();
+    let own = changed.iter().flat_map(Changed::keys);
+    let mut requests: Vec<_> = own.filter_map(change).collect();
     let lasting = if ttl > 0 { ttl.max(LEAST) } else { 0 };
     let shared = |key: &Bytes| match verb {
         TtlVerb::Read => (ttl > 0).then(|| pexpire(key, ttl, Some("GT"))),
@@ -119,11 +119,26 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
         run.pipeline(requests).await?.finish()?;
     }
     match verb {
+        _ if changed.is_empty() => {}
         TtlVerb::Pin => unpinned_since(run, call, &changed).await?,
         TtlVerb::Unpin => pinned_since(run, call, &changed).await?,
         _ => {}
     }
     Ok(done)
+}
+
+/// A checkpoint whose TTL was changed, with the keys that are its own.
+struct Changed<'a> {
+    id: &'a Bytes,
+    /// Its writes, and their registry.
+    writes: Vec<Bytes>,
+    document: Bytes,
+}
+
+impl Changed<'_> {
+    fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.writes.iter().chain([&self.document])
+    }
 }
 
 /// The requests that ask whether something leads to a checkpoint and its writes.
@@ -154,48 +169,34 @@ impl Leads {
 }
 
 /// Takes back what an unpinning has done to checkpoints and their writes if the thread was pinned since.
-async fn pinned_since(
-    run: &Run<'_>,
-    call: &TtlCall,
-    changed: &[(&Bytes, Vec<Bytes>)],
-) -> Result<()> {
-    let keys = &call.keys;
-    let pinned = vec![Thread::pinned(&keys.namespaces)];
-    if run.pipeline(pinned).await?.int()? == 0 || changed.is_empty() {
+async fn pinned_since(run: &Run<'_>, call: &TtlCall, changed: &[Changed<'_>]) -> Result<()> {
+    let pinned = vec![Thread::pinned(&call.keys.namespaces)];
+    if run.pipeline(pinned).await?.int()? == 0 {
         return Ok(());
     }
-    let mut requests = Vec::new();
-    for (id, writes) in changed {
-        let document = join(&[&keys.documents, id]);
-        let all = writes.iter().chain([&document]);
-        requests.extend(all.filter_map(|key| change_of(key, 0, TtlVerb::Pin)));
-    }
-    run.pipeline(requests).await?.finish()?;
+    let keys = changed.iter().flat_map(Changed::keys);
+    let persist = keys.filter_map(|key| change_of(key, 0, TtlVerb::Pin));
+    run.pipeline(persist.collect()).await?.finish()?;
     unpinned_since(run, call, changed).await
 }
 
 /// Takes back what a pinning has done to checkpoints and their writes if the thread was unpinned since,
 /// and lets writes go that were pinned when their checkpoint expired.
-async fn unpinned_since(
-    run: &Run<'_>,
-    call: &TtlCall,
-    changed: &[(&Bytes, Vec<Bytes>)],
-) -> Result<()> {
+async fn unpinned_since(run: &Run<'_>, call: &TtlCall, changed: &[Changed<'_>]) -> Result<()> {
     let keys = &call.keys;
     let mut requests = vec![Thread::pinned(&keys.namespaces)];
-    requests.extend(changed.iter().flat_map(|(id, _)| look_at(keys, id)));
+    requests.extend(changed.iter().flat_map(|one| look_at(keys, one.id)));
     let mut replies = run.pipeline(requests).await?;
     let is_pinned = replies.int()? == 1;
     let ttl = in_milliseconds(call.ttl);
     let mut requests = Vec::new();
-    for (id, writes) in changed {
-        let document = join(&[&keys.documents, id]);
-        let all = writes.iter().chain([&document]);
+    for one in changed {
         let leads = Leads::read(&mut replies)?;
         if !leads.is_there && !leads.are_awaited {
-            requests.extend(writes.iter().map(|key| pexpire(key, 1, None)));
+            requests.extend(one.writes.iter().map(|key| pexpire(key, 1, None)));
         } else if !is_pinned {
-            requests.extend(all.filter_map(|key| change_of(key, ttl, TtlVerb::Unpin)));
+            let unpin = |key: &Bytes| change_of(key, ttl, TtlVerb::Unpin);
+            requests.extend(one.keys().filter_map(unpin));
         }
     }
     if requests.is_empty() {
