@@ -178,8 +178,7 @@ async fn saver(url: &str, layout: Layout) -> RedisSaver {
 impl Side {
     async fn new(layout: Layout) -> Self {
         let server = Standalone::start().unwrap();
-        let client = redis::Client::open(server.url()).unwrap();
-        let mut client = client.get_multiplexed_async_connection().await.unwrap();
+        let mut client = client(&server.url()).await;
         let saver = saver(&server.url(), layout).await;
         let [sent, received] = traffic(&mut client).await;
         Self {
@@ -234,6 +233,11 @@ impl Side {
             written.await.unwrap();
         }
     }
+}
+
+async fn client(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
 }
 
 async fn traffic(client: &mut MultiplexedConnection) -> [f64; 2] {
@@ -316,6 +320,10 @@ async fn grow(change: Change, turns: &[usize]) -> Vec<Value> {
                 row["server_us_a_first_read"].as_f64().unwrap(),
             );
             rows.push(row);
+            // What was asked here is no part of the conversation.
+            let [sent_since, received_since] = traffic(&mut side.client).await;
+            side.sent += sent_since - sent;
+            side.received += received_since - received;
         }
     }
     rows
@@ -340,6 +348,20 @@ async fn rate(saver: &RedisSaver, bytes: usize, calls: usize, reads: bool, round
     calls as f64 / began.elapsed().as_secs_f64()
 }
 
+fn primaries(cluster: &Cluster) -> Vec<&Standalone> {
+    let primaries = cluster.primaries().into_iter();
+    primaries.map(|at| &cluster.nodes()[at]).collect()
+}
+
+/// The processor time of several servers, in seconds.
+async fn used_by_all(clients: &mut [MultiplexedConnection]) -> f64 {
+    let mut used = 0.0;
+    for client in clients {
+        used += server::used_time(client).await;
+    }
+    used
+}
+
 /// The calls of states of one size, in turns.
 async fn sizes(rounds: usize) -> Vec<Value> {
     let cluster = Cluster::start().unwrap();
@@ -350,28 +372,33 @@ async fn sizes(rounds: usize) -> Vec<Value> {
         ("standalone", 200_000),
         ("cluster", 1_000),
     ] {
+        let servers = LAYOUTS.map(|_| Standalone::start().unwrap());
         let mut sides = Vec::new();
-        for layout in LAYOUTS {
-            let server = Standalone::start().unwrap();
-            let client = redis::Client::open(server.url()).unwrap();
-            let client = client.get_multiplexed_async_connection().await.unwrap();
+        for (layout, server) in LAYOUTS.into_iter().zip(&servers) {
             let builder = RedisSaver::builder().layout(layout).hash_tag_threads(true);
-            let builder = match place {
-                "cluster" => builder.url(cluster.url()).prefix(layout.as_str()),
-                _ => builder.url(server.url()),
+            let (builder, nodes) = match place {
+                "cluster" => (
+                    builder.url(cluster.url()).prefix(layout.as_str()),
+                    primaries(&cluster),
+                ),
+                _ => (builder.url(server.url()), vec![server]),
             };
             let saver = builder.build().await.unwrap();
             saver.setup().await.unwrap();
-            sides.push((layout, server, client, saver));
+            let mut clients = Vec::new();
+            for node in nodes {
+                clients.push(client(&node.url()).await);
+            }
+            sides.push((layout, clients, saver));
         }
         let calls = (20_000_000 / (bytes + 1_000)).clamp(200, 5_000);
         let mut found = vec![[Vec::new(), Vec::new(), Vec::new(), Vec::new()]; LAYOUTS.len()];
         for round in 0..rounds {
-            for (at, (_, _, client, saver)) in sides.iter_mut().enumerate() {
+            for (at, (_, clients, saver)) in sides.iter_mut().enumerate() {
                 for (kind, reads) in [(0, false), (2, true)] {
-                    let before = server::used_time(client).await;
+                    let before = used_by_all(clients).await;
                     let rate = rate(saver, bytes, calls, reads, round).await;
-                    let used = server::used_time(client).await - before;
+                    let used = used_by_all(clients).await - before;
                     found[at][kind].push(rate);
                     found[at][kind + 1].push(used * 1e6 / calls as f64);
                 }
