@@ -184,7 +184,7 @@ pub(super) enum StaleMember {
     Checkpoint(Bytes),
     /// A mark of writes whose registry is gone, with the registry.
     Mark(Bytes, Bytes),
-    /// A namespace whose registry is gone.
+    /// A namespace whose registry and pointer are gone.
     Namespace(Bytes),
 }
 

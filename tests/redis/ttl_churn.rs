@@ -1,5 +1,6 @@
 //! Keys that live for milliseconds: whatever comes and goes in between, none stays without a TTL.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use futures_util::{StreamExt, stream};
 use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
-    CheckpointSaverExt, CopyOptions, DeleteOptions, ListOptions, PruneOptions, PruneStrategy,
-    PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy, TtlScope,
-    TypedValue,
+    CheckpointSaverExt, CopyOptions, DeleteOptions, Error, ListOptions, PruneOptions,
+    PruneStrategy, PutOptions, PutWritesOptions, RunId, TaskId, ThreadId, TtlChoice, TtlPolicy,
+    TtlScope, TypedValue,
 };
 use rand::random_range;
 use redis_modules::Standalone;
@@ -26,12 +27,40 @@ const PINNED: &str = "pinned";
 
 type Saver = Arc<dyn CheckpointSaver>;
 
+/// What the calls do.
+#[derive(Clone)]
+struct Churn {
+    /// The TTLs in milliseconds that calls ask for.
+    ttls: Range<u64>,
+    /// The savers' own.
+    policies: Vec<TtlPolicy>,
+    pins: bool,
+    /// Whether a TTL may be made longer just when some of the keys expire, on several nodes.
+    tears: bool,
+}
+
+impl Churn {
+    fn of_milliseconds() -> Self {
+        Self::with_ttls(1..12, 4)
+    }
+
+    fn with_ttls(ttls: Range<u64>, default: u64) -> Self {
+        let ttl = TtlPolicy::new(Duration::from_millis(default));
+        Self {
+            ttls,
+            policies: vec![ttl, ttl.with_refresh_on_read(true)],
+            pins: true,
+            tears: false,
+        }
+    }
+}
+
 fn thread() -> ThreadId {
     let name = [PINNED, "a", "b", "c", "d"][random_range(0..5)];
     ThreadId::new(name).unwrap()
 }
 
-async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
+async fn call(saver: &Saver, churn: &Churn) -> langgraph_checkpoint_redis::Result<()> {
     let (thread_id, other) = (thread(), thread());
     let namespace = ["", "x"][random_range(0..2)];
     let id = random_range(0..6).to_string();
@@ -41,7 +70,7 @@ async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
     let named = at.clone().with_checkpoint(CheckpointId::new(&id).unwrap());
     let ttl = match random_range(0..3) {
         0 => TtlChoice::Default,
-        _ => TtlChoice::For(Duration::from_millis(random_range(1..12))),
+        _ => TtlChoice::For(Duration::from_millis(random_range(churn.ttls.clone()))),
     };
     match random_range(0..24) {
         0..8 => {
@@ -82,26 +111,30 @@ async fn call(saver: &Saver) -> langgraph_checkpoint_redis::Result<()> {
                 .delete_thread(&thread_id, &DeleteOptions::default())
                 .await?;
         }
-        _ => {
+        _ if churn.pins => {
             let pinned = ThreadId::new(PINNED).unwrap();
             saver.pin(&pinned).await?;
             saver.unpin(&pinned).await?;
         }
+        _ => {}
     }
     Ok(())
 }
 
 /// Calls of all kinds for a while; then what is left has expired.
-async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
+async fn nothing_is_made_permanent(mut nodes: Nodes, churn: Churn) {
     let mut workers = Vec::new();
-    for policy in policies {
+    for policy in churn.policies.clone() {
         let saver: Saver = Arc::new(nodes.saver_with(policy).await);
         for _ in 0..WORKERS {
-            let saver = Arc::clone(&saver);
+            let (saver, churn) = (Arc::clone(&saver), churn.clone());
             workers.push(tokio::spawn(async move {
                 let until = Instant::now() + FOR;
                 while Instant::now() < until {
-                    call(&saver).await.unwrap();
+                    match call(&saver, &churn).await {
+                        Err(Error::Corrupt { .. }) if churn.tears => {}
+                        done => done.unwrap(),
+                    }
                 }
             }));
         }
@@ -109,15 +142,11 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
     for worker in workers {
         worker.await.unwrap();
     }
-    let unpinned = nodes
-        .saver_with(TtlPolicy::new(Duration::from_millis(5)))
-        .await;
-    unpinned
-        .unpin(&ThreadId::new(PINNED).unwrap())
-        .await
-        .unwrap();
+    let short = TtlPolicy::new(Duration::from_millis(5));
+    let saver = nodes.saver_with(short).await;
+    saver.unpin(&ThreadId::new(PINNED).unwrap()).await.unwrap();
     // What checkpoints share stays for a second.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(1_500 + churn.ttls.end)).await;
     let mut left = nodes.keys().await;
     left.retain(|key| !key.ends_with("_layout"));
     assert!(
@@ -127,36 +156,46 @@ async fn nothing_is_made_permanent(mut nodes: Nodes, policies: Vec<TtlPolicy>) {
     );
 }
 
-fn policies() -> Vec<TtlPolicy> {
-    let ttl = TtlPolicy::new(Duration::from_millis(4));
-    vec![ttl, ttl.with_refresh_on_read(true)]
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_milliseconds_are_never_made_permanent() {
     let server = Standalone::start().unwrap();
-    nothing_is_made_permanent(Nodes::of(&server).await, policies()).await;
+    nothing_is_made_permanent(Nodes::of(&server).await, Churn::of_milliseconds()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_milliseconds_are_never_made_permanent_in_threads_that_expire_as_a_whole() {
     let server = Standalone::start().unwrap();
-    let of_threads = policies()
-        .into_iter()
-        .map(|ttl| ttl.with_scope(TtlScope::Thread));
-    nothing_is_made_permanent(Nodes::of(&server).await, of_threads.collect()).await;
+    let mut churn = Churn::of_milliseconds();
+    for policy in &mut churn.policies {
+        *policy = policy.with_scope(TtlScope::Thread);
+    }
+    nothing_is_made_permanent(Nodes::of(&server).await, churn).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_milliseconds_are_never_made_permanent_in_the_compact_layout() {
     let server = Standalone::start().unwrap();
     let nodes = Nodes::of(&server).await.with_layout(Layout::Compact);
-    nothing_is_made_permanent(nodes, policies()).await;
+    nothing_is_made_permanent(nodes, Churn::of_milliseconds()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_milliseconds_are_never_made_permanent_in_several_slots() {
-    nothing_is_made_permanent(Nodes::of_the_cluster().await, policies()).await;
+    let churn = Churn {
+        pins: false,
+        ..Churn::of_milliseconds()
+    };
+    nothing_is_made_permanent(Nodes::of_the_cluster().await, churn).await;
+}
+
+/// What is pinned in several slots has to outlast the steps of a call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_pinned_in_several_slots_expires() {
+    let churn = Churn {
+        tears: true,
+        ..Churn::with_ttls(100..400, 300)
+    };
+    nothing_is_made_permanent(Nodes::of_the_cluster().await, churn).await;
 }
 
 /// Stores checkpoints, and writes that wait for one.

@@ -2,16 +2,18 @@
 //! ends hold little more than what is there.
 //!
 //! A put looks at three members that chance picks, and remembers those that lead to nothing; the
-//! next put of the namespace looks at these again and takes them out. So it costs no round trip.
+//! next put of the namespace looks at these again and takes them out. Only then it takes another round
+//! trip, to put back what was stored in between.
 
 use bytes::Bytes;
 
 use super::pipeline::Replies;
+use super::thread::ttl_left;
 use super::{Run, after, join};
 use crate::error::Result;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
-use crate::redis::scripts::Request;
+use crate::redis::scripts::{Request, RunOnKey};
 use crate::redis::session::{Session, StaleMember};
 
 /// How many members are looked at.
@@ -22,8 +24,8 @@ const MANY: &[u8] = b"10000";
 /// What one look found.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
-    /// The requests that take out what still leads to nothing.
-    pub(super) removals: Vec<Request>,
+    /// What still leads to nothing.
+    pub(super) gone: Vec<StaleMember>,
     /// What chance has picked to be looked at.
     pub(super) picked: Vec<StaleMember>,
 }
@@ -41,14 +43,6 @@ impl<'a> RegistryGc<'a> {
             keys,
             stale: session.take_stale(&keys.registry),
         }
-    }
-
-    /// How the keys of the registries of all namespaces start.
-    fn registries(&self) -> &[u8] {
-        let keys = self.keys;
-        keys.registry
-            .strip_suffix(&keys.stored[..])
-            .unwrap_or(&keys.registry)
     }
 
     /// How the keys of the registries of all writes start.
@@ -70,21 +64,25 @@ impl<'a> RegistryGc<'a> {
     /// Reads the replies.
     pub(super) fn read(&self, replies: &mut Replies) -> Result<Collected> {
         let gone = Self::gone(&self.stale, replies)?;
-        let removals = gone.iter().map(|member| match member {
-            StaleMember::Checkpoint(id) => Request::on("ZREM", &self.keys.registry, [&id[..]]),
-            StaleMember::Mark(member, _) | StaleMember::Namespace(member) => {
-                Request::on("SREM", &self.keys.namespaces, [&member[..]])
-            }
-        });
-        let removals = removals.collect();
         let ids = replies.list()?.into_iter();
         let ids = ids.filter(|id| !id.is_empty()).map(StaleMember::Checkpoint);
         let members = replies.list()?.into_iter();
         let members = members.filter_map(|member| self.candidate(member));
         Ok(Collected {
-            removals,
+            gone,
             picked: ids.chain(members).collect(),
         })
+    }
+
+    /// The requests that take members out.
+    pub(super) fn remove(&self, members: &[StaleMember]) -> Vec<Request> {
+        let requests = members.iter().map(|member| match member {
+            StaleMember::Checkpoint(id) => Request::on("ZREM", &self.keys.registry, [&id[..]]),
+            StaleMember::Mark(member, _) | StaleMember::Namespace(member) => {
+                Request::on("SREM", &self.keys.namespaces, [&member[..]])
+            }
+        });
+        requests.collect()
     }
 
     /// The requests that look at members.
@@ -101,8 +99,8 @@ impl<'a> RegistryGc<'a> {
                     .arg(join(&[b"\0[wr]*", &mark]))
                     .arg("COUNT")
                     .arg(Bytes::from_static(MANY));
-                let registry = join(&[self.registries(), namespace]);
-                vec![exists(&registry), Request::from(scan)]
+                let [registry, pointer] = leads_of(self.keys, namespace);
+                vec![exists(&registry), Request::from(scan), exists(&pointer)]
             }
         });
         requests.collect()
@@ -120,7 +118,7 @@ impl<'a> RegistryGc<'a> {
                     .and_then(Reply::into_bytes)
                     .is_some_and(|at| at == "0");
                 let marks = marks.map_or(0, |marks| marks.into_array().len());
-                is_gone &= is_all && marks == 0;
+                is_gone &= is_all && marks == 0 && replies.int()? == 0;
             }
             if is_gone {
                 gone.push(member.clone());
@@ -145,6 +143,57 @@ impl<'a> RegistryGc<'a> {
     }
 }
 
+/// Puts members back that were taken out while another call stored what they lead to.
+pub(super) async fn put_back(
+    run: &Run<'_>,
+    keys: &NamespaceKeys,
+    members: &[StaleMember],
+) -> Result<()> {
+    if members.is_empty() {
+        return Ok(());
+    }
+    let leads: Vec<Vec<Bytes>> = members
+        .iter()
+        .map(|member| match member {
+            StaleMember::Checkpoint(id) => vec![join(&[&keys.documents, id])],
+            StaleMember::Mark(_, registry) => vec![registry.clone()],
+            StaleMember::Namespace(namespace) => leads_of(keys, namespace).into(),
+        })
+        .collect();
+    let left = leads
+        .iter()
+        .flatten()
+        .map(|key| Request::on("PTTL", key, []));
+    let mut replies = run.pipeline(left.collect()).await?;
+    let mut there = Vec::new();
+    for (member, leads) in members.iter().zip(&leads) {
+        let left = replies.ints(leads.len())?;
+        let longest = left.iter().copied().max().unwrap_or(-2);
+        match left.contains(&-1) {
+            true => there.push((member, -1)),
+            false if longest >= 0 => there.push((member, longest)),
+            false => {}
+        }
+    }
+    let again = there.into_iter().map(|(member, left)| {
+        let again = match member {
+            StaleMember::Checkpoint(id) => {
+                let id = [Bytes::from("NX"), Bytes::from("0"), id.clone()];
+                RunOnKey::new(&keys.registry).run("ZADD", id)
+            }
+            StaleMember::Mark(member, _) | StaleMember::Namespace(member) => {
+                RunOnKey::new(&keys.namespaces).run("SADD", [member.clone()])
+            }
+        };
+        again.even_when_full().shared_ttl(ttl_left(left)).into()
+    });
+    let again: Vec<_> = again.collect();
+    if again.is_empty() {
+        return Ok(());
+    }
+    run.pipeline(again).await?.finish()
+}
+
 impl Run<'_> {
     /// Remembers what leads to nothing for the next put of a namespace.
     pub(super) fn remember_stale(&self, registry: &Bytes, members: &[StaleMember]) {
@@ -163,6 +212,14 @@ fn copied(member: &StaleMember) -> StaleMember {
         StaleMember::Mark(mark, registry) => StaleMember::Mark(copy(mark), copy(registry)),
         StaleMember::Namespace(namespace) => StaleMember::Namespace(copy(namespace)),
     }
+}
+
+/// The registry and the pointer of a namespace of the same thread.
+fn leads_of(keys: &NamespaceKeys, namespace: &[u8]) -> [Bytes; 2] {
+    [&keys.registry, &keys.pointer].map(|key| {
+        let start = key.strip_suffix(&keys.stored[..]).unwrap_or(key);
+        join(&[start, namespace])
+    })
 }
 
 fn exists(key: &Bytes) -> Request {

@@ -93,7 +93,7 @@ impl History<'_> {
                 let registry = join(&[&self.keys.write_registries, &ancestor.id]);
                 let (ancestor, missing) = rest(ancestor, has_values, &mut replies)?;
                 if let Some(missing) = missing {
-                    if !run.is_there(document.clone()).await? {
+                    if run.has_expired(&document).await? {
                         return Ok(None);
                     }
                     check_lost(run, &document, &registry, &missing).await?;

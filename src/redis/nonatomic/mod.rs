@@ -32,6 +32,8 @@ mod remove;
 mod thread;
 mod ttl;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,6 +46,9 @@ use crate::error::{Error, Result};
 
 /// The member of a thread's set of namespaces that says that the thread is pinned.
 const PINNED: &[u8] = keys::PINNED.as_bytes();
+
+/// How many milliseconds a document has left that is about to expire.
+const EXPIRING: u64 = 100;
 
 /// Runs an operation.
 pub(super) async fn run(session: &Session, operation: &'static str, op: &Op) -> Result<Reply> {
@@ -86,9 +91,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether a key is there.
-    async fn is_there(&self, key: Bytes) -> Result<bool> {
-        Ok(self.are_there([key]).await?.contains(&true))
+    /// Whether a document is gone, or goes now: what expires at one time on several nodes does so in any
+    /// order.
+    async fn has_expired(&self, document: &Bytes) -> Result<bool> {
+        let left = vec![Request::on("PTTL", document, [])];
+        let left = self.pipeline(left).await?.int()?;
+        if let Ok(left @ ..=EXPIRING) = u64::try_from(left) {
+            tokio::time::sleep(Duration::from_millis(left + 1)).await;
+            return Ok(true);
+        }
+        Ok(left == -2)
     }
 
     /// Which of some keys are there.

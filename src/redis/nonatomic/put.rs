@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 
-use super::gc::{Collected, RegistryGc};
+use super::gc::{Collected, RegistryGc, put_back};
 use super::pipeline::{Replies, expire, expire_shared};
 use super::pointer::Pointer;
 use super::registry::names;
 use super::thread::{Thread, awaited, removed};
+use super::ttl::{StoredWhilePinned, is_still_pinned_or_expires};
 use super::{Names, Run, after, join, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::options::ExpectedParent;
@@ -287,9 +288,8 @@ impl Put<'_> {
         let registry = RunOnKey::new(&self.keys.registry)
             .run("ZADD", [Bytes::from("0"), self.id.clone()])
             .shared_ttl(ttl);
-        let namespaces = RunOnKey::new(&self.keys.namespaces)
-            .run("SADD", [self.keys.stored.clone()])
-            .run("SREM", [awaited(&self.keys.stored, &self.id)]);
+        let namespaces =
+            RunOnKey::new(&self.keys.namespaces).run("SADD", [self.keys.stored.clone()]);
         let (namespaces, refresh_due) = before.thread.expire(namespaces, ttl, thread_ttl);
         let pointer = Pointer {
             keys: self.keys,
@@ -300,11 +300,8 @@ impl Put<'_> {
         let mut requests = vec![registry.into(), namespaces.into(), pointer];
         requests.extend(self.document_again(before, ttl));
         let (gc, found) = collected.unzip();
-        let Collected {
-            removals,
-            mut picked,
-        } = found.unwrap_or_default();
-        requests.extend(removals);
+        let Collected { gone, mut picked } = found.unwrap_or_default();
+        requests.extend(gc.iter().flat_map(|gc| gc.remove(&gone)));
         requests.push(Request::on("EXISTS", &self.document, []));
         requests.push(Request::on("ZCARD", &self.write_registry, []));
         requests.push(Thread::pinned(&self.keys.namespaces));
@@ -323,15 +320,15 @@ impl Put<'_> {
                 reply => drop(reply?),
             }
         }
-        let is_there = replies.int()? == 1;
+        let mut is_there = replies.int()? == 1;
         let mut last = Vec::new();
         let last_has_writes = replies.int()? > 0 && !before.has_writes;
         if last_has_writes {
             // They came while the document was made.
             last.extend(self.has_writes());
         }
-        if replies.int()? == 1 && ttl > 0 {
-            // The thread has been pinned since.
+        let pinned_since = replies.int()? == 1 && ttl > 0;
+        if pinned_since {
             let keys = self.keys;
             let keys = [
                 &self.document,
@@ -366,6 +363,12 @@ impl Put<'_> {
         }
         if is_there && has_writes {
             self.keep_writes(run, ttl).await?;
+        }
+        put_back(run, self.keys, &gone).await?;
+        if pinned_since || (before.thread.is_pinned && self.ttl > 0) {
+            let stored = StoredWhilePinned::Checkpoint;
+            is_there &=
+                is_still_pinned_or_expires(run, self.keys, &self.id, stored, self.ttl).await?;
         }
         let reply = PutReply {
             is_newest,
@@ -456,6 +459,10 @@ impl Put<'_> {
         let requests = keys
             .iter()
             .map(|key| Request::from(expire_shared(key, ttl)));
-        run.pipeline(requests.collect()).await?.finish()
+        let mut requests: Vec<_> = requests.collect();
+        // The document leads to them now.
+        let mark = awaited(&self.keys.stored, &self.id);
+        requests.push(Request::on("SREM", &self.keys.namespaces, [&mark[..]]));
+        run.pipeline(requests).await?.finish()
     }
 }

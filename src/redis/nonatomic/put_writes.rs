@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::pipeline::{Replies, expire};
 use super::thread::{Thread, awaited, removed, ttl_left};
+use super::ttl::{StoredWhilePinned, is_still_pinned_or_expires};
 use super::{Names, Run, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::redis::args::{number, text};
@@ -364,9 +365,13 @@ impl PutWrites<'_> {
             replies.all()?;
         }
         let are_kept = !replies.ints(looks)?.contains(&0);
-        let are_there = replies.int()? == 0 && are_kept;
+        let mut are_there = replies.int()? == 0 && are_kept;
         let is_pinned = replies.int()? == 1;
         let left = replies.int()?;
+        if before.has_document && left == -2 {
+            // Nothing leads to the writes, unless they are stored as those of a checkpoint to come.
+            are_there = false;
+        }
         match replies.finish() {
             // The checkpoint has not come yet; its put sets the flag.
             Ok(()) | Err(Error::Server { .. }) => {}
@@ -374,11 +379,18 @@ impl PutWrites<'_> {
         }
         // The thread has been pinned since, and the checkpoint with it, unless that is still to come.
         let is_kept = left == -1 || (left == -2 && !before.has_document);
-        if is_pinned && is_kept && ttl > 0 {
+        let pinned_since = is_pinned && is_kept && ttl > 0;
+        if pinned_since {
             let keys = self.writes.iter().map(|(key, _)| key);
             let keys = keys.chain([&self.registry, &self.keys.namespaces]);
             let requests = keys.map(|key| Request::on("PERSIST", key, []));
             run.pipeline(requests.collect()).await?.finish()?;
+        }
+        if pinned_since || (before.thread.is_pinned && self.ttl > 0) {
+            let keys = self.writes.iter().map(|(key, _)| key.clone());
+            let stored = StoredWhilePinned::Writes(keys.collect());
+            are_there &=
+                is_still_pinned_or_expires(run, self.keys, &self.id, stored, self.ttl).await?;
         }
         let reply = PutWritesReply {
             stored,

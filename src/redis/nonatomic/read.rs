@@ -275,7 +275,7 @@ impl Read<'_> {
             replies.finish()?;
         }
         if let Some(missing) = missing {
-            if !run.is_there(document.clone()).await? {
+            if run.has_expired(&document).await? {
                 return Ok(None);
             }
             if let Some(registry) = self.registries.first() {

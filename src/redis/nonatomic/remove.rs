@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::gc::put_back;
 use super::pointer::Pointer;
 use super::registry::range;
 use super::thread::{awaited, forget_namespace, is_mark_of, pexpire, removed, ttl_left};
@@ -16,6 +17,7 @@ use crate::redis::scripts::{
     Count, OneKey, RemoveCall, RemoveKeyCall, RemoveReply, RemoveUnregisteredCall, Request,
     RunOnKey, UnlistCall,
 };
+use crate::redis::session::StaleMember;
 
 /// How many ids are read beyond those that are removed.
 const MORE: usize = 100;
@@ -361,6 +363,13 @@ impl Remove<'_> {
             });
             let srem = Command::on("SREM", self.keys.namespaces.clone()).args(marks);
             run.pipeline(vec![Request::from(srem)]).await?.finish()?;
+            // Writes that were stored while the document went wait for another.
+            let again = ends.iter().map(|number| {
+                let id = &self.ids[*number];
+                let registry = join(&[&self.keys.write_registries, id]);
+                StaleMember::Mark(awaited(&self.keys.stored, id), registry)
+            });
+            put_back(run, self.keys, &again.collect::<Vec<_>>()).await?;
         }
         Ok((documents, writes, skip))
     }
@@ -412,7 +421,7 @@ impl Remove<'_> {
             .iter()
             .any(|member| is_mark_of(member, &self.keys.stored))
         {
-            let keys = [&self.keys.registry];
+            let keys = [&self.keys.registry, &self.keys.pointer];
             let (namespaces, namespace) = (&self.keys.namespaces, &self.keys.stored);
             if !forget_namespace(run, namespaces, namespace, &keys).await? {
                 return Ok(());
