@@ -62,6 +62,7 @@ const LAYERS: &[&str] = &[
     "store",
     // Features.
     "names",
+    "resharding",
     "scan",
     "index/query",
     "index/schema",

@@ -52,6 +52,7 @@ mod registry;
 mod remove;
 mod replies;
 mod reseal;
+mod resharding;
 mod runs;
 mod saver;
 mod scan;

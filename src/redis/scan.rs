@@ -9,6 +9,7 @@ use super::document::ReadCheckpoint;
 use super::driver::{Command, NodeHandle, Reply};
 use super::keys::{Member, glob_escaped};
 use super::replies::byte_strings;
+use super::resharding::NodeSlots;
 use super::slots::slot;
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -21,7 +22,11 @@ const PIPELINE: usize = 256;
 /// How many members are asked for at once.
 const MEMBERS: usize = 256;
 
-/// A walk over keys. A key that is there throughout is seen, perhaps more than once.
+/// How often nodes are walked again that slots have moved to in the meantime.
+const AGAIN: usize = 8;
+
+/// A walk over keys. A key that is there throughout is seen, perhaps more than once, also if its slot
+/// moves to another node of a cluster.
 pub(crate) struct Scan {
     operation: &'static str,
     pattern: String,
@@ -30,6 +35,10 @@ pub(crate) struct Scan {
     /// The node that is walked, and those that come after; `None` before the first.
     nodes: Option<VecDeque<NodeHandle>>,
     cursor: Bytes,
+    /// The slots of each node when it was looked at last; `None` for a walk over some nodes only.
+    slots: Option<NodeSlots>,
+    /// How often nodes were walked again.
+    again: usize,
 }
 
 impl Scan {
@@ -42,6 +51,8 @@ impl Scan {
             step: STEP,
             nodes: None,
             cursor: Bytes::from_static(b"0"),
+            slots: None,
+            again: 0,
         }
     }
 
@@ -70,11 +81,13 @@ impl Scan {
 
     /// The next page; it may be empty. `None` after the last.
     pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Bytes>>> {
-        let nodes = match &mut self.nodes {
-            Some(nodes) => nodes,
-            nodes => nodes.insert(store.driver().primaries()?.into()),
-        };
-        let Some(node) = nodes.front() else {
+        if self.nodes.is_none() {
+            self.slots = NodeSlots::read(store, self.operation).await;
+            self.nodes = Some(store.driver().primaries()?.into());
+        } else if self.nodes.as_ref().is_some_and(VecDeque::is_empty) {
+            self.nodes = Some(self.resharded(store).await.into());
+        }
+        let Some(node) = self.nodes.as_ref().and_then(VecDeque::front) else {
             return Ok(None);
         };
         // A cursor means nothing to another server, nor to the same one started again.
@@ -94,10 +107,40 @@ impl Scan {
             .await?;
         let (cursor, page) = page_of(reply);
         self.cursor = cursor.unwrap_or_else(|| {
-            nodes.pop_front();
+            if let Some(nodes) = &mut self.nodes {
+                nodes.pop_front();
+            }
             Bytes::from_static(b"0")
         });
         Ok(Some(page))
+    }
+
+    /// The nodes that keys may have moved to from nodes that were walked after them.
+    async fn resharded(&mut self, store: &Store) -> Vec<NodeHandle> {
+        let Some(before) = self.slots.take() else {
+            return Vec::new();
+        };
+        let Some(now) = NodeSlots::read(store, self.operation).await else {
+            return Vec::new();
+        };
+        // What was on its way to a node when that was walked again has been seen where it came from.
+        let nodes = match self.again {
+            0 => now.with_more_than_or_importing(&before),
+            _ => now.with_more_than(&before),
+        };
+        if self.again == AGAIN {
+            if !nodes.is_empty() {
+                let pattern = &self.pattern;
+                tracing::warn!(
+                    pattern,
+                    "slots move faster than keys are walked: some may be passed over"
+                );
+            }
+            return Vec::new();
+        }
+        self.again += 1;
+        self.slots = Some(now);
+        nodes
     }
 
     /// All keys, each once.
