@@ -220,12 +220,13 @@ end
 
 -- Of a registry of writes that threads may share, the keys that are this namespace's own and those
 -- that are gone; at most about as many as given. `wanted` says of a checkpoint's id whether its writes are
--- looked for.
-local function own_writes(registry, prefix, thread, namespace, most, wanted)
+-- looked for. Begins at a rank, the first if none is given, and returns that of the next, nil at the end.
+local function own_writes(registry, prefix, thread, namespace, most, wanted, first)
   local own, gone = {}, {}
-  local first = 0
+  local page
+  first = first or 0
   repeat
-    local page = redis.call('ZRANGE', registry, first, first + 999)
+    page = redis.call('ZRANGE', registry, first, first + 999)
     first = first + 1000
     local keys = {}
     for _, key in ipairs(page) do
@@ -242,7 +243,7 @@ local function own_writes(registry, prefix, thread, namespace, most, wanted)
       end
     end
   until #page < 1000 or #own + #gone >= most
-  return own, gone
+  return own, gone, #page == 1000 and first or nil
 end
 
 -- Removes writes, and takes those out of the registry that are gone already.

@@ -1,49 +1,63 @@
 -- Changes the TTL of a namespace in shallow mode: of its checkpoint, its writes, and of what the
--- thread shares.
+-- thread shares. In steps of a thousand writes at most.
 --
 -- KEYS  1 document  2 registry of writes  3 set of namespaces  4… further registries of writes
 -- ARGV  1 thread  2 namespace  3 namespace, as stored  4 prefix of the keys of its writes
 --       5 TTL in ms, 0 for none  6 'pin', 'unpin' or 'touch'
--- Returns how many documents and writes there were.
+--       7 which registry to go on with, from 1  8 from which rank, from 0
+--       9 how many documents and writes the steps before found
+-- Returns { how many documents and writes were found so far; which registry to go on with, 0 after the
+-- last; from which rank }.
 -- Idempotent: the TTL is the same, counted from the second run.
 local document, registry, namespaces = unpack(KEYS)
 local all_registries = { registry, unpack(KEYS, 4) }
 local thread, namespace, stored, prefix = unpack(ARGV)
 local ttl, verb = tonumber(ARGV[5]), ARGV[6]
+local at, first, count = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local keys = {}
-local found = names_of({ document })[1]
-if found and found[1] == thread and is_namespace(found[2], namespace) then
-  keys[1] = document
-end
-local registries = {}
-for _, writes in ipairs(all_registries) do
-  local own = own_writes(writes, prefix, thread, namespace, math.huge, function()
-    return true
-  end)
-  for _, key in ipairs(own) do
-    keys[#keys + 1] = key
-  end
-  if #own > 0 then
-    registries[#registries + 1] = writes
+if at == 1 and first == 0 then
+  -- First the document: a write that comes from now on lives as long as it says now.
+  local found = names_of({ document })[1]
+  if found and found[1] == thread and is_namespace(found[2], namespace) then
+    keys[1] = document
   end
 end
-if #keys == 0 then
-  return 0
+local writes = all_registries[at]
+local own, _, rest = own_writes(writes, prefix, thread, namespace, 0, function()
+  return true
+end, first)
+for _, key in ipairs(own) do
+  keys[#keys + 1] = key
 end
-local count = #keys
-for _, writes in ipairs(registries) do
-  keys[#keys + 1] = writes
+local goes_on = count > 0
+count = count + #keys
+if rest then
+  first = rest
+else
+  at, first = at < #all_registries and at + 1 or 0, 0
 end
-keys[#keys + 1] = namespaces
+if count == 0 then
+  return { 0, at, first }
+end
 
-if verb == 'pin' then
+local is_pinned = redis.call('SISMEMBER', namespaces, PINNED) == 1
+if (verb == 'touch' and is_pinned) or (goes_on and verb ~= 'touch' and is_pinned ~= (verb == 'pin')) then
+  -- What is pinned has no TTL; or another call has pinned or unpinned it since, and visits all of it.
+  return { count, 0, 0 }
+elseif verb == 'pin' then
   -- The Python saver has no such set, and the mark needs one.
   redis.call('SADD', namespaces, PINNED, stored)
+  redis.call('PERSIST', namespaces)
 elseif verb == 'unpin' then
   redis.call('SREM', namespaces, PINNED)
-elseif redis.call('SISMEMBER', namespaces, PINNED) == 1 then
-  return count
+end
+if #own > 0 then
+  keys[#keys + 1] = writes
+end
+if at == 0 then
+  -- Last, because it leads to all else.
+  keys[#keys + 1] = namespaces
 end
 for _, key in ipairs(keys) do
   if verb == 'pin' then
@@ -53,4 +67,4 @@ for _, key in ipairs(keys) do
     redis.call('PEXPIRE', key, ttl)
   end
 end
-return count
+return { count, at, first }

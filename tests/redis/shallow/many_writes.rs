@@ -6,11 +6,11 @@ use std::sync::Arc;
 use langgraph_checkpoint_redis::{
     ChannelWrite, CheckpointConfig, CheckpointSaver, CheckpointSaverExt, CopyOptions,
     DeleteOptions, Error, ListOptions, Progress, ProgressCallback, ShallowRedisSaver, TtlChoice,
-    TypedValue,
+    TtlPolicy, TypedValue,
 };
 use tokio::sync::Notify;
 
-use super::{HOUR, delete, place, put, put_writes, read, saver, writes};
+use super::{HOUR, assert_ttl, delete, place, put, put_writes, read, saver, saver_with, writes};
 use crate::support::server::Server;
 use crate::support::stored::{self, named, thread_id};
 
@@ -70,6 +70,29 @@ async fn many_writes_are_read_listed_and_copied() {
     delete(&saver, "t").await;
     delete(&saver, "copy").await;
     assert_eq!(server.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn many_writes_are_pinned_unpinned_and_touched() {
+    let mut server = Server::start().await;
+    let saver = saver_with(&server, TtlPolicy::new(HOUR)).await;
+    put_many(&saver, &place("t", ""), "1", 1).await;
+    let t = thread_id("t");
+    assert!(saver.pin(&t).await.unwrap());
+    assert_ttl(&mut server, false).await;
+    assert!(saver.touch(&t).await.unwrap());
+    assert_ttl(&mut server, false).await;
+    assert!(saver.unpin(&t).await.unwrap());
+    assert_ttl(&mut server, true).await;
+    let keys = server.keys().await;
+    assert!(keys.len() > TASKS * WRITES);
+    for key in &keys {
+        server.run(&["PEXPIRE", key, "60000"]).await;
+    }
+    assert!(saver.touch(&t).await.unwrap());
+    for key in &keys {
+        assert!(server.time_left(key).await > 60_000, "{key}");
+    }
 }
 
 #[tokio::test]
