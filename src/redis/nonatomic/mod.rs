@@ -39,7 +39,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::driver::{Command, Reply};
-use super::keys;
+use super::keys::{self, NamespaceKeys};
 use super::scripts::{Op, Request};
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -221,6 +221,16 @@ impl Names {
 
     fn checkpoint(&self) -> Option<&str> {
         self.checkpoint.first()?.as_str()
+    }
+
+    /// Whether the document is of a thread and namespace.
+    fn is_of(&self, keys: &NamespaceKeys) -> bool {
+        let namespace = match self.namespace() {
+            Some("") => Some("__empty__"),
+            other => other,
+        };
+        self.thread().map(str::as_bytes) == Some(&keys.thread[..])
+            && namespace.map(str::as_bytes) == Some(&keys.stored[..])
     }
 
     fn call(&self) -> Option<&str> {

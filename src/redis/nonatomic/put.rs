@@ -427,13 +427,7 @@ impl Put<'_> {
         let mut replies = run.pipeline(requests).await?;
         for _ in writes {
             let names = Names::read(replies.bytes()?).unwrap_or_default();
-            let namespace = match names.namespace() {
-                Some("") => Some("__empty__"),
-                other => other,
-            };
-            if names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
-                && namespace.map(str::as_bytes) == Some(&self.keys.stored[..])
-            {
+            if names.is_of(self.keys) {
                 return Ok(true);
             }
         }

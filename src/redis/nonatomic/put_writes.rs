@@ -235,20 +235,10 @@ impl PutWrites<'_> {
     /// Refuses a key that belongs to another checkpoint: those with colons may share keys.
     fn check_own(&self, key: &Bytes, names: &Names) -> Result<()> {
         let checkpoint = names.checkpoint().map(str::as_bytes);
-        if names.is_empty() || (self.is_of_place(names) && checkpoint == Some(&self.id[..])) {
+        if names.is_empty() || (names.is_of(self.keys) && checkpoint == Some(&self.id[..])) {
             return Ok(());
         }
         Err(foreign(&String::from_utf8_lossy(key)))
-    }
-
-    /// Whether a document is of this thread and namespace.
-    fn is_of_place(&self, names: &Names) -> bool {
-        let namespace = match names.namespace() {
-            Some("") => Some("__empty__"),
-            other => other,
-        };
-        names.thread().map(str::as_bytes) == Some(&self.keys.thread[..])
-            && namespace.map(str::as_bytes) == Some(&self.keys.stored[..])
     }
 
     /// Ensures that the writes that are kept are of one call, when several come at once: of the one

@@ -9,7 +9,7 @@ use super::gc::put_back;
 use super::pointer::Pointer;
 use super::registry::range;
 use super::thread::{awaited, forget_namespace, is_mark_of, pexpire, removed, ttl_left};
-use super::{PINNED, Run, after, join, partly_done};
+use super::{Names, PINNED, Run, after, join, partly_done};
 use crate::error::{Error, Result};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
@@ -21,6 +21,8 @@ use crate::redis::session::StaleMember;
 
 /// How many ids are read beyond those that are removed.
 const MORE: usize = 100;
+/// The rank of the last of some writes that are looked at to see whose they are.
+const SOME: &[u8] = b"9";
 /// Of a set of more members not each is looked at.
 const MANY: i64 = 1_000;
 
@@ -363,15 +365,49 @@ impl Remove<'_> {
             });
             let srem = Command::on("SREM", self.keys.namespaces.clone()).args(marks);
             run.pipeline(vec![Request::from(srem)]).await?.finish()?;
-            // Writes that were stored while the document went wait for another.
-            let again = ends.iter().map(|number| {
-                let id = &self.ids[*number];
-                let registry = join(&[&self.keys.write_registries, id]);
-                StaleMember::Mark(awaited(&self.keys.stored, id), registry)
-            });
-            put_back(run, self.keys, &again.collect::<Vec<_>>()).await?;
+            self.keep_later_writes(run, &ends).await?;
         }
         Ok((documents, writes, skip))
+    }
+
+    /// Lets writes that were stored while their document was removed wait for another: nothing else leads
+    /// to them.
+    async fn keep_later_writes(&self, run: &Run<'_>, ends: &[usize]) -> Result<()> {
+        let ids: Vec<_> = ends.iter().map(|number| &self.ids[*number]).collect();
+        let registry = |id: &Bytes| join(&[&self.keys.write_registries, id]);
+        let some = |id: &&Bytes| Request::on("ZRANGE", &registry(id), [&b"0"[..], SOME]);
+        let mut replies = run.pipeline(ids.iter().map(some).collect()).await?;
+        let mut later = Vec::new();
+        for id in ids {
+            let writes = match replies.list() {
+                // A key of another type names none.
+                Err(Error::WrongType { .. }) => continue,
+                writes => writes?,
+            };
+            if self.are_own(run, id, &writes).await? {
+                let mark = awaited(&self.keys.stored, id);
+                later.push(StaleMember::Mark(mark, registry(id)));
+            }
+        }
+        put_back(run, self.keys, &later).await
+    }
+
+    /// Whether some writes are of this thread's checkpoint.
+    async fn are_own(&self, run: &Run<'_>, id: &Bytes, writes: &[Bytes]) -> Result<bool> {
+        if writes.is_empty() || !self.is_shared(id) {
+            return Ok(!writes.is_empty());
+        }
+        let mut replies = run.pipeline(writes.iter().map(Names::of).collect()).await?;
+        for _ in writes {
+            let names = match replies.bytes() {
+                Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
+                names => Names::read(names?).unwrap_or_default(),
+            };
+            if names.is_of(self.keys) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives the registry the longest TTL of what it names, if it has none and all of that has one.
@@ -422,8 +458,10 @@ impl Remove<'_> {
             .any(|member| is_mark_of(member, &self.keys.stored))
         {
             let keys = [&self.keys.registry, &self.keys.pointer];
+            // The pointer may be of another whose names have colons, too.
+            let own = if self.is_shared(&Bytes::new()) { 1 } else { 2 };
             let (namespaces, namespace) = (&self.keys.namespaces, &self.keys.stored);
-            if !forget_namespace(run, namespaces, namespace, &keys).await? {
+            if !forget_namespace(run, namespaces, namespace, &keys[..own]).await? {
                 return Ok(());
             }
         }
