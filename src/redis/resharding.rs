@@ -38,8 +38,7 @@ impl NodeSlots {
                 Ok(Some(node)) => nodes.push(node),
                 Ok(None) => return None,
                 Err(error) => {
-                    let error = error.report();
-                    tracing::warn!(%error, "a node does not say which slots it has: if some move now, keys may be passed over");
+                    store.session.warn_of_slots(&error);
                     return None;
                 }
             }

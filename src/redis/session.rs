@@ -38,6 +38,8 @@ pub(crate) struct Session {
     endpoint_of_slots: AtomicBool,
     /// Whether the server has refused the transaction that stages a large document.
     staging_refused: AtomicBool,
+    /// Whether it was said that a node of a cluster does not say which slots it has.
+    slots_refused: AtomicBool,
 }
 
 impl Session {
@@ -51,6 +53,7 @@ impl Session {
             refreshing: Mutex::default(),
             endpoint_of_slots: AtomicBool::new(false),
             staging_refused: AtomicBool::new(false),
+            slots_refused: AtomicBool::new(false),
         }
     }
 
@@ -124,6 +127,18 @@ impl Session {
     /// Stages no more documents.
     pub(super) fn stop_staging(&self) {
         self.staging_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Says, once, that slots which move may hide keys from walks.
+    pub(crate) fn warn_of_slots(&self, error: &Error) {
+        if !self.slots_refused.swap(true, Ordering::Relaxed) {
+            let error = error.report();
+            tracing::warn!(
+                %error,
+                "a node does not say which slots it has (CLUSTER NODES): keys that move to another node \
+                 while they are walked may be passed over"
+            );
+        }
     }
 
     /// The newest checkpoint that is remembered of a registry.

@@ -92,6 +92,21 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "compact on a cluster without modules",
         subject: || compact_at(cluster_without_modules_url),
     },
+    #[cfg(all(feature = "redis", target_os = "linux", target_arch = "x86_64"))]
+    Kind {
+        name: "compact on Redis 8",
+        subject: || compact_at(others::redis_8_url),
+    },
+    #[cfg(all(feature = "redis", target_os = "linux", target_arch = "x86_64"))]
+    Kind {
+        name: "compact on Valkey",
+        subject: || compact_at(others::valkey_url),
+    },
+    #[cfg(all(feature = "redis", target_os = "linux", target_arch = "x86_64"))]
+    Kind {
+        name: "compact on a cluster of Valkey",
+        subject: || compact_at(others::valkey_cluster_url),
+    },
     #[cfg(all(feature = "server", feature = "http", feature = "redis"))]
     Kind {
         name: "http",
@@ -290,6 +305,49 @@ pub(crate) fn cluster_without_modules_url() -> String {
                 .expect("no cluster to test with")
         })
         .url()
+}
+
+/// Servers of other versions and makers than the one of Redis Stack, which a test process shares.
+#[cfg(all(feature = "redis", target_os = "linux", target_arch = "x86_64"))]
+mod others {
+    use std::sync::OnceLock;
+
+    use redis_modules::ServerWithoutModules::{Redis8, Valkey9};
+    use redis_modules::{Cluster, Installation, ServerWithoutModules, Standalone};
+
+    fn installation(server: ServerWithoutModules) -> Installation {
+        Installation::install_without_modules(server).expect("no such server to test with")
+    }
+
+    fn standalone(server: ServerWithoutModules) -> Standalone {
+        let builder = Standalone::builder().installation(installation(server));
+        builder
+            .without_modules()
+            .start()
+            .expect("no Redis to test with")
+    }
+
+    pub(crate) fn redis_8_url() -> String {
+        static SERVER: OnceLock<Standalone> = OnceLock::new();
+        SERVER.get_or_init(|| standalone(Redis8)).url()
+    }
+
+    pub(crate) fn valkey_url() -> String {
+        static SERVER: OnceLock<Standalone> = OnceLock::new();
+        SERVER.get_or_init(|| standalone(Valkey9)).url()
+    }
+
+    pub(crate) fn valkey_cluster_url() -> String {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        let start = || {
+            let builder = Cluster::builder().installation(installation(Valkey9));
+            builder
+                .without_modules()
+                .start()
+                .expect("no cluster to test with")
+        };
+        CLUSTER.get_or_init(start).url()
+    }
 }
 
 /// Savers that ask a service, each one of its own on loopback, over a Redis saver.
