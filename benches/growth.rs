@@ -4,13 +4,13 @@
 //! cargo bench --bench growth [-- --turns 50,100,200,400 --rounds 5 --json FILE]
 //! ```
 //!
-//! A conversation of two nodes grows as LangGraph stores it: 4 checkpoints a turn, 600 characters of
-//! new text a turn and 8 KB of documents in the state. Each layout has a server of its own. Memory is
-//! the `MEMORY USAGE` of all keys; *sent* and *received* are what the server got and gave since the
-//! first turn; the server's time is the processor time of its process for a put, and for a get_tuple by
-//! a saver that has not seen the thread, of the last turns before. Then a conversation in which messages
-//! are inserted, changed and removed in the middle, and calls of many threads with a state of one size,
-//! by 16 callers, on one server and on a cluster.
+//! A conversation of two nodes grows as LangGraph stores it: 4 checkpoints a turn, 600 characters
+//! of new text a turn and 8 KB of documents in the state. Each layout has a server of its own.
+//! Memory is the `MEMORY USAGE` of all keys; *sent* and *received* are what the server got and gave
+//! since the first turn; the server's time is the processor time of its process for a put, and for
+//! a get_tuple by a saver that has not seen the thread, of the last turns before. Then a
+//! conversation in which messages are inserted, changed and removed in the middle, and calls of
+//! many threads with a state of one size, by 16 callers, on one server and on a cluster.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -8,9 +8,10 @@
 //! For each number of checkpoints a server of its own is filled with short conversations: ten
 //! checkpoints of 1 KB, each with a write. The savers that are measured have not seen them before.
 //! The servers take turns in every round, so that whatever else the machine does meets all of them.
-//! `JSON.GET` through a bare client is the floor of reads; beside reads of any thread stand those of
-//! the same hundred. Then threads of several lengths are compared in the same way, on one more server. A ratio is
-//! that of the p50 to the one of the smallest size; docs/performance.md sets 1.3 as the goal.
+//! `JSON.GET` through a bare client is the floor of reads; beside reads of any thread stand those
+//! of the same hundred. Then threads of several lengths are compared in the same way, on one more
+//! server. A ratio is that of the p50 to the one of the smallest size; docs/performance.md sets 1.3
+//! as the goal.
 //!
 //! A million checkpoints take about 6.5 GB of memory. Nothing is kept on disk.
 #![allow(

@@ -19,8 +19,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("Starting a cluster…");
     let cluster = Cluster::start()?;
 
-    // With hash tags around thread ids, the keys of a thread share a slot, and each call is one round
-    // trip and atomic. It is a choice for good: it is part of the keys.
+    // With hash tags around thread ids, the keys of a thread share a slot, and each call is one
+    // round trip and atomic. It is a choice for good: it is part of the keys.
     let saver = RedisSaver::builder()
         .url(cluster.url())
         .hash_tag_threads(true)

@@ -4,7 +4,8 @@
 //! cargo run --features conformance --example custom_saver
 //! ```
 //!
-//! The saver here counts what goes through it to another one. The suite shows that it breaks nothing.
+//! The saver here counts what goes through it to another one. The suite shows that it breaks
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -48,7 +49,8 @@ struct Counted<S> {
     puts: Arc<AtomicU64>,
 }
 
-// Without this lint a method with a default, if the trait had one, would not reach the saver within.
+// Without this lint a method with a default, if the trait had one, would not reach the saver
+// within.
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: CheckpointSaver> CheckpointSaver for Counted<S> {

@@ -27,8 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
     saver.setup().await?;
 
-    // Without keys it may listen on this machine only. Limits on connections and on slow clients are
-    // this program's matter: `axum::serve` has none, `server::serve` has.
+    // Without keys it may listen on this machine only. Limits on connections and on slow clients
+    // are this program's matter: `axum::serve` has none, `server::serve` has.
     let checkpoints = router(saver, &ServerOptions::new(Authentication::Off))?;
     let app = Router::new()
         .route("/", get(|| async { "an application" }))

@@ -1,5 +1,5 @@
-//! The HTTP service, and the saver that asks it: a program that has no Redis at hand keeps its threads
-//! there by the same trait.
+//! The HTTP service, and the saver that asks it: a program that has no Redis at hand keeps its
+//! threads there by the same trait.
 //!
 //! ```text
 //! cargo run --all-features --example http_saver

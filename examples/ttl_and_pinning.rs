@@ -1,5 +1,5 @@
-//! How long threads are kept: a TTL for all, another one for a call, threads that are read, touched or
-//! pinned.
+//! How long threads are kept: a TTL for all, another one for a call, threads that are read, touched
+//! or pinned.
 //!
 //! ```text
 //! cargo run --example ttl_and_pinning

@@ -177,8 +177,8 @@ pub enum Error {
         /// What the server reported, if it was the server.
         source: Option<Source>,
     },
-    /// A server has no memory left for writes. Nothing of a `put` or `put_writes` was written; a call
-    /// of many steps, such as a copy, may have done a part.
+    /// A server has no memory left for writes. Nothing of a `put` or `put_writes` was written; a
+    /// call of many steps, such as a copy, may have done a part.
     #[error(
         "Redis has no memory left for writes: raise `maxmemory`, delete or prune threads, or let them expire with a TTL, and make the call again"
     )]

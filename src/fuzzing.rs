@@ -1,5 +1,5 @@
-//! What `fuzz/` and `tests/fuzzing.rs` ask of code that reads what others wrote: properties over any
-//! bytes, which panic where one does not hold. No part of the interface.
+//! What `fuzz/` and `tests/fuzzing.rs` ask of code that reads what others wrote: properties over
+//! any bytes, which panic where one does not hold. No part of the interface.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::codec::{RawJson, RawObject, exact};
 pub use crate::redis::fuzzing::{compact, keys, replies};
 
-/// JSON is taken as serde_json takes it and kept as it is, and what RedisJSON would change comes back.
+/// JSON is taken as serde_json takes it and kept as it is, and what RedisJSON would change comes
+/// back.
 ///
 /// # Panics
 /// If it does not.

@@ -1,19 +1,19 @@
 //! A checkpoint saver for [LangGraph](https://github.com/langchain-ai/langgraph) on Redis.
 //!
 //! LangGraph keeps the state of a *thread*, a conversation for instance, as a series of
-//! *checkpoints*: one after each super-step, with the *writes* of tasks that have not been taken into one
-//! yet. A checkpoint saver stores them, so that a thread goes on after an interrupt, a crash or a
-//! deployment, and can be listed, forked and rewound. [`CheckpointSaver`] is that interface, and
-//! [`RedisSaver`] the saver that this crate is about:
+//! *checkpoints*: one after each super-step, with the *writes* of tasks that have not been taken
+//! into one yet. A checkpoint saver stores them, so that a thread goes on after an interrupt, a
+//! crash or a deployment, and can be listed, forked and rewound. [`CheckpointSaver`] is that
+//! interface, and [`RedisSaver`] the saver that this crate is about:
 //!
-//! - Every `put`, `put_writes` and `get_tuple` is one round trip and atomic where the keys of a thread
-//!   share a slot: on one server, behind Sentinel, and in a Cluster with a hash tag.
+//! - Every `put`, `put_writes` and `get_tuple` is one round trip and atomic where the keys of a
+//!   thread share a slot: on one server, behind Sentinel, and in a Cluster with a hash tag.
 //!   [`RedisSaver`] says what holds for other threads of a Cluster.
 //! - Every write is idempotent, and is sent again by itself when a connection is lost or another
 //!   server becomes the primary.
 //! - Ids and values come back as they were given, byte for byte.
-//! - What is stored is in the format of Python's langgraph-checkpoint-redis 0.5: each reads what the
-//!   other wrote.
+//! - What is stored is in the format of Python's langgraph-checkpoint-redis 0.5: each reads what
+//!   the other wrote.
 //!
 //! # Quick start
 //!

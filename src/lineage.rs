@@ -204,7 +204,8 @@ impl Plan {
         }
     }
 
-    /// Whether writes that wait for a checkpoint go too: they stay if it can still become the newest.
+    /// Whether writes that wait for a checkpoint go too: they stay if it can still become the
+    /// newest.
     pub(crate) fn ends_writes_of(&self, id: &CheckpointId) -> bool {
         self.is_over || (Some(id) <= self.kept.last() && !self.kept.contains(id))
     }

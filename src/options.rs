@@ -60,8 +60,8 @@ pub struct TtlPolicy {
     /// Whether reading a checkpoint with [`get_tuple`](crate::CheckpointSaver::get_tuple) resets
     /// its TTL and that of its pending writes. What has no TTL does not get one. Default: no.
     pub refresh_on_read: bool,
-    /// What expires together. Default, `None`: each checkpoint by itself, or in the compact layout of
-    /// Redis, which has no other scope, the whole thread.
+    /// What expires together. Default, `None`: each checkpoint by itself, or in the compact layout
+    /// of Redis, which has no other scope, the whole thread.
     pub scope: Option<TtlScope>,
 }
 

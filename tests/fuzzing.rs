@@ -1,5 +1,5 @@
-//! The properties that `fuzz/` looks for exceptions to, over some thousand inputs that are made to be
-//! nearly right. Whatever fuzzing finds stands here as a case of its own.
+//! The properties that `fuzz/` looks for exceptions to, over some thousand inputs that are made to
+//! be nearly right. Whatever fuzzing finds stands here as a case of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../fuzz/python_text.rs"]

@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use syn::visit::{self, Visit};
 use syn::{Attribute, File, ItemMod, ItemUse, Macro, UseTree, Visibility};
 
-/// The modules of `src/redis`, lowest first. A name that ends in `/` is a folder; its files, and the
-/// modules of one line, may import each other.
+/// The modules of `src/redis`, lowest first. A name that ends in `/` is a folder; its files, and
+/// the modules of one line, may import each other.
 const LAYERS: &[&str] = &[
     // Ground: no feature, and nothing of one server's state.
     "slots",

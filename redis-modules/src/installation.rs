@@ -14,7 +14,8 @@ pub(crate) const MODULES: [&str; 2] = [SEARCH_MODULE, "rejson.so"];
 /// The file of the module that brings search.
 pub(crate) const SEARCH_MODULE: &str = "redisearch.so";
 
-/// A Redis server, with `RedisJSON` and `RediSearch` unless it was asked for without, and how to run it.
+/// A Redis server, with `RedisJSON` and `RediSearch` unless it was asked for without, and how to
+/// run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     pub(crate) server: PathBuf,

@@ -1,5 +1,5 @@
-//! A Redis with `RedisJSON` and `RediSearch` for development, examples and tests, without docker and
-//! without root.
+//! A Redis with `RedisJSON` and `RediSearch` for development, examples and tests, without docker
+//! and without root.
 //!
 //! [`Installation`] finds a suitable server on `PATH`, in the cache, or installs one into the
 //! cache. [`Standalone`], [`Sentinel`] and [`Cluster`] start throwaway servers from it: on free

@@ -1,5 +1,5 @@
-//! What is installed: wheels of the Python package registry, each pinned to one file, and the files of
-//! theirs that are kept.
+//! What is installed: wheels of the Python package registry, each pinned to one file, and the files
+//! of theirs that are kept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -69,7 +69,8 @@ pub(crate) struct Kept {
 /// What is installed on one platform.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Package {
-    /// The folder in the cache, named after the version, so that another one is another installation.
+    /// The folder in the cache, named after the version, so that another one is another
+    /// installation.
     pub(crate) folder: &'static str,
     pub(crate) wheel: Wheel,
     /// Holds OpenSSL 1.1, for systems that do not have it any more.

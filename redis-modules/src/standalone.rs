@@ -435,7 +435,8 @@ impl StandaloneBuilder {
         self
     }
 
-    /// Starts a server that has JSON and no search, unless search is built in. Default: it has both.
+    /// Starts a server that has JSON and no search, unless search is built in. Default: it has
+    /// both.
     #[must_use]
     pub fn without_search(mut self, without_search: bool) -> Self {
         self.modules = if without_search {

@@ -1,7 +1,7 @@
 //! `export`: writes threads as JSON Lines.
 //!
-//! A header; for each thread its checkpoints by namespace, oldest first, each after the blobs that it
-//! names, then the writes without a checkpoint, then a trailer with a digest; a trailer for all.
+//! A header; for each thread its checkpoints by namespace, oldest first, each after the blobs that
+//! it names, then the writes without a checkpoint, then a trailer with a digest; a trailer for all.
 //! Memory is bounded by a page of checkpoints and the ids of the threads.
 
 use std::collections::HashSet;

@@ -13,8 +13,8 @@ use crate::redis::Layout;
 
 /// Remove the parts and blobs of threads that no checkpoint refers to any more
 ///
-/// `prune` and `delete --run` do this for the threads that they change. What is removed is no part of
-/// any checkpoint, so there is nothing to confirm; `doctor` counts it and removes nothing.
+/// `prune` and `delete --run` do this for the threads that they change. What is removed is no part
+/// of any checkpoint, so there is nothing to confirm; `doctor` counts it and removes nothing.
 #[derive(Args)]
 pub(crate) struct Gc {
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! The tree of a history, drawn line by line as `git log --graph` draws commits: newest first, each
 //! checkpoint in the lane of its child.
 //!
-//! Only the parent that each open lane waits for is held, so that memory is bounded by the number of
-//! forks, not by the length of the history.
+//! Only the parent that each open lane waits for is held, so that memory is bounded by the number
+//! of forks, not by the length of the history.
 
 use std::fmt::Write as _;
 

@@ -1,8 +1,8 @@
 //! `import`: stores what `export` wrote.
 //!
-//! A file is read twice: it is verified to its end, then stored. A pipe is verified as it is read: a
-//! thread of up to 8 MiB is verified before any of it is stored; a longer one is stored
-//! in batches of that size, and its digest is verified afterwards.
+//! A file is read twice: it is verified to its end, then stored. A pipe is verified as it is read:
+//! a thread of up to 8 MiB is verified before any of it is stored; a longer one is stored in
+//! batches of that size, and its digest is verified afterwards.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};

@@ -5,8 +5,8 @@ use crate::codec::{RawJson, RawObject};
 /// The depth to which values are compared; deeper ones are equal only if their text is.
 const MAX_DEPTH: usize = 64;
 
-/// Whether two JSON texts are equal, apart from whitespace, the order of members and the notation of
-/// floats.
+/// Whether two JSON texts are equal, apart from whitespace, the order of members and the notation
+/// of floats.
 pub(crate) fn json_eq(one: &RawJson, other: &RawJson) -> bool {
     same(one, other, 0)
 }

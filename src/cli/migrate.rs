@@ -23,8 +23,8 @@ const TO_URL: &str = "LANGGRAPH_REDIS_TO_URL";
 
 /// Copy threads to another layout, on the same server or another, and check each copy by its digest
 ///
-/// Idempotent: an interrupted run can be repeated, and a later one copies what came since. Everything
-/// keeps the TTL that it has left, unless --ttl or --forever is given.
+/// Idempotent: an interrupted run can be repeated, and a later one copies what came since.
+/// Everything keeps the TTL that it has left, unless --ttl or --forever is given.
 #[derive(Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]

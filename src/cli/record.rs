@@ -218,8 +218,8 @@ impl Item {
         counts
     }
 
-    /// The digest of what is stored, which is the same in every layout: of all but the TTL. With it, how
-    /// many bytes it was made from.
+    /// The digest of what is stored, which is the same in every layout: of all but the TTL. With
+    /// it, how many bytes it was made from.
     pub(crate) fn digest(&self) -> Result<([u8; 32], usize)> {
         let (kind, members) = self.members()?;
         let mut sha256 = Sha256::new();

@@ -12,8 +12,8 @@ use crate::redis::{ResealOptions, ResealReport};
 
 /// Seal what is stored with the first encryption key, so that the other keys may go
 ///
-/// For the layout compact. Before it runs, every application that writes must have the new key, as the
-/// first one. It can be interrupted and repeated, and runs beside readers and writers.
+/// For the layout compact. Before it runs, every application that writes must have the new key, as
+/// the first one. It can be interrupted and repeated, and runs beside readers and writers.
 #[derive(Args)]
 pub(crate) struct Reseal {
     #[command(flatten)]

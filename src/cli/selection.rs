@@ -35,8 +35,9 @@ impl Selection {
         self.starting_with.as_deref().unwrap_or_default()
     }
 
-    /// The ids if they are given in full, each of a thread that must exist; `None` if they are not, and
-    /// it is left to a library call to find the threads. A command that changes something needs a selection.
+    /// The ids if they are given in full, each of a thread that must exist; `None` if they are not,
+    /// and it is left to a library call to find the threads. A command that changes something needs
+    /// a selection.
     pub(crate) async fn named(&self, context: &Context) -> Outcome<Option<Vec<ThreadId>>> {
         if self.threads.is_empty() && !self.is_empty() {
             return Ok(None);
@@ -55,8 +56,8 @@ impl Selection {
         self.resolve(context).await
     }
 
-    /// The threads, each once, ordered by id; all if there is no selection. An id that does not exist
-    /// is a failure before anything is changed.
+    /// The threads, each once, ordered by id; all if there is no selection. An id that does not
+    /// exist is a failure before anything is changed.
     pub(crate) async fn resolve(&self, context: &Context) -> Outcome<Vec<ThreadSummary>> {
         let mut found: Vec<ThreadSummary> = if self.threads.is_empty() {
             require_complete_index(context).await?;

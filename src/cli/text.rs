@@ -9,8 +9,8 @@ use indicatif::{HumanBytes, HumanDuration};
 use crate::error::Error;
 use crate::id::{CheckpointId, CheckpointNamespace};
 
-/// Whether a character may act on a terminal or hide text: control characters, and those that change
-/// the direction of text or have no width.
+/// Whether a character may act on a terminal or hide text: control characters, and those that
+/// change the direction of text or have no width.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -67,8 +67,8 @@ fn escape_into(text: &mut String, character: char) {
     }
 }
 
-/// An id for printing: verbatim, or, where that would be ambiguous, as a JSON string in quotes, which
-/// `--quoted` reads.
+/// An id for printing: verbatim, or, where that would be ambiguous, as a JSON string in quotes,
+/// which `--quoted` reads.
 pub(crate) fn shown(id: &str) -> Cow<'_, str> {
     let plain = !id.is_empty()
         && !id.contains(is_unsafe)

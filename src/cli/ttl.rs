@@ -1,5 +1,5 @@
-//! The TTL of what `copy`, `import` and `migrate` store: the remaining TTL of the original, unless an option
-//! says otherwise.
+//! The TTL of what `copy`, `import` and `migrate` store: the remaining TTL of the original, unless
+//! an option says otherwise.
 
 use std::time::Duration;
 

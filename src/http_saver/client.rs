@@ -176,7 +176,8 @@ impl HttpSaverBuilder {
             .tls_backend_preconfigured(tls(url.scheme() == "https")?)
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.timeout)
-            // Shorter than the idle timeout of the service, so that no closing connection is reused.
+            // Shorter than the idle timeout of the service, so that no closing connection is
+            // reused.
             .pool_idle_timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)

@@ -17,7 +17,8 @@ use super::{blobs, list, remove};
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 
-/// Removes the blobs of a thread that no checkpoint names any more, and returns how many those were.
+/// Removes the blobs of a thread that no checkpoint names any more, and returns how many those
+/// were.
 #[cfg(feature = "cli")]
 pub(super) async fn gc_of_thread(store: &Arc<Store>, thread: &ThreadId) -> Result<u64> {
     let mut counter = Counter::new(None);

@@ -59,15 +59,16 @@ impl RedisSaverBuilder {
     /// - `redis-cluster://host:port?node=host:port`
     ///
     /// Its parameter `layout` is the setting [`layout`](Self::layout), as in
-    /// `redis://localhost?layout=compact`, and counts more. Unsupported URL parameters are rejected. Default: `REDIS_URL` of the environment.
+    /// `redis://localhost?layout=compact`, and counts more. Unsupported URL parameters are
+    /// rejected. Default: `REDIS_URL` of the environment.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(SecretString::from(url.into()));
         self
     }
 
     /// A connected pool of fred clients to use instead of a URL. The clients must use RESP2, their
-    /// default, and should have time limits and a reconnect policy. Closing the saver does not close
-    /// them.
+    /// default, and should have time limits and a reconnect policy. Closing the saver does not
+    /// close them.
     pub fn client(mut self, client: Pool) -> Self {
         self.client = Some(client);
         self
@@ -141,8 +142,8 @@ impl RedisSaverBuilder {
 
     /// Whether all keys of a thread share a slot of a cluster, so that its calls are one round trip
     /// each: every key has the thread in braces, as its hash tag. The Python saver does not find
-    /// such keys. An id that starts with `}` makes an empty hash tag, which Redis ignores: its calls
-    /// take as many round trips as without this setting. Default: no.
+    /// such keys. An id that starts with `}` makes an empty hash tag, which Redis ignores: its
+    /// calls take as many round trips as without this setting. Default: no.
     pub fn hash_tag_threads(mut self, hash_tag: bool) -> Self {
         self.settings.hash_tag_threads = hash_tag;
         self
@@ -161,10 +162,10 @@ impl RedisSaverBuilder {
 
     /// The number of replicas that must acknowledge a write before its call returns, and the time
     /// limit for it (Redis' `WAIT`), so that an acknowledged write is not lost with the primary. It
-    /// costs no further round trip, only the time in which the server waits for its replicas. Writes
-    /// on one connection wait one after the other, so raise [`pool_size`](Self::pool_size) as well.
-    /// If fewer replicas acknowledge in time, the call fails with [`Error::NotReplicated`]: the write
-    /// is on the primary, and the call may be repeated.
+    /// costs no further round trip, only the time in which the server waits for its replicas.
+    /// Writes on one connection wait one after the other, so raise [`pool_size`](Self::pool_size)
+    /// as well. If fewer replicas acknowledge in time, the call fails with
+    /// [`Error::NotReplicated`]: the write is on the primary, and the call may be repeated.
     ///
     /// One replica is enough if all have the same priority, because the most advanced one is
     /// promoted. Wait for all of them if one that lags may be promoted. Default: none, 1 second.
@@ -175,9 +176,9 @@ impl RedisSaverBuilder {
         )
     }
 
-    /// A PEM file of certificate authorities that are trusted in addition to the system's, for a URL
-    /// with TLS. The server's certificate is always verified, with its name. The file is read by
-    /// [`build`](Self::build). Default: the system's only.
+    /// A PEM file of certificate authorities that are trusted in addition to the system's, for a
+    /// URL with TLS. The server's certificate is always verified, with its name. The file is read
+    /// by [`build`](Self::build). Default: the system's only.
     pub fn tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.tls.ca = Some(path.into());
         self
@@ -199,10 +200,10 @@ impl RedisSaverBuilder {
         self
     }
 
-    /// The keys that the layout [`Compact`](Layout::Compact) seals with what it stores: the first seals, and all
-    /// open. With keys, data that is not sealed is refused, and so is a key for any other layout. Every
-    /// saver of a prefix must have the same keys, or know at least all that seal there. Default: none,
-    /// nothing is sealed.
+    /// The keys that the layout [`Compact`](Layout::Compact) seals with what it stores: the first
+    /// seals, and all open. With keys, data that is not sealed is refused, and so is a key for any
+    /// other layout. Every saver of a prefix must have the same keys, or know at least all that
+    /// seal there. Default: none, nothing is sealed.
     ///
     /// ```no_run
     /// use langgraph_checkpoint_redis::RedisSaver;
@@ -224,8 +225,8 @@ impl RedisSaverBuilder {
     }
 
     /// The keys in `LANGGRAPH_REDIS_ENCRYPTION_KEYS` of the environment, in the form that
-    /// [`EncryptionKeys::parse`] reads, or those in the file that `LANGGRAPH_REDIS_ENCRYPTION_KEYS_FILE`
-    /// names; none if neither is set.
+    /// [`EncryptionKeys::parse`] reads, or those in the file that
+    /// `LANGGRAPH_REDIS_ENCRYPTION_KEYS_FILE` names; none if neither is set.
     pub fn encryption_keys_from_env(mut self) -> Self {
         match EncryptionKeys::from_env() {
             Ok(Some(keys)) => self.settings.encryption_keys = Some(keys),
@@ -244,15 +245,16 @@ impl RedisSaverBuilder {
         }
     }
 
-    /// Whether a saver with keys also reads what is not sealed, as was stored before it had keys. Set it
-    /// until [`reseal`](RedisSaver::reseal) has run: as long as it is set, anyone who can write to Redis can
-    /// store what the saver takes for true. Default: no.
+    /// Whether a saver with keys also reads what is not sealed, as was stored before it had keys.
+    /// Set it until [`reseal`](RedisSaver::reseal) has run: as long as it is set, anyone who can
+    /// write to Redis can store what the saver takes for true. Default: no.
     pub fn allow_unsealed(mut self, allow: bool) -> Self {
         self.settings.allow_unsealed = allow;
         self
     }
 
-    /// Leaves encryption keys out where the layout seals nothing, for who has a saver of each layout.
+    /// Leaves encryption keys out where the layout seals nothing, for who has a saver of each
+    /// layout.
     #[cfg(feature = "cli")]
     pub(crate) fn keys_for_both_layouts(mut self) -> Self {
         self.keys_of_both_layouts = true;
@@ -276,8 +278,8 @@ impl RedisSaverBuilder {
     /// Connects, for a saver that keeps only the newest checkpoint of each thread and namespace.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`Error::Config`] for the layout `compact`, and for the TTL scope
-    /// `thread`: there is no history, and each namespace expires by itself.
+    /// As [`build`](Self::build), and [`Error::Config`] for the layout `compact`, and for the TTL
+    /// scope `thread`: there is no history, and each namespace expires by itself.
     pub async fn build_shallow(self) -> Result<ShallowRedisSaver> {
         let store = self.store(check_shallow).await?;
         Ok(ShallowRedisSaver::over(store))

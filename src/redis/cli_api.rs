@@ -66,8 +66,8 @@ impl RedisSaver {
             .await
     }
 
-    /// Removes what nothing of a thread refers to any more, and returns how many parts or blobs that were;
-    /// `None` if the thread was written to each time that it was tried.
+    /// Removes what nothing of a thread refers to any more, and returns how many parts or blobs
+    /// that were; `None` if the thread was written to each time that it was tried.
     pub(crate) async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
         self.0.collect(thread_id).await
     }

@@ -33,9 +33,9 @@ pub enum ConfigKey {
     /// `checkpoint` in the layout `json`; in the layout `compact` it is always the `thread`.
     TtlScope,
     /// How checkpoints are stored: `json` as documents, which search finds and Python's
-    /// langgraph-checkpoint-redis reads, or `compact` in plain Redis types, each piece of a value once,
-    /// which takes no module and, for long conversations, a small part of the memory. A prefix has one
-    /// layout. Default: `json`.
+    /// langgraph-checkpoint-redis reads, or `compact` in plain Redis types, each piece of a value
+    /// once, which takes no module and, for long conversations, a small part of the memory. A
+    /// prefix has one layout. Default: `json`.
     Layout,
     /// The number of connections. Default: 2.
     PoolSize,
@@ -47,8 +47,8 @@ pub enum ConfigKey {
     MaxDocumentBytes,
     /// Whether all keys of a thread share a slot of a cluster, so that its calls are one round trip
     /// each: every key has the thread in braces, as its hash tag. The Python saver does not find
-    /// such keys. An id that starts with `}` makes an empty hash tag, which Redis ignores: its calls
-    /// take as many round trips as without this setting. Default: `false`.
+    /// such keys. An id that starts with `}` makes an empty hash tag, which Redis ignores: its
+    /// calls take as many round trips as without this setting. Default: `false`.
     HashTagThreads,
     /// The number of checkpoints that `list` reads at once. Default: 32.
     PageSize,
@@ -192,14 +192,15 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Layout {
-    /// As RedisJSON documents, one a checkpoint, in the format of Python's langgraph-checkpoint-redis.
-    /// RediSearch finds them by their metadata. Choose it where others read what is stored.
+    /// As RedisJSON documents, one a checkpoint, in the format of Python's
+    /// langgraph-checkpoint-redis. RediSearch finds them by their metadata. Choose it where others
+    /// read what is stored.
     #[default]
     Json,
-    /// In plain Redis types, each piece of a value once, compressed: a conversation takes memory for what
-    /// is said, not for all of it again at each step. No module is needed, and all keys of a thread are in
-    /// one slot of a cluster. Choose it for long conversations, and for servers without modules. A thread
-    /// expires as a whole.
+    /// In plain Redis types, each piece of a value once, compressed: a conversation takes memory
+    /// for what is said, not for all of it again at each step. No module is needed, and all keys of
+    /// a thread are in one slot of a cluster. Choose it for long conversations, and for servers
+    /// without modules. A thread expires as a whole.
     Compact,
 }
 

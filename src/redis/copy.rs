@@ -161,8 +161,8 @@ pub(super) async fn copy_writes(
     Ok(())
 }
 
-/// Writes in slices that are stored at once: all of a task's are in one, so that nobody reads a part of
-/// them.
+/// Writes in slices that are stored at once: all of a task's are in one, so that nobody reads a
+/// part of them.
 pub(super) fn whole_calls(writes: &[PendingWrite]) -> Vec<Vec<&PendingWrite>> {
     let mut tasks = BTreeMap::<_, Vec<_>>::new();
     for write in writes {

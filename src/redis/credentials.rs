@@ -80,9 +80,9 @@ impl fmt::Debug for Credentials {
 ///
 /// It is asked for each connection that is made, and again on each that lives, which then sends
 /// them to the server if they have changed. So it should remember a token for as long as that is
-/// good. If it fails, a new connection asks it again, for at most half of `connect_timeout`, and then
-/// fails with [`Error::Authentication`](crate::Error::Authentication); a connection that lives keeps
-/// the credentials that the server has, logs a warning, and asks again.
+/// good. If it fails, a new connection asks it again, for at most half of `connect_timeout`, and
+/// then fails with [`Error::Authentication`](crate::Error::Authentication); a connection that lives
+/// keeps the credentials that the server has, logs a warning, and asks again.
 ///
 /// ```
 /// use async_trait::async_trait;

@@ -30,8 +30,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A key of 32 bytes for AES-256, and the id under which sealed data names it.
 ///
-/// Sealed data names its key by the id alone, so an id must always stand for the same bytes. The bytes are
-/// never shown, and are overwritten when the key is dropped.
+/// Sealed data names its key by the id alone, so an id must always stand for the same bytes. The
+/// bytes are never shown, and are overwritten when the key is dropped.
 #[derive(Debug)]
 pub struct EncryptionKey {
     id: Box<str>,
@@ -61,8 +61,8 @@ impl EncryptionKey {
         self.secret.expose_secret()
     }
 
-    /// A key, or what is wrong with it. An id that cannot be one is not shown: it may be the key itself, in
-    /// the wrong place.
+    /// A key, or what is wrong with it. An id that cannot be one is not shown: it may be the key
+    /// itself, in the wrong place.
     fn check(id: &str, key: &[u8]) -> Result<Self, String> {
         let is_allowed =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
@@ -103,11 +103,12 @@ impl EncryptionKey {
     }
 }
 
-/// The keys of a saver, in their order: the first seals what is stored from now on, and all open what is
-/// there.
+/// The keys of a saver, in their order: the first seals what is stored from now on, and all open
+/// what is there.
 ///
-/// Keys are replaced by a new one in front. What the old ones sealed is read as long as they are among them,
-/// and [`RedisSaver::reseal`](crate::RedisSaver::reseal) seals it with the first, so that they may go.
+/// Keys are replaced by a new one in front. What the old ones sealed is read as long as they are
+/// among them, and [`RedisSaver::reseal`](crate::RedisSaver::reseal) seals it with the first, so
+/// that they may go.
 ///
 /// ```
 /// use langgraph_checkpoint_redis::redis::{EncryptionKey, EncryptionKeys};
@@ -136,9 +137,9 @@ impl EncryptionKeys {
         Self::check(keys).map_err(refused)
     }
 
-    /// Reads keys: each as `id:key` or `id key`, with the 32 bytes of the key in base64, one a line or
-    /// separated by commas. Empty lines, and lines that start with `#`, are passed over, as are blanks at
-    /// the ends of lines.
+    /// Reads keys: each as `id:key` or `id key`, with the 32 bytes of the key in base64, one a line
+    /// or separated by commas. Empty lines, and lines that start with `#`, are passed over, as are
+    /// blanks at the ends of lines.
     ///
     /// # Errors
     /// As [`new`](Self::new) and [`EncryptionKey::new`], with the number of the line.
@@ -146,8 +147,8 @@ impl EncryptionKeys {
         Self::read(text).map_err(refused)
     }
 
-    /// Reads keys from a file, in the form that [`parse`](Self::parse) reads. On Unix nobody but the owner
-    /// and the group of the file may have access to it.
+    /// Reads keys from a file, in the form that [`parse`](Self::parse) reads. On Unix nobody but
+    /// the owner and the group of the file may have access to it.
     ///
     /// # Errors
     /// [`Error::Config`] if the file cannot be read or others have access to it, and as

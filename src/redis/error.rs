@@ -4,10 +4,10 @@
 //! start with `LG`. The prose is read once, when it arrives, and becomes an [`ErrorKind`].
 //!
 //! The driver hands on a public [`Error`], named by what the caller can do, whose source is the
-//! [`RedisError`] with its kind. So the features have one error type for what a server reports and for
-//! what they find themselves, nothing is converted at their edge, and where one must tell two errors of
-//! the same variant apart, it asks the functions at the end of this file, which look at the kind of the
-//! source.
+//! [`RedisError`] with its kind. So the features have one error type for what a server reports and
+//! for what they find themselves, nothing is converted at their edge, and where one must tell two
+//! errors of the same variant apart, it asks the functions at the end of this file, which look at
+//! the kind of the source.
 
 mod kind;
 mod words;
@@ -76,8 +76,8 @@ impl RedisError {
         Self::new(ErrorKind::Lost, message)
     }
 
-    /// An error of the network or of TLS: how `Debug` shows it, which names the variants of rustls, and
-    /// a message for people.
+    /// An error of the network or of TLS: how `Debug` shows it, which names the variants of rustls,
+    /// and a message for people.
     pub(super) fn io(debug: &str, message: &str) -> Self {
         match tls_refusal(debug) {
             Some(reason) => Self::tls(reason, message),
@@ -128,8 +128,9 @@ impl RedisError {
         }
     }
 
-    /// The error of a connection that was sent AUTH with a password. A server that does not know the
-    /// command quotes its arguments, or the beginning of them, and what a proxy quotes is not known.
+    /// The error of a connection that was sent AUTH with a password. A server that does not know
+    /// the command quotes its arguments, or the beginning of them, and what a proxy quotes is not
+    /// known.
     pub(super) fn of_auth(self, password: &str) -> Self {
         match self.kind {
             ErrorKind::UnknownCommand => Self::new(
@@ -308,7 +309,8 @@ impl std::error::Error for RedisError {}
 /// Why a thread whose keys are in several slots cannot be used without non-atomic calls.
 pub(super) const SEVERAL_SLOTS: &str = "its keys are in several slots of the cluster: build the saver with `hash_tag_threads`, or put braces around a part of the id";
 
-/// The error of a write, or of the registry of all writes, that is gone while its checkpoint exists.
+/// The error of a write, or of the registry of all writes, that is gone while its checkpoint
+/// exists.
 pub(super) fn lost(key: &str) -> Error {
     let found = "a write is registered and has no document";
     Error::Corrupt {
@@ -347,8 +349,8 @@ pub(super) fn half_removed() -> Error {
     )
 }
 
-/// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if there
-/// is none.
+/// The error of a put whose expected parent is not the newest checkpoint; `newest` is empty if
+/// there is none.
 pub(super) fn unexpected(newest: &str) -> Error {
     Error::Conflict {
         what: "the checkpoint".to_owned(),
@@ -409,8 +411,8 @@ pub(super) fn is_lost_write(error: &Error) -> bool {
     matches!(cause(error), Some(ErrorKind::LostWrite(_)))
 }
 
-/// Whether a script has stopped because more checkpoints whose documents are gone are registered than
-/// it may pass over.
+/// Whether a script has stopped because more checkpoints whose documents are gone are registered
+/// than it may pass over.
 pub(super) fn is_further(error: &Error) -> bool {
     cause(error) == Some(&ErrorKind::TooManyGone)
 }

@@ -7,7 +7,8 @@ use super::keys::{CHECKPOINT_PREFIX, Family, Keyspace, Member, WRITE_PREFIX};
 use super::slots::slot;
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 
-/// Any key is taken apart without harm, and what ids make is found again in the keys that they make.
+/// Any key is taken apart without harm, and what ids make is found again in the keys that they
+/// make.
 ///
 /// The ids are what is between the NUL bytes of the input: thread, namespace, checkpoint, task.
 ///

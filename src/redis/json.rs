@@ -1,5 +1,5 @@
-//! The JSON layout, in the format of Python's langgraph-checkpoint-redis: each call, and the feature
-//! that carries it out.
+//! The JSON layout, in the format of Python's langgraph-checkpoint-redis: each call, and the
+//! feature that carries it out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What [`RedisSaver`](super::RedisSaver) and the front ends ask of a layout of what is stored. Each
-//! layout is one implementation, chosen once, by the builder; nothing else asks which it is.
+//! What [`RedisSaver`](super::RedisSaver) and the front ends ask of a layout of what is stored.
+//! Each layout is one implementation, chosen once, by the builder; nothing else asks which it is.
 
 use std::sync::Arc;
 
@@ -110,8 +110,8 @@ pub(crate) trait LayoutSaver: CheckpointSaver {
         ttl: TtlChoice,
     ) -> Result<()>;
 
-    /// Removes what nothing of a thread refers to any more, and returns how many parts or blobs that were;
-    /// `None` if the thread was written to each time that it was tried.
+    /// Removes what nothing of a thread refers to any more, and returns how many parts or blobs
+    /// that were; `None` if the thread was written to each time that it was tried.
     #[cfg(feature = "cli")]
     async fn collect(&self, thread_id: &ThreadId) -> Result<Option<u64>>;
 

@@ -1,5 +1,6 @@
-//! The key that says that the compact layout is under a prefix, and whether all of it has to be sealed. The
-//! JSON layout leaves none, as others share what it stores; its index says that it is there.
+//! The key that says that the compact layout is under a prefix, and whether all of it has to be
+//! sealed. The JSON layout leaves none, as others share what it stores; its index says that it is
+//! there.
 
 use super::config::Layout;
 use super::driver::{Command, Reply};

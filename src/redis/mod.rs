@@ -2,12 +2,12 @@
 //!
 //! Modules import downwards only, which `tests/layers.rs` checks:
 //!
-//! - savers: `saver` asks its layout, of which there are two behind the trait in `layout`: `json` has a
-//!   line for each call, and `compact_saver` is a folder of its own over the codec in `compact`. `shallow`
-//!   is the saver of shallow mode, `builder` makes both savers, `blob_api` and `cli_api` are for the front
-//!   ends.
-//! - features of the JSON layout: functions over the store, one module each, from `index`, `scan` and `registry` up to
-//!   `transfer` and `doctor`.
+//! - savers: `saver` asks its layout, of which there are two behind the trait in `layout`: `json`
+//!   has a line for each call, and `compact_saver` is a folder of its own over the codec in
+//!   `compact`. `shallow` is the saver of shallow mode, `builder` makes both savers, `blob_api` and
+//!   `cli_api` are for the front ends.
+//! - features of the JSON layout: functions over the store, one module each, from `index`, `scan`
+//!   and `registry` up to `transfer` and `doctor`.
 //! - session: `scripts` makes commands of Lua, `session` holds what is known of the servers,
 //!   `nonatomic` runs operations whose keys are in several slots, `store` has what all calls of a
 //!   saver share.

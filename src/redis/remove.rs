@@ -90,8 +90,8 @@ async fn remove_named(
     remove_from(store, keys, ids, false, counter).await
 }
 
-/// Comes to the end of removing a checkpoint that another call has begun to remove, if its writes are
-/// still being removed: then something can be stored under its id again.
+/// Comes to the end of removing a checkpoint that another call has begun to remove, if its writes
+/// are still being removed: then something can be stored under its id again.
 pub(super) async fn finish_removal(
     store: &Store,
     keys: &NamespaceKeys,
@@ -134,8 +134,8 @@ async fn remove_from(
     Ok(())
 }
 
-/// Removes writes, each with the registry that would name it, which that does not name, and returns how
-/// many there were. What is stored beside them at the same time stays whole.
+/// Removes writes, each with the registry that would name it, which that does not name, and returns
+/// how many there were. What is stored beside them at the same time stays whole.
 pub(super) async fn remove_unregistered(
     store: &Store,
     thread: &ThreadId,

@@ -19,7 +19,8 @@ pub struct ResealOptions {
     pub prefix: String,
     /// Whether what would be sealed again is only counted. Default: no.
     pub dry_run: bool,
-    /// A callback that gets the number of checkpoints and writes that were sealed again. Default: none.
+    /// A callback that gets the number of checkpoints and writes that were sealed again. Default:
+    /// none.
     pub progress: Option<ProgressCallback>,
 }
 
@@ -65,8 +66,8 @@ pub struct ResealReport {
     pub writes: u64,
     /// How many checkpoints and writes were sealed with the first key before.
     pub current: u64,
-    /// How many others were replaced by writers in every attempt, and may be sealed with another key: call
-    /// it again.
+    /// How many others were replaced by writers in every attempt, and may be sealed with another
+    /// key: call it again.
     pub changed: u64,
     /// How many cannot be read, and are as they were.
     pub unreadable: u64,

@@ -19,8 +19,8 @@ struct Node {
 }
 
 impl NodeSlots {
-    /// Asks every primary of a cluster. Elsewhere, and when one does not say, there is none: a walk is
-    /// then what SCAN of each node makes it.
+    /// Asks every primary of a cluster. Elsewhere, and when one does not say, there is none: a walk
+    /// is then what SCAN of each node makes it.
     pub(crate) async fn read(store: &Store, operation: &'static str) -> Option<Self> {
         if !store.driver().is_cluster() {
             return None;
@@ -76,9 +76,9 @@ impl NodeSlots {
 }
 
 impl Node {
-    /// Reads what the node that is asked says of itself in the reply to CLUSTER NODES: its id, address,
-    /// flags, primary, three numbers, state of the link, and then its slots; one that is taken over
-    /// stands in brackets, with the node that it comes from.
+    /// Reads what the node that is asked says of itself in the reply to CLUSTER NODES: its id,
+    /// address, flags, primary, three numbers, state of the link, and then its slots; one that is
+    /// taken over stands in brackets, with the node that it comes from.
     fn of(handle: NodeHandle, nodes: &str) -> Option<Self> {
         let mut fields = nodes.lines().find_map(|line| {
             let fields = line.split(' ');

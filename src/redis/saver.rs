@@ -35,22 +35,22 @@ use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 /// their id, and all threads of a saver with
 /// [`hash_tag_threads`](crate::redis::RedisSaverBuilder::hash_tag_threads). For others `put` and
 /// `put_writes` take two round trips and `get_tuple` at most three, with one more for an
-/// [`ExpectedParent`](crate::ExpectedParent) and one more if the checkpoint is being removed. A reader
-/// sees all of a checkpoint and of a call's writes, or nothing. For these threads only:
+/// [`ExpectedParent`](crate::ExpectedParent) and one more if the checkpoint is being removed. A
+/// reader sees all of a checkpoint and of a call's writes, or nothing. For these threads only:
 ///
-/// - A `put` that is cut off, or fails with [`Error::Unavailable`](crate::Error::Unavailable) because
-///   a node has no memory left, may be readable by its id before it is listed or the newest.
-///   Repeating the call completes it.
+/// - A `put` that is cut off, or fails with [`Error::Unavailable`](crate::Error::Unavailable)
+///   because a node has no memory left, may be readable by its id before it is listed or the
+///   newest. Repeating the call completes it.
 /// - A delete or prune that is cut off may leave keys that no call reads; `delete_thread` removes
 ///   them.
 /// - `touch`, `pin` and `unpin` change one key after the other.
 ///
-/// With the layout [`Compact`](crate::redis::Layout::Compact) what is stored is another thing, and none of
-/// this is so: every thread has its keys in one slot, and each of these calls is one script. Values are
-/// stored in parts, each once in a thread. A `put` and a `put_writes` are one round trip, and one more if the
-/// thread turns out to lack parts that this saver knew it to have; a `get_tuple` is one if the saver has the
-/// parts, else two. A thread expires as a whole. `list` over all threads, and `delete_for_runs`, take time
-/// for each thread there is.
+/// With the layout [`Compact`](crate::redis::Layout::Compact) what is stored is another thing, and
+/// none of this is so: every thread has its keys in one slot, and each of these calls is one
+/// script. Values are stored in parts, each once in a thread. A `put` and a `put_writes` are one
+/// round trip, and one more if the thread turns out to lack parts that this saver knew it to have;
+/// a `get_tuple` is one if the saver has the parts, else two. A thread expires as a whole. `list`
+/// over all threads, and `delete_for_runs`, take time for each thread there is.
 ///
 /// ```no_run
 /// use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
@@ -82,9 +82,9 @@ impl RedisSaver {
         self.0.store().settings.layout
     }
 
-    /// The health of the servers, checked now: whether they answer, are primaries and accept writes,
-    /// and otherwise why not. Writes are tried with a script that stores nothing. The check takes no
-    /// longer than `command_timeout`.
+    /// The health of the servers, checked now: whether they answer, are primaries and accept
+    /// writes, and otherwise why not. Writes are tried with a script that stores nothing. The check
+    /// takes no longer than `command_timeout`.
     ///
     /// Problems that do not stop calls are warnings: a `maxmemory-policy` that evicts, and a server
     /// without persistence, as far as the user may run INFO and CONFIG GET.
@@ -191,9 +191,9 @@ impl RedisSaver {
     /// stays.
     ///
     /// Numbers are the indexes'; sizes and TTLs are those of a sample. No key is changed. The
-    /// keyspace is scanned until there are keys enough for the sample; where search does not work, and
-    /// in the layout `compact`, all of it. There the size of a checkpoint is what its thread takes,
-    /// divided by the number of its checkpoints.
+    /// keyspace is scanned until there are keys enough for the sample; where search does not work,
+    /// and in the layout `compact`, all of it. There the size of a checkpoint is what its thread
+    /// takes, divided by the number of its checkpoints.
     ///
     /// # Errors
     /// Any storage error.
@@ -244,19 +244,19 @@ impl RedisSaver {
         self.0.doctor(options, &mut IdleWrites::default()).await
     }
 
-    /// Seals what is stored with the first of the saver's
-    /// [encryption keys](crate::redis::RedisSaverBuilder::encryption_keys): checkpoints, pending writes and blobs
-    /// that another key sealed, and with
-    /// [`allow_unsealed`](crate::redis::RedisSaverBuilder::allow_unsealed) those that are not sealed. When a
-    /// report [is complete](ResealReport::is_complete), the other keys may go.
+    /// Seals what is stored with the first of the saver's [encryption
+    /// keys](crate::redis::RedisSaverBuilder::encryption_keys): checkpoints, pending writes and
+    /// blobs that another key sealed, and with
+    /// [`allow_unsealed`](crate::redis::RedisSaverBuilder::allow_unsealed) those that are not
+    /// sealed. When a report [is complete](ResealReport::is_complete), the other keys may go.
     ///
     /// Before it is called, every saver that writes must have the key, as the first one.
     ///
-    /// Each checkpoint and write is replaced in one atomic step, if it is what was read, so that it is
-    /// safe while others read and write. What the first key has sealed is left alone: the call may be
-    /// dropped and repeated, and goes on where it was. TTLs stay. Memory is bounded by a page, and by the
-    /// largest checkpoint. It walks the whole keyspace unless the options name threads. A value takes its
-    /// memory twice until all checkpoints of its thread are sealed.
+    /// Each checkpoint and write is replaced in one atomic step, if it is what was read, so that it
+    /// is safe while others read and write. What the first key has sealed is left alone: the call
+    /// may be dropped and repeated, and goes on where it was. TTLs stay. Memory is bounded by a
+    /// page, and by the largest checkpoint. It walks the whole keyspace unless the options name
+    /// threads. A value takes its memory twice until all checkpoints of its thread are sealed.
     ///
     /// What cannot be read is left as it is, and in the [findings](ResealReport::findings).
     ///

@@ -25,8 +25,8 @@ const MEMBERS: usize = 256;
 /// How often nodes are walked again that slots have moved to in the meantime.
 const AGAIN: usize = 8;
 
-/// A walk over keys. A key that is there throughout is seen, perhaps more than once, also if its slot
-/// moves to another node of a cluster.
+/// A walk over keys. A key that is there throughout is seen, perhaps more than once, also if its
+/// slot moves to another node of a cluster.
 pub(crate) struct Scan {
     operation: &'static str,
     pattern: String,
@@ -123,7 +123,8 @@ impl Scan {
         let Some(now) = NodeSlots::read(store, self.operation).await else {
             return Vec::new();
         };
-        // What was on its way to a node when that was walked again has been seen where it came from.
+        // What was on its way to a node when that was walked again has been seen where it came
+        // from.
         let nodes = match self.again {
             0 => now.with_more_than_or_importing(&before),
             _ => now.with_more_than(&before),

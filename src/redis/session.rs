@@ -1,5 +1,5 @@
-//! A session with the servers: the driver, what is known of them, and the caches. It knows no keyspace
-//! and no call of the saver, so both layouts of what is stored share it.
+//! A session with the servers: the driver, what is known of them, and the caches. It knows no
+//! keyspace and no call of the saver, so both layouts of what is stored share it.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,8 @@ use super::slots::share_a_tag;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, ThreadId};
 
-/// How many registries are remembered, with their newest checkpoints and what they name and is gone.
+/// How many registries are remembered, with their newest checkpoints and what they name and is
+/// gone.
 const REMEMBERED: usize = 16_384;
 
 /// The state of a session.

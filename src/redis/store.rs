@@ -67,8 +67,8 @@ impl Store {
         self.keyspace.thread(thread).namespace(namespace)
     }
 
-    /// Runs a script in one round trip, two when the server does not know it yet. An operation whose
-    /// keys are in several slots runs as several commands.
+    /// Runs a script in one round trip, two when the server does not know it yet. An operation
+    /// whose keys are in several slots runs as several commands.
     pub(crate) async fn script<C: Call>(
         &self,
         operation: &'static str,
@@ -104,8 +104,8 @@ impl Store {
         }
     }
 
-    /// Runs steps in one pipeline, in their order; operations whose keys are in several slots at the
-    /// same time. Every step must be idempotent.
+    /// Runs steps in one pipeline, in their order; operations whose keys are in several slots at
+    /// the same time. Every step must be idempotent.
     pub(crate) async fn pipeline(
         &self,
         operation: &'static str,
@@ -177,8 +177,8 @@ impl Store {
         self.session.forget_newest(&keys.registry);
     }
 
-    /// The TTL that keys get: where all of a thread has one TTL a quarter more than was asked for, so
-    /// that a thread must be visited only once in that time.
+    /// The TTL that keys get: where all of a thread has one TTL a quarter more than was asked for,
+    /// so that a thread must be visited only once in that time.
     pub(crate) fn key_ttl(&self, ttl: Option<Duration>) -> Option<Duration> {
         match self.settings.ttl_scope() {
             TtlScope::Checkpoint => ttl,

@@ -70,7 +70,8 @@ pub(super) async fn delete_indexed(
     Ok(true)
 }
 
-/// What was found of a thread: its checkpoints, of which all goes at once, and what may be left then.
+/// What was found of a thread: its checkpoints, of which all goes at once, and what may be left
+/// then.
 #[derive(Default)]
 struct Own {
     checkpoints: BTreeMap<Bytes, (NamespaceKeys, BTreeSet<CheckpointId>)>,
@@ -161,9 +162,9 @@ pub(super) async fn delete_leftovers(
             None => {}
         }
     }
-    // With their checkpoints, so that no registry names what is gone; and the flags that the
-    // Python saver leaves in place of a checkpoint whose writes came first. What is registered by now
-    // was put since.
+    // With their checkpoints, so that no registry names what is gone; and the flags that the Python
+    // saver leaves in place of a checkpoint whose writes came first. What is registered by now was
+    // put since.
     for (kind, keys) in [(Kind::Writes, &writes), (Kind::Checkpoints, &documents)] {
         for page in keys.chunks(PIPELINE) {
             let mut own = Own::default();

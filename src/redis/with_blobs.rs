@@ -1,5 +1,5 @@
-//! Checkpoints with blobs, and writes under the indexes that their caller gives, as the HTTP service
-//! stores them.
+//! Checkpoints with blobs, and writes under the indexes that their caller gives, as the HTTP
+//! service stores them.
 
 use super::blobs;
 use super::keys::CheckpointRef;

@@ -1,8 +1,9 @@
 //! Lingering close: a connection is closed so that the client receives the last response.
 //!
 //! Closing a socket with unread data resets the connection, and the client loses a response that it
-//! has not read yet. A request that is refused before its body was read (no key, too large, too many
-//! at once) leaves such data, so it is read and discarded first, within limits of size and time.
+//! has not read yet. A request that is refused before its body was read (no key, too large, too
+//! many at once) leaves such data, so it is read and discarded first, within limits of size and
+//! time.
 
 use std::io;
 use std::pin::Pin;

@@ -22,8 +22,8 @@ use super::{routes, telemetry};
 use crate::blobs::BlobStore;
 use crate::error::{Error, Result};
 
-/// Serves a saver over HTTP until `shutdown` resolves, then completes the requests in flight (for at
-/// most [`drain_timeout`](ServerOptions::drain_timeout)) and closes the saver.
+/// Serves a saver over HTTP until `shutdown` resolves, then completes the requests in flight (for
+/// at most [`drain_timeout`](ServerOptions::drain_timeout)) and closes the saver.
 ///
 /// Call [`setup`](crate::CheckpointSaver::setup) before, which creates the indexes.
 ///

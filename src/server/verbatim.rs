@@ -1,8 +1,8 @@
 //! Checkpoints that are any JSON object, returned verbatim.
 //!
 //! The saver needs an id and channels that are objects, and drops the members that the Python saver
-//! adds to a stored checkpoint. A checkpoint that would not be returned verbatim is therefore stored
-//! as text in a member of its own.
+//! adds to a stored checkpoint. A checkpoint that would not be returned verbatim is therefore
+//! stored as text in a member of its own.
 
 use axum::body::Bytes;
 

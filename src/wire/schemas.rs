@@ -9,8 +9,8 @@ use crate::codec::RawJson;
 use crate::id::{CheckpointId, CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 use crate::options::MAX_TTL;
 
-/// Namespaces are part of keys. A NUL ends a key for RediSearch, and `__empty__` stands for the root
-/// namespace.
+/// Namespaces are part of keys. A NUL ends a key for RediSearch, and `__empty__` stands for the
+/// root namespace.
 const NAMESPACE: &str = r"^(?!__empty__$)[^\x00]*$";
 
 macro_rules! texts {

@@ -115,8 +115,8 @@ fn of_documents() -> Vec<Damage> {
     damages
 }
 
-/// What is done to threads `damaged-00` and so on, each of which has three checkpoints, and writes of the
-/// first.
+/// What is done to threads `damaged-00` and so on, each of which has three checkpoints, and writes
+/// of the first.
 pub fn damages(fault: Fault) -> Vec<Damage> {
     match fault.layout {
         Layout::Compact => of_compact(),

@@ -178,7 +178,8 @@ async fn all_keys(cluster: &Cluster, pattern: &str) -> Vec<String> {
     found
 }
 
-/// Whether a key is that of a write which its registry does not name first, or of what heads refer to.
+/// Whether a key is that of a write which its registry does not name first, or of what heads refer
+/// to.
 fn is_later_write(key: &str) -> bool {
     let is_write = key.contains("checkpoint_write:") && !key.ends_with(":task-0:0");
     is_write || key.contains("_parts:") || key.contains("_writes:")

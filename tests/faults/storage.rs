@@ -404,8 +404,8 @@ pub async fn streams_are_abandoned(fault: Fault) {
                 for _ in 0..=round % 4 {
                     done("list", listed.next().await.transpose().map(drop));
                 }
-                // At most 16 of a saver's streams over all threads are open, and each player has its
-                // own: if all kept it while they wait for a second one, none would get that.
+                // At most 16 of a saver's streams over all threads are open, and each player has
+                // its own: if all kept it while they wait for a second one, none would get that.
                 drop(listed);
                 let mut threads = saver.threads("thread");
                 done("threads", threads.next().await.transpose().map(drop));

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::support::service::{Raw, SECRET, Service, options};
 
-/// Sends a complete request with a body of 1 MB, and only then reads; returns the head of the response.
+/// Sends a complete request with a body of 1 MB, and only then reads; returns the head of the
+/// response.
 async fn sent_before_read(service: &Service, secret: &str) -> Result<String, std::io::Error> {
     let body = vec![b' '; 1_000_000];
     let mut stream = TcpStream::connect(service.address).await?;

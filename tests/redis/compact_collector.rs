@@ -1,5 +1,5 @@
-//! The collector of the compact layout, cut off, beside writers, and beside savers that think to know what
-//! a thread has: nothing that is named goes, and what nothing names goes in the end.
+//! The collector of the compact layout, cut off, beside writers, and beside savers that think to
+//! know what a thread has: nothing that is named goes, and what nothing names goes in the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,7 +84,8 @@ async fn remove_old(saver: &RedisSaver, by_run: bool) {
     }
 }
 
-/// A put by a saver that knows the parts of what is being collected refers to all of them or to none.
+/// A put by a saver that knows the parts of what is being collected refers to all of them or to
+/// none.
 #[tokio::test]
 async fn what_a_collector_that_is_cut_off_has_left_is_whole() {
     let server = Server::start().await;
@@ -193,8 +194,8 @@ async fn the_doctor_misses_nothing_that_is_pruned_meanwhile() {
     pruning.await.unwrap();
 }
 
-/// Savers that each know something else of a thread, one call after the other: what any of them reads is
-/// what was put last.
+/// Savers that each know something else of a thread, one call after the other: what any of them
+/// reads is what was put last.
 #[tokio::test]
 async fn savers_whose_caches_disagree_read_what_was_put_last() {
     let mut server = Server::start().await;
@@ -285,8 +286,8 @@ async fn collectors_take_nothing_from_writers() {
             let (mut turn, mut puts) = (0, 0);
             while start.elapsed() < time {
                 rest().await;
-                // Values that come, go and come again, so that they name what nothing named meanwhile. One
-                // writer's have more parts than are removed in one step.
+                // Values that come, go and come again, so that they name what nothing named
+                // meanwhile. One writer's have more parts than are removed in one step.
                 let most = if writer == 0 { 700 } else { 20 };
                 let said = messages(most + turn % 7, turn % 3);
                 config = put(&saver, &config, &said).await;

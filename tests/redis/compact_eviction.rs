@@ -1,6 +1,6 @@
 //! The compact layout where something else than time has removed a key of a thread, or a part: a
-//! `maxmemory-policy` that evicts, or somebody by hand. What is read is complete, absent, or an error that
-//! names the key.
+//! `maxmemory-policy` that evicts, or somebody by hand. What is read is complete, absent, or an
+//! error that names the key.
 
 use std::collections::BTreeMap;
 

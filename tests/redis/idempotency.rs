@@ -1,5 +1,5 @@
-//! A call that takes several pipelines is idempotent: what an earlier run of its first pipeline left,
-//! and what other calls do between two pipelines.
+//! A call that takes several pipelines is idempotent: what an earlier run of its first pipeline
+//! left, and what other calls do between two pipelines.
 
 use std::slice;
 use std::sync::Arc;

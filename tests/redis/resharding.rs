@@ -22,7 +22,8 @@ fn slot_of(thread: &str) -> u16 {
     redis_keyslot(thread.as_bytes())
 }
 
-/// A walk that has read its first page, of one node, goes on when threads of other nodes have moved there.
+/// A walk that has read its first page, of one node, goes on when threads of other nodes have moved
+/// there.
 async fn threads_move_behind_the_walk(is_over: bool) {
     let cluster = Cluster::start().unwrap();
     let builder = RedisSaver::builder().url(cluster.url());

@@ -46,7 +46,8 @@ fn is_lost(error: &Error) -> bool {
         if reason.contains("maxmemory-policy") && key.contains("write"))
 }
 
-/// Reads everything back in every way: complete, absent or an error. Returns how many were an error.
+/// Reads everything back in every way: complete, absent or an error. Returns how many were an
+/// error.
 async fn whole_absent_or_an_error(saver: &RedisSaver, stored: &[CheckpointConfig]) -> usize {
     let mut errors = 0;
     let mut judge = |what: &str, of: &CheckpointConfig, writes: Result<Vec<usize>>| match writes {

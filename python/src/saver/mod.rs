@@ -52,9 +52,9 @@ pub struct Saver {
 
 #[pymethods]
 impl Saver {
-    /// `settings` are texts by the names of the core's `ConfigKey`s; a shallow saver keeps only
-    /// the newest checkpoint of each thread and namespace. Credentials that a callable gives are
-    /// asked for again after `credential_refresh` seconds. Encryption keys are those of the environment
+    /// `settings` are texts by the names of the core's `ConfigKey`s; a shallow saver keeps only the
+    /// newest checkpoint of each thread and namespace. Credentials that a callable gives are asked
+    /// for again after `credential_refresh` seconds. Encryption keys are those of the environment
     /// unless there is a list of them, which may be empty.
     #[new]
     #[expect(

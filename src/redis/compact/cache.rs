@@ -12,8 +12,8 @@ use crate::id::{CheckpointNamespace, ThreadId};
 
 /// Parts that were sent or read lately, bounded in bytes.
 ///
-/// Content never goes stale, as its digest is its address. That the thread still has the part is a guess
-/// that every put checks.
+/// Content never goes stale, as its digest is its address. That the thread still has the part is a
+/// guess that every put checks.
 #[derive(Debug)]
 pub(crate) struct PartCache {
     parts: Cache<(ThreadKey, Digest), Part, Weight, BuildDigestHasher>,

@@ -34,8 +34,9 @@ pub(crate) struct CodecOptions {
     pub(crate) cache_bytes: usize,
     /// The keys that all is sealed with. Without keys nothing is.
     pub(crate) sealer: Sealer,
-    /// `max_document_bytes`: what a caller checks before a text is encoded. A text of more than twice as many
-    /// bytes is not read, so that no length that is stored makes a reader take any amount of memory.
+    /// `max_document_bytes`: what a caller checks before a text is encoded. A text of more than
+    /// twice as many bytes is not read, so that no length that is stored makes a reader take any
+    /// amount of memory.
     pub(crate) max_bytes: usize,
 }
 
@@ -71,8 +72,8 @@ pub(crate) struct EncodedWrites {
 pub(crate) struct NewParts {
     /// What to store under which digest.
     pub(crate) stored: Vec<(Digest, Bytes)>,
-    /// The digests that the put refers to and does not bring along: the script checks that the thread
-    /// has them.
+    /// The digests that the put refers to and does not bring along: the script checks that the
+    /// thread has them.
     pub(crate) assumed: Vec<Digest>,
     /// The contents of what is sent, for the cache.
     contents: Vec<(Digest, Part)>,
@@ -248,9 +249,9 @@ impl ThreadCodec<'_> {
     }
 }
 
-/// A member of a checkpoint or of its metadata that has fewer bytes stays in the head, where all of them
-/// are compressed together. A channel's value is compared with [`WORTH_A_PART`](super::cut) alone, as it is
-/// the same in many heads.
+/// A member of a checkpoint or of its metadata that has fewer bytes stays in the head, where all of
+/// them are compressed together. A channel's value is compared with [`WORTH_A_PART`](super::cut)
+/// alone, as it is the same in many heads.
 const WORTH_A_ROPE: usize = 1024;
 
 /// Gathers the parts of one put.

@@ -27,8 +27,8 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const WORTH_TRYING: usize = 48;
 /// The level of compression: the third gains one byte in a hundred and takes twice as long.
 const LEVEL: i32 = 1;
-/// What texts of LangGraph and LangChain have in common, with the statistics of their bytes. It belongs to
-/// the format: a better one gets a kind of piece of its own.
+/// What texts of LangGraph and LangChain have in common, with the statistics of their bytes. It
+/// belongs to the format: a better one gets a kind of piece of its own.
 static DICTIONARY: &[u8] = include_bytes!("dictionary_1.bin");
 
 static ENCODER: LazyLock<Option<EncoderDictionary<'static>>> =

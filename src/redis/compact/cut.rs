@@ -1,10 +1,11 @@
 //! Where a text is cut into parts: its content decides, so the same elements are the same parts.
 //!
-//! Objects in a list are cut apart where `},{` stands, without the comma: the parts of a message are the
-//! same in the write that brings it, in the list that takes it over, and wherever in a list it stands.
-//! Objects too small for a part of their own are taken together, as many as their hashes say. What is
-//! long and has no such place is cut by FastCDC. The brackets around a list stay out of the parts, so
-//! appending to a list adds parts and changes none. Nothing depends on the text being JSON.
+//! Objects in a list are cut apart where `},{` stands, without the comma: the parts of a message
+//! are the same in the write that brings it, in the list that takes it over, and wherever in a list
+//! it stands. Objects too small for a part of their own are taken together, as many as their hashes
+//! say. What is long and has no such place is cut by FastCDC. The brackets around a list stay out
+//! of the parts, so appending to a list adds parts and changes none. Nothing depends on the text
+//! being JSON.
 
 use std::ops::{ControlFlow, Range};
 
@@ -16,7 +17,8 @@ use super::digest::{Digest, Digester};
 use super::part::{Child, MAX_LEAF, MAX_LENGTH, Part, Separator};
 use super::rope::{Rope, Visited};
 
-/// A text below this many bytes stays where it stands, and an element is part of a leaf with others.
+/// A text below this many bytes stays where it stands, and an element is part of a leaf with
+/// others.
 pub(crate) const WORTH_A_PART: usize = 192;
 /// An element above this many bytes is cut.
 const LONG_ELEMENT: usize = 4 * 1024;
@@ -36,12 +38,12 @@ pub(crate) struct Cut {
     pub(crate) rope: Rope,
 }
 
-/// The rope of a text that this one is likely to begin as, with what finds its parts. It saves time and
-/// changes nothing.
+/// The rope of a text that this one is likely to begin as, with what finds its parts. It saves time
+/// and changes nothing.
 pub(crate) type Before<'a> = Option<(Rope, &'a mut dyn FnMut(&Digest) -> Option<Part>)>;
 
-/// Cuts a text; gives each part to `found`, some of them more than once, but for leaves that are those of
-/// the text before. `None` if the text is too short to be worth a rope.
+/// Cuts a text; gives each part to `found`, some of them more than once, but for leaves that are
+/// those of the text before. `None` if the text is too short to be worth a rope.
 ///
 /// A JSON text stays JSON if a number takes the place of its rope.
 pub(crate) fn cut(
@@ -91,8 +93,8 @@ pub(crate) fn cut(
     Rope::over(leaves, digester, &mut found).map(|rope| Cut { range, rope })
 }
 
-/// Where the elements of a list of objects are, which is all of the text or the only member of an object;
-/// all of the text if it is neither.
+/// Where the elements of a list of objects are, which is all of the text or the only member of an
+/// object; all of the text if it is neither.
 fn inside_of_list(text: &[u8]) -> Range<usize> {
     let list = |open: usize, close: &[u8]| {
         let is_list = text[open..].starts_with(b"[{") && text.ends_with(close);
@@ -112,7 +114,8 @@ fn inside_of_list(text: &[u8]) -> Range<usize> {
 enum InCommon {
     /// It is the same.
     All,
-    /// It begins with the same leaves, which stand for this number of bytes; then comes this separator.
+    /// It begins with the same leaves, which stand for this number of bytes; then comes this
+    /// separator.
     Start {
         same: Vec<Child>,
         bytes: usize,
@@ -147,8 +150,8 @@ fn in_common(text: &[u8], before: &Rope, find: impl FnMut(&Digest) -> Option<Par
     if walked.is_ok() && all && bytes == text.len() {
         return InCommon::All;
     }
-    // Where a group ends depends on the element behind it, which is in common only if the group behind
-    // that element's is, too.
+    // Where a group ends depends on the element behind it, which is in common only if the group
+    // behind that element's is, too.
     let (leaves, bytes, next) = starts[1];
     same.truncate(leaves);
     InCommon::Start {
@@ -264,8 +267,8 @@ impl Iterator for Groups<'_> {
     }
 }
 
-/// Whether a small element is the last of its group: the more likely the longer it is, so that groups
-/// have about as many bytes as are worth a part.
+/// Whether a small element is the last of its group: the more likely the longer it is, so that
+/// groups have about as many bytes as are worth a part.
 fn ends_a_group(element: &[u8]) -> bool {
     const PRIME: u64 = 0x0100_0000_01b3;
     let hash = element

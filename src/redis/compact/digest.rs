@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 /// The address of a part: the first 16 bytes of the keyed BLAKE3 hash of its content.
 ///
-/// Same content, same address; leaves and index parts have keys of their own, so that no text passes
-/// for an index part.
+/// Same content, same address; leaves and index parts have keys of their own, so that no text
+/// passes for an index part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Digest([u8; Self::LEN]);
 

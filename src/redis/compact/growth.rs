@@ -10,8 +10,8 @@ use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite, TypedValue
 use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
 use crate::redis::keys::CheckpointRef;
 
-/// A conversation as LangGraph stores it: two nodes, 4 checkpoints a turn, 600 characters of text a turn
-/// and 8 KB of documents.
+/// A conversation as LangGraph stores it: two nodes, 4 checkpoints a turn, 600 characters of text a
+/// turn and 8 KB of documents.
 pub(crate) struct Conversation {
     random: u64,
     /// Which words there are.

@@ -1,10 +1,10 @@
 //! Heads: all of a checkpoint but the ropes that it names.
 //!
 //! A head begins with what scripts read: a byte of the version of its form, the parent id as
-//! [`ids`](super::ids) writes it behind its length in 4 bytes (no length: no parent), and the roots of its
-//! ropes: their number in 2 bytes, then 17 bytes each, the level of the root (0: a leaf) and its digest.
-//! Numbers have the highest byte first. Then comes one piece with the members of the checkpoint and of the
-//! metadata.
+//! [`ids`](super::ids) writes it behind its length in 4 bytes (no length: no parent), and the roots
+//! of its ropes: their number in 2 bytes, then 17 bytes each, the level of the root (0: a leaf) and
+//! its digest. Numbers have the highest byte first. Then comes one piece with the members of the
+//! checkpoint and of the metadata.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -156,7 +156,8 @@ fn own_id(id: &CheckpointId) -> Option<Bytes> {
         .map(|id| id.bytes().clone())
 }
 
-/// Writes names and values. A value that is the checkpoint's own id is left empty, as no JSON text is.
+/// Writes names and values. A value that is the checkpoint's own id is left empty, as no JSON text
+/// is.
 fn encode_members(
     members: &[(Box<str>, Value)],
     own_id: Option<&Bytes>,

@@ -1,7 +1,8 @@
-//! Ids in the members of sorted sets: in the same order as the ids themselves, with an end that nothing in
-//! an id can be taken for.
+//! Ids in the members of sorted sets: in the same order as the ids themselves, with an end that
+//! nothing in an id can be taken for.
 //!
-//! The byte 0 is written as 1 1 and the byte 1 as 1 2, so a 0 ends an id and sorts before all that can follow.
+//! The byte 0 is written as 1 1 and the byte 1 as 1 2, so a 0 ends an id and sorts before all that
+//! can follow.
 
 use bytes::{BufMut, BytesMut};
 
@@ -16,7 +17,8 @@ pub(crate) fn put(out: &mut BytesMut, id: &str) {
     }
 }
 
-/// Reads an id up to its end or that of the bytes; gives what follows the end. `None` if it is no id.
+/// Reads an id up to its end or that of the bytes; gives what follows the end. `None` if it is no
+/// id.
 pub(crate) fn take(bytes: &[u8]) -> Option<(String, &[u8])> {
     let (id, rest) = match memchr::memchr(0, bytes) {
         Some(end) => (&bytes[..end], &bytes[end + 1..]),

@@ -1,10 +1,10 @@
 //! The compact layout without Redis: checkpoints and writes as heads, records and parts, and back.
 //!
-//! A *part* is a piece of the text of values, addressed by its digest; a thread has each part once. A
-//! long value is a *rope*: a tree whose leaves are parts of its text and whose index parts name their
-//! children. A *head* is all of a checkpoint but the ropes that it names, a *record* all of a pending
-//! write. [`Codec`] is the way in: it encodes for a put and says which parts to send, and reads back
-//! through a [`Reader`], which says which parts to fetch.
+//! A *part* is a piece of the text of values, addressed by its digest; a thread has each part once.
+//! A long value is a *rope*: a tree whose leaves are parts of its text and whose index parts name
+//! their children. A *head* is all of a checkpoint but the ropes that it names, a *record* all of a
+//! pending write. [`Codec`] is the way in: it encodes for a put and says which parts to send, and
+//! reads back through a [`Reader`], which says which parts to fetch.
 
 mod cache;
 mod codec;

@@ -29,7 +29,8 @@ pub(crate) enum Part {
     Index(Index),
 }
 
-/// The content of an index part: its level, then a record for each child, from which it was checked.
+/// The content of an index part: its level, then a record for each child, from which it was
+/// checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Index(Bytes);
 
@@ -44,8 +45,8 @@ pub(crate) struct Child {
     pub(crate) length: usize,
 }
 
-/// What stands between two elements of a list. It belongs to no leaf, so that an element is the same
-/// leaf wherever it stands, and in the write that brought it.
+/// What stands between two elements of a list. It belongs to no leaf, so that an element is the
+/// same leaf wherever it stands, and in the write that brought it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Separator {
     /// Nothing: the elements of a text that is no list.

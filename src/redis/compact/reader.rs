@@ -19,9 +19,9 @@ use crate::id::{CheckpointId, TaskId};
 
 /// The parts of one reading: those that the saver has already, and those that are fetched for it.
 ///
-/// First [`Reader::missing`] for the ropes that are wanted, then [`Reader::add`] for each part that it
-/// names; again until it names none: a rope of several levels may take several rounds, unless its index
-/// parts come along. Then the texts are there.
+/// First [`Reader::missing`] for the ropes that are wanted, then [`Reader::add`] for each part that
+/// it names; again until it names none: a rope of several levels may take several rounds, unless
+/// its index parts come along. Then the texts are there.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     thread: &'a ThreadCodec<'a>,
@@ -94,8 +94,8 @@ impl<'a> Reader<'a> {
         Ok((checkpoint(id, fields)?, self.metadata(head)?))
     }
 
-    /// A checkpoint and its metadata, where each long value of a channel is or holds a 0 instead: for
-    /// what needs to know which channels have values, but not the values.
+    /// A checkpoint and its metadata, where each long value of a channel is or holds a 0 instead:
+    /// for what needs to know which channels have values, but not the values.
     ///
     /// # Errors
     /// [`Damage`] if it cannot be read, or if a part of [`Head::outline_ropes`] is not there.
@@ -157,9 +157,9 @@ impl<'a> Reader<'a> {
 
     /// A value as JSON.
     ///
-    /// What stands in the head is checked. The ropes in it were cut from JSON, in which a number can take
-    /// their place, and every part is what it was; so a pass over all of a long text finds nothing more,
-    /// but that it is no UTF-8.
+    /// What stands in the head is checked. The ropes in it were cut from JSON, in which a number
+    /// can take their place, and every part is what it was; so a pass over all of a long text finds
+    /// nothing more, but that it is no UTF-8.
     fn json(&mut self, value: &Value) -> Result<RawJson, Damage> {
         let no_json = || Damage::text("a value of it is no JSON");
         let outline = RawJson::parse(outline(value)).map_err(|_| no_json())?;

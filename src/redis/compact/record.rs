@@ -1,7 +1,8 @@
 //! Records: pending writes but for the ropes that they name.
 //!
-//! A record begins, as a [head](super::head) does, with a byte of the version of its form and the roots of
-//! its ropes; then comes one piece. The task and the index of the write are in the key of the record.
+//! A record begins, as a [head](super::head) does, with a byte of the version of its form and the
+//! roots of its ropes; then comes one piece. The task and the index of the write are in the key of
+//! the record.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -22,9 +22,9 @@ pub(crate) struct Rope {
 /// A group of children ends after one whose digest has these bits 0: after every eighth on average.
 const END_OF_GROUP: u8 = 0b111;
 
-/// The parts of a text have at least this many bytes of it on average: leaves have [several times as
-/// many](super::cut), and there are fewer index parts than leaves. So what a reader does is bounded by the
-/// length of the text, whatever is stored.
+/// The parts of a text have at least this many bytes of it on average: leaves have [several times
+/// as many](super::cut), and there are fewer index parts than leaves. So what a reader does is
+/// bounded by the length of the text, whatever is stored.
 const LEAST_BYTES_A_PART: usize = 16;
 
 impl Rope {
@@ -63,8 +63,8 @@ impl Rope {
         })
     }
 
-    /// Walks the tree from its root in the order of the text, as long as `visit` goes on: shows it the
-    /// parts that `find` knows, and those that it does not know.
+    /// Walks the tree from its root in the order of the text, as long as `visit` goes on: shows it
+    /// the parts that `find` knows, and those that it does not know.
     ///
     /// # Errors
     /// [`Damage::Part`] if a part does not fit where it stands, or if there are more than the length of the

@@ -1,15 +1,16 @@
-//! Sealing: stored pieces encrypted and bound to their place, or only compressed where no keys are given.
+//! Sealing: stored pieces encrypted and bound to their place, or only compressed where no keys are
+//! given.
 //!
-//! A piece is sealed with AES-256-GCM-SIV by a key that is derived, by BLAKE3, from one of the saver's keys,
-//! the prefix of its keys in Redis and the thread. What names the place in the thread is authenticated
-//! with it: for a part its digest; for a head or a record the ids and what stands in front of the piece.
-//! So a piece that is changed, or moved to another place, thread or prefix, is refused. The nonce comes
-//! from the place: sealing the same twice gives the same bytes, so a put may run twice, and a place that is
-//! written again tells no more than whether the content is the same, which is what the SIV construction is
-//! for.
+//! A piece is sealed with AES-256-GCM-SIV by a key that is derived, by BLAKE3, from one of the
+//! saver's keys, the prefix of its keys in Redis and the thread. What names the place in the thread
+//! is authenticated with it: for a part its digest; for a head or a record the ids and what stands
+//! in front of the piece. So a piece that is changed, or moved to another place, thread or prefix,
+//! is refused. The nonce comes from the place: sealing the same twice gives the same bytes, so a
+//! put may run twice, and a place that is written again tells no more than whether the content is
+//! the same, which is what the SIV construction is for.
 //!
-//! Digests are keyed then, by thread, and tell nothing about the content. Index parts hold digests and
-//! lengths only. They stay readable for scripts, and their own keyed digests authenticate them.
+//! Digests are keyed then, by thread, and tell nothing about the content. Index parts hold digests
+//! and lengths only. They stay readable for scripts, and their own keyed digests authenticate them.
 
 use std::fmt;
 
@@ -32,8 +33,8 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// A sealer whose first key seals and whose keys all open, for what is stored under a prefix. Without
-    /// keys nothing is sealed. With `allow_unsealed` it also reads what is not sealed.
+    /// A sealer whose first key seals and whose keys all open, for what is stored under a prefix.
+    /// Without keys nothing is sealed. With `allow_unsealed` it also reads what is not sealed.
     pub(crate) fn new(
         keys: Option<EncryptionKeys>,
         prefix: impl Into<Box<str>>,
@@ -88,7 +89,8 @@ pub(crate) enum Place<'a> {
     Part(Digest),
     /// The piece of a head: its namespace and checkpoint, and what stands in front of it.
     Head([&'a str; 2], &'a [u8]),
-    /// The piece of a record: its namespace, checkpoint and task, its index, and what stands in front.
+    /// The piece of a record: its namespace, checkpoint and task, its index, and what stands in
+    /// front.
     Record([&'a str; 3], i64, &'a [u8]),
 }
 
@@ -140,8 +142,8 @@ impl ThreadSealer {
         is_keyed() || ((self.keys.is_empty() || self.allow_unsealed) && is_plain())
     }
 
-    /// Whether a piece is as one that is stored from now on: sealed with the first key, or not at all where
-    /// there is none.
+    /// Whether a piece is as one that is stored from now on: sealed with the first key, or not at
+    /// all where there is none.
     pub(super) fn is_current(&self, piece: &[u8]) -> bool {
         let sealed = piece.strip_prefix(&[SEALED]);
         match (self.keys.first(), sealed.and_then(key_id)) {
@@ -151,7 +153,8 @@ impl ThreadSealer {
         }
     }
 
-    /// The piece for a text that is stored at a place: compressed if that saves anything, and sealed.
+    /// The piece for a text that is stored at a place: compressed if that saves anything, and
+    /// sealed.
     pub(super) fn pack(&self, place: Place<'_>, text: &[u8]) -> Bytes {
         let piece = compress::pack(text);
         let Some(key) = self.keys.first() else {
@@ -165,15 +168,15 @@ impl ThreadSealer {
         let mut sealed = BytesMut::with_capacity(piece.len() + key.id.len() + 18);
         sealed.put_u8(SEALED);
         put_text(&mut sealed, key.id.as_bytes());
-        // The cipher takes 64 GB and Redis 512 MB, so this does not fail. If it did, what is stored would be
-        // refused when it is read, and tell nothing.
+        // The cipher takes 64 GB and Redis 512 MB, so this does not fail. If it did, what is stored
+        // would be refused when it is read, and tell nothing.
         let ciphertext = key.cipher.encrypt(&key.nonce(&place), payload);
         sealed.put_slice(&ciphertext.unwrap_or_default());
         sealed.freeze()
     }
 
-    /// The text of a piece that is stored at a place, which is not allowed to have more than `limit`
-    /// bytes.
+    /// The text of a piece that is stored at a place, which is not allowed to have more than
+    /// `limit` bytes.
     ///
     /// # Errors
     /// [`Damage`] if it is not the text that was stored there.

@@ -1,5 +1,5 @@
-//! Makes the dictionary of [`compress`](super::compress) from recorded runs of LangGraph and from made
-//! conversations.
+//! Makes the dictionary of [`compress`](super::compress) from recorded runs of LangGraph and from
+//! made conversations.
 
 use std::path::Path;
 
@@ -95,8 +95,8 @@ impl Samples {
     }
 }
 
-/// The texts of leaves, with little of what people and models say: it has nothing in common with what
-/// others say.
+/// The texts of leaves, with little of what people and models say: it has nothing in common with
+/// what others say.
 fn leaves(parts: &NewParts) -> Vec<Vec<u8>> {
     let leaf = |(_, stored): &(_, Bytes)| {
         let text = compress::unpack(stored, 1 << 20).unwrap();

@@ -30,7 +30,8 @@ pub(crate) struct Roots(IndexSet<(u8, Digest), BuildDigestHasher>);
 pub(crate) const MAX_ROOTS: usize = u16::MAX as usize;
 
 impl Roots {
-    /// Writes the roots: their number in 2 bytes, then for each its level in one byte and its digest.
+    /// Writes the roots: their number in 2 bytes, then for each its level in one byte and its
+    /// digest.
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         // An encoder makes no more ropes than `MAX_ROOTS`.
         out.put_u16(u16::try_from(self.0.len()).unwrap_or(u16::MAX));

@@ -1,7 +1,7 @@
-//! Blobs: values of channels that callers of the HTTP service send apart from their checkpoints, once for
-//! each version. They stand among the writes of their namespace, without a checkpoint, and are stored in
-//! the same step as a checkpoint that names them. They last as long as the thread, or until no checkpoint
-//! names them any more and the collector comes.
+//! Blobs: values of channels that callers of the HTTP service send apart from their checkpoints,
+//! once for each version. They stand among the writes of their namespace, without a checkpoint, and
+//! are stored in the same step as a checkpoint that names them. They last as long as the thread, or
+//! until no checkpoint names them any more and the collector comes.
 
 #[cfg(feature = "server")]
 use std::collections::VecDeque;
@@ -44,7 +44,8 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 /// How often blobs are read again of which a part had gone.
 const ATTEMPTS: usize = 3;
 
-/// How the bytes of a blob are kept, in the record: as they are, as the text that came, or not at all.
+/// How the bytes of a blob are kept, in the record: as they are, as the text that came, or not at
+/// all.
 const BYTES: &str = "bytes";
 const TEXT: &str = "text";
 const NOTHING: &str = "nothing";
@@ -56,8 +57,8 @@ struct ReadBlob {
     write: ReadWrite,
 }
 
-/// The checkpoint that the records of a namespace's blobs are said to be of: there is none of that name
-/// beside them, as their places have no id.
+/// The checkpoint that the records of a namespace's blobs are said to be of: there is none of that
+/// name beside them, as their places have no id.
 pub(super) fn owner(thread: &ThreadId, namespace: &CheckpointNamespace) -> Result<CheckpointRef> {
     Ok(CheckpointRef::new(
         thread,
@@ -196,8 +197,8 @@ impl Compact {
         members.iter().map(read).collect()
     }
 
-    /// Looks up blobs by their channels and versions: whether a checkpoint is there, the milliseconds
-    /// that the thread is left, and those that are there.
+    /// Looks up blobs by their channels and versions: whether a checkpoint is there, the
+    /// milliseconds that the thread is left, and those that are there.
     async fn look_up(
         &self,
         operation: &'static str,
@@ -358,7 +359,8 @@ fn is_empty(blob: &ReadBlob) -> bool {
     blob.write.record.type_name == crate::blobs::EMPTY
 }
 
-/// Streams the blobs that a checkpoint names, a page at a time; those that are not there are left out.
+/// Streams the blobs that a checkpoint names, a page at a time; those that are not there are left
+/// out.
 #[cfg(feature = "server")]
 pub(super) fn blobs_of(
     layout: &Arc<Compact>,

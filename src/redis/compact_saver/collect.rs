@@ -1,15 +1,16 @@
 //! The collector: removes the parts that no head, no write and no other part names any more.
 //!
-//! It walks over all heads and writes of a thread and the index parts below them, then over all parts, and
-//! removes those that it has not come across, if the thread was not written since it began: what was put
-//! in between may name a part that nothing named before. If it was, the walk starts over, a few times; then
-//! what is left waits for the next collector.
+//! It walks over all heads and writes of a thread and the index parts below them, then over all
+//! parts, and removes those that it has not come across, if the thread was not written since it
+//! began: what was put in between may name a part that nothing named before. If it was, the walk
+//! starts over, a few times; then what is left waits for the next collector.
 //!
-//! A put checks only that the roots of what it does not send are there. So an index part goes before what is
-//! below it, also if the collector is stopped midway: what is there has all that it names.
+//! A put checks only that the roots of what it does not send are there. So an index part goes
+//! before what is below it, also if the collector is stopped midway: what is there has all that it
+//! names.
 //!
-//! What removes heads or writes leaves a note in the thread, which the collector takes away when it is
-//! done. As long as it is there, the next call that prunes the thread collects what was left.
+//! What removes heads or writes leaves a note in the thread, which the collector takes away when it
+//! is done. As long as it is there, the next call that prunes the thread collects what was left.
 
 use std::collections::HashSet;
 
@@ -48,8 +49,8 @@ pub(super) struct Counted {
     pub(super) absent: u64,
 }
 
-/// Removes the parts of a thread that nothing names: how many there were, `None` if the thread is being
-/// written.
+/// Removes the parts of a thread that nothing names: how many there were, `None` if the thread is
+/// being written.
 pub(super) async fn collect(
     layout: &Compact,
     operation: &'static str,
@@ -84,8 +85,8 @@ pub(super) async fn collect_what_was_left(
     Ok(())
 }
 
-/// Counts the parts of a thread that nothing names and those that are gone, and removes nothing; `None` if
-/// the thread is written at the same time.
+/// Counts the parts of a thread that nothing names and those that are gone, and removes nothing;
+/// `None` if the thread is written at the same time.
 pub(super) async fn count(
     layout: &Compact,
     operation: &'static str,
@@ -208,7 +209,8 @@ impl Survey {
         }))
     }
 
-    /// Removes what nothing names: how many parts there were, `None` if the thread was written since.
+    /// Removes what nothing names: how many parts there were, `None` if the thread was written
+    /// since.
     async fn remove(
         &self,
         layout: &Compact,
@@ -240,8 +242,8 @@ impl Survey {
     }
 }
 
-/// The parts that heads, writes and other parts name, and the version of the thread; `None` if that changes
-/// on the way.
+/// The parts that heads, writes and other parts name, and the version of the thread; `None` if that
+/// changes on the way.
 async fn named_parts(
     layout: &Compact,
     operation: &'static str,

@@ -1,7 +1,7 @@
 //! `doctor` of the layout: looks at every thread, says what is wrong, and puts it right when asked.
 //!
-//! A thread is looked at step by step. What is removed is removed by scripts that check again that nothing
-//! needs it.
+//! A thread is looked at step by step. What is removed is removed by scripts that check again that
+//! nothing needs it.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -1,7 +1,7 @@
 //! `list`: pages of ids of namespaces, merged newest first, then their heads, then the parts.
 //!
-//! A list over all threads walks over the keys and asks each thread for its ids: it takes memory for each
-//! namespace, and time for each thread, whatever it gives.
+//! A list over all threads walks over the keys and asks each thread for its ids: it takes memory
+//! for each namespace, and time for each thread, whatever it gives.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -229,7 +229,8 @@ impl Lister {
         Ok(Source::Named(named.collect()))
     }
 
-    /// Reads a page without the parts of its values, but for those of the metadata that a filter needs.
+    /// Reads a page without the parts of its values, but for those of the metadata that a filter
+    /// needs.
     async fn read_page(&mut self, page: &[CheckpointRef]) -> Result<()> {
         let layout = &self.layout;
         let codecs = codecs(layout, page.iter());
@@ -310,8 +311,8 @@ impl Lister {
         Ok(())
     }
 
-    /// What was read; where the list is over all threads, a key of another type or a checkpoint that
-    /// cannot be read does not end it for all: it is left out and named in a warning.
+    /// What was read; where the list is over all threads, a key of another type or a checkpoint
+    /// that cannot be read does not end it for all: it is left out and named in a warning.
     fn if_readable<T>(&self, read: Result<T>) -> Result<Option<T>> {
         match read {
             Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. }))

@@ -1,7 +1,7 @@
 //! The compact layout: checkpoints in plain Redis types, each piece of a value once.
 //!
-//! A thread is three keys in one slot, whose names and contents `lua/compact.lua` lists. Every call is
-//! one script, also in a cluster, and what it promises is what the JSON layout promises.
+//! A thread is three keys in one slot, whose names and contents `lua/compact.lua` lists. Every call
+//! is one script, also in a cluster, and what it promises is what the JSON layout promises.
 
 mod blobs;
 mod collect;

@@ -36,8 +36,8 @@ pub(super) async fn prune_all(
     Ok(())
 }
 
-/// Removes old checkpoints of a thread, never one that a kept one needs, and the parts that only they
-/// named.
+/// Removes old checkpoints of a thread, never one that a kept one needs, and the parts that only
+/// they named.
 async fn prune(layout: &Compact, thread: &ThreadId, options: &PruneOptions) -> Result<()> {
     let mut counter = Counter::new(options.progress.clone());
     let mut plans = BTreeMap::new();

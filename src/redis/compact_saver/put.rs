@@ -1,5 +1,5 @@
-//! `put` and `put_writes`: one script each, which stores nothing if it lacks parts that the saver thought
-//! it has; then all are sent.
+//! `put` and `put_writes`: one script each, which stores nothing if it lacks parts that the saver
+//! thought it has; then all are sent.
 
 use std::time::Duration;
 

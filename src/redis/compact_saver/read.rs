@@ -22,8 +22,8 @@ pub(super) const WRITES: usize = 500;
 /// How many parts are read by one command.
 const PARTS: usize = 500;
 
-/// How often a checkpoint is read of which a part or the rest of the writes had gone: it was removed while
-/// it was read, and perhaps put again.
+/// How often a checkpoint is read of which a part or the rest of the writes had gone: it was
+/// removed while it was read, and perhaps put again.
 const ATTEMPTS: usize = 5;
 
 /// A checkpoint that was read, without the parts of its values.
@@ -202,8 +202,8 @@ impl Compact {
         members.iter().map(read).collect()
     }
 
-    /// Reads the writes that did not come along with their checkpoint, behind `last`; `None` if that has
-    /// gone in the meantime.
+    /// Reads the writes that did not come along with their checkpoint, behind `last`; `None` if
+    /// that has gone in the meantime.
     pub(super) async fn rest_of_writes(
         &self,
         operation: &'static str,
@@ -249,7 +249,8 @@ impl Compact {
         }
     }
 
-    /// Fetches parts until all of these ropes of one thread are there; gives one that is not stored.
+    /// Fetches parts until all of these ropes of one thread are there; gives one that is not
+    /// stored.
     pub(super) async fn fetch(
         &self,
         operation: &'static str,
@@ -283,8 +284,8 @@ impl Compact {
         }
     }
 
-    /// Reads one checkpoint, or the newest of its namespace, in one round trip if its parts are known and
-    /// in two if not.
+    /// Reads one checkpoint, or the newest of its namespace, in one round trip if its parts are
+    /// known and in two if not.
     pub(super) async fn read(
         &self,
         operation: &'static str,
@@ -347,8 +348,8 @@ impl Compact {
         })
     }
 
-    /// Reads checkpoints without the parts of their values, in one round trip; those that are gone are
-    /// `None`. Each result stands for itself.
+    /// Reads checkpoints without the parts of their values, in one round trip; those that are gone
+    /// are `None`. Each result stands for itself.
     pub(super) async fn read_heads(
         &self,
         operation: &'static str,

@@ -1,10 +1,10 @@
 //! `reseal`: what other keys sealed, or none, is sealed with the first.
 //!
-//! A walk over the heads, the writes and the blobs of a thread. What the first key has sealed stays. All else
-//! is read with its parts, is sealed, and takes the place of what was read if that is still there, in one
-//! script. The digests of parts depend on the key, so each value gets parts of its own; the collector then
-//! removes those that nothing names any more. Stopped midway, it leaves a thread that every saver with all of
-//! the keys reads, and the next run goes on.
+//! A walk over the heads, the writes and the blobs of a thread. What the first key has sealed
+//! stays. All else is read with its parts, is sealed, and takes the place of what was read if that
+//! is still there, in one script. The digests of parts depend on the key, so each value gets parts
+//! of its own; the collector then removes those that nothing names any more. Stopped midway, it
+//! leaves a thread that every saver with all of the keys reads, and the next run goes on.
 
 use bytes::Bytes;
 

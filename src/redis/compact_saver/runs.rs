@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::redis::progress::Counter;
 
-/// Deletes the checkpoints that runs made, in threads whose ids start with a prefix, and the parts that
-/// only they named.
+/// Deletes the checkpoints that runs made, in threads whose ids start with a prefix, and the parts
+/// that only they named.
 pub(super) async fn delete_for_runs(
     layout: &Compact,
     run_ids: &[RunId],

@@ -29,7 +29,8 @@ pub(super) struct NewBlobs {
     pub(super) parts: NewParts,
 }
 
-/// Stores a checkpoint and blobs of it; gives the digests that the thread lacks, and nothing was stored then.
+/// Stores a checkpoint and blobs of it; gives the digests that the thread lacks, and nothing was
+/// stored then.
 pub(super) struct PutCall<'a> {
     pub(super) at: &'a CheckpointRef,
     pub(super) head: Bytes,
@@ -329,8 +330,8 @@ pub(super) async fn early(
     })
 }
 
-/// Reads blobs of a checkpoint: whether that is there, the milliseconds that the thread is left, and the
-/// members of those that are there.
+/// Reads blobs of a checkpoint: whether that is there, the milliseconds that the thread is left,
+/// and the members of those that are there.
 pub(super) struct BlobsCall<'a> {
     pub(super) namespace: &'a CheckpointNamespace,
     pub(super) checkpoint: Option<&'a CheckpointRef>,
@@ -378,7 +379,8 @@ pub(super) async fn collect_blobs(
     Ok(u64::try_from(count).ok())
 }
 
-/// The key that is gone if all writes of a thread are lost; they are forgotten if it is to be put right.
+/// The key that is gone if all writes of a thread are lost; they are forgotten if it is to be put
+/// right.
 pub(super) async fn forget_writes(
     store: &Store,
     operation: &'static str,

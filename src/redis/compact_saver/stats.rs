@@ -1,8 +1,8 @@
 //! `stats`: how much is stored, how large it is, how long it stays.
 //!
-//! Threads, checkpoints and writes are counted by a walk over all threads, which asks each for its numbers.
-//! Checkpoints share the parts of their values, so the size of one is what its thread takes, divided by
-//! their number.
+//! Threads, checkpoints and writes are counted by a walk over all threads, which asks each for its
+//! numbers. Checkpoints share the parts of their values, so the size of one is what its thread
+//! takes, divided by their number.
 
 use bytes::Bytes;
 
@@ -94,7 +94,8 @@ fn usage(key: Bytes) -> Command {
     }
 }
 
-/// A reply; none for a key of another type, and where the user or the server does not report a size.
+/// A reply; none for a key of another type, and where the user or the server does not report a
+/// size.
 fn if_answered(reply: Result<Reply>) -> Result<Option<Reply>> {
     match reply {
         Err(Error::WrongType { .. } | Error::Permission { .. } | Error::Server { .. }) => Ok(None),

@@ -154,7 +154,8 @@ impl Compact {
         self.summary_of(thread, found).await
     }
 
-    /// The same, of the first page of its namespaces, in which the root is if it has any checkpoint.
+    /// The same, of the first page of its namespaces, in which the root is if it has any
+    /// checkpoint.
     async fn summary_of(
         &self,
         thread: &ThreadId,

@@ -1,5 +1,5 @@
-//! What carrying threads to another store needs beyond the trait: checkpoints oldest first with the time
-//! that they have left, and writes that wait for their checkpoint.
+//! What carrying threads to another store needs beyond the trait: checkpoints oldest first with the
+//! time that they have left, and writes that wait for their checkpoint.
 
 use std::sync::Arc;
 

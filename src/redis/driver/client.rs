@@ -103,8 +103,8 @@ impl Driver {
     }
 
     /// Runs a command without keys on one server. A command that is sent once at most fails if a
-    /// connection was lost since the handle was made, as its cursor belongs to a server that may have
-    /// been restarted or replaced.
+    /// connection was lost since the handle was made, as its cursor belongs to a server that may
+    /// have been restarted or replaced.
     pub(crate) async fn call_at(
         &self,
         operation: &'static str,
@@ -147,8 +147,8 @@ impl Driver {
         self.servers.owner(slot).map(NodeHandle::new)
     }
 
-    /// Replaces the connections on which a reply is pending whose caller has given up, so that what is
-    /// pending behind a command that blocks is sent over another connection.
+    /// Replaces the connections on which a reply is pending whose caller has given up, so that what
+    /// is pending behind a command that blocks is sent over another connection.
     pub(crate) fn replace_abandoned(&self) {
         for node in self.servers.all() {
             node.replace_abandoned();
@@ -265,8 +265,8 @@ impl Driver {
         join_all(pipelines.into_iter().map(send)).await
     }
 
-    /// Waits until a call may start. The calls in progress are bounded here, since every one of them
-    /// holds its arguments in memory. A tenth of the time is left for the call itself.
+    /// Waits until a call may start. The calls in progress are bounded here, since every one of
+    /// them holds its arguments in memory. A tenth of the time is left for the call itself.
     async fn permit(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.limit.mul_f64(0.9);
         match tokio::time::timeout(limit, self.calls.acquire()).await {

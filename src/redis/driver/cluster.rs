@@ -163,9 +163,9 @@ impl Shared {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the servers that are connected, all at once; if none answers, the seeds. The view of the
-    /// latest epoch counts: a server that was cut off from the others, or was restarted and has not
-    /// heard from them, claims slots that others have taken over.
+    /// Asks the servers that are connected, all at once; if none answers, the seeds. The view of
+    /// the latest epoch counts: a server that was cut off from the others, or was restarted and has
+    /// not heard from them, claims slots that others have taken over.
     async fn ask(&self) -> Result<Vec<Range>, RedisError> {
         let connections: Vec<_> = {
             let map = self.map();

@@ -82,9 +82,9 @@ impl Driver {
     }
 }
 
-/// How long replies may be pending on a connection without anything being received: half of the time
-/// limit of a command, which leaves the other half for another connection, but always longer than
-/// WAIT may take.
+/// How long replies may be pending on a connection without anything being received: half of the
+/// time limit of a command, which leaves the other half for another connection, but always longer
+/// than WAIT may take.
 fn max_silence(settings: &Settings) -> Duration {
     let waiting = if settings.wait_replicas > 0 {
         settings.wait_replicas_timeout

@@ -189,8 +189,8 @@ impl Connector {
         Ok(credentials)
     }
 
-    /// The provider's credentials for a new connection. A provider that fails is asked again, for at
-    /// most half of the time: the rest is for the connection.
+    /// The provider's credentials for a new connection. A provider that fails is asked again, for
+    /// at most half of the time: the rest is for the connection.
     async fn credentials_to_connect(&self) -> Result<Option<Credentials>, RedisError> {
         let deadline = Instant::now() + self.limit / 2;
         let mut backoff = Backoff::connecting();
@@ -327,7 +327,8 @@ mod tests {
     use super::*;
     use crate::redis::error::Context;
 
-    /// What is seen of a connection attempt to a server that sends `reply` and closes the connection.
+    /// What is seen of a connection attempt to a server that sends `reply` and closes the
+    /// connection.
     async fn seen(reply: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

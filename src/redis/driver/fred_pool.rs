@@ -188,8 +188,8 @@ impl From<Value> for Reply {
     }
 }
 
-/// An error of fred's in the driver's terms: an error reply of a server, as it is, or an error of the
-/// client itself, by its kind.
+/// An error of fred's in the driver's terms: an error reply of a server, as it is, or an error of
+/// the client itself, by its kind.
 pub(super) fn translate(error: &FredError) -> RedisError {
     let message = error.details();
     match error.kind() {

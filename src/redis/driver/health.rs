@@ -27,8 +27,8 @@ pub struct Health {
     pub calls_in_flight: usize,
     /// How many may be in progress; more wait for their turn.
     pub calls_limit: usize,
-    /// Why calls are served without search; `None` if search is used. All calls work without it; those
-    /// over all threads take longer, as they scan the keys.
+    /// Why calls are served without search; `None` if search is used. All calls work without it;
+    /// those over all threads take longer, as they scan the keys.
     pub without_search: Option<String>,
 }
 
@@ -89,8 +89,8 @@ pub enum HealthProblem {
         /// Why, and what to do about it.
         reason: String,
     },
-    /// A server evicts keys when its memory is full, so that parts of checkpoints may be missing, which
-    /// reading them reports as [`Error::Corrupt`](crate::Error::Corrupt). Calls are served.
+    /// A server evicts keys when its memory is full, so that parts of checkpoints may be missing,
+    /// which reading them reports as [`Error::Corrupt`](crate::Error::Corrupt). Calls are served.
     Evicts {
         /// Its address, without credentials.
         server: String,
@@ -180,8 +180,8 @@ impl Driver {
         (connections, self.calls_in_flight())
     }
 
-    /// Checks every server, all at once. It takes no longer than a command may. `has_ttl` says whether
-    /// keys are given a TTL, so that a policy that evicts only those matters.
+    /// Checks every server, all at once. It takes no longer than a command may. `has_ttl` says
+    /// whether keys are given a TTL, so that a policy that evicts only those matters.
     pub(crate) async fn health(&self, has_ttl: bool) -> Health {
         let nodes = self.servers.all();
         let asked = join_all(nodes.iter().map(|node| self.health_of(node))).await;

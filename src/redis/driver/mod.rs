@@ -1,8 +1,8 @@
 //! Runs commands on the servers that a connection string names.
 //!
 //! A call hands in commands, each with the slot of its first key, and gets a reply or an error for
-//! each. The driver routes them, follows redirections and failovers, and decides which ones are sent
-//! again. Every command is idempotent unless it says otherwise.
+//! each. The driver routes them, follows redirections and failovers, and decides which ones are
+//! sent again. Every command is idempotent unless it says otherwise.
 //!
 //! From the bottom up, each module importing only those above it in this list:
 //!
@@ -17,9 +17,9 @@
 //! | `replication`, `pipeline`, `retry` | what is sent together, and what is sent again |
 //! | `client`, `connect`, `health` | the driver itself |
 //!
-//! The crate fred is used for clients that the caller brings along (`fred_pool`), for subscribing to
-//! sentinels (`subscriber`), and for its choice of a TLS library (`tls`). Its types stay in those
-//! modules, and those of redis-protocol, which parses RESP2, in `resp`. All others speak of
+//! The crate fred is used for clients that the caller brings along (`fred_pool`), for subscribing
+//! to sentinels (`subscriber`), and for its choice of a TLS library (`tls`). Its types stay in
+//! those modules, and those of redis-protocol, which parses RESP2, in `resp`. All others speak of
 //! [`Command`], [`Reply`] and [`RedisError`](crate::redis::error::RedisError).
 
 mod address;

@@ -31,8 +31,8 @@ const MAX_BUFFER: usize = 4 * 1_024 * 1_024;
 /// How many bytes are gathered for one write.
 const MAX_WRITE: usize = 64 * 1_024;
 
-/// A handle on a connection that many calls share. The connection is closed with its last handle, or
-/// when its task is aborted.
+/// A handle on a connection that many calls share. The connection is closed with its last handle,
+/// or when its task is aborted.
 pub(super) struct MultiplexedConnection {
     requests: mpsc::UnboundedSender<Request>,
     pending: Arc<PendingReplies>,

@@ -99,8 +99,8 @@ pub(super) fn route(
 }
 
 impl Pipeline {
-    /// Sends the commands, with WAIT behind them if one of them writes and `replication` asks for it.
-    /// `in_cluster` says that the mark for WAIT must be in the slot of that command.
+    /// Sends the commands, with WAIT behind them if one of them writes and `replication` asks for
+    /// it. `in_cluster` says that the mark for WAIT must be in the slot of that command.
     pub(super) async fn send(
         self,
         commands: &[Command],

@@ -31,8 +31,8 @@ impl Replication {
         })
     }
 
-    /// A write that precedes WAIT. WAIT waits for what its own connection has written, so a call that
-    /// finds its data written already, because it was sent before, on another connection or by
+    /// A write that precedes WAIT. WAIT waits for what its own connection has written, so a call
+    /// that finds its data written already, because it was sent before, on another connection or by
     /// another process, would otherwise pass whether replicas have that data or not.
     pub(super) fn mark(&self, slot: Option<u16>) -> Command {
         Command::on("SET", replication_mark(&self.prefix, slot))

@@ -24,8 +24,8 @@ pub(super) enum RetryDecision {
     Later(RedisError),
 }
 
-/// Decides about an outcome of a command that was sent to `node`. All commands are idempotent and may
-/// be sent again, but for those that say otherwise.
+/// Decides about an outcome of a command that was sent to `node`. All commands are idempotent and
+/// may be sent again, but for those that say otherwise.
 pub(super) fn decide(
     servers: &Servers,
     command: &Command,
@@ -66,8 +66,8 @@ fn redirect(
     let ErrorKind::Redirected(Some(redirection)) = error.kind() else {
         return RetryDecision::Return(Err(Failure::Redis(error)));
     };
-    // Where a slot is being moved to, a script takes a key that has not arrived yet for one that does
-    // not exist. So it waits until the whole slot has moved.
+    // Where a slot is being moved to, a script takes a key that has not arrived yet for one that
+    // does not exist. So it waits until the whole slot has moved.
     let is_script = command.name.starts_with("EVAL");
     if is_script && matches!(redirection, Redirection::Ask { .. }) {
         return RetryDecision::Later(error);

@@ -2,9 +2,9 @@
 //!
 //! The driver subscribes to all sentinels. From the announcement that a replica is about to be
 //! promoted no call is sent any more, and once it is promoted calls go there, so that no
-//! acknowledged write goes to a server that is about to lose it. In addition the sentinels are asked
-//! from time to time, and whenever the primary is lost; and no connection is used before its server
-//! has reported that it is a primary.
+//! acknowledged write goes to a server that is about to lose it. In addition the sentinels are
+//! asked from time to time, and whenever the primary is lost; and no connection is used before its
+//! server has reported that it is a primary.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -359,8 +359,8 @@ async fn receive(shared: &Shared, mut subscriber: Subscriber) {
     }
 }
 
-/// Reads what a sentinel publishes of a service: `NAME OLD-IP OLD-PORT NEW-IP NEW-PORT` of a switch,
-/// else `TYPE NAME IP PORT @ SERVICE PRIMARY-IP PRIMARY-PORT`.
+/// Reads what a sentinel publishes of a service: `NAME OLD-IP OLD-PORT NEW-IP NEW-PORT` of a
+/// switch, else `TYPE NAME IP PORT @ SERVICE PRIMARY-IP PRIMARY-PORT`.
 fn event_of(channel: &str, text: &str, service: &str) -> Option<Event> {
     let words: Vec<&str> = text.split(' ').collect();
     let address = |at: usize| {

@@ -96,8 +96,8 @@ impl Servers {
         }
     }
 
-    /// Looks for the servers again, because one did not do what was expected of it. `is_replica` says
-    /// that it has turned out to be a replica.
+    /// Looks for the servers again, because one did not do what was expected of it. `is_replica`
+    /// says that it has turned out to be a replica.
     pub(super) fn refresh(&self, node: &Node, is_replica: bool) {
         match self {
             Self::Pool(..) => {}
@@ -116,8 +116,8 @@ impl Servers {
         }
     }
 
-    /// Follows a redirection. Returns the server to ask this once, or `None` if the slot has moved for
-    /// good; `Err` outside of a cluster.
+    /// Follows a redirection. Returns the server to ask this once, or `None` if the slot has moved
+    /// for good; `Err` outside of a cluster.
     pub(super) fn follow(
         &self,
         redirection: &Redirection,

@@ -8,8 +8,8 @@ pub(super) use rustls::Tls;
 #[cfg(not(feature = "tls"))]
 pub(super) use without::Tls;
 
-/// How connections are encrypted. A server must show a certificate for its name that is signed by an
-/// authority that the system trusts (`SSL_CERT_FILE` names others) or that `tls_ca_file` names;
+/// How connections are encrypted. A server must show a certificate for its name that is signed by
+/// an authority that the system trusts (`SSL_CERT_FILE` names others) or that `tls_ca_file` names;
 /// nothing turns that off.
 #[cfg(feature = "tls")]
 pub(super) fn tls(settings: &Settings) -> Result<Tls> {

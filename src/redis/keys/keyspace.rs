@@ -31,7 +31,8 @@ const BLOBS: &str = "_blob";
 const BLOB_REGISTRIES: &str = "_blob_keys_zset";
 const STAGED: &str = "_staged";
 const WAIT: &str = "_wait";
-/// The same of those of the compact layout, and of the key that says which layout is under the prefix.
+/// The same of those of the compact layout, and of the key that says which layout is under the
+/// prefix.
 pub(super) const HEADS: &str = "_heads";
 pub(super) const PARTS: &str = "_parts";
 pub(super) const WRITES: &str = "_writes";

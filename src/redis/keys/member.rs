@@ -16,8 +16,8 @@ pub(crate) enum Member {
     Namespace(CheckpointNamespace),
     /// A checkpoint that has writes and may have no document.
     Writes(CheckpointNamespace, CheckpointId),
-    /// A checkpoint whose writes are being removed: it has no document, and gets none before the last
-    /// of them is gone.
+    /// A checkpoint whose writes are being removed: it has no document, and gets none before the
+    /// last of them is gone.
     Removed(CheckpointNamespace, CheckpointId),
     /// A namespace that has blobs.
     Blobs(CheckpointNamespace),

@@ -1,9 +1,9 @@
-//! Takes some of what has expired out of a thread's registries, so that those of a thread that never
-//! ends hold little more than what is there.
+//! Takes some of what has expired out of a thread's registries, so that those of a thread that
+//! never ends hold little more than what is there.
 //!
 //! A put looks at three members that chance picks, and remembers those that lead to nothing; the
-//! next put of the namespace looks at these again and takes them out. Only then it takes another round
-//! trip, to put back what was stored in between.
+//! next put of the namespace looks at these again and takes them out. Only then it takes another
+//! round trip, to put back what was stored in between.
 
 use bytes::Bytes;
 

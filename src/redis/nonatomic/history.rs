@@ -195,8 +195,8 @@ impl History<'_> {
     }
 }
 
-/// What is returned of an ancestor, and whether something is missing: the key of a write, or an empty
-/// one for its document or all of its writes.
+/// What is returned of an ancestor, and whether something is missing: the key of a write, or an
+/// empty one for its document or all of its writes.
 fn rest(
     ancestor: Ancestor,
     has_values: bool,

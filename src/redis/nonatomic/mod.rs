@@ -1,5 +1,5 @@
-//! What the operations do for threads whose keys are in several slots of a cluster: several commands
-//! in place of one script.
+//! What the operations do for threads whose keys are in several slots of a cluster: several
+//! commands in place of one script.
 //!
 //! Each operation of [`Op`] has a run here, which takes the same call as the script and returns the
 //! same reply. What a script does in one step takes a few pipelines here, in an order that keeps
@@ -9,10 +9,10 @@
 //!   pointer does. A checkpoint is stored when the registry or the pointer names it.
 //! - Writes are there before their registry names them, and it names all of a call at once: that
 //!   is when they are stored.
-//! - What is removed is taken out of the pointer and the registry first, and what has writes is marked;
-//!   then its document goes, and its writes follow. A reader that finds some writes missing looks
-//!   whether the document is still there: if it is not, the checkpoint was being removed, and is read
-//!   as one that is gone. Nothing of it is stored while the mark is there.
+//! - What is removed is taken out of the pointer and the registry first, and what has writes is
+//!   marked; then its document goes, and its writes follow. A reader that finds some writes missing
+//!   looks whether the document is still there: if it is not, the checkpoint was being removed, and
+//!   is read as one that is gone. Nothing of it is stored while the mark is there.
 //! - Where only one caller may win, one key decides: the registry of checkpoints whose expectation
 //!   held, the first write of a call whose writes are kept.
 //! - What is done to one key is done in one step, with its TTL, by a small script.
@@ -91,8 +91,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether a document is gone, or goes now: what expires at one time on several nodes does so in any
-    /// order.
+    /// Whether a document is gone, or goes now: what expires at one time on several nodes does so
+    /// in any order.
     async fn has_expired(&self, document: &Bytes) -> Result<bool> {
         let left = vec![Request::on("PTTL", document, [])];
         let left = self.pipeline(left).await?.int()?;
@@ -119,8 +119,8 @@ impl Run<'_> {
 /// takes away.
 const ATTEMPTS: usize = 8;
 
-/// Stores something again as long as another call takes it away: the attempt returns whether all of it
-/// is there.
+/// Stores something again as long as another call takes it away: the attempt returns whether all of
+/// it is there.
 async fn retry_until_kept<T, F>(mut attempt: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<(bool, T)>>,
@@ -135,7 +135,8 @@ where
     }
 }
 
-/// Reads something again as long as it is removed while it is read: then an attempt returns nothing.
+/// Reads something again as long as it is removed while it is read: then an attempt returns
+/// nothing.
 async fn retry_while_removed<T, F>(mut attempt: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,

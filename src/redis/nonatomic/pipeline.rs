@@ -79,8 +79,8 @@ impl Replies {
     }
 }
 
-/// The command that gives a key that holds one thing its TTL in milliseconds, as the scripts do; 0 is
-/// none.
+/// The command that gives a key that holds one thing its TTL in milliseconds, as the scripts do; 0
+/// is none.
 pub(super) fn expire(key: &Bytes, ttl: i64) -> Command {
     if ttl > 0 {
         Command::on("PEXPIRE", key.clone()).arg(number(ttl))

@@ -173,7 +173,8 @@ impl Put<'_> {
         requests
     }
 
-    /// The request that asks whether the writes of an earlier checkpoint of this id are being removed.
+    /// The request that asks whether the writes of an earlier checkpoint of this id are being
+    /// removed.
     fn removed(&self) -> Request {
         let mark = removed(&self.keys.stored, &self.id);
         Request::on("SISMEMBER", &self.keys.namespaces, [&mark[..]])
@@ -267,7 +268,8 @@ impl Put<'_> {
         Ok(newest.map(|(id, _)| String::from_utf8_lossy(id).into_owned()))
     }
 
-    /// Registers the checkpoint and moves the pointer; returns whether the document was still there.
+    /// Registers the checkpoint and moves the pointer; returns whether the document was still
+    /// there.
     async fn finish(
         &self,
         run: &Run<'_>,
@@ -416,8 +418,8 @@ impl Put<'_> {
             .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"true"]))
     }
 
-    /// Whether some of the writes that a registry names are of this thread and namespace: those with
-    /// colons may share it with others.
+    /// Whether some of the writes that a registry names are of this thread and namespace: those
+    /// with colons may share it with others.
     async fn are_own(&self, run: &Run<'_>, writes: &[Bytes]) -> Result<bool> {
         let names = [&self.keys.thread, &self.keys.stored, &self.id];
         if writes.is_empty() || !names.iter().any(|name| name.contains(&b':')) {
@@ -434,8 +436,8 @@ impl Put<'_> {
         Ok(false)
     }
 
-    /// Sees to it that nothing of the checkpoint's writes goes before the document does. If they were
-    /// removed in the meantime, the document does not wait for them.
+    /// Sees to it that nothing of the checkpoint's writes goes before the document does. If they
+    /// were removed in the meantime, the document does not wait for them.
     async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<()> {
         let range = Request::on("ZRANGE", &self.write_registry, [&b"0"[..], b"-1"]);
         let mut keys = run.pipeline(vec![range]).await?.list()?;

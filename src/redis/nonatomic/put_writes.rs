@@ -18,8 +18,8 @@ use crate::redis::scripts::{PutWritesCall, PutWritesReply, Request, RunOnKey, in
 
 /// How many members are registered by one command of a script.
 const MEMBERS: usize = 1_000;
-/// How often writes of other calls are looked at until all of theirs are there, and how long the first
-/// pause is; each is twice as long as the one before.
+/// How often writes of other calls are looked at until all of theirs are there, and how long the
+/// first pause is; each is twice as long as the one before.
 const LOOKS: u32 = 9;
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -49,7 +49,8 @@ struct Before {
     is_registered: Vec<bool>,
     has_registry: bool,
     has_document: bool,
-    /// The time that the document has left in milliseconds; -1 without a TTL, `None` if it is not there.
+    /// The time that the document has left in milliseconds; -1 without a TTL, `None` if it is not
+    /// there.
     document_left: Option<i64>,
     thread: Thread,
 }
@@ -286,9 +287,9 @@ impl PutWrites<'_> {
     async fn register(&self, run: &Run<'_>, before: &Before) -> Result<(bool, PutWritesReply)> {
         let (mut ttl, thread_ttl) = before.thread.allowed(self.ttl, self.thread_ttl);
         if let Some(left) = before.document_left {
-            // A write lives at least as long as its checkpoint. In a thread that is being pinned it lives
-            // no longer either: should the checkpoint expire before it is reached, nothing would lead to
-            // the write.
+            // A write lives at least as long as its checkpoint. In a thread that is being pinned it
+            // lives no longer either: should the checkpoint expire before it is reached, nothing
+            // would lead to the write.
             ttl = match ttl {
                 1.. if left != -1 => ttl.max(left),
                 0 if before.thread.is_pinned => ttl_left(left),
@@ -331,7 +332,8 @@ impl PutWrites<'_> {
                 requests.push(Request::from(expire(key, 0)));
             }
         }
-        // Another call may have been removing those that were there before they were registered here.
+        // Another call may have been removing those that were there before they were registered
+        // here.
         let kept = before.made.iter().zip(&self.writes);
         let kept = kept.filter(|(made, _)| !**made);
         let kept: Vec<_> = kept
@@ -367,7 +369,8 @@ impl PutWrites<'_> {
             Ok(()) | Err(Error::Server { .. }) => {}
             Err(error) => return Err(error),
         }
-        // The thread has been pinned since, and the checkpoint with it, unless that is still to come.
+        // The thread has been pinned since, and the checkpoint with it, unless that is still to
+        // come.
         let is_kept = left == -1 || (left == -2 && !before.has_document);
         let pinned_since = is_pinned && is_kept && ttl > 0;
         if pinned_since {

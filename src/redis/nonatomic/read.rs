@@ -126,8 +126,8 @@ impl Read<'_> {
         }
     }
 
-    /// The greatest of the ids whose document is there. The pointer alone does not say which: another
-    /// saver may have moved it back.
+    /// The greatest of the ids whose document is there. The pointer alone does not say which:
+    /// another saver may have moved it back.
     async fn first_there(
         &self,
         run: &Run<'_>,
@@ -333,8 +333,8 @@ pub(super) fn document_of(reply: Result<Option<Bytes>>) -> Result<Option<Bytes>>
     }
 }
 
-/// Fails if a write is gone while its document is there, and it is not another saver's, whose time may
-/// have come. An empty key stands for all writes: that is, their registry.
+/// Fails if a write is gone while its document is there, and it is not another saver's, whose time
+/// may have come. An empty key stands for all writes: that is, their registry.
 pub(super) async fn check_lost(
     run: &Run<'_>,
     document: &Bytes,
@@ -412,7 +412,8 @@ pub(super) async fn writes(run: &Run<'_>, call: &WritesCall) -> Result<WritesRep
         .flatten()
         .map(|key| Request::on("JSON.GET", key, []))
         .collect();
-    // Writes that are there while their document is not may be some of those that are being removed.
+    // Writes that are there while their document is not may be some of those that are being
+    // removed.
     let has_writes = |keys: &Option<Vec<Bytes>>| keys.as_ref().is_some_and(|keys| !keys.is_empty());
     let with_writes = call.registries.iter().zip(&found);
     let with_writes = with_writes.filter(|(_, keys)| has_writes(keys));

@@ -22,8 +22,8 @@ const PAUSES: [Duration; 3] = [
     Duration::from_millis(32),
 ];
 
-/// Whether a registry names a checkpoint that its pointer names. A put changes both at the same time,
-/// on two nodes, so that one may be a moment later than the other.
+/// Whether a registry names a checkpoint that its pointer names. A put changes both at the same
+/// time, on two nodes, so that one may be a moment later than the other.
 pub(super) async fn names(run: &Run<'_>, registry: &Bytes, id: &[u8]) -> Result<bool> {
     let is_named = async || {
         let score = vec![Request::on("ZSCORE", registry, [id])];

@@ -1,7 +1,7 @@
 //! Removing checkpoints: out of the pointer and the registry first, so that nothing names what is
-//! gone; then the documents, and the writes after them, so that no reader takes a checkpoint for one
-//! that has fewer writes. A mark says so all the while, so that nothing of the checkpoint is stored
-//! beside what is left of it.
+//! gone; then the documents, and the writes after them, so that no reader takes a checkpoint for
+//! one that has fewer writes. A mark says so all the while, so that nothing of the checkpoint is
+//! stored beside what is left of it.
 
 use bytes::Bytes;
 
@@ -184,8 +184,8 @@ impl Remove<'_> {
         })
     }
 
-    /// Whether another call has come to the end of the first id's removal: what is there of it was put
-    /// since.
+    /// Whether another call has come to the end of the first id's removal: what is there of it was
+    /// put since.
     async fn is_over(&self, run: &Run<'_>) -> Result<bool> {
         let Some(id) = self.ids.first() else {
             return Ok(false);
@@ -204,8 +204,8 @@ impl Remove<'_> {
         }
     }
 
-    /// Takes what is to go out of the registry, marks what has writes, and lets the pointer name the
-    /// newest that is left.
+    /// Takes what is to go out of the registry, marks what has writes, and lets the pointer name
+    /// the newest that is left.
     async fn unname(
         &self,
         run: &Run<'_>,
@@ -219,8 +219,8 @@ impl Remove<'_> {
             .map(|one| removed(&self.keys.stored, &self.ids[one.id]))
             .collect();
         if !marks.is_empty() {
-            // A later call finds by this what is left if this one ends here. What has expired in the
-            // meantime needs no mark, and nothing would give a new set its TTL.
+            // A later call finds by this what is left if this one ends here. What has expired in
+            // the meantime needs no mark, and nothing would give a new set its TTL.
             let mark = RunOnKey::new(&self.keys.namespaces).even_when_full();
             let mark = mark.run("EXISTS", []).if_done();
             requests.push(mark.run("SADD", marks).into());
@@ -296,8 +296,8 @@ impl Remove<'_> {
         OneKey::from(call).into()
     }
 
-    /// Removes the documents and the writes, and returns how many of each, and how many of the first
-    /// checkpoint that has more writes are others'.
+    /// Removes the documents and the writes, and returns how many of each, and how many of the
+    /// first checkpoint that has more writes are others'.
     async fn unlink(
         &self,
         run: &Run<'_>,
@@ -370,8 +370,8 @@ impl Remove<'_> {
         Ok((documents, writes, skip))
     }
 
-    /// Lets writes that were stored while their document was removed wait for another: nothing else leads
-    /// to them.
+    /// Lets writes that were stored while their document was removed wait for another: nothing else
+    /// leads to them.
     async fn keep_later_writes(&self, run: &Run<'_>, ends: &[usize]) -> Result<()> {
         let ids: Vec<_> = ends.iter().map(|number| &self.ids[*number]).collect();
         let registry = |id: &Bytes| join(&[&self.keys.write_registries, id]);

@@ -46,8 +46,8 @@ impl Thread {
         self.left != -2
     }
 
-    /// The TTL that a call may give, with the one that all of the thread must have: none in a pinned
-    /// thread, and none in one that has one TTL and holds something without.
+    /// The TTL that a call may give, with the one that all of the thread must have: none in a
+    /// pinned thread, and none in one that has one TTL and holds something without.
     pub(super) fn allowed(self, ttl: i64, thread_ttl: i64) -> (i64, i64) {
         if self.is_there() && (self.is_pinned || (thread_ttl > 0 && self.left == -1)) {
             (0, 0)
@@ -93,8 +93,8 @@ pub(super) fn is_mark_of(member: &[u8], namespace: &[u8]) -> bool {
     marks.iter().any(|mark| member.starts_with(mark))
 }
 
-/// Takes a namespace without keys out of the set, unless another call has stored some again: then the
-/// namespace stays, as long as the last of them. Returns whether it is out.
+/// Takes a namespace without keys out of the set, unless another call has stored some again: then
+/// the namespace stays, as long as the last of them. Returns whether it is out.
 pub(super) async fn forget_namespace(
     run: &Run<'_>,
     namespaces: &Bytes,

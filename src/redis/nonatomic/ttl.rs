@@ -16,8 +16,8 @@ use crate::redis::scripts::{Request, RunOnKey, TtlCall, TtlReply, TtlVerb, in_mi
 /// unpinned: 30 days.
 const UNPINNING: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// How long in milliseconds what a checkpoint shares with others stays at least: other calls may be on
-/// their way along it.
+/// How long in milliseconds what a checkpoint shares with others stays at least: other calls may be
+/// on their way along it.
 const LEAST: i64 = 1000;
 
 pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
@@ -38,8 +38,8 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
             .run("SADD", [Bytes::from_static(PINNED)])
             .run("PERSIST", [])
             .into(),
-        // What is stored while all else gets its TTL gets its own too: a set without one says that the
-        // thread has something that is kept for ever.
+        // What is stored while all else gets its TTL gets its own too: a set without one says that
+        // the thread has something that is kept for ever.
         TtlVerb::Unmark if ttl > 0 => RunOnKey::new(namespaces)
             .run("SREM", [Bytes::from_static(PINNED)])
             .run("PEXPIRE", [number(ttl.max(UNPINNING))])
@@ -109,8 +109,8 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
         let keys = [&keys.registry, &keys.pointer].into_iter();
         requests.extend(keys.filter_map(shared));
     } else if ttl > 0 {
-        // It leads to what has no TTL yet, also when a call that unpinned the thread before ends only
-        // now.
+        // It leads to what has no TTL yet, also when a call that unpinned the thread before ends
+        // only now.
         requests.push(pexpire(&keys.registry, lasting, Some("GT")));
     }
     if !matches!(verb, TtlVerb::Keep | TtlVerb::Unpin) {
@@ -183,7 +183,8 @@ impl Leads {
     }
 }
 
-/// Takes back what an unpinning has done to checkpoints and their writes if the thread was pinned since.
+/// Takes back what an unpinning has done to checkpoints and their writes if the thread was pinned
+/// since.
 async fn pinned_since(
     run: &Run<'_>,
     keys: &NamespaceKeys,
@@ -200,8 +201,8 @@ async fn pinned_since(
     unpinned_since(run, keys, ttl, changed).await
 }
 
-/// Takes back what a pinning has done to checkpoints and their writes if the thread was unpinned since,
-/// and lets writes go that were pinned when their checkpoint expired.
+/// Takes back what a pinning has done to checkpoints and their writes if the thread was unpinned
+/// since, and lets writes go that were pinned when their checkpoint expired.
 async fn unpinned_since(
     run: &Run<'_>,
     keys: &NamespaceKeys,
@@ -242,8 +243,9 @@ pub(super) enum StoredWhilePinned {
     Writes(Vec<Bytes>),
 }
 
-/// Ends such a call: if the thread is not pinned any more, what was stored gets the call's TTL, as the
-/// unpinning gave all else one. Returns false if nothing leads to it, so that it must be stored again.
+/// Ends such a call: if the thread is not pinned any more, what was stored gets the call's TTL, as
+/// the unpinning gave all else one. Returns false if nothing leads to it, so that it must be stored
+/// again.
 pub(super) async fn is_still_pinned_or_expires(
     run: &Run<'_>,
     keys: &NamespaceKeys,

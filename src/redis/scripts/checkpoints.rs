@@ -200,8 +200,8 @@ pub(crate) struct FoundCheckpoint {
     pub(crate) id: Bytes,
     /// `None` if the caller reads it by itself.
     pub(crate) document: Option<Bytes>,
-    /// The documents of its writes; `None` if they are too many, so that the caller must read them and
-    /// refresh the TTL.
+    /// The documents of its writes; `None` if they are too many, so that the caller must read them
+    /// and refresh the TTL.
     pub(crate) writes: Option<Vec<Bytes>>,
     /// Whether the thread's TTL must be refreshed.
     pub(crate) refresh_due: bool,

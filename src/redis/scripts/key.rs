@@ -6,8 +6,8 @@ use super::super::args::number;
 use super::super::driver::Command;
 use super::{OneKey, Request};
 
-/// Removes a document or a write, if it says that it is a thread's. Returns 1 if it was removed, 0 if
-/// it is another's, -1 if it is gone.
+/// Removes a document or a write, if it says that it is a thread's. Returns 1 if it was removed, 0
+/// if it is another's, -1 if it is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoveKeyCall {
     pub(crate) key: Bytes,
@@ -95,8 +95,8 @@ impl From<RegisterIfNewestCall> for OneKey {
     }
 }
 
-/// Runs commands on one key and sets its TTL, all as one step: so that the key is never there without
-/// its TTL. Returns what each command returned, up to the one that did nothing.
+/// Runs commands on one key and sets its TTL, all as one step: so that the key is never there
+/// without its TTL. Returns what each command returned, up to the one that did nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct RunOnKey {
     key: Bytes,

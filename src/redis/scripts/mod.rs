@@ -1,17 +1,18 @@
 //! The Lua scripts, and what each is handed and returns. Only this module makes a command of one.
 //!
-//! A call is a struct with named fields. Its `KEYS` and `ARGV` are made from it in one place, beside
-//! the struct, and the reply is read in one place as well. There are three kinds:
+//! A call is a struct with named fields. Its `KEYS` and `ARGV` are made from it in one place,
+//! beside the struct, and the reply is read in one place as well. There are three kinds:
 //!
-//! - An [`Op`] touches several keys of a thread. Where these are in several slots it has a non-atomic
-//!   run, in `nonatomic`, which takes the same struct and returns the same reply.
+//! - An [`Op`] touches several keys of a thread. Where these are in several slots it has a
+//!   non-atomic run, in `nonatomic`, which takes the same struct and returns the same reply.
 //! - A [`OneKey`] touches one key, so it runs wherever that key is.
 //! - A [`OneSlot`] needs all of its keys in one slot and is refused where they are not: those of
 //!   shallow mode and of the doctor.
 //!
-//! The layouts of what is stored share `script`, [`Step`], [`Call`], the three kinds and [`RunOnKey`]. The
-//! operations in `checkpoints`, `registries`, `blobs` and `removal` are those of the JSON layout; those of
-//! the compact layout are [`OneSlot`]s, which `compact_saver/scripts.rs` calls.
+//! The layouts of what is stored share `script`, [`Step`], [`Call`], the three kinds and
+//! [`RunOnKey`]. The operations in `checkpoints`, `registries`, `blobs` and `removal` are those of
+//! the JSON layout; those of the compact layout are [`OneSlot`]s, which `compact_saver/scripts.rs`
+//! calls.
 
 mod blobs;
 mod checkpoints;

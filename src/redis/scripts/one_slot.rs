@@ -1,6 +1,6 @@
-//! The scripts whose keys must be in one slot: shallow mode decides by one document what becomes of the
-//! other keys, the doctor corrects keys by what others say, and in the compact layout all keys of a thread
-//! are in one slot.
+//! The scripts whose keys must be in one slot: shallow mode decides by one document what becomes of
+//! the other keys, the doctor corrects keys by what others say, and in the compact layout all keys
+//! of a thread are in one slot.
 
 use std::sync::LazyLock;
 
@@ -62,8 +62,8 @@ one_slot_scripts! {
 /// What stands in front of the scripts of the compact layout.
 const COMPACT: &str = include_str!("../lua/compact.lua");
 
-// None has flags, which servers before Redis 7 do not know. Those that only remove or keep what is there
-// use no command that a server without free memory refuses.
+// None has flags, which servers before Redis 7 do not know. Those that only remove or keep what is
+// there use no command that a server without free memory refuses.
 one_slot_scripts! {
     [COMPACT];
     Writes COMPACT_PUT = "compact_put";

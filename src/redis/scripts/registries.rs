@@ -81,8 +81,8 @@ pub(crate) struct NamespacesCall {
 pub(crate) struct NamespacesReply {
     /// The cursor of the next page; `None` if this was the last.
     pub(crate) cursor: Option<Bytes>,
-    /// Members, with how many checkpoints each registers: -1 for a namespace whose registry is known
-    /// to be incomplete, 0 for any other member. A member may be in more than one page.
+    /// Members, with how many checkpoints each registers: -1 for a namespace whose registry is
+    /// known to be incomplete, 0 for any other member. A member may be in more than one page.
     pub(crate) members: Vec<(Bytes, i64)>,
 }
 

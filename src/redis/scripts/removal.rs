@@ -17,12 +17,13 @@ pub(crate) struct RemoveCall {
     pub(crate) max_writes: usize,
     /// How many members of the first id's registries of writes were looked at and stay.
     pub(crate) skip: [usize; 2],
-    /// Whether an earlier step has begun to remove the first id: if another call has come to the end of
-    /// that since, nothing of it is removed.
+    /// Whether an earlier step has begun to remove the first id: if another call has come to the
+    /// end of that since, nothing of it is removed.
     pub(crate) goes_on: bool,
 }
 
-/// Removes writes that the registry of their checkpoint does not name. Returns how many were removed.
+/// Removes writes that the registry of their checkpoint does not name. Returns how many were
+/// removed.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoveUnregisteredCall {
     pub(crate) registry: Bytes,
@@ -44,8 +45,8 @@ impl RemoveUnregisteredCall {
 pub(crate) struct RemoveReply {
     pub(crate) documents: usize,
     pub(crate) writes: usize,
-    /// How many of the ids are done. One that is not has lost its document, and is marked: nothing of
-    /// it is stored before it is done, and a later call finds it.
+    /// How many of the ids are done. One that is not has lost its document, and is marked: nothing
+    /// of it is stored before it is done, and a later call finds it.
     pub(crate) done: usize,
     /// The `skip` of the call that goes on with the next one.
     pub(crate) skip: [usize; 2],

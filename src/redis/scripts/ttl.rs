@@ -48,13 +48,13 @@ pub(crate) enum TtlVerb {
     Touch,
     /// The thread is marked as pinned, and its set of namespaces has no TTL any more.
     Mark,
-    /// No key has a TTL any more, of a thread that is marked. The TTL is the one that keys get back if the
-    /// mark is taken away at that moment.
+    /// No key has a TTL any more, of a thread that is marked. The TTL is the one that keys get back
+    /// if the mark is taken away at that moment.
     Pin,
     /// The mark is taken away.
     Unmark,
-    /// Checkpoints get this TTL, of a thread that is not marked; without any, what they share does, but
-    /// the set of namespaces.
+    /// Checkpoints get this TTL, of a thread that is not marked; without any, what they share does,
+    /// but the set of namespaces.
     Unpin,
     /// The set of namespaces gets it, when the rest is done.
     Unpinned,

@@ -203,8 +203,8 @@ impl Place {
         self.store_beside_nothing_left(store, "put", id, call).await
     }
 
-    /// Runs a script that stores something of a checkpoint; what another call has left of one that was
-    /// being removed is removed first.
+    /// Runs a script that stores something of a checkpoint; what another call has left of one that
+    /// was being removed is removed first.
     async fn store_beside_nothing_left(
         &self,
         store: &Store,

@@ -125,7 +125,8 @@ async fn nothing_is_found_or_lost_while_others_write() {
     }
 }
 
-/// Thread `a` with namespace `b:x` and thread `a:b` with `x` share the registry of a checkpoint's writes.
+/// Thread `a` with namespace `b:x` and thread `a:b` with `x` share the registry of a checkpoint's
+/// writes.
 #[tokio::test]
 async fn writes_of_a_thread_with_keys_of_the_same_names_do_not_count() {
     let server = Server::start().await;

@@ -6,8 +6,8 @@
 //! every thread is deleted.
 //!
 //! A race takes as many seconds as `LANGGRAPH_REDIS_RACE_SECONDS` says, and is not run without:
-//! `LANGGRAPH_REDIS_RACE_SECONDS=600 cargo test --release --test redis race:: -- --nocapture` prints what
-//! was called and found. On a cluster slots move and primaries fail over all the while.
+//! `LANGGRAPH_REDIS_RACE_SECONDS=600 cargo test --release --test redis race:: -- --nocapture`
+//! prints what was called and found. On a cluster slots move and primaries fail over all the while.
 #![allow(unreachable_pub)]
 
 mod end;

@@ -1,5 +1,5 @@
-//! Keys rotate, and `reseal` seals what the old ones sealed: stopped midway, beside writers, beside what
-//! cannot be read.
+//! Keys rotate, and `reseal` seals what the old ones sealed: stopped midway, beside writers, beside
+//! what cannot be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// Threads whose pieces are sealed with the old key: one of many checkpoints, with writes and writes that
-/// wait, in two namespaces; one of waiting writes alone.
+/// Threads whose pieces are sealed with the old key: one of many checkpoints, with writes and
+/// writes that wait, in two namespaces; one of waiting writes alone.
 async fn conversation(saver: &RedisSaver, checkpoints: usize) -> [CheckpointConfig; 2] {
     let (config, waiting) = (thread("t"), thread("waiting"));
     for namespace in ["", "sub:1"] {
@@ -128,7 +128,8 @@ async fn keys_rotate_without_a_break_and_the_old_one_may_go() {
         assert!((3_500_000..=3_600_000).contains(&left), "{key}: {left}");
     }
     assert_eq!(server.time_left("checkpoint_parts:{waiting}").await, -1);
-    // The saver that sealed before reads nothing any more, and shares the parts of a value as before.
+    // The saver that sealed before reads nothing any more, and shares the parts of a value as
+    // before.
     assert_lacks(sealed(&server, OLD).await.get_tuple(&config).await, "new");
     let count = parts(&mut server, PARTS).await.len();
     put(&new, &config, "500", &messages(18, "a")).await;

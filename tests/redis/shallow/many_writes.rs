@@ -1,4 +1,5 @@
-//! Checkpoints with more writes than one step reads or removes, and with fewer than there should be.
+//! Checkpoints with more writes than one step reads or removes, and with fewer than there should
+//! be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

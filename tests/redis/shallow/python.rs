@@ -115,8 +115,8 @@ async fn what_is_written_equals_what_the_python_saver_wrote() {
     assert_eq!(found, *document);
 }
 
-/// A thread as langgraph-checkpoint-redis' blocking shallow saver leaves it: the root under the name
-/// that it has in keys, metadata as an object, and a registry of that saver's own.
+/// A thread as langgraph-checkpoint-redis' blocking shallow saver leaves it: the root under the
+/// name that it has in keys, metadata as an object, and a registry of that saver's own.
 async fn store_as_the_blocking_saver(server: &mut Server, write_prefix: &str) {
     let write = format!("{write_prefix}:t:__empty__:5:task:0");
     let consumed = format!("{write_prefix}:t:__empty__:4:task:0");
