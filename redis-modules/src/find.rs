@@ -55,7 +55,7 @@ impl Installation {
     /// [`install`](Self::install) does: for tests of what needs none.
     ///
     /// # Errors
-    /// Those of [`Installation::install`]. The packages are of `x86_64` Linux.
+    /// Those of [`Installation::install`]. The packages exist for `x86_64` Linux only.
     pub fn install_without_modules(server: ServerWithoutModules) -> Result<Self, Error> {
         install::install(&cache_dir(), &Package::without_modules(server)?)
     }

@@ -16,6 +16,8 @@ struct Node {
     id: String,
     owned: Vec<RangeInclusive<u16>>,
     importing: Vec<u16>,
+    /// The ids of the nodes that slots of this one are on their way to.
+    targets: Vec<String>,
 }
 
 impl NodeSlots {
@@ -43,18 +45,36 @@ impl NodeSlots {
                 }
             }
         }
+        let targets = nodes.iter().flat_map(|node| &node.targets);
+        let is_known = |id: &String| nodes.iter().any(|node| node.id == *id);
+        if let Some(id) = targets.into_iter().find(|id| !is_known(id)) {
+            tracing::warn!(
+                %id,
+                "slots are on their way to a node that has none yet: keys that have moved there already \
+                 may be passed over"
+            );
+        }
         Some(Self(nodes))
     }
 
     /// The nodes that have taken over slots since, or are about to: keys may have come to them from
     /// nodes that were walked later.
     pub(crate) fn with_more_than(&self, before: &Self) -> Vec<NodeHandle> {
-        self.with(|node, slot| !before.has(node, slot))
+        self.with(|node, slot| {
+            let before = before.of(node);
+            !before.is_some_and(|before| before.owns(slot) || before.importing.contains(&slot))
+        })
     }
 
     /// Those, and the nodes that some slots are on their way to.
+    ///
+    /// Those that were on their way already when a walk began are among them: some of their keys have
+    /// come since.
     pub(crate) fn with_more_than_or_importing(&self, before: &Self) -> Vec<NodeHandle> {
-        self.with(|node, slot| node.importing.contains(&slot) || !before.has(node, slot))
+        self.with(|node, slot| {
+            let owned = before.of(node).is_some_and(|before| before.owns(slot));
+            node.importing.contains(&slot) || !owned
+        })
     }
 
     fn with(&self, is_met: impl Fn(&Node, u16) -> bool) -> Vec<NodeHandle> {
@@ -66,16 +86,17 @@ impl NodeSlots {
         nodes.map(|node| node.handle.clone()).collect()
     }
 
-    /// Whether a node had a slot, or was taking it over.
-    fn has(&self, node: &Node, slot: u16) -> bool {
-        let same = self.0.iter().find(|other| other.id == node.id);
-        same.is_some_and(|same| {
-            same.owned.iter().any(|range| range.contains(&slot)) || same.importing.contains(&slot)
-        })
+    /// The same node.
+    fn of(&self, node: &Node) -> Option<&Node> {
+        self.0.iter().find(|other| other.id == node.id)
     }
 }
 
 impl Node {
+    fn owns(&self, slot: u16) -> bool {
+        self.owned.iter().any(|range| range.contains(&slot))
+    }
+
     /// Reads what the node that is asked says of itself in the reply to CLUSTER NODES: its id,
     /// address, flags, primary, three numbers, state of the link, and then its slots; one that is
     /// taken over stands in brackets, with the node that it comes from.
@@ -89,11 +110,13 @@ impl Node {
                 .then_some(fields)
         })?;
         let id = fields.next()?.to_owned();
-        let (mut owned, mut importing) = (Vec::new(), Vec::new());
+        let (mut owned, mut importing, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for slots in fields.skip(7) {
             if let Some(moving) = slots.strip_prefix('[') {
                 let taken = moving.split_once("-<-");
                 importing.extend(taken.and_then(|(slot, _)| slot.parse::<u16>().ok()));
+                let given = moving.split_once("->-").map(|(_, id)| id);
+                targets.extend(given.map(|id| id.trim_end_matches(']').to_owned()));
                 continue;
             }
             let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
@@ -106,6 +129,7 @@ impl Node {
             id,
             owned,
             importing,
+            targets,
         })
     }
 }

@@ -7,7 +7,7 @@ use fred::util::redis_keyslot;
 use futures_util::{StreamExt, TryStreamExt};
 use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{CheckpointSaver, RedisSaver};
-use redis_modules::Cluster;
+use redis_modules::{Cluster, SlotMove};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
@@ -22,9 +22,36 @@ fn slot_of(thread: &str) -> u16 {
     redis_keyslot(thread.as_bytes())
 }
 
+/// When slots begin and end to move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Move {
+    /// Between two pages of the walk.
+    Within,
+    /// From before the walk until between two of its pages.
+    Before,
+    /// From between two pages until after the last.
+    After,
+}
+
+/// Starts to move the slots of some threads to the node that a walk comes to first.
+fn start_moving<'a>(
+    cluster: &'a Cluster,
+    ids: &BTreeSet<String>,
+    walked: usize,
+) -> Vec<SlotMove<'a>> {
+    let slots = ids.iter().map(|id| slot_of(id));
+    let others = slots.filter(|slot| cluster.owner(*slot).unwrap() != walked);
+    let moves = others.take(MOVED);
+    let moves: Vec<_> = moves
+        .map(|slot| cluster.start_moving(slot, walked).unwrap())
+        .collect();
+    assert_eq!(moves.len(), MOVED);
+    moves
+}
+
 /// A walk that has read its first page, of one node, goes on when threads of other nodes have moved
 /// there.
-async fn threads_move_behind_the_walk(is_over: bool) {
+async fn threads_move_behind_the_walk(when: Move) {
     let cluster = Cluster::start().unwrap();
     let builder = RedisSaver::builder().url(cluster.url());
     let saver = builder.layout(Layout::Compact).build().await.unwrap();
@@ -33,20 +60,22 @@ async fn threads_move_behind_the_walk(is_over: bool) {
     for id in &ids {
         put(&saver, &place(id, ""), &checkpoint_with_id("1")).await;
     }
-    let mut walk = saver.threads("");
-    let first = walk.next().await.unwrap().unwrap().thread_id;
+    let first = saver.threads("").next().await.unwrap().unwrap().thread_id;
     let walked = cluster.owner(slot_of(first.as_str())).unwrap();
     let mut moves = Vec::new();
-    for id in &ids {
-        let slot = slot_of(id);
-        if moves.len() < MOVED && cluster.owner(slot).unwrap() != walked {
-            let moving = cluster.start_moving(slot, walked).unwrap();
-            while moving.move_keys(100).unwrap() > 0 {}
-            moves.push(moving);
-        }
+    if when == Move::Before {
+        moves = start_moving(&cluster, &ids, walked);
     }
-    assert_eq!(moves.len(), MOVED);
-    if is_over {
+    let mut walk = saver.threads("");
+    let first = walk.next().await.unwrap().unwrap().thread_id;
+    assert_eq!(cluster.owner(slot_of(first.as_str())).unwrap(), walked);
+    if when != Move::Before {
+        moves = start_moving(&cluster, &ids, walked);
+    }
+    for moving in &moves {
+        while moving.move_keys(100).unwrap() > 0 {}
+    }
+    if when != Move::After {
         moves.drain(..).for_each(|moving| moving.finish().unwrap());
     }
     let rest = walk.map_ok(|thread| thread.thread_id.to_string());
@@ -56,7 +85,7 @@ async fn threads_move_behind_the_walk(is_over: bool) {
         block_in_place(|| {
             moves
                 .into_iter()
-                .for_each(|moving| moving.finish().unwrap())
+                .for_each(|moving| moving.finish().unwrap());
         });
     });
     let mut found = rest.unwrap();
@@ -67,10 +96,15 @@ async fn threads_move_behind_the_walk(is_over: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_moves_to_a_node_that_was_walked_is_found() {
-    threads_move_behind_the_walk(true).await;
+    threads_move_behind_the_walk(Move::Within).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_began_to_move_before_the_walk_is_found() {
+    threads_move_behind_the_walk(Move::Before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_is_on_its_way_to_a_node_that_was_walked_is_found() {
-    threads_move_behind_the_walk(false).await;
+    threads_move_behind_the_walk(Move::After).await;
 }

@@ -45,14 +45,6 @@ impl<'a> RegistryGc<'a> {
         }
     }
 
-    /// How the keys of the registries of all writes start.
-    fn write_registries(&self) -> &[u8] {
-        let registries = &self.keys.write_registries;
-        let rest = registries.strip_suffix(b":");
-        let rest = rest.and_then(|rest| rest.strip_suffix(&self.keys.stored[..]));
-        rest.unwrap_or(registries)
-    }
-
     /// The requests that look at what the last put found, and pick what this one looks at.
     pub(super) fn look(&self) -> Vec<Request> {
         let mut requests = self.look_at(&self.stale);
@@ -67,7 +59,7 @@ impl<'a> RegistryGc<'a> {
         let ids = replies.list()?.into_iter();
         let ids = ids.filter(|id| !id.is_empty()).map(StaleMember::Checkpoint);
         let members = replies.list()?.into_iter();
-        let members = members.filter_map(|member| self.candidate(member));
+        let members = members.filter_map(|member| candidate(self.keys, member));
         Ok(Collected {
             gone,
             picked: ids.chain(members).collect(),
@@ -99,7 +91,7 @@ impl<'a> RegistryGc<'a> {
                     .arg(join(&[b"\0[wr]*", &mark]))
                     .arg("COUNT")
                     .arg(Bytes::from_static(MANY));
-                let [registry, pointer] = leads_of(self.keys, namespace);
+                let [registry, pointer] = namespace_keys(self.keys, namespace);
                 vec![exists(&registry), Request::from(scan), exists(&pointer)]
             }
         });
@@ -118,7 +110,8 @@ impl<'a> RegistryGc<'a> {
                     .and_then(Reply::into_bytes)
                     .is_some_and(|at| at == "0");
                 let marks = marks.map_or(0, |marks| marks.into_array().len());
-                is_gone &= is_all && marks == 0 && replies.int()? == 0;
+                let has_pointer = replies.int()? == 1;
+                is_gone &= is_all && marks == 0 && !has_pointer;
             }
             if is_gone {
                 gone.push(member.clone());
@@ -126,72 +119,101 @@ impl<'a> RegistryGc<'a> {
         }
         Ok(gone)
     }
-
-    fn candidate(&self, member: Bytes) -> Option<StaleMember> {
-        let mark = after(&member, b"\0writes\0").or_else(|| after(&member, b"\0removed\0"));
-        if let Some(mark) = mark {
-            let gap = mark.iter().position(|byte| *byte == 0)?;
-            let registry = join(&[
-                self.write_registries(),
-                &mark[..gap],
-                b":",
-                &mark[gap + 1..],
-            ]);
-            return Some(StaleMember::Mark(member, registry));
-        }
-        (member.first() != Some(&0)).then_some(StaleMember::Namespace(member))
-    }
 }
 
-/// Puts members back that were taken out while another call stored what they lead to.
+/// What a member of the set of namespaces stands for.
+pub(super) fn candidate(keys: &NamespaceKeys, member: Bytes) -> Option<StaleMember> {
+    let mark = after(&member, b"\0writes\0").or_else(|| after(&member, b"\0removed\0"));
+    if let Some(mark) = mark {
+        let gap = mark.iter().position(|byte| *byte == 0)?;
+        let registry = join(&[write_registries(keys), &mark[..gap], b":", &mark[gap + 1..]]);
+        return Some(StaleMember::Mark(member, registry));
+    }
+    (member.first() != Some(&0)).then_some(StaleMember::Namespace(member))
+}
+
+/// How the keys of the registries of all writes start.
+fn write_registries(keys: &NamespaceKeys) -> &[u8] {
+    let registries = &keys.write_registries;
+    let rest = registries.strip_suffix(b":");
+    let rest = rest.and_then(|rest| rest.strip_suffix(&keys.stored[..]));
+    rest.unwrap_or(registries)
+}
+
+/// Puts members back that were taken out while another call stored what they lead to. Where all of a
+/// thread has one TTL, the set has it already.
 pub(super) async fn put_back(
     run: &Run<'_>,
     keys: &NamespaceKeys,
     members: &[StaleMember],
+    thread_ttl: i64,
 ) -> Result<()> {
+    // What is stored while writes are removed is not among them.
+    let members = members.iter().filter(|member| !is_removed(member));
+    let members: Vec<_> = members
+        .map(|member| (member, named_by(keys, member)))
+        .collect();
     if members.is_empty() {
         return Ok(());
     }
-    let leads: Vec<Vec<Bytes>> = members
-        .iter()
-        .map(|member| match member {
-            StaleMember::Checkpoint(id) => vec![join(&[&keys.documents, id])],
-            StaleMember::Mark(_, registry) => vec![registry.clone()],
-            StaleMember::Namespace(namespace) => leads_of(keys, namespace).into(),
-        })
-        .collect();
-    let left = leads
-        .iter()
-        .flatten()
-        .map(|key| Request::on("PTTL", key, []));
+    let named = members.iter().flat_map(|(_, named)| named);
+    let left = named.map(|key| Request::on("PTTL", key, []));
     let mut replies = run.pipeline(left.collect()).await?;
-    let mut there = Vec::new();
-    for (member, leads) in members.iter().zip(&leads) {
-        let left = replies.ints(leads.len())?;
-        let longest = left.iter().copied().max().unwrap_or(-2);
-        match left.contains(&-1) {
-            true => there.push((member, -1)),
-            false if longest >= 0 => there.push((member, longest)),
-            false => {}
-        }
-    }
-    let again = there.into_iter().map(|(member, left)| {
-        let again = match member {
+    let mut again = Vec::new();
+    for (member, named) in members {
+        let left = replies.ints(named.len())?;
+        let Some(left) = longest(&left) else { continue };
+        let requests = match member {
             StaleMember::Checkpoint(id) => {
                 let id = [Bytes::from("NX"), Bytes::from("0"), id.clone()];
-                RunOnKey::new(&keys.registry).run("ZADD", id)
+                let registry = RunOnKey::new(&keys.registry).run("ZADD", id);
+                registry.shared_ttl(ttl_left(left))
             }
             StaleMember::Mark(member, _) | StaleMember::Namespace(member) => {
-                RunOnKey::new(&keys.namespaces).run("SADD", [member.clone()])
+                let set = RunOnKey::new(&keys.namespaces);
+                if thread_ttl == 0 {
+                    let set = set.run("SADD", [member.clone()]);
+                    set.shared_ttl(ttl_left(left))
+                } else {
+                    let set = set.run("EXISTS", []).if_done();
+                    set.run("SADD", [member.clone()])
+                }
             }
         };
-        again.even_when_full().shared_ttl(ttl_left(left)).into()
-    });
-    let again: Vec<_> = again.collect();
+        again.push(requests.even_when_full().into());
+    }
     if again.is_empty() {
         return Ok(());
     }
     run.pipeline(again).await?.finish()
+}
+
+/// The longest of some times left, -1 if a key has no TTL; `None` if no key is there.
+pub(super) fn longest(left: &[i64]) -> Option<i64> {
+    if left.contains(&-1) {
+        return Some(-1);
+    }
+    left.iter().copied().max().filter(|longest| *longest >= 0)
+}
+
+fn is_removed(member: &StaleMember) -> bool {
+    matches!(member, StaleMember::Mark(mark, _) if mark.starts_with(b"\0removed\0"))
+}
+
+/// The keys that a member of a registry, or of the set of namespaces, stands for.
+pub(super) fn named_by(keys: &NamespaceKeys, member: &StaleMember) -> Vec<Bytes> {
+    match member {
+        StaleMember::Checkpoint(id) => vec![join(&[&keys.documents, id])],
+        StaleMember::Mark(_, registry) => vec![registry.clone()],
+        StaleMember::Namespace(namespace) => {
+            let [registry, pointer] = namespace_keys(keys, namespace);
+            match keys.thread.contains(&b':') || namespace.contains(&b':') {
+                // The pointer may be another thread's whose names have colons, too.
+                true => vec![registry],
+                false => vec![registry, pointer],
+            }
+        }
+    }
 }
 
 impl Run<'_> {
@@ -215,7 +237,7 @@ fn copied(member: &StaleMember) -> StaleMember {
 }
 
 /// The registry and the pointer of a namespace of the same thread.
-fn leads_of(keys: &NamespaceKeys, namespace: &[u8]) -> [Bytes; 2] {
+fn namespace_keys(keys: &NamespaceKeys, namespace: &[u8]) -> [Bytes; 2] {
     [&keys.registry, &keys.pointer].map(|key| {
         let start = key.strip_suffix(&keys.stored[..]).unwrap_or(key);
         join(&[start, namespace])

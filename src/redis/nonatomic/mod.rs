@@ -31,6 +31,7 @@ mod registry;
 mod remove;
 mod thread;
 mod ttl;
+mod unpinned;
 
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ impl Run<'_> {
     async fn has_expired(&self, document: &Bytes) -> Result<bool> {
         let left = vec![Request::on("PTTL", document, [])];
         let left = self.pipeline(left).await?.int()?;
-        if let Ok(left @ ..=EXPIRING) = u64::try_from(left) {
+        if let Ok(left @ ..EXPIRING) = u64::try_from(left) {
             tokio::time::sleep(Duration::from_millis(left + 1)).await;
             return Ok(true);
         }
@@ -163,6 +164,14 @@ fn partly_done(error: Error) -> Error {
         },
         error => error,
     }
+}
+
+/// Whether what has a checkpoint's names may be of another thread or namespace: only names with colons
+/// may.
+fn is_shared(keys: &NamespaceKeys, id: &[u8]) -> bool {
+    [&keys.thread[..], &keys.stored, id]
+        .iter()
+        .any(|name| name.contains(&b':'))
 }
 
 fn join(parts: &[&[u8]]) -> Bytes {

@@ -8,7 +8,7 @@ use super::pipeline::{Replies, expire, expire_shared};
 use super::pointer::Pointer;
 use super::registry::names;
 use super::thread::{Thread, awaited, removed};
-use super::ttl::{StoredWhilePinned, is_still_pinned_or_expires};
+use super::unpinned::{StoredWhilePinned, is_still_pinned_or_expires};
 use super::{Names, Run, after, join, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::options::ExpectedParent;
@@ -366,7 +366,7 @@ impl Put<'_> {
         if is_there && has_writes {
             self.keep_writes(run, ttl).await?;
         }
-        put_back(run, self.keys, &gone).await?;
+        put_back(run, self.keys, &gone, self.thread_ttl).await?;
         if pinned_since || (before.thread.is_pinned && self.ttl > 0) {
             let stored = StoredWhilePinned::Checkpoint;
             is_there &=
@@ -458,7 +458,18 @@ impl Put<'_> {
         let mut requests: Vec<_> = requests.collect();
         // The document leads to them now.
         let mark = awaited(&self.keys.stored, &self.id);
+        let first = requests.len() + 1;
         requests.push(Request::on("SREM", &self.keys.namespaces, [&mark[..]]));
-        run.pipeline(requests).await?.finish()
+        requests.push(Request::on("EXISTS", &self.document, []));
+        let mut replies = run.pipeline(requests).await?;
+        for _ in 0..first {
+            replies.all()?;
+        }
+        if replies.int()? == 1 {
+            return Ok(());
+        }
+        // It was removed meanwhile.
+        let mark = StaleMember::Mark(mark, self.write_registry.clone());
+        put_back(run, self.keys, &[mark], self.thread_ttl).await
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::pipeline::{Replies, expire};
 use super::thread::{Thread, awaited, removed, ttl_left};
-use super::ttl::{StoredWhilePinned, is_still_pinned_or_expires};
+use super::unpinned::{StoredWhilePinned, is_still_pinned_or_expires};
 use super::{Names, Run, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::redis::args::{number, text};

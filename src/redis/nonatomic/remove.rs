@@ -9,7 +9,7 @@ use super::gc::put_back;
 use super::pointer::Pointer;
 use super::registry::range;
 use super::thread::{awaited, forget_namespace, is_mark_of, pexpire, removed, ttl_left};
-use super::{Names, PINNED, Run, after, join, partly_done};
+use super::{Names, PINNED, Run, after, is_shared, join, partly_done};
 use crate::error::{Error, Result};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
@@ -22,7 +22,7 @@ use crate::redis::session::StaleMember;
 /// How many ids are read beyond those that are removed.
 const MORE: usize = 100;
 /// The rank of the last of some writes that are looked at to see whose they are.
-const SOME: &[u8] = b"9";
+const SOME: &[u8] = b"99";
 /// Of a set of more members not each is looked at.
 const MANY: i64 = 1_000;
 
@@ -275,11 +275,9 @@ impl Remove<'_> {
         }
     }
 
-    /// Whether what has a checkpoint's names may be of another: only names with colons may.
-    fn is_shared(&self, id: &Bytes) -> bool {
-        [&self.keys.thread, &self.keys.stored, id]
-            .iter()
-            .any(|name| name.contains(&b':'))
+    /// Whether what has a checkpoint's names may be of another.
+    fn is_shared(&self, id: &[u8]) -> bool {
+        is_shared(self.keys, id)
     }
 
     /// The request that removes a document or a write of a checkpoint, unless it is another's.
@@ -389,7 +387,7 @@ impl Remove<'_> {
                 later.push(StaleMember::Mark(mark, registry(id)));
             }
         }
-        put_back(run, self.keys, &later).await
+        put_back(run, self.keys, &later, 0).await
     }
 
     /// Whether some writes are of this thread's checkpoint.
@@ -459,7 +457,7 @@ impl Remove<'_> {
         {
             let keys = [&self.keys.registry, &self.keys.pointer];
             // The pointer may be of another whose names have colons, too.
-            let own = if self.is_shared(&Bytes::new()) { 1 } else { 2 };
+            let own = if self.is_shared(b"") { 1 } else { 2 };
             let (namespaces, namespace) = (&self.keys.namespaces, &self.keys.stored);
             if !forget_namespace(run, namespaces, namespace, &keys[..own]).await? {
                 return Ok(());

@@ -429,15 +429,15 @@ impl Place {
         ttl: Option<Duration>,
         verb: &'static str,
     ) -> Result<bool> {
-        let (mut found, mut registry, mut first) = (0, 1, 0);
+        let (mut found, mut registry, mut first, mut members) = (0, 1, 0, 0);
         while registry > 0 {
             let verb = Bytes::from_static(verb.as_bytes());
-            let at = [registry, first, found].map(number);
+            let at = [registry, first, members, found].map(number);
             let args = [milliseconds(ttl), verb].into_iter().chain(at);
             let call = self.call(&scripts::SHALLOW_TTL, args);
             let reply = store.script("ttl", call).await?.into_array();
-            [found, registry, first] =
-                [0, 1, 2].map(|at| reply.get(at).and_then(Reply::as_int).unwrap_or(0));
+            [found, registry, first, members] =
+                [0, 1, 2, 3].map(|at| reply.get(at).and_then(Reply::as_int).unwrap_or(0));
         }
         Ok(found > 0)
     }
