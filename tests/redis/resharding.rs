@@ -76,16 +76,18 @@ async fn threads_move_behind_the_walk(when: Move) {
         while moving.move_keys(100).unwrap() > 0 {}
     }
     if when != Move::After {
-        moves.drain(..).for_each(|moving| moving.finish().unwrap());
+        for moving in moves.drain(..) {
+            moving.finish().unwrap();
+        }
     }
     let rest = walk.map_ok(|thread| thread.thread_id.to_string());
     let (rest, ()) = tokio::join!(rest.try_collect::<Vec<_>>(), async {
         // A thread whose slot is on its way is read when that has come.
         sleep(Duration::from_millis(300)).await;
         block_in_place(|| {
-            moves
-                .into_iter()
-                .for_each(|moving| moving.finish().unwrap());
+            for moving in moves {
+                moving.finish().unwrap();
+            }
         });
     });
     let mut found = rest.unwrap();

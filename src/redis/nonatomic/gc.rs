@@ -207,10 +207,11 @@ pub(super) fn named_by(keys: &NamespaceKeys, member: &StaleMember) -> Vec<Bytes>
         StaleMember::Mark(_, registry) => vec![registry.clone()],
         StaleMember::Namespace(namespace) => {
             let [registry, pointer] = namespace_keys(keys, namespace);
-            match keys.thread.contains(&b':') || namespace.contains(&b':') {
+            if keys.thread.contains(&b':') || namespace.contains(&b':') {
                 // The pointer may be another thread's whose names have colons, too.
-                true => vec![registry],
-                false => vec![registry, pointer],
+                vec![registry]
+            } else {
+                vec![registry, pointer]
             }
         }
     }
