@@ -9,6 +9,10 @@ use crate::redis::args::number;
 use crate::redis::driver::Command;
 use crate::redis::scripts::{Request, RunOnKey};
 
+/// How long in milliseconds what a checkpoint shares with others stays at least: other calls may be
+/// on their way along it.
+pub(super) const LEAST: i64 = 1000;
+
 /// A thread's set of namespaces, as it was a moment ago.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Thread {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::pipeline::expire_shared;
-use super::thread::{Thread, pexpire};
+use super::thread::{LEAST, Thread, pexpire};
 use super::unpinned::{Changed, Leads, look_at, own_of, written};
 use super::unpinned::{pinned_since, stay_if_pinned_since, unpinned_since};
 use super::{PINNED, Run, join};
@@ -15,10 +15,6 @@ use crate::redis::scripts::{Request, RunOnKey, TtlCall, TtlReply, TtlVerb, in_mi
 /// How long in milliseconds the set of namespaces leads to what has no TTL yet while a thread is
 /// unpinned: 30 days.
 const UNPINNING: i64 = 30 * 24 * 60 * 60 * 1000;
-
-/// How long in milliseconds what a checkpoint shares with others stays at least: other calls may be
-/// on their way along it.
-pub(super) const LEAST: i64 = 1000;
 
 pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
     let keys = &call.keys;
@@ -131,7 +127,7 @@ pub(super) async fn change(run: &Run<'_>, call: &TtlCall) -> Result<TtlReply> {
 
 /// What a verb does to a key. What has no TTL stays so when it is touched, and what has none to get
 /// back keeps its own.
-pub(super) fn change_of(key: &Bytes, ttl: i64, verb: TtlVerb) -> Option<Request> {
+fn change_of(key: &Bytes, ttl: i64, verb: TtlVerb) -> Option<Request> {
     match verb {
         TtlVerb::Touch | TtlVerb::Read => (ttl > 0).then(|| pexpire(key, ttl, Some("XX"))),
         TtlVerb::Keep => Some(Request::from(expire_shared(key, ttl))),

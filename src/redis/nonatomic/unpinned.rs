@@ -6,13 +6,12 @@ use bytes::Bytes;
 use super::gc::{candidate, longest, named_by};
 use super::pipeline::Replies;
 use super::registry::range;
-use super::thread::{Thread, awaited, pexpire, ttl_left};
-use super::ttl::{LEAST, change_of};
+use super::thread::{LEAST, Thread, awaited, pexpire, ttl_left};
 use super::{Names, Run, after, is_shared, join};
 use crate::error::{Error, Result};
 use crate::redis::driver::Reply;
 use crate::redis::keys::NamespaceKeys;
-use crate::redis::scripts::{Request, TtlVerb};
+use crate::redis::scripts::Request;
 
 /// Of a registry or a set with more members not each is looked at.
 const MANY: usize = 1_000;
@@ -129,7 +128,7 @@ pub(super) async fn pinned_since(
         return run.pipeline(requests).await?.finish();
     }
     let own = changed.iter().flat_map(Changed::keys);
-    let persist = own.filter_map(|key| change_of(key, 0, TtlVerb::Pin));
+    let persist = own.map(|key| Request::on("PERSIST", key, []));
     run.pipeline(persist.collect()).await?.finish()?;
     unpinned_since(run, keys, ttl, changed).await
 }
