@@ -68,8 +68,8 @@ impl NodeSlots {
 
     /// Those, and the nodes that some slots are on their way to.
     ///
-    /// Those that were on their way already when a walk began are among them: some of their keys have
-    /// come since.
+    /// Those that were on their way already when a walk began are among them: some of their keys
+    /// have come since.
     pub(crate) fn with_more_than_or_importing(&self, before: &Self) -> Vec<NodeHandle> {
         self.with(|node, slot| {
             let owned = before.of(node).is_some_and(|before| before.owns(slot));

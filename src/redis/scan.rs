@@ -25,8 +25,8 @@ const MEMBERS: usize = 256;
 /// How often nodes are walked again that slots have moved to in the meantime.
 const AGAIN: usize = 8;
 
-/// A walk over keys. A key that is there throughout is seen, perhaps more than once, also if its
-/// slot moves to another node of a cluster.
+/// A walk over keys. A key that is there throughout is seen, perhaps more than once; in a walk over
+/// every node also if its slot moves to another one.
 pub(crate) struct Scan {
     operation: &'static str,
     pattern: String,

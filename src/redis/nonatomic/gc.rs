@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::pipeline::Replies;
-use super::thread::ttl_left;
+use super::thread::{longest, ttl_left};
 use super::{Run, after, join};
 use crate::error::Result;
 use crate::redis::driver::{Command, Reply};
@@ -140,8 +140,8 @@ fn write_registries(keys: &NamespaceKeys) -> &[u8] {
     rest.unwrap_or(registries)
 }
 
-/// Puts members back that were taken out while another call stored what they lead to. Where all of a
-/// thread has one TTL, the set has it already.
+/// Puts members back that were taken out while another call stored what they lead to. Where all of
+/// a thread has one TTL, the set has it already.
 pub(super) async fn put_back(
     run: &Run<'_>,
     keys: &NamespaceKeys,
@@ -186,14 +186,6 @@ pub(super) async fn put_back(
         return Ok(());
     }
     run.pipeline(again).await?.finish()
-}
-
-/// The longest of some times left, -1 if a key has no TTL; `None` if no key is there.
-pub(super) fn longest(left: &[i64]) -> Option<i64> {
-    if left.contains(&-1) {
-        return Some(-1);
-    }
-    left.iter().copied().max().filter(|longest| *longest >= 0)
 }
 
 fn is_removed(member: &StaleMember) -> bool {

@@ -32,6 +32,7 @@ mod remove;
 mod thread;
 mod ttl;
 mod unpinned;
+mod written;
 
 use std::time::Duration;
 
@@ -166,8 +167,8 @@ fn partly_done(error: Error) -> Error {
     }
 }
 
-/// Whether what has a checkpoint's names may be of another thread or namespace: only names with colons
-/// may.
+/// Whether what has a checkpoint's names may be of another thread or namespace: only names with
+/// colons may.
 fn is_shared(keys: &NamespaceKeys, id: &[u8]) -> bool {
     [&keys.thread[..], &keys.stored, id]
         .iter()

@@ -9,6 +9,7 @@ use super::pointer::Pointer;
 use super::registry::names;
 use super::thread::{Thread, awaited, removed};
 use super::unpinned::{StoredWhilePinned, is_still_pinned_or_expires};
+use super::written::{own_of, written};
 use super::{Names, Run, after, join, partly_done, retry_until_kept};
 use crate::error::{Error, Result};
 use crate::options::ExpectedParent;
@@ -439,10 +440,9 @@ impl Put<'_> {
     /// Sees to it that nothing of the checkpoint's writes goes before the document does. If they
     /// were removed in the meantime, the document does not wait for them.
     async fn keep_writes(&self, run: &Run<'_>, ttl: i64) -> Result<()> {
-        let range = Request::on("ZRANGE", &self.write_registry, [&b"0"[..], b"-1"]);
-        let mut keys = run.pipeline(vec![range]).await?.list()?;
-        let own = self.keys.writes_of(&self.call.id);
-        keys.retain(|key| after(key, &own).is_some());
+        let named = vec![written(self.keys, &self.id)];
+        let named = run.pipeline(named).await?.list()?;
+        let mut keys = own_of(self.keys, &self.id, named);
         if !self.are_own(run, &keys).await? {
             let unset = [&b"$.has_writes"[..], b"$.registered"]
                 .map(|flag| Request::on("JSON.SET", &self.document, [flag, b"false"]));
@@ -468,7 +468,7 @@ impl Put<'_> {
         if replies.int()? == 1 {
             return Ok(());
         }
-        // It was removed meanwhile.
+        // Another call has removed it.
         let mark = StaleMember::Mark(mark, self.write_registry.clone());
         put_back(run, self.keys, &[mark], self.thread_ttl).await
     }

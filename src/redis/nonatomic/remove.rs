@@ -5,11 +5,12 @@
 
 use bytes::Bytes;
 
-use super::gc::put_back;
+use super::gc::{named_by, put_back};
 use super::pointer::Pointer;
 use super::registry::range;
 use super::thread::{awaited, forget_namespace, is_mark_of, pexpire, removed, ttl_left};
-use super::{Names, PINNED, Run, after, is_shared, join, partly_done};
+use super::written::surely_own;
+use super::{PINNED, Run, after, is_shared, join, partly_done};
 use crate::error::{Error, Result};
 use crate::redis::driver::{Command, Reply};
 use crate::redis::keys::NamespaceKeys;
@@ -275,14 +276,9 @@ impl Remove<'_> {
         }
     }
 
-    /// Whether what has a checkpoint's names may be of another.
-    fn is_shared(&self, id: &[u8]) -> bool {
-        is_shared(self.keys, id)
-    }
-
     /// The request that removes a document or a write of a checkpoint, unless it is another's.
     fn unlink_own(&self, key: Bytes, id: &Bytes) -> Request {
-        if !self.is_shared(id) {
+        if !is_shared(self.keys, id) {
             return Request::on("UNLINK", &key, []);
         }
         let call = RemoveKeyCall {
@@ -328,7 +324,7 @@ impl Remove<'_> {
         for one in written {
             let mut out = Vec::new();
             let mut others = 0;
-            let is_shared = self.is_shared(&self.ids[one.id]);
+            let is_shared = is_shared(self.keys, &self.ids[one.id]);
             for key in &one.keys {
                 let removed = replies.int()?;
                 writes += usize::try_from(removed).unwrap_or(0);
@@ -382,30 +378,12 @@ impl Remove<'_> {
                 Err(Error::WrongType { .. }) => continue,
                 writes => writes?,
             };
-            if self.are_own(run, id, &writes).await? {
+            if !surely_own(run, self.keys, id, writes).await?.is_empty() {
                 let mark = awaited(&self.keys.stored, id);
                 later.push(StaleMember::Mark(mark, registry(id)));
             }
         }
         put_back(run, self.keys, &later, 0).await
-    }
-
-    /// Whether some writes are of this thread's checkpoint.
-    async fn are_own(&self, run: &Run<'_>, id: &Bytes, writes: &[Bytes]) -> Result<bool> {
-        if writes.is_empty() || !self.is_shared(id) {
-            return Ok(!writes.is_empty());
-        }
-        let mut replies = run.pipeline(writes.iter().map(Names::of).collect()).await?;
-        for _ in writes {
-            let names = match replies.bytes() {
-                Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
-                names => Names::read(names?).unwrap_or_default(),
-            };
-            if names.is_of(self.keys) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Gives the registry the longest TTL of what it names, if it has none and all of that has one.
@@ -455,11 +433,10 @@ impl Remove<'_> {
             .iter()
             .any(|member| is_mark_of(member, &self.keys.stored))
         {
-            let keys = [&self.keys.registry, &self.keys.pointer];
-            // The pointer may be of another whose names have colons, too.
-            let own = if self.is_shared(b"") { 1 } else { 2 };
             let (namespaces, namespace) = (&self.keys.namespaces, &self.keys.stored);
-            if !forget_namespace(run, namespaces, namespace, &keys[..own]).await? {
+            let named = named_by(self.keys, &StaleMember::Namespace(namespace.clone()));
+            let named: Vec<_> = named.iter().collect();
+            if !forget_namespace(run, namespaces, namespace, &named).await? {
                 return Ok(());
             }
         }

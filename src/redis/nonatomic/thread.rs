@@ -81,6 +81,14 @@ pub(super) fn ttl_left(left: i64) -> i64 {
     if left == -1 { 0 } else { left.max(1) }
 }
 
+/// The longest of some times left, -1 if a key has no TTL; `None` if no key is there.
+pub(super) fn longest(left: &[i64]) -> Option<i64> {
+    if left.contains(&-1) {
+        return Some(-1);
+    }
+    left.iter().copied().max().filter(|longest| *longest >= 0)
+}
+
 /// The member that says that a checkpoint has writes and may have no document.
 pub(super) fn awaited(namespace: &[u8], checkpoint: &[u8]) -> Bytes {
     super::join(&[b"\0writes\0", namespace, b"\0", checkpoint])
@@ -113,14 +121,12 @@ pub(super) async fn forget_namespace(
     if !was_named {
         return Ok(true);
     }
-    let ttl = match left.iter().max() {
-        _ if left.contains(&-1) => 0,
-        Some(left @ 0..) => ttl_left(*left),
-        _ => return Ok(true),
+    let Some(left) = longest(&left) else {
+        return Ok(true);
     };
     let listed = RunOnKey::new(namespaces).even_when_full();
     let listed = listed.run("SADD", [namespace.clone()]);
-    run.pipeline(vec![listed.shared_ttl(ttl).into()])
+    run.pipeline(vec![listed.shared_ttl(ttl_left(left)).into()])
         .await?
         .finish()?;
     Ok(false)

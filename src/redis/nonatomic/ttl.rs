@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::pipeline::expire_shared;
 use super::thread::{LEAST, Thread, pexpire};
-use super::unpinned::{Changed, Leads, look_at, own_of, written};
+use super::unpinned::{Changed, Leads, look_at};
 use super::unpinned::{pinned_since, stay_if_pinned_since, unpinned_since};
+use super::written::{own_of, written};
 use super::{PINNED, Run, join};
 use crate::error::Result;
 use crate::redis::args::number;

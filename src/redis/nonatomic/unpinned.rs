@@ -1,14 +1,15 @@
-//! What was pinned or unpinned while another call changed or stored it: in several slots a call looks again
-//! when it is done.
+//! What was pinned or unpinned while another call changed or stored it: in several slots a call
+//! looks again when it is done.
 
 use bytes::Bytes;
 
-use super::gc::{candidate, longest, named_by};
+use super::gc::{candidate, named_by};
 use super::pipeline::Replies;
 use super::registry::range;
-use super::thread::{LEAST, Thread, awaited, pexpire, ttl_left};
-use super::{Names, Run, after, is_shared, join};
-use crate::error::{Error, Result};
+use super::thread::{LEAST, Thread, awaited, longest, pexpire, ttl_left};
+use super::written::{own_of, surely_own, written};
+use super::{Run, is_shared, join};
+use crate::error::Result;
 use crate::redis::driver::Reply;
 use crate::redis::keys::NamespaceKeys;
 use crate::redis::scripts::Request;
@@ -29,44 +30,18 @@ impl Changed<'_> {
     pub(super) fn keys(&self) -> impl Iterator<Item = &Bytes> {
         self.writes.iter().chain(&self.document)
     }
-}
 
-/// The request for the writes that a checkpoint's registry names.
-pub(super) fn written(keys: &NamespaceKeys, id: &Bytes) -> Request {
-    let registry = join(&[&keys.write_registries, id]);
-    Request::on("ZRANGE", &registry, [&b"0"[..], b"-1"])
-}
-
-/// Those that have the checkpoint's names.
-pub(super) fn own_of(keys: &NamespaceKeys, id: &Bytes, mut writes: Vec<Bytes>) -> Vec<Bytes> {
-    let own = join(&[&keys.writes, id, b":"]);
-    writes.retain(|key| after(key, &own).is_some());
-    writes
-}
-
-/// Those that are the checkpoint's, also where another's have the same names.
-async fn surely_own(
-    run: &Run<'_>,
-    keys: &NamespaceKeys,
-    id: &Bytes,
-    writes: Vec<Bytes>,
-) -> Result<Vec<Bytes>> {
-    if writes.is_empty() || !is_shared(keys, id) {
-        return Ok(writes);
+    /// Those of some writes with its names that are its own and have come since.
+    async fn later(
+        &self,
+        run: &Run<'_>,
+        keys: &NamespaceKeys,
+        named: Vec<Bytes>,
+    ) -> Result<Vec<Bytes>> {
+        let mut later = own_of(keys, self.id, named);
+        later.retain(|key| !self.writes.contains(key));
+        surely_own(run, keys, self.id, later).await
     }
-    let names = writes.iter().map(Names::of).collect();
-    let mut replies = run.pipeline(names).await?;
-    let mut own = Vec::new();
-    for key in writes {
-        let names = match replies.bytes() {
-            Err(Error::WrongType { .. } | Error::Server { .. }) => continue,
-            names => Names::read(names?).unwrap_or_default(),
-        };
-        if names.is_of(keys) {
-            own.push(key);
-        }
-    }
-    Ok(own)
 }
 
 /// The requests that ask whether something leads to a checkpoint and its writes.
@@ -82,7 +57,8 @@ pub(super) fn look_at(keys: &NamespaceKeys, id: &Bytes) -> [Request; 3] {
 /// What leads to a checkpoint and its writes.
 pub(super) struct Leads {
     pub(super) is_registered: bool,
-    /// The time that the document has left in milliseconds; -1 without a TTL, -2 if it is not there.
+    /// The time that the document has left in milliseconds; -1 without a TTL, -2 if it is not
+    /// there.
     left: i64,
     pub(super) are_awaited: bool,
 }
@@ -101,8 +77,8 @@ impl Leads {
     }
 }
 
-/// Takes back what an unpinning has done to checkpoints and their writes if the thread was pinned since;
-/// if not, what was stored in between gets its TTL too.
+/// Takes back what an unpinning has done to checkpoints and their writes if the thread was pinned
+/// since; if not, what was stored in between gets its TTL too.
 pub(super) async fn pinned_since(
     run: &Run<'_>,
     keys: &NamespaceKeys,
@@ -115,9 +91,7 @@ pub(super) async fn pinned_since(
     if replies.int()? == 0 {
         let mut requests = Vec::new();
         for one in changed {
-            let mut later = own_of(keys, one.id, replies.list()?);
-            later.retain(|key| !one.writes.contains(key));
-            let later = surely_own(run, keys, one.id, later).await?;
+            let later = one.later(run, keys, replies.list()?).await?;
             if ttl > 0 {
                 requests.extend(later.iter().map(|key| pexpire(key, ttl, Some("NX"))));
             }
@@ -133,8 +107,8 @@ pub(super) async fn pinned_since(
     unpinned_since(run, keys, ttl, changed).await
 }
 
-/// Takes back what a pinning has done to checkpoints and their writes if the thread was unpinned since,
-/// and lets writes go that were pinned when their checkpoint expired.
+/// Takes back what a pinning has done to checkpoints and their writes if the thread was unpinned
+/// since, and lets writes go that were pinned when their checkpoint expired.
 pub(super) async fn unpinned_since(
     run: &Run<'_>,
     keys: &NamespaceKeys,
@@ -152,9 +126,7 @@ pub(super) async fn unpinned_since(
     for one in changed {
         let leads = Leads::read(&mut replies)?;
         // Some may have come in between, and without the registry nothing leads to them.
-        let mut later = own_of(keys, one.id, replies.list()?);
-        later.retain(|key| !one.writes.contains(key));
-        let mut writes = surely_own(run, keys, one.id, later).await?;
+        let mut writes = one.later(run, keys, replies.list()?).await?;
         writes.extend(one.writes.iter().cloned());
         if !leads.is_there() && !leads.are_awaited {
             requests.extend(writes.iter().map(|key| pexpire(key, 1, None)));
@@ -183,8 +155,9 @@ pub(super) enum StoredWhilePinned {
     Writes(Vec<Bytes>),
 }
 
-/// Ends such a call: if the thread is not pinned any more, what was stored gets the call's TTL, as the
-/// unpinning gave all else one. Returns false if nothing leads to it, so that it must be stored again.
+/// Ends such a call: if the thread is not pinned any more, what was stored gets the call's TTL, as
+/// the unpinning gave all else one. Returns false if nothing leads to it, so that it must be stored
+/// again.
 pub(super) async fn is_still_pinned_or_expires(
     run: &Run<'_>,
     keys: &NamespaceKeys,
@@ -248,7 +221,7 @@ pub(super) async fn is_still_pinned_or_expires(
         replies.all()?;
     }
     if changed.document.is_none() && replies.int()? == -1 {
-        // The checkpoint has come meanwhile, for ever or as that of a pinned thread.
+        // Another call has put the checkpoint, without a TTL.
         let persist = changed.keys().map(|key| Request::on("PERSIST", key, []));
         run.pipeline(persist.collect()).await?.finish()?;
         return Ok(is_kept);
@@ -268,23 +241,29 @@ pub(super) async fn stay_if_pinned_since(run: &Run<'_>, keys: &NamespaceKeys) ->
 }
 
 async fn persist_what_is_shared(run: &Run<'_>, keys: &NamespaceKeys) -> Result<()> {
-    let shared = [&keys.registry, &keys.pointer, &keys.namespaces];
+    let shared = of_namespace(keys).into_iter().chain([&keys.namespaces]);
     let persist = shared.map(|key| Request::on("PERSIST", key, []));
-    run.pipeline(persist.into()).await?.finish()
+    run.pipeline(persist.collect()).await?.finish()
 }
 
-/// Gives the registry, the pointer and the set of namespaces a TTL if they have none and all that they
-/// lead to has one.
+/// The registry and the pointer of the namespace; not the pointer if it may be another's whose
+/// names have colons, too.
+fn of_namespace(keys: &NamespaceKeys) -> Vec<&Bytes> {
+    let mut own = vec![&keys.registry];
+    own.extend((!is_shared(keys, b"")).then_some(&keys.pointer));
+    own
+}
+
+/// Gives the registry, the pointer and the set of namespaces a TTL if they have none and all that
+/// they lead to has one.
 async fn expire_registry(run: &Run<'_>, keys: &NamespaceKeys, ttl: i64) -> Result<()> {
     let Some(lasting) = longest_named(run, keys).await? else {
         return Ok(());
     };
     let lasting = lasting.max(ttl).max(LEAST);
-    let mut requests = vec![pexpire(&keys.registry, lasting, Some("NX"))];
-    if !is_shared(keys, b"") {
-        requests.push(pexpire(&keys.pointer, lasting, Some("NX")));
-    }
-    run.pipeline(requests).await?.finish()?;
+    let expire = of_namespace(keys).into_iter();
+    let expire = expire.map(|key| pexpire(key, lasting, Some("NX")));
+    run.pipeline(expire.collect()).await?.finish()?;
     if let Some(lasting) = longest_in_thread(run, keys).await? {
         let lasting = lasting.max(ttl).max(LEAST);
         let set = pexpire(&keys.namespaces, lasting, Some("NX"));
@@ -292,15 +271,13 @@ async fn expire_registry(run: &Run<'_>, keys: &NamespaceKeys, ttl: i64) -> Resul
     }
     if longest_named(run, keys).await?.is_none() {
         // Something without a TTL has come since.
-        let persist = [&keys.registry, &keys.namespaces];
-        let persist = persist.map(|key| Request::on("PERSIST", key, []));
-        run.pipeline(persist.into()).await?.finish()?;
+        persist_what_is_shared(run, keys).await?;
     }
     Ok(())
 }
 
-/// The longest time that a checkpoint of the namespace has left; `None` if one has no TTL, if the thread
-/// is pinned, or if there are too many to look at each.
+/// The longest time that a checkpoint of the namespace has left; `None` if one has no TTL, if the
+/// thread is pinned, or if there are too many to look at each.
 async fn longest_named(run: &Run<'_>, keys: &NamespaceKeys) -> Result<Option<i64>> {
     let newest = range(&keys.registry, b"+", MANY);
     let ids = run.pipeline(vec![newest]).await?.list()?;
@@ -316,8 +293,8 @@ async fn longest_named(run: &Run<'_>, keys: &NamespaceKeys) -> Result<Option<i64
     Ok((!is_pinned && left != -1).then(|| ttl_left(left)))
 }
 
-/// The longest time that a key has left to which the set of namespaces leads; `None` if one has no TTL, or
-/// if there are too many to look at each.
+/// The longest time that a key has left to which the set of namespaces leads; `None` if one has no
+/// TTL, or if there are too many to look at each.
 async fn longest_in_thread(run: &Run<'_>, keys: &NamespaceKeys) -> Result<Option<i64>> {
     let size = Request::on("SCARD", &keys.namespaces, []);
     if run.pipeline(vec![size]).await?.count()? > MANY {
