@@ -168,16 +168,7 @@ async fn a_service_serves_who_has_a_key_and_ends_in_order() {
     // A request that was begun is answered after the signal.
     let body = named.to_string();
     let mut begun = Raw::connect(serving.address).await;
-    begun
-        .send(&format!(
-            "POST /checkpoints/get-tuple HTTP/1.1\r\nhost: localhost\r\n\
-             authorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\
-             expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        ))
-        .await;
-    let go_on = begun.read_some().await;
-    assert!(go_on.starts_with("HTTP/1.1 100"), "{go_on}");
+    begun.begin("/checkpoints/get-tuple", body.len()).await;
     serving.terminate();
     serving.logged("the service is shutting down");
     begun.send(&body).await;
@@ -226,15 +217,7 @@ async fn a_second_signal_ends_a_service_that_still_drains() {
     let cli = Cli::new();
     let serving = Serving::start(&cli, &[]);
     let mut begun = Raw::connect(serving.address).await;
-    begun
-        .send(&format!(
-            "POST /checkpoints/get-tuple HTTP/1.1\r\nhost: localhost\r\n\
-             authorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\
-             expect: 100-continue\r\ncontent-length: 9\r\n\r\n"
-        ))
-        .await;
-    let go_on = begun.read_some().await;
-    assert!(go_on.starts_with("HTTP/1.1 100"), "{go_on}");
+    begun.begin("/checkpoints/get-tuple", 9).await;
     interrupt(serving.child.id());
     serving.logged("the service is shutting down");
     interrupt(serving.child.id());

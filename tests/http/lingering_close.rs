@@ -70,13 +70,7 @@ async fn a_client_that_finds_no_turn_and_sends_first_sees_503_and_when_to_come_a
     let service = Service::with(options, TtlPolicy::default()).await;
     // Has the only turn, as its body does not end.
     let mut first = Raw::connect(service.address).await;
-    first.send_head("/checkpoints/get-tuple", 17).await;
-    loop {
-        let response = sent_before_read(&service, SECRET).await;
-        if response.is_ok_and(|response| response.starts_with("HTTP/1.1 503 ")) {
-            break;
-        }
-    }
+    first.begin("/checkpoints/get-tuple", 17).await;
     assert_seen(&service, SECRET, "HTTP/1.1 503 ", "retry-after: 1").await;
 }
 

@@ -183,6 +183,19 @@ impl Raw {
         self.send(&head).await;
     }
 
+    /// Sends the head of a request and waits until the service asks for its body: from then on it
+    /// is in flight.
+    pub async fn begin(&mut self, path: &str, length: usize) {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {SECRET}\r\n\
+             content-type: application/json\r\nexpect: 100-continue\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        self.send(&head).await;
+        let answer = self.read_some().await;
+        assert!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
+    }
+
     /// What is answered until the service closes the connection.
     pub async fn read_to_end(&mut self) -> String {
         use tokio::io::AsyncReadExt;
@@ -198,7 +211,9 @@ impl Raw {
     pub async fn read_some(&mut self) -> String {
         use tokio::io::AsyncReadExt;
         let mut answer = vec![0; 64 * 1024];
-        let length = self.0.read(&mut answer).await.unwrap();
+        let read = self.0.read(&mut answer);
+        let read = tokio::time::timeout(std::time::Duration::from_secs(30), read).await;
+        let length = read.expect("nothing is answered").unwrap();
         String::from_utf8_lossy(&answer[..length]).into_owned()
     }
 }
