@@ -59,7 +59,7 @@ macro_rules! scripts {
             $(#[$doc])*
             static $name: LazyLock<Script> = LazyLock::new(|| {
                 let body = include_str!(concat!("../lua/", $file, ".lua"));
-                Script::new(Effect::$effect, &[PRELUDE, body])
+                Script::new(Effect::$effect, &[PRELUDE], body)
             });
         )*
     };

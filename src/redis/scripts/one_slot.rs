@@ -27,8 +27,7 @@ macro_rules! one_slot_scripts {
         $(
             pub(crate) static $name: LazyLock<OneSlotScript> = LazyLock::new(|| {
                 let body = include_str!(concat!("../lua/", $file, ".lua"));
-                let parts: Vec<&str> = $shared.into_iter().chain([body]).collect();
-                OneSlotScript(Script::new(Effect::$effect, &parts))
+                OneSlotScript(Script::new(Effect::$effect, &$shared, body))
             });
         )*
     };

@@ -1,5 +1,7 @@
 //! Scripts as a server knows them, and what is sent to run one: no script in particular.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::super::args::number;
@@ -29,13 +31,13 @@ pub(super) enum Effect {
 }
 
 impl Script {
-    /// A script of some parts, of which the first are shared by several.
-    pub(super) fn new(effect: Effect, parts: &[&str]) -> Self {
+    /// A script, with what it needs of the files that several share.
+    pub(super) fn new(effect: Effect, shared: &[&str], body: &str) -> Self {
         let flags = match effect {
             Effect::Frees => "#!lua flags=allow-oom\n",
             Effect::Reads | Effect::Writes => "",
         };
-        let source = format!("{flags}{}", parts.join("\n"));
+        let source = format!("{flags}{}{body}", needed(shared, body).concat());
         let sha = sha1_smol::Sha1::from(&source).digest().to_string();
         Self {
             source,
@@ -51,6 +53,59 @@ impl Script {
             args,
         }
     }
+}
+
+/// The locals of shared files that a script names, and those that these name, in their order. A
+/// server makes every local anew each time that it runs a script: all of them are a tenth of its time.
+fn needed<'a>(shared: &[&'a str], body: &str) -> Vec<&'a str> {
+    let mut named: HashSet<&str> = words(body).collect();
+    let mut needed = Vec::new();
+    let locals: Vec<_> = shared.iter().flat_map(|text| locals(text)).collect();
+    // A local names only those that come before it.
+    for local in locals.into_iter().rev() {
+        if names_of(local).any(|name| named.contains(name)) {
+            named.extend(words(local));
+            needed.push(local);
+        }
+    }
+    needed.reverse();
+    needed
+}
+
+/// The locals of a shared file, each with the comment before it. Nothing else stands at the start
+/// of a line.
+fn locals(text: &str) -> Vec<&str> {
+    let (mut starts, mut comment, mut offset) = (Vec::new(), None, 0);
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("--") {
+            comment.get_or_insert(offset);
+        } else {
+            if line.starts_with("local ") {
+                starts.push(comment.unwrap_or(offset));
+            }
+            comment = None;
+        }
+        offset += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    let locals = starts.iter().zip(ends);
+    locals.map(|(start, end)| &text[*start..end]).collect()
+}
+
+/// The names that a local defines.
+fn names_of(local: &str) -> impl Iterator<Item = &str> {
+    let line = local.lines().find_map(|line| line.strip_prefix("local "));
+    let line = line.unwrap_or_default();
+    let names = match line.strip_prefix("function ") {
+        Some(function) => function.split('(').next(),
+        None => line.split('=').next(),
+    };
+    words(names.unwrap_or_default())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+        .filter(|word| !word.is_empty())
 }
 
 /// A script with its keys and arguments.
@@ -130,5 +185,42 @@ impl Request {
 impl From<Command> for Request {
     fn from(command: Command) -> Self {
         Self::Command(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    const SHARED: &str = "-- About the file.\n\n\
+        local a, b = KEYS[1], KEYS[2]\n\n\
+        -- Uses a.\n\
+        local function first()\n  return a\nend\n\n\
+        local function second()\n  return first()\nend\n\
+        local LAST = 1\n";
+
+    #[test]
+    fn a_script_has_the_locals_that_it_needs_in_their_order() {
+        let needed = |body| super::needed(&[SHARED], body).concat();
+        assert_eq!(needed("return 1"), "");
+        assert_eq!(needed("return LAST"), "local LAST = 1\n");
+        assert_eq!(needed("return b"), "local a, b = KEYS[1], KEYS[2]\n\n");
+        let all = needed("return second(LAST)");
+        assert_eq!(all, SHARED.strip_prefix("-- About the file.\n\n").unwrap());
+        assert!(needed("first()").contains("-- Uses a.\nlocal function first()"));
+        assert!(!needed("second_of_first()").contains("local"));
+    }
+
+    #[test]
+    fn shared_files_hold_locals_and_nothing_else() {
+        for text in [
+            include_str!("../lua/prelude.lua"),
+            include_str!("../lua/doctor.lua"),
+            include_str!("../lua/compact.lua"),
+        ] {
+            for line in text.lines() {
+                let is_inside = line.is_empty() || line.starts_with([' ', '-']);
+                let is_local = line.starts_with("local ") || line == "end" || line == "}";
+                assert!(is_inside || is_local, "{line}");
+            }
+        }
     }
 }
