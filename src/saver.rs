@@ -173,7 +173,9 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
         channels: &[String],
     ) -> Result<BTreeMap<String, DeltaChannelHistory>>;
 
-    /// Streams the threads whose ids start with `prefix`, each once, in no order.
+    /// Streams the threads whose ids start with `prefix`, each once: those first that were written
+    /// to last, by `put`, `put_writes` or as the target of `copy_thread`. A saver that does not
+    /// know when a thread was written to gives it after all others.
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary>;
 
     /// Resets the TTL of every key of a thread to the saver's; a pinned thread is left alone.

@@ -59,6 +59,7 @@ const LAYERS: &[&str] = &[
     "scripts/",
     "session",
     "nonatomic/",
+    "recent",
     "store",
     // Features.
     "names",
@@ -115,6 +116,7 @@ const LAYERS: &[&str] = &[
     "doctor/registries",
     "doctor/blobs",
     "doctor/namespaces",
+    "doctor/recent",
     "doctor",
     "reseal",
     "with_blobs",

@@ -37,6 +37,7 @@ class Arguments(TypedDict, total=False):
     tls_key_file: str | os.PathLike[str] | None
     encryption_keys: Mapping[str, bytes] | None
     allow_unsealed: bool
+    recent_threads: bool
     credential_refresh: float | dt.timedelta | None
     key_cache_max_size: int | None
     channel_cache_max_size: int | None

@@ -115,6 +115,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             without either nothing is sealed.
         allow_unsealed: Whether a saver with keys also reads what is not sealed, as was stored
             before it had keys, until ``langgraph-redis reseal`` has run. Default: no.
+        recent_threads: Whether the threads are kept by the time of their last write, so that
+            ``threads`` gives the newest first. No call waits for it. Default: yes.
         credential_refresh: How soon a ``credential_provider`` is asked again for connections that
             live, in seconds; it is asked for each new connection as well. Default: 60.
         key_cache_max_size: Of langgraph-checkpoint-redis' shallow savers; there is no such cache,
@@ -156,6 +158,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         tls_key_file: str | os.PathLike[str] | None = None,
         encryption_keys: Mapping[str, bytes] | None = None,
         allow_unsealed: bool = False,
+        recent_threads: bool = True,
         credential_refresh: float | dt.timedelta | None = None,
         key_cache_max_size: int | None = None,
         channel_cache_max_size: int | None = None,
@@ -212,6 +215,8 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 settings[name] = file(name, path)
         if allow_unsealed:
             settings["allow_unsealed"] = "true"
+        if not recent_threads:
+            settings["recent_threads"] = "false"
         time, refresh_on_read = read_ttl(ttl)
         scope = read_ttl_scope(ttl)
         if scope is not None:
@@ -459,7 +464,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
     # --- beyond LangGraph ---
 
     def threads(self, prefix: str = "") -> Iterator[ThreadSummary]:
-        """List the threads whose ids start with ``prefix``, in no order."""
+        """List the threads whose ids start with ``prefix``, those written to last first."""
         self._before_blocking("threads")
         return self._iterate_threads(self._native.threads(_text("prefix", prefix)))
 
@@ -471,7 +476,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
                 yield ThreadSummary(*summary)
 
     async def athreads(self, prefix: str = "") -> AsyncIterator[ThreadSummary]:
-        """List the threads whose ids start with ``prefix``, in no order."""
+        """List the threads whose ids start with ``prefix``, those written to last first."""
         listing = self._native.threads(_text("prefix", prefix))
         more = True
         while more:

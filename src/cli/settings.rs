@@ -81,6 +81,11 @@ const HELP: &[(&str, &str, &str)] = &[
         "The number of checkpoints per page [default: 32]",
     ),
     (
+        "recent_threads",
+        "BOOL",
+        "Whether threads are kept by the time of their last write [default: true]",
+    ),
+    (
         "search",
         "MODE",
         "Whether RediSearch is used: auto, required or off [default: auto]",

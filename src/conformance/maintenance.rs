@@ -33,6 +33,7 @@ case_table! {
     Threads {
         a_thread_is_listed_with_its_count_and_newest,
         threads_are_listed_by_the_start_of_their_id,
+        the_thread_that_was_written_to_last_comes_first,
         the_start_of_an_id_is_exact,
         a_deleted_thread_is_not_listed,
         a_thread_without_a_root_has_its_newest_of_any_namespace,
@@ -305,6 +306,34 @@ async fn threads_are_listed_by_the_start_of_their_id(subject: Subject) {
     assert_eq!(listed_threads(&*saver, &format!("{start}:c")).await, []);
     let all = listed_threads(&*saver, "").await;
     assert!(given.iter().all(|thread| all.contains(thread)));
+}
+
+async fn the_thread_that_was_written_to_last_comes_first(subject: Subject) {
+    let saver = subject.saver().await;
+    let start = random();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|end| named(format!("{start}:{end}")));
+    let assert_order = async |wanted: &[&CheckpointConfig], when: &str| {
+        let found = threads(&*saver, &start).await.into_iter();
+        let found: Vec<_> = found.map(|summary| summary.thread_id).collect();
+        let wanted: Vec<_> = wanted.iter().map(|one| one.thread_id.clone()).collect();
+        assert_eq!(found, wanted, "{when}");
+    };
+    let of_a = put_empty(&*saver, &a).await;
+    put_empty(&*saver, &b).await;
+    put_empty(&*saver, &c).await;
+    assert_order(&[&c, &b, &a], "after each was put").await;
+    put_writes(&*saver, &of_a, &[("channel", json!(1))], "task").await;
+    assert_order(&[&a, &c, &b], "after a was written to").await;
+    copy(&*saver, &b, &d, ExistingTarget::Merge)
+        .await
+        .expect("copy_thread");
+    assert_order(&[&d, &a, &c, &b], "after b was copied").await;
+    let options = DeleteOptions::default();
+    let deleted = saver.delete_thread(&a.thread_id, &options);
+    deleted.await.expect("delete_thread");
+    assert_order(&[&d, &c, &b], "after a was deleted").await;
+    put_empty(&*saver, &a).await;
+    assert_order(&[&a, &d, &c, &b], "after a was put again").await;
 }
 
 async fn the_start_of_an_id_is_exact(subject: Subject) {

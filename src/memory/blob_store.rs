@@ -79,7 +79,7 @@ impl BlobStore for MemorySaver {
         let (mut store, now) = self.open();
         let lifetime = Self::lifetime(&mut store, &config.thread_id, ttl, now);
         let stored = store
-            .namespace_mut(&config.thread_id, &config.namespace())
+            .written_namespace(&config.thread_id, &config.namespace())
             .writes
             .entry(checkpoint_id.clone())
             .or_default();

@@ -5,6 +5,7 @@ mod blobs;
 mod lifetime;
 mod store;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -206,7 +207,7 @@ impl CheckpointSaver for MemorySaver {
         let (mut store, now) = self.open();
         let lifetime = Self::lifetime(&mut store, &config.thread_id, ttl, now);
         let stored = store
-            .namespace_mut(&config.thread_id, &config.namespace())
+            .written_namespace(&config.thread_id, &config.namespace())
             .writes
             .entry(checkpoint_id.clone())
             .or_default();
@@ -301,7 +302,7 @@ impl CheckpointSaver for MemorySaver {
                 write.lifetime = lifetime;
             }
             count(&mut progress, &copied);
-            let into = store.namespace_mut(target, &namespace_id);
+            let into = store.written_namespace(target, &namespace_id);
             into.checkpoints.extend(copied.checkpoints);
             into.blobs.merge(copied.blobs, lifetime);
             for (checkpoint_id, writes) in copied.writes {
@@ -354,10 +355,13 @@ impl CheckpointSaver for MemorySaver {
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
         let (store, now) = self.open();
-        let summaries: Vec<_> = store
-            .threads
-            .iter()
+        let threads = store.threads.iter();
+        let mut threads: Vec<_> = threads
             .filter(|(id, _)| id.as_str().starts_with(prefix))
+            .collect();
+        threads.sort_by_key(|(_, thread)| Reverse(thread.last_write));
+        let summaries: Vec<_> = threads
+            .into_iter()
             .filter_map(|(id, thread)| {
                 let (newest, stored) = thread.newest()?;
                 let checkpoints = thread

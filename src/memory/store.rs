@@ -17,6 +17,8 @@ use crate::lineage::LineageNode;
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) threads: BTreeMap<ThreadId, Thread>,
+    /// How many writes there were.
+    writes: u64,
     /// No entry expires before this.
     next_expiry: Option<Instant>,
 }
@@ -56,6 +58,18 @@ impl Store {
         self.threads.get(thread_id)?.namespaces.get(namespace)
     }
 
+    /// A namespace to write to.
+    pub(super) fn written_namespace(
+        &mut self,
+        thread_id: &ThreadId,
+        namespace: &CheckpointNamespace,
+    ) -> &mut Namespace {
+        self.writes += 1;
+        let thread = self.threads.entry(thread_id.clone()).or_default();
+        thread.last_write = self.writes;
+        self.namespace_mut(thread_id, namespace)
+    }
+
     pub(super) fn namespace_mut(
         &mut self,
         thread_id: &ThreadId,
@@ -88,7 +102,7 @@ impl Store {
             parent: config.checkpoint_id.clone(),
             lifetime,
         };
-        self.namespace_mut(thread_id, &namespace)
+        self.written_namespace(thread_id, &namespace)
             .checkpoints
             .insert(id.clone(), stored);
         CheckpointConfig::of_checkpoint(thread_id.clone(), namespace, id)
@@ -127,6 +141,8 @@ pub(super) struct Key {
 pub(super) struct Thread {
     /// Whether what is written to the thread never expires.
     pub(super) pinned: bool,
+    /// Which of all writes the last one was.
+    pub(super) last_write: u64,
     pub(super) namespaces: BTreeMap<CheckpointNamespace, Namespace>,
 }
 

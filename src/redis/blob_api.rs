@@ -24,9 +24,12 @@ impl BlobStore for RedisSaver {
         metadata: &CheckpointMetadata,
         blobs: &[ChannelBlob],
     ) -> Result<CheckpointConfig> {
-        self.0
+        let stored = self
+            .0
             .put_with_blobs(config, checkpoint, metadata, blobs)
-            .await
+            .await;
+        self.recent().written_if(&config.thread_id, &stored);
+        stored
     }
 
     fn blobs_of(
@@ -44,7 +47,11 @@ impl BlobStore for RedisSaver {
         writes: &[PendingWrite],
         existing: ExistingWrites,
     ) -> Result<()> {
-        self.0.put_indexed_writes(config, writes, existing).await
+        let stored = self.0.put_indexed_writes(config, writes, existing).await;
+        if !writes.is_empty() {
+            self.recent().written_if(&config.thread_id, &stored);
+        }
+        stored
     }
 
     async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {

@@ -253,6 +253,16 @@ impl RedisSaverBuilder {
         self
     }
 
+    /// Whether the saver keeps the threads by the time of their last write, so that
+    /// [`threads`](crate::CheckpointSaver::threads) gives the newest first, and the first of a
+    /// million at once. That takes about 130 bytes a thread. They are stored in the background,
+    /// many in one pipeline, and no call waits for it. Without them `threads` walks over all keys
+    /// or the index, in no order. Default: yes.
+    pub fn recent_threads(mut self, keep: bool) -> Self {
+        self.settings.recent_threads = keep;
+        self
+    }
+
     /// Leaves encryption keys out where the layout seals nothing, for who has a saver of each
     /// layout.
     #[cfg(feature = "cli")]

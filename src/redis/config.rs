@@ -78,11 +78,14 @@ pub enum ConfigKey {
     EncryptionKeysFile,
     /// Whether a saver with keys also reads what is not sealed. Default: `false`.
     AllowUnsealed,
+    /// Whether the saver keeps the threads by the time of their last write, so that `threads` gives
+    /// the newest first. Default: `true`.
+    RecentThreads,
 }
 
 impl ConfigKey {
     /// All settings.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Url,
         Self::CheckpointPrefix,
         Self::CheckpointWritePrefix,
@@ -105,6 +108,7 @@ impl ConfigKey {
         Self::ClientName,
         Self::EncryptionKeysFile,
         Self::AllowUnsealed,
+        Self::RecentThreads,
     ];
 
     /// The name.
@@ -133,6 +137,7 @@ impl ConfigKey {
             Self::ClientName => "client_name",
             Self::EncryptionKeysFile => "encryption_keys_file",
             Self::AllowUnsealed => "allow_unsealed",
+            Self::RecentThreads => "recent_threads",
         }
     }
 
@@ -186,6 +191,7 @@ pub(crate) struct Settings {
     pub(crate) encryption_keys: Option<EncryptionKeys>,
     pub(crate) encryption_keys_file: Option<PathBuf>,
     pub(crate) allow_unsealed: bool,
+    pub(crate) recent_threads: bool,
 }
 
 /// How checkpoints are stored.
@@ -300,6 +306,7 @@ impl Default for Settings {
             encryption_keys: None,
             encryption_keys_file: None,
             allow_unsealed: false,
+            recent_threads: true,
         }
     }
 }
@@ -381,6 +388,7 @@ impl Settings {
                 self.encryption_keys_file = Some(file(value).map_err(refuse)?);
             }
             ConfigKey::AllowUnsealed => self.allow_unsealed = truth(value).map_err(refuse)?,
+            ConfigKey::RecentThreads => self.recent_threads = truth(value).map_err(refuse)?,
         }
         Ok(())
     }

@@ -48,6 +48,7 @@ mod progress;
 mod prune;
 mod put;
 mod read;
+mod recent;
 mod registry;
 mod remove;
 mod replies;

@@ -41,6 +41,7 @@ pub(crate) async fn delete_for_runs(
                     blob_gc::gc(store, thread_id, namespace, &mut counter).await?;
                 }
             }
+            store.recent.removed(thread_id);
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::config::Layout;
 use super::doctor::{DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 use super::layout::LayoutSaver;
+use super::recent::RecentThreads;
 use super::reseal::{ResealOptions, ResealReport};
 use super::stats::{Stats, StatsOptions};
 use super::transfer::{EarlyWrites, TimedCheckpoint};
@@ -18,7 +19,7 @@ use crate::checkpoint::{
 };
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, RunId, TaskId, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, Progress, PruneOptions, PruneStrategy, PutOptions,
     PutWritesOptions, TtlChoice,
@@ -76,6 +77,11 @@ impl RedisSaver {
         (keyspace.checkpoint_prefix(), keyspace.write_prefix())
     }
 
+    /// The sets that say which threads were written to last.
+    pub(super) fn recent(&self) -> &RecentThreads {
+        &self.0.store().recent
+    }
+
     /// The layout of what is stored.
     #[must_use]
     pub fn layout(&self) -> Layout {
@@ -102,10 +108,10 @@ impl RedisSaver {
         self.0.health().await
     }
 
-    /// Waits for the calls in flight, for at most `command_timeout`, and closes the connections;
-    /// later calls fail.
+    /// Stores which threads were written to last, waits for the calls in flight, for at most
+    /// `command_timeout`, and closes the connections; later calls fail.
     pub async fn close(&self) {
-        self.0.store().driver().close().await;
+        self.0.store().close().await;
     }
 
     /// The summary of a thread, or `None` if it does not exist. It is read by its id, without
@@ -157,7 +163,13 @@ impl RedisSaver {
     /// # Errors
     /// As [`put`](crate::CheckpointSaver::put).
     pub async fn put_tuple(&self, tuple: CheckpointTuple, ttl: TtlChoice) -> Result<()> {
-        self.0.put_tuple(tuple, ttl).await
+        let (thread, id) = (
+            tuple.config.thread_id.clone(),
+            tuple.checkpoint.id().clone(),
+        );
+        self.0.put_tuple(tuple, ttl).await?;
+        self.recent().written_at(&thread, id.time());
+        Ok(())
     }
 
     /// Stores writes exactly as they were read, under the indexes that they have. `config` names
@@ -172,7 +184,10 @@ impl RedisSaver {
         writes: &[PendingWrite],
         ttl: TtlChoice,
     ) -> Result<()> {
-        self.0.put_pending_writes(config, writes, ttl).await
+        self.0.put_pending_writes(config, writes, ttl).await?;
+        let time = config.checkpoint_id.as_ref().and_then(CheckpointId::time);
+        self.recent().written_at(&config.thread_id, time);
+        Ok(())
     }
 
     /// What [`prune`](crate::CheckpointSaver::prune) would remove of a thread; nothing is removed.
@@ -295,7 +310,9 @@ impl CheckpointSaver for RedisSaver {
         metadata: &CheckpointMetadata,
         options: &PutOptions,
     ) -> Result<CheckpointConfig> {
-        self.0.put(config, checkpoint, metadata, options).await
+        let stored = self.0.put(config, checkpoint, metadata, options).await;
+        self.recent().written_if(&config.thread_id, &stored);
+        stored
     }
 
     async fn put_writes(
@@ -305,7 +322,11 @@ impl CheckpointSaver for RedisSaver {
         task_id: &TaskId,
         options: &PutWritesOptions,
     ) -> Result<()> {
-        self.0.put_writes(config, writes, task_id, options).await
+        let stored = self.0.put_writes(config, writes, task_id, options).await;
+        if !writes.is_empty() {
+            self.recent().written_if(&config.thread_id, &stored);
+        }
+        stored
     }
 
     async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
@@ -321,7 +342,9 @@ impl CheckpointSaver for RedisSaver {
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
-        self.0.delete_thread(thread_id, options).await
+        let deleted = self.0.delete_thread(thread_id, options).await;
+        self.recent().removed(thread_id);
+        deleted
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
@@ -334,11 +357,19 @@ impl CheckpointSaver for RedisSaver {
         target: &ThreadId,
         options: &CopyOptions,
     ) -> Result<()> {
-        self.0.copy_thread(source, target, options).await
+        let copied = self.0.copy_thread(source, target, options).await;
+        self.recent().written_if(target, &copied);
+        copied
     }
 
     async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
-        self.0.prune(thread_ids, options).await
+        let pruned = self.0.prune(thread_ids, options).await;
+        if options.strategy == PruneStrategy::Delete {
+            for thread in thread_ids {
+                self.recent().removed(thread);
+            }
+        }
+        pruned
     }
 
     async fn delta_channel_history(

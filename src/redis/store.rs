@@ -11,6 +11,7 @@ use super::driver::{Command, Driver, Reply};
 use super::error::SEVERAL_SLOTS;
 use super::keys::{Keyspace, NamespaceKeys};
 use super::nonatomic;
+use super::recent::RecentThreads;
 use super::scripts::{Call, OneKey, Op, Request, RunOnKey, Step, ThreadTtl};
 use super::session::{Newest, Session};
 use crate::error::{Error, Result};
@@ -23,20 +24,30 @@ pub(crate) struct Store {
     pub(crate) session: Session,
     pub(crate) keyspace: Keyspace,
     pub(crate) settings: Settings,
+    pub(crate) recent: RecentThreads,
 }
 
 impl Store {
     pub(crate) fn new(driver: Driver, keyspace: Keyspace, settings: Settings) -> Arc<Self> {
+        let session = Session::new(driver);
+        let recent = RecentThreads::new(&session.driver, &keyspace, &settings);
         Arc::new(Self {
-            session: Session::new(driver),
+            session,
             keyspace,
             settings,
+            recent,
         })
     }
 
     /// The driver of the session, for single commands.
     pub(crate) fn driver(&self) -> &Arc<Driver> {
         &self.session.driver
+    }
+
+    /// Waits for the calls in flight, and closes the connections.
+    pub(crate) async fn close(&self) {
+        self.recent.store().await;
+        self.driver().close().await;
     }
 
     /// Finds out whether the server lacks JSON, by trying it: on some servers modules cannot be

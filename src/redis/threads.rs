@@ -1,5 +1,5 @@
-//! `threads`: the threads there are, from the index, or from the pointers where search cannot
-//! answer.
+//! `threads`: the threads there are: those that were written to last, and then all others from the
+//! index, or from the pointers where search cannot answer.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -13,11 +13,15 @@ use super::driver::Command;
 use super::index::{self, Page, Rows};
 use super::keys::NamespaceKeys;
 use super::list::{Full, Layout};
+use super::recent::{NewestFirst, RecentThread};
 use super::store::Store;
 use super::{registry, scan};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
+
+/// How many corrections of the sets of recent threads are stored in one pipeline.
+const CORRECTIONS: usize = 256;
 
 /// What a list of threads asks of the way in which checkpoints are stored.
 pub(crate) trait ThreadLayout: Layout {
@@ -40,12 +44,16 @@ pub(crate) fn threads<L: ThreadLayout>(
     prefix: &str,
 ) -> SaverStream<ThreadSummary> {
     let walk = Walk::<L> {
-        store,
         prefix: prefix.to_owned(),
         source: None,
+        recent: Some(store.recent.newest_first()),
+        recent_page: VecDeque::new(),
+        empty: Vec::new(),
+        found: Vec::new(),
         given: HashSet::new(),
         hasher: RandomState::new(),
         layout: PhantomData,
+        store,
     };
     stream::try_unfold(walk, |mut walk| async move {
         Ok(walk.next().await?.map(|summary| (summary, walk)))
@@ -68,8 +76,14 @@ struct Walk<L> {
     store: Arc<Store>,
     prefix: String,
     source: Option<Source>,
-    /// The threads that the index gave, each as a number, so that those which it gives again after
-    /// a search was lost are left out.
+    /// The threads that were written to last; `None` after the last.
+    recent: Option<NewestFirst>,
+    recent_page: VecDeque<RecentThread>,
+    /// In which of them nothing was found, and which threads they lack.
+    empty: Vec<RecentThread>,
+    found: Vec<RecentThread>,
+    /// The threads that were given, each as a number, so that those that are found again in another
+    /// way, or by the index after a search was lost, are left out.
     given: HashSet<u64>,
     hasher: RandomState,
     layout: PhantomData<fn() -> L>,
@@ -90,22 +104,61 @@ enum Source {
 impl<L: ThreadLayout> Walk<L> {
     async fn next(&mut self) -> Result<Option<ThreadSummary>> {
         loop {
-            let Some(thread) = self.next_id().await? else {
+            let recent = self.next_recent().await?;
+            let thread = match &recent {
+                Some(recent) => Some(recent.thread.clone()),
+                None => self.next_id().await?,
+            };
+            let Some(thread) = thread else {
+                self.correct_recent().await;
                 return Ok(None);
             };
             if !thread.as_str().starts_with(&self.prefix) {
                 continue;
             }
-            let summary = L::summary(&self.store, thread.clone()).await;
-            match summary {
-                Ok(None) => {}
+            let summary = match L::summary(&self.store, thread.clone()).await {
                 // A key of another type, or one that cannot be read, hides its own thread alone.
                 Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
                     tracing::warn!(%thread, error = %error.report(), "a thread is left out of the list of threads");
+                    None
                 }
-                summary => return summary,
+                summary => summary?,
+            };
+            match (&summary, recent) {
+                (None, Some(recent)) => self.empty.push(recent),
+                (Some(summary), None) => self.found.push(RecentThread::found(summary)),
+                _ => {}
+            }
+            if self.empty.len() + self.found.len() >= CORRECTIONS {
+                self.correct_recent().await;
+            }
+            if summary.is_some() {
+                return Ok(summary);
             }
         }
+    }
+
+    /// The next of the threads that were written to last.
+    async fn next_recent(&mut self) -> Result<Option<RecentThread>> {
+        while let Some(recent) = &mut self.recent {
+            while let Some(one) = self.recent_page.pop_front() {
+                if self.given.insert(self.hasher.hash_one(&one.thread)) {
+                    return Ok(Some(one));
+                }
+            }
+            match recent.next(&self.store.recent).await? {
+                Some(page) => self.recent_page.extend(page),
+                None => self.recent = None,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts the sets of recent threads right.
+    async fn correct_recent(&mut self) {
+        let empty = std::mem::take(&mut self.empty);
+        let found = std::mem::take(&mut self.found);
+        self.store.recent.correct(empty, found).await;
     }
 
     async fn start(&self) -> Result<Source> {

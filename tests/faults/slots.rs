@@ -15,6 +15,7 @@ use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use crate::cluster::slot;
+use crate::support::server::is_recent;
 use crate::{Fault, builder, command, connect};
 
 /// The tag of all keys here, which puts them in one slot.
@@ -167,7 +168,9 @@ async fn keys(url: &str, pattern: &str) -> Vec<String> {
     let mut client = connect(url).await.unwrap();
     let mut scan = redis::cmd("KEYS");
     let found = scan.arg(pattern).query_async(&mut client).await;
-    found.unwrap()
+    let mut found: Vec<String> = found.unwrap();
+    found.retain(|key| !is_recent(key));
+    found
 }
 
 async fn all_keys(cluster: &Cluster, pattern: &str) -> Vec<String> {

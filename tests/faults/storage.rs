@@ -23,6 +23,7 @@ use crate::load::{
     parent, writes,
 };
 use crate::report::{MARKER, keys_without_ttl, note};
+use crate::support::server::is_recent;
 use crate::wire::{Condition, Wire};
 use crate::{Fault, command, connect};
 
@@ -63,6 +64,7 @@ async fn keys(url: &str) -> Vec<String> {
         .unwrap();
     keys.iter()
         .map(|key| String::from_utf8_lossy(key).into_owned())
+        .filter(|key| !is_recent(key))
         .collect()
 }
 

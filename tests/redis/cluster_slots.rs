@@ -72,7 +72,9 @@ async fn listed(saver: &RedisSaver, config: Option<&CheckpointConfig>) -> Vec<Ch
 /// Counts the round trips of a thread's calls: put, put_writes, the first get_tuple and later ones.
 async fn assert_round_trips(nodes: &Nodes, id: &str, ttl: TtlPolicy, expected: [usize; 4]) {
     let [puts, writes, first, later] = expected;
-    let saver = nodes.saver_with(ttl).await;
+    let builder = nodes.builder().ttl(ttl).recent_threads(false);
+    let saver = builder.build().await.unwrap();
+    saver.setup().await.unwrap();
     // The first call of each kind sends its scripts along, to each node.
     for turn in 0..24 {
         let config = thread(&format!("{id}-first-{turn}"));

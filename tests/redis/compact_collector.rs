@@ -18,6 +18,7 @@ use crate::support::stored::{delete, thread, thread_id};
 
 async fn saver_at(port: u16) -> RedisSaver {
     let builder = RedisSaver::builder().url(format!("redis://127.0.0.1:{port}"));
+    let builder = builder.recent_threads(false);
     let saver = builder.layout(Layout::Compact).build().await.unwrap();
     saver.setup().await.unwrap();
     saver

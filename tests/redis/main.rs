@@ -26,6 +26,7 @@ mod large_documents;
 mod model;
 mod model_neighbours;
 mod race;
+mod recent;
 mod resharding;
 mod round_trips;
 mod sealing;

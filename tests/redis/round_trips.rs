@@ -58,6 +58,7 @@ async fn saver(proxy: &Proxy, ttl: TtlPolicy) -> RedisSaver {
     let saver = RedisSaver::builder()
         .url(format!("redis://127.0.0.1:{}", proxy.port()))
         .pool_size(1)
+        .recent_threads(false)
         .ttl(ttl)
         .build()
         .await

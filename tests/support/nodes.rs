@@ -100,7 +100,8 @@ impl Nodes {
         }
     }
 
-    /// All keys of the prefix, in order.
+    /// All keys of the prefix, in order, without the sets of recent threads, which are written in
+    /// the background.
     pub async fn keys(&mut self) -> Vec<String> {
         let mut keys = Vec::new();
         for client in &mut self.clients {
@@ -121,6 +122,7 @@ impl Nodes {
         }
         keys.sort();
         keys.dedup();
+        keys.retain(|key| !super::server::is_recent(key));
         keys
     }
 }

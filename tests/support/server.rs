@@ -34,7 +34,7 @@ impl Server {
         saver
     }
 
-    /// All keys, in order.
+    /// All keys, in order, without the sets of recent threads, which are written in the background.
     pub async fn keys(&mut self) -> Vec<String> {
         let mut cursor = 0_u64;
         let mut keys = Vec::new();
@@ -51,6 +51,7 @@ impl Server {
             if cursor == 0 {
                 keys.sort();
                 keys.dedup();
+                keys.retain(|key| !is_recent(key));
                 return keys;
             }
         }
@@ -115,6 +116,11 @@ impl Server {
             .await
             .unwrap()
     }
+}
+
+/// Whether a key is a set of recent threads.
+pub fn is_recent(key: &str) -> bool {
+    key.contains("_recent:{")
 }
 
 /// Another client, with all the time that a busy machine may need.

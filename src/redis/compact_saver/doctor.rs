@@ -5,13 +5,14 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use super::list::{codecs, readers};
 use super::scripts::{Order, forget_writes, page_call, page_of};
-use super::{Compact, collect};
+use super::{Compact, collect, threads};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::redis::doctor::{DoctorOptions, DoctorReport, Finding, FindingKind};
+use crate::redis::doctor::{DoctorOptions, DoctorReport, Finding, FindingKind, recent_threads};
 use crate::redis::driver::Command;
 use crate::redis::keys::{CheckpointRef, CompactKeys};
 use crate::redis::scan::Scan;
@@ -23,7 +24,7 @@ const PAGE: usize = 32;
 const ATTEMPTS: usize = 3;
 
 /// Looks at every thread, reports what is wrong, and repairs it if the options say so.
-pub(super) async fn doctor(layout: &Compact, options: &DoctorOptions) -> Result<DoctorReport> {
+pub(super) async fn doctor(layout: &Arc<Compact>, options: &DoctorOptions) -> Result<DoctorReport> {
     options
         .expect_ttl
         .resolve(layout.store.settings.ttl.default)?;
@@ -50,6 +51,8 @@ pub(super) async fn doctor(layout: &Compact, options: &DoctorOptions) -> Result<
             }
         }
     }
+    let every = threads::threads(layout, &options.prefix);
+    recent_threads(store, options, &mut doctor.report, every).await?;
     Ok(doctor.report)
 }
 

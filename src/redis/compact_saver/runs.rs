@@ -30,6 +30,9 @@ pub(super) async fn delete_for_runs(
             }
             let left = collect::collect_what_was_left(layout, "delete_for_runs", &thread).await;
             if_readable(&thread, left)?;
+            if !found.is_empty() {
+                layout.store.recent.removed(&thread);
+            }
         }
     }
     Ok(())

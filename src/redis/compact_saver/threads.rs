@@ -1,4 +1,4 @@
-//! `threads`: a walk over the keys of heads.
+//! `threads`: those that were written to last, and then a walk over the keys of heads.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -11,6 +11,7 @@ use super::Compact;
 use super::scripts::{Overview, namespaces_call};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
+use crate::redis::recent::{NewestFirst, RecentThread};
 use crate::redis::scan::Scan;
 use crate::saver::{SaverStream, ThreadSummary};
 
@@ -24,6 +25,7 @@ const NAMESPACES: usize = 100;
 pub(super) fn threads(layout: &Arc<Compact>, prefix: &str) -> SaverStream<ThreadSummary> {
     let walk = Walk {
         layout: Arc::clone(layout),
+        recent: Some(layout.store.recent.newest_first()),
         ids: ThreadIds::starting(layout, "threads", prefix),
         found: VecDeque::new(),
         ready: VecDeque::new(),
@@ -73,6 +75,12 @@ impl ThreadIds {
         }
     }
 
+    /// Whether a thread is one of them, and was not given yet.
+    fn is_first(&mut self, thread: &ThreadId) -> bool {
+        let is_wanted = thread.as_str().starts_with(&self.prefix);
+        is_wanted && self.given.insert(self.hasher.hash_one(thread))
+    }
+
     /// The next page; it may be empty. `None` after the last.
     pub(super) async fn next(&mut self, layout: &Compact) -> Result<Option<Vec<ThreadId>>> {
         let store = &layout.store;
@@ -86,16 +94,16 @@ impl ThreadIds {
             };
         };
         let threads = keys.iter().filter_map(|key| store.keyspace.of_compact(key));
-        let mut threads: Vec<_> = threads
-            .filter(|thread| thread.as_str().starts_with(&self.prefix))
-            .collect();
-        threads.retain(|thread| self.given.insert(self.hasher.hash_one(thread)));
+        let mut threads: Vec<_> = threads.collect();
+        threads.retain(|thread| self.is_first(thread));
         Ok(Some(threads))
     }
 }
 
 struct Walk {
     layout: Arc<Compact>,
+    /// `None` after the last.
+    recent: Option<NewestFirst>,
     ids: ThreadIds,
     found: VecDeque<ThreadId>,
     ready: VecDeque<ThreadSummary>,
@@ -107,6 +115,10 @@ impl Walk {
             if let Some(summary) = self.ready.pop_front() {
                 return Ok(Some(summary));
             }
+            if self.recent.is_some() {
+                self.read_recent().await?;
+                continue;
+            }
             if self.found.is_empty() {
                 match self.ids.next(&self.layout).await? {
                     Some(found) => self.found.extend(found),
@@ -115,17 +127,47 @@ impl Walk {
             }
             let page = self.found.len().min(PIPELINE);
             let page = self.found.drain(..page).collect();
-            self.summarize(page).await?;
+            let summaries = self.summarize(page).await?;
+            // The sets of recent threads lack them.
+            let found = summaries.iter().flatten().map(RecentThread::found);
+            let recent = &self.layout.store.recent;
+            recent.correct(Vec::new(), found.collect()).await;
+            self.ready.extend(summaries.into_iter().flatten());
         }
     }
 
-    async fn summarize(&mut self, page: Vec<ThreadId>) -> Result<()> {
+    /// Reads a page of the threads that were written to last.
+    async fn read_recent(&mut self) -> Result<()> {
+        let (layout, Some(recent)) = (&self.layout, &mut self.recent) else {
+            return Ok(());
+        };
+        let Some(mut page) = recent.next(&layout.store.recent).await? else {
+            self.recent = None;
+            return Ok(());
+        };
+        page.retain(|one| self.ids.is_first(&one.thread));
+        let threads = page.iter().map(|one| one.thread.clone()).collect();
+        let summaries = self.summarize(threads).await?;
+        let mut empty = Vec::new();
+        for (one, summary) in page.into_iter().zip(summaries) {
+            match summary {
+                Some(summary) => self.ready.push_back(summary),
+                None => empty.push(one),
+            }
+        }
+        self.layout.store.recent.correct(empty, Vec::new()).await;
+        Ok(())
+    }
+
+    /// What each thread of a page holds; `None` if it has no checkpoint.
+    async fn summarize(&self, page: Vec<ThreadId>) -> Result<Vec<Option<ThreadSummary>>> {
         let store = &self.layout.store;
         let steps = page.iter().map(|thread| {
             let keys = store.keyspace.compact(thread);
             namespaces_call(&keys, None, 1).into()
         });
         let replies = store.pipeline("threads", steps.collect()).await?;
+        let mut summaries = Vec::with_capacity(page.len());
         for (thread, reply) in page.into_iter().zip(replies) {
             let keys = store.keyspace.compact(&thread);
             let found = reply.and_then(|reply| Overview::of(&keys, reply));
@@ -133,15 +175,16 @@ impl Walk {
                 Ok(found) => self.layout.summary_of(&thread, found).await,
                 Err(error) => Err(error),
             };
-            match summary {
+            summaries.push(match summary {
                 // A key of another type, or one that cannot be read, hides its own thread alone.
                 Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
                     tracing::warn!(%thread, error = %error.report(), "a thread is left out of the list of threads");
+                    None
                 }
-                summary => self.ready.extend(summary?),
-            }
+                summary => summary?,
+            });
         }
-        Ok(())
+        Ok(summaries)
     }
 }
 

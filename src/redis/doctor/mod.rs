@@ -17,6 +17,7 @@ mod idle;
 mod indexes;
 mod named;
 mod namespaces;
+mod recent;
 mod registries;
 mod report;
 mod run;
@@ -24,15 +25,20 @@ mod shared;
 mod writes;
 
 pub(crate) use idle::IdleWrites;
+pub(crate) use recent::recent_threads;
 pub use report::{DoctorOptions, DoctorReport, Finding, FindingKind};
 
+use std::sync::Arc;
+
+use super::list::Full;
 use super::store::Store;
+use super::threads;
 use crate::error::{Error, Result};
 use run::Doctor;
 
 /// Looks at every key, reports what is wrong, and repairs it if the options say so.
 pub(crate) async fn doctor(
-    store: &Store,
+    store: &Arc<Store>,
     options: &DoctorOptions,
     idle: &mut IdleWrites,
 ) -> Result<DoctorReport> {
@@ -54,6 +60,8 @@ pub(crate) async fn doctor(
     doctor.blobs().await?;
     doctor.namespaces().await?;
     doctor.pointers().await?;
+    let every = threads::threads::<Full>(Arc::clone(store), &options.prefix);
+    recent_threads(store, options, &mut doctor.report, every).await?;
     doctor.idle.run_is_over();
     Ok(doctor.report)
 }

@@ -162,6 +162,11 @@ pub enum FindingKind {
     /// An index does not know all documents that there are, so that lists over all threads lack
     /// some; not looked at on a cluster. Fix: it is dropped and made again; the documents stay.
     IndexIncomplete,
+    /// A set of recent threads lacks some, as it does where a saver has stored them that keeps no
+    /// such sets. It does no harm but to the order of
+    /// [`threads`](crate::CheckpointSaver::threads). Fix: they are put in, at the times of their
+    /// newest checkpoints.
+    RecentThreadsIncomplete,
 }
 
 impl FindingKind {
@@ -214,6 +219,7 @@ impl FindingKind {
             Self::IndexDiffers => "the index has another schema",
             Self::IndexBusy => "the index is still reading what was stored before it",
             Self::IndexIncomplete => "the index does not know what is stored",
+            Self::RecentThreadsIncomplete => "it lacks threads",
         }
     }
 }

@@ -53,3 +53,4 @@ pub(crate) use command::Command;
 pub use health::{Health, HealthProblem, ServerHealth};
 pub(crate) use node::NodeHandle;
 pub(crate) use reply::Reply;
+pub(crate) use task::Task;

@@ -7,11 +7,11 @@ use tokio::task::JoinHandle;
 
 /// A task that is aborted when its owner is dropped.
 #[derive(Debug)]
-pub(super) struct Task(JoinHandle<()>);
+pub(crate) struct Task(JoinHandle<()>);
 
 impl Task {
     /// Starts a task.
-    pub(super) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }
 

@@ -8,7 +8,7 @@ use super::reference::CheckpointRef;
 use super::thread::{BlobKeys, SHALLOW_REGISTRY, ThreadKeys};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::redis::slots::tag_in;
+use crate::redis::slots::{slot, tag_in};
 
 /// The default prefix of checkpoints.
 pub(crate) const CHECKPOINT_PREFIX: &str = "checkpoint";
@@ -31,6 +31,7 @@ const BLOBS: &str = "_blob";
 const BLOB_REGISTRIES: &str = "_blob_keys_zset";
 const STAGED: &str = "_staged";
 const WAIT: &str = "_wait";
+const RECENT: &str = "_recent";
 /// The same of those of the compact layout, and of the key that says which layout is under the
 /// prefix.
 pub(super) const HEADS: &str = "_heads";
@@ -38,7 +39,7 @@ pub(super) const PARTS: &str = "_parts";
 pub(super) const WRITES: &str = "_writes";
 pub(super) const LAYOUT: &str = "_layout";
 /// All of them.
-const UNDER_CHECKPOINTS: [&str; 11] = [
+const UNDER_CHECKPOINTS: [&str; 12] = [
     POINTERS,
     REGISTRIES,
     NAMESPACES,
@@ -46,11 +47,15 @@ const UNDER_CHECKPOINTS: [&str; 11] = [
     BLOB_REGISTRIES,
     STAGED,
     WAIT,
+    RECENT,
     HEADS,
     PARTS,
     WRITES,
     LAYOUT,
 ];
+
+/// Over how many sets the recent threads are spread, so that they are on every node of a cluster.
+pub(crate) const RECENT_SETS: u16 = 16;
 
 /// The names of all families of one saver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +140,16 @@ impl Keyspace {
     /// How every pointer to a newest checkpoint starts.
     pub(crate) fn pointer_family(&self) -> String {
         format!("{}{POINTERS}:", self.checkpoint)
+    }
+
+    /// A set of recent threads.
+    pub(crate) fn recent(&self, set: u16) -> Bytes {
+        Bytes::from(format!("{}{RECENT}:{{{set}}}", self.checkpoint))
+    }
+
+    /// Which set of recent threads a thread is in.
+    pub(crate) fn recent_set(thread: &ThreadId) -> u16 {
+        slot(thread.as_str().as_bytes()) % RECENT_SETS
     }
 
     /// How every document of a checkpoint starts.

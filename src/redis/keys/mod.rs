@@ -18,7 +18,9 @@ mod tests;
 
 pub(crate) use compact::CompactKeys;
 pub(crate) use encode::{glob_escaped, namespace_from_stored, stored_namespace};
-pub(crate) use keyspace::{CHECKPOINT_PREFIX, Keyspace, WRITE_PREFIX, WritesOf, replication_mark};
+pub(crate) use keyspace::{
+    CHECKPOINT_PREFIX, Keyspace, RECENT_SETS, WRITE_PREFIX, WritesOf, replication_mark,
+};
 pub(crate) use member::{Member, PINNED};
 pub(crate) use reference::CheckpointRef;
 pub(crate) use thread::{BlobKeys, Family, NamespaceKeys, ShallowKeys, ThreadKeys};

@@ -53,6 +53,7 @@ pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<
             let place = Place::new(store, &one.thread_id, &one.namespace);
             let of_run = Some((&one.checkpoint_id, run));
             place.remove(store, of_run, &mut counter).await?;
+            store.recent.removed(&one.thread_id);
         }
     }
     Ok(())

@@ -78,10 +78,10 @@ impl ShallowRedisSaver {
         index::health(&self.0).await
     }
 
-    /// Waits for the calls in flight, for as long as a command may take, and closes the
-    /// connections; later calls fail.
+    /// Stores which threads were written to last, waits for the calls in flight, for as long as a
+    /// command may take, and closes the connections; later calls fail.
     pub async fn close(&self) {
-        self.0.driver().close().await;
+        self.0.close().await;
     }
 }
 
@@ -99,7 +99,9 @@ impl CheckpointSaver for ShallowRedisSaver {
         metadata: &CheckpointMetadata,
         options: &PutOptions,
     ) -> Result<CheckpointConfig> {
-        place::put(&self.0, config, checkpoint, metadata, options).await
+        let stored = place::put(&self.0, config, checkpoint, metadata, options).await;
+        self.0.recent.written_if(&config.thread_id, &stored);
+        stored
     }
 
     async fn put_writes(
@@ -109,7 +111,11 @@ impl CheckpointSaver for ShallowRedisSaver {
         task_id: &TaskId,
         options: &PutWritesOptions,
     ) -> Result<()> {
-        place::put_writes(&self.0, config, writes, task_id, options).await
+        let stored = place::put_writes(&self.0, config, writes, task_id, options).await;
+        if !writes.is_empty() {
+            self.0.recent.written_if(&config.thread_id, &stored);
+        }
+        stored
     }
 
     async fn get_tuple(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
@@ -125,7 +131,9 @@ impl CheckpointSaver for ShallowRedisSaver {
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
-        maintain::delete_thread(&self.0, thread_id, options).await
+        let deleted = maintain::delete_thread(&self.0, thread_id, options).await;
+        self.0.recent.removed(thread_id);
+        deleted
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
@@ -138,7 +146,9 @@ impl CheckpointSaver for ShallowRedisSaver {
         target: &ThreadId,
         options: &CopyOptions,
     ) -> Result<()> {
-        maintain::copy_thread(&self.0, source, target, options).await
+        let copied = maintain::copy_thread(&self.0, source, target, options).await;
+        self.0.recent.written_if(target, &copied);
+        copied
     }
 
     async fn prune(&self, thread_ids: &[ThreadId], options: &PruneOptions) -> Result<()> {
@@ -149,6 +159,7 @@ impl CheckpointSaver for ShallowRedisSaver {
             delete.progress.clone_from(&options.progress);
             for thread in thread_ids {
                 maintain::delete_thread(&self.0, thread, &delete).await?;
+                self.0.recent.removed(thread);
             }
         }
         Ok(())

@@ -261,6 +261,7 @@ async fn every_call_is_one_round_trip() {
     let saver = RedisSaver::builder()
         .url(format!("redis://127.0.0.1:{}", proxy.port()))
         .pool_size(1)
+        .recent_threads(false)
         .ttl(TtlPolicy::new(HOUR).with_refresh_on_read(true))
         .build_shallow()
         .await
