@@ -21,6 +21,8 @@ from typing_extensions import TypedDict
 from langgraph_checkpoint_redis_rs import AsyncRedisSaver, RedisSaver
 
 OURS, THEIRS = AsyncRedisSaver, PythonAsyncRedisSaver
+# All the time that a busy machine may need; theirs gives up after five seconds.
+PATIENT = "?socket_timeout=60&socket_connect_timeout=60"
 
 
 class State(TypedDict, total=False):
@@ -69,7 +71,7 @@ async def both(url: str, **arguments: Any) -> Any:
     """Our saver and theirs, on the same prefixes."""
     async with (
         OURS.from_conn_string(url, **arguments) as ours,
-        THEIRS.from_conn_string(url, **arguments) as theirs,
+        THEIRS.from_conn_string(url + PATIENT, **arguments) as theirs,
     ):
         yield {"ours": ours, "theirs": theirs}
 
@@ -185,11 +187,11 @@ async def test_every_type_of_write_that_the_python_saver_stores(
         ("__resume__", ["yes"]),
     ]
     if kind == "async":
-        async with THEIRS.from_conn_string(redis_url) as theirs:
+        async with THEIRS.from_conn_string(redis_url + PATIENT) as theirs:
             stored = await theirs.aput(config, made, {"source": "loop", "step": 1}, {})
             await theirs.aput_writes(stored, values, "task", "path")
     else:
-        with PythonRedisSaver.from_conn_string(redis_url) as theirs:
+        with PythonRedisSaver.from_conn_string(redis_url + PATIENT) as theirs:
             theirs.setup()
             stored = theirs.put(config, made, {"source": "loop", "step": 1}, {})
             theirs.put_writes(stored, values, "task", "path")
@@ -235,7 +237,7 @@ async def test_the_python_saver_reads_values_that_need_type_hints(redis_url, con
     made = empty_checkpoint()
     made["channel_values"] = {"tuple": (1, 2), "plain": {"a": 1}}
     await asaver.aput(config, made, {"source": "loop", "step": 1}, {})
-    async with THEIRS.from_conn_string(redis_url) as theirs:
+    async with THEIRS.from_conn_string(redis_url + PATIENT) as theirs:
         found = await theirs.aget_tuple(config)
     assert found.checkpoint["channel_values"] == {"tuple": [1, 2], "plain": {"a": 1}}
     ours = await asaver.aget_tuple(config)
