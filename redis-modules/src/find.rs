@@ -60,6 +60,18 @@ impl Installation {
         install::install(&cache_dir(), &Package::without_modules(server)?)
     }
 
+    /// The first `redis-server` on `PATH`, of any version, to be started without modules.
+    #[must_use]
+    pub fn find_without_modules() -> Option<Self> {
+        Self::without_modules_on_path(&env::var_os("PATH")?)
+    }
+
+    fn without_modules_on_path(path: &OsStr) -> Option<Self> {
+        env::split_paths(path)
+            .filter(|folder| folder.is_absolute())
+            .find_map(|folder| Self::in_folder(&folder, "redis-server", &[]).ok())
+    }
+
     fn on_path(path: &OsStr) -> Result<Option<Self>, Error> {
         for folder in env::split_paths(path).filter(|folder| folder.is_absolute()) {
             if let Some(found) = redis_with_modules(&folder.join("redis-server"))? {
@@ -189,6 +201,23 @@ mod tests {
         modules(&root.path().join("modules"));
         assert_eq!(
             Installation::on_path(root.path().as_os_str()).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_server_of_any_version_is_found_to_be_started_without_modules() {
+        let root = tempfile::tempdir().unwrap();
+        let (empty, bin) = (root.path().join("empty"), root.path().join("bin"));
+        fs::create_dir(&empty).unwrap();
+        program(&bin.join("redis-server"), "Redis server v=7.0.15 sha=0");
+        let path = env::join_paths([&empty, &bin]).unwrap();
+        let found = Installation::without_modules_on_path(&path).unwrap();
+        assert_eq!(found.version(), "7.0.15");
+        assert_eq!(found.server(), bin.join("redis-server"));
+        assert!(found.modules().is_empty());
+        assert_eq!(
+            Installation::without_modules_on_path(empty.as_os_str()),
             None
         );
     }

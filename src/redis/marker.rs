@@ -1,12 +1,18 @@
 //! The key that says that the compact layout is under a prefix, and whether all of it has to be
 //! sealed. The JSON layout leaves none, as others share what it stores; its index says that it is
-//! there.
+//! there, or else its keys do.
+
+use bytes::Bytes;
 
 use super::config::Layout;
 use super::driver::{Command, Reply};
 use super::index;
+use super::scan::Scan;
 use super::store::Store;
 use crate::error::{Error, Result};
+
+/// How many pages of keys are looked at for what another layout stored.
+const PAGES: usize = 16;
 
 /// What follows the name of the layout where savers read nothing that is not sealed.
 const SEALED: &str = " sealed";
@@ -39,10 +45,30 @@ pub(crate) async fn claim(store: &Store) -> Result<()> {
         return mark(store, seals_all).await;
     }
     let prefix = store.keyspace.checkpoint_prefix();
-    if index::index_stats(store, prefix).await?.is_some() {
+    if index::index_stats(store, prefix).await?.is_some() || has_documents(store).await? {
         return check(store, Layout::Json.as_str());
     }
     mark(store, seals_all).await
+}
+
+/// Whether a walk over some of the keys comes to one of the JSON layout, which has no index where
+/// the server does not search.
+async fn has_documents(store: &Store) -> Result<bool> {
+    let keyspace = &store.keyspace;
+    let (pointers, namespaces) = (keyspace.pointer_family(), keyspace.namespaces_family());
+    let mut scan = Scan::matching("setup", keyspace.heads_pattern(""));
+    for _ in 0..PAGES {
+        let Some(keys) = scan.next(store).await? else {
+            break;
+        };
+        let is_ours = |key: &Bytes| {
+            key.starts_with(pointers.as_bytes()) || key.starts_with(namespaces.as_bytes())
+        };
+        if keys.iter().any(is_ours) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn mark(store: &Store, seals_all: bool) -> Result<()> {

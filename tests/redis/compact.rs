@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::redis::{DoctorOptions, FindingKind, Layout, RedisSaverBuilder};
+use langgraph_checkpoint_redis::redis::{
+    DoctorOptions, FindingKind, Layout, RedisSaverBuilder, SearchMode,
+};
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointMetadata, CheckpointSaver,
     CheckpointSaverExt, DeleteOptions, Error, ListOptions, PruneOptions, PruneStrategy, PutOptions,
@@ -305,6 +307,34 @@ async fn a_prefix_of_the_other_layout_is_refused() {
 }
 
 #[tokio::test]
+async fn a_prefix_with_threads_of_the_other_layout_is_refused_also_without_an_index() {
+    let mut server = Server::start().await;
+    for (prefix, pointer_only) in [("ours", false), ("python's", true)] {
+        let json = RedisSaver::builder().url(server.redis.url());
+        let json = json.search(SearchMode::Off).prefix(prefix);
+        let json = json.build().await.unwrap();
+        json.setup().await.unwrap();
+        put(
+            &json,
+            &CheckpointConfig::new("t").unwrap(),
+            &messages(1, "a"),
+        )
+        .await;
+        if pointer_only {
+            let set = format!("{prefix}:checkpoint_ns_set:t");
+            server.run(&["UNLINK", &set]).await;
+        }
+        let compact = builder(&server).prefix(prefix).build().await.unwrap();
+        let refused = compact.setup().await.unwrap_err();
+        assert!(
+            matches!(&refused, Error::Config { key, .. } if key == "layout"),
+            "{refused:?}"
+        );
+        assert!(refused.to_string().contains("`json`"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn the_url_may_name_the_layout_and_scopes_that_it_lacks_are_refused() {
     let mut server = Server::start().await;
     let url = format!("{}?layout=compact", server.redis.url());
@@ -388,6 +418,7 @@ async fn calls_take_one_round_trip_and_a_read_of_what_is_not_known_two() {
     let through_proxy = async || {
         let url = format!("redis://127.0.0.1:{}", proxy.port());
         let builder = RedisSaver::builder().url(url).pool_size(1);
+        let builder = builder.recent_threads(false);
         let saver = builder.layout(Layout::Compact).build().await.unwrap();
         saver.setup().await.unwrap();
         saver

@@ -124,9 +124,38 @@ pub(crate) const KINDS: &[Kind] = &[
     },
 ];
 
+/// The compact layout on the `redis-server` of the system, if it has one.
+#[cfg(feature = "redis")]
+fn of_the_system() -> Option<&'static Kind> {
+    use std::sync::OnceLock;
+
+    use redis_modules::{Installation, Standalone};
+
+    fn url() -> String {
+        static SERVER: OnceLock<Standalone> = OnceLock::new();
+        let start = || {
+            let found = Installation::find_without_modules().expect("it was there before");
+            let builder = Standalone::builder().installation(found);
+            builder
+                .without_modules()
+                .start()
+                .expect("no Redis to test with")
+        };
+        SERVER.get_or_init(start).url()
+    }
+
+    Installation::find_without_modules()?;
+    Some(&Kind {
+        name: "compact on the system's Redis",
+        subject: || compact_at(url),
+    })
+}
+
 /// The same, and those on servers that work together or are secured.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
     let all = KINDS.iter();
+    #[cfg(feature = "redis")]
+    let all = all.chain(of_the_system());
     #[cfg(feature = "tls")]
     let all = all.chain(topologies::KINDS);
     all
