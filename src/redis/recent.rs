@@ -282,18 +282,28 @@ impl Sets {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores what was noted so far. What is noted meanwhile wakes the next run.
+    /// Stores what was noted so far, or notes it again if that fails for now. What is noted
+    /// meanwhile wakes the next run.
     async fn store(&self) {
         let _turn = self.turn.lock().await;
         let threads = std::mem::take(&mut self.noted().threads);
         let mut notes = threads.into_iter().peekable();
         while notes.peek().is_some() {
-            let batch = notes.by_ref().take(BATCH).collect();
-            let stored = self.store_notes(batch).await;
-            if stored.is_err() {
-                self.warn_of(stored);
-                return;
+            let batch: Vec<_> = notes.by_ref().take(BATCH).collect();
+            let stored = self.store_notes(batch.clone()).await;
+            let Err(error) = &stored else {
+                continue;
+            };
+            if error.is_retryable() {
+                let mut waiting = self.noted();
+                for (thread, note) in batch.into_iter().chain(notes) {
+                    waiting.add(&thread, note);
+                }
+                drop(waiting);
+                self.wake.notify_one();
             }
+            self.warn_of(stored);
+            return;
         }
     }
 

@@ -163,7 +163,7 @@ pub enum FindingKind {
     /// some; not looked at on a cluster. Fix: it is dropped and made again; the documents stay.
     IndexIncomplete,
     /// A set of recent threads lacks some, as it does where a saver has stored them that keeps no
-    /// such sets. It does no harm but to the order of
+    /// such sets, or a call was dropped before it was answered. It does no harm but to the order of
     /// [`threads`](crate::CheckpointSaver::threads). Fix: they are put in, at the times of their
     /// newest checkpoints.
     RecentThreadsIncomplete,
