@@ -44,7 +44,8 @@ impl Store {
         &self.session.driver
     }
 
-    /// Waits for the calls in flight, and closes the connections.
+    /// Stores what was noted of recent threads, waits for the calls in flight, and closes the
+    /// connections.
     pub(crate) async fn close(&self) {
         self.recent.store().await;
         self.driver().close().await;

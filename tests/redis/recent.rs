@@ -34,6 +34,16 @@ async fn listed(saver: &RedisSaver) -> Vec<String> {
     threads.try_collect().await.unwrap()
 }
 
+/// Puts threads, which are then listed, in whatever order.
+async fn assert_all_are_listed(saver: &RedisSaver, layout: Layout) {
+    for thread in ["a", "b", "c"] {
+        put(saver, thread).await;
+    }
+    let mut threads = listed(saver).await;
+    threads.sort();
+    assert_eq!(threads, ["a", "b", "c"], "{layout}");
+}
+
 fn sets() -> Vec<String> {
     let sets = 0..16;
     sets.map(|set| format!("checkpoint_recent:{{{set}}}"))
@@ -227,12 +237,7 @@ async fn a_set_that_is_another_key_hides_no_thread_and_stops_no_call() {
         for set in sets() {
             server.run(&["SET", &set, "another's"]).await;
         }
-        for thread in ["a", "b", "c"] {
-            put(&saver, thread).await;
-        }
-        let mut threads = listed(&saver).await;
-        threads.sort();
-        assert_eq!(threads, ["a", "b", "c"], "{layout}");
+        assert_all_are_listed(&saver, layout).await;
         let report = saver.doctor(&DoctorOptions::default()).await.unwrap();
         assert_eq!(report.counts()[&FindingKind::WrongType], 16, "{report}");
         let found: String = redis::cmd("GET")
@@ -348,12 +353,7 @@ async fn a_saver_without_the_setting_keeps_no_sets_and_lists_all_threads() {
         let builder = RedisSaver::builder().url(server.redis.url()).layout(layout);
         let saver = builder.recent_threads(false).build().await.unwrap();
         saver.setup().await.unwrap();
-        for thread in ["a", "b", "c"] {
-            put(&saver, thread).await;
-        }
-        let mut threads = listed(&saver).await;
-        threads.sort();
-        assert_eq!(threads, ["a", "b", "c"], "{layout}");
+        assert_all_are_listed(&saver, layout).await;
         let report = saver.doctor(&DoctorOptions::default()).await.unwrap();
         assert!(report.is_healthy(), "{layout}: {report}");
         saver.close().await;

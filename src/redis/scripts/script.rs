@@ -56,7 +56,7 @@ impl Script {
 }
 
 /// The locals of shared files that a script names, and those that these name, in their order. A
-/// server makes every local anew each time that it runs a script: all of them are a tenth of its time.
+/// server makes every local again each time that it runs the script.
 fn needed<'a>(shared: &[&'a str], body: &str) -> Vec<&'a str> {
     let mut named: HashSet<&str> = words(body).collect();
     let mut needed = Vec::new();
