@@ -94,6 +94,7 @@ const LAYERS: &[&str] = &[
     "list/indexed",
     "list/page",
     "list",
+    "thread_walk",
     "threads",
     "blob_gc",
     "copy",

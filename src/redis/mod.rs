@@ -67,6 +67,7 @@ mod staged;
 mod stats;
 mod store;
 mod thread_ttl;
+mod thread_walk;
 mod threads;
 mod transfer;
 mod ttl;

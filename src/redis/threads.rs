@@ -1,8 +1,7 @@
 //! `threads`: the threads there are: those that were written to last, and then all others from the
 //! index, or from the pointers where search cannot answer.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +12,15 @@ use super::driver::Command;
 use super::index::{self, Page, Rows};
 use super::keys::NamespaceKeys;
 use super::list::{Full, Layout};
-use super::recent::{NewestFirst, RecentThread};
 use super::store::Store;
+use super::thread_walk::{Given, ThreadSource, threads_of};
 use super::{registry, scan};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::saver::{SaverStream, ThreadSummary};
 
-/// How many corrections of the sets of recent threads are stored in one pipeline.
-const CORRECTIONS: usize = 256;
+/// How many threads are read at the same time.
+const CONCURRENT: usize = 32;
 
 /// What a list of threads asks of the way in which checkpoints are stored.
 pub(crate) trait ThreadLayout: Layout {
@@ -43,22 +42,13 @@ pub(crate) fn threads<L: ThreadLayout>(
     store: Arc<Store>,
     prefix: &str,
 ) -> SaverStream<ThreadSummary> {
-    let walk = Walk::<L> {
+    threads_of(Threads::<L> {
         prefix: prefix.to_owned(),
-        source: None,
-        recent: Some(store.recent.newest_first()),
-        recent_page: VecDeque::new(),
-        empty: Vec::new(),
-        found: Vec::new(),
-        given: HashSet::new(),
-        hasher: RandomState::new(),
+        found_in: None,
+        given: Given::default(),
         layout: PhantomData,
         store,
-    };
-    stream::try_unfold(walk, |mut walk| async move {
-        Ok(walk.next().await?.map(|summary| (summary, walk)))
     })
-    .boxed()
 }
 
 impl ThreadLayout for Full {
@@ -72,187 +62,110 @@ impl ThreadLayout for Full {
     }
 }
 
-struct Walk<L> {
+struct Threads<L> {
     store: Arc<Store>,
     prefix: String,
-    source: Option<Source>,
-    /// The threads that were written to last; `None` after the last.
-    recent: Option<NewestFirst>,
-    recent_page: VecDeque<RecentThread>,
-    /// In which of them nothing was found, and which threads they lack.
-    empty: Vec<RecentThread>,
-    found: Vec<RecentThread>,
-    /// The threads that were given, each as a number, so that those that are found again in another
-    /// way, or by the index after a search was lost, are left out.
-    given: HashSet<u64>,
-    hasher: RandomState,
+    found_in: Option<Source>,
+    /// Those that are found again in another way, or by the index after a search was lost, are left
+    /// out.
+    given: Given,
     layout: PhantomData<fn() -> L>,
 }
 
 enum Source {
     Index {
         rows: Rows,
-        threads: VecDeque<ThreadId>,
         /// Whether the index gave some since it was asked last.
         progress: bool,
         /// Whether it knows documents that it cannot open.
         unopened: bool,
     },
-    Scanned(VecDeque<ThreadId>),
+    Scanned(BTreeSet<ThreadId>),
 }
 
-impl<L: ThreadLayout> Walk<L> {
-    async fn next(&mut self) -> Result<Option<ThreadSummary>> {
-        loop {
-            let recent = self.next_recent().await?;
-            let thread = match &recent {
-                Some(recent) => Some(recent.thread.clone()),
-                None => self.next_id().await?,
-            };
-            let Some(thread) = thread else {
-                self.correct_recent().await;
-                return Ok(None);
-            };
-            if !thread.as_str().starts_with(&self.prefix) {
-                continue;
-            }
-            let summary = match L::summary(&self.store, thread.clone()).await {
-                // A key of another type, or one that cannot be read, hides its own thread alone.
-                Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
-                    tracing::warn!(%thread, error = %error.report(), "a thread is left out of the list of threads");
-                    None
+impl<L: ThreadLayout> ThreadSource for Threads<L> {
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn is_wanted(&mut self, thread: &ThreadId) -> bool {
+        thread.as_str().starts_with(&self.prefix) && self.given.is_first(thread)
+    }
+
+    async fn next_page(&mut self) -> Result<Option<Vec<ThreadId>>> {
+        let mut page: Vec<_> = loop {
+            match &mut self.found_in {
+                None => self.found_in = Some(self.start().await?),
+                Some(Source::Scanned(threads)) if threads.is_empty() => return Ok(None),
+                Some(Source::Scanned(threads)) => {
+                    break std::mem::take(threads).into_iter().collect();
                 }
-                summary => summary?,
-            };
-            match (&summary, recent) {
-                (None, Some(recent)) => self.empty.push(recent),
-                (Some(summary), None) => self.found.push(RecentThread::found(summary)),
-                _ => {}
+                Some(Source::Index {
+                    rows,
+                    progress,
+                    unopened,
+                }) => match rows.next(&self.store).await? {
+                    Page::Rows(page) => {
+                        let found: Vec<_> = page.iter().map(|row| index::thread(row)).collect();
+                        *unopened |= found.contains(&None);
+                        *progress = true;
+                        break found.into_iter().flatten().collect();
+                    }
+                    Page::End => {
+                        let rest = if *unopened {
+                            self.unopened().await?
+                        } else {
+                            BTreeSet::new()
+                        };
+                        self.found_in = Some(Source::Scanned(rest));
+                    }
+                    Page::Lost => self.go_on().await?,
+                },
             }
-            if self.empty.len() + self.found.len() >= CORRECTIONS {
-                self.correct_recent().await;
-            }
-            if summary.is_some() {
-                return Ok(summary);
-            }
-        }
+        };
+        page.retain(|thread| self.is_wanted(thread));
+        Ok(Some(page))
     }
 
-    /// The next of the threads that were written to last.
-    async fn next_recent(&mut self) -> Result<Option<RecentThread>> {
-        while let Some(recent) = &mut self.recent {
-            while let Some(one) = self.recent_page.pop_front() {
-                if self.given.insert(self.hasher.hash_one(&one.thread)) {
-                    return Ok(Some(one));
-                }
-            }
-            match recent.next(&self.store.recent).await? {
-                Some(page) => self.recent_page.extend(page),
-                None => self.recent = None,
-            }
-        }
-        Ok(None)
+    async fn summaries(
+        &mut self,
+        threads: &[ThreadId],
+    ) -> Result<Vec<Result<Option<ThreadSummary>>>> {
+        let threads = stream::iter(threads.to_vec());
+        let summaries = threads.map(|thread| L::summary(&self.store, thread));
+        Ok(summaries.buffered(CONCURRENT).collect().await)
     }
+}
 
-    /// Puts the sets of recent threads right.
-    async fn correct_recent(&mut self) {
-        let empty = std::mem::take(&mut self.empty);
-        let found = std::mem::take(&mut self.found);
-        self.store.recent.correct(empty, found).await;
-    }
-
+impl<L: ThreadLayout> Threads<L> {
     async fn start(&self) -> Result<Source> {
         if index::search(&self.store).await?.is_some() {
             return Ok(Source::Index {
                 rows: index::indexed_threads(&self.store),
-                threads: VecDeque::new(),
                 progress: false,
                 unopened: false,
             });
         }
         let threads = L::every_thread(&self.store, &self.prefix).await?;
-        Ok(Source::Scanned(threads.into_iter().collect()))
-    }
-
-    async fn next_id(&mut self) -> Result<Option<ThreadId>> {
-        loop {
-            let page = match &mut self.source {
-                None => {
-                    self.source = Some(self.start().await?);
-                    continue;
-                }
-                Some(Source::Scanned(threads)) => {
-                    let Some(thread) = threads.pop_front() else {
-                        return Ok(None);
-                    };
-                    if self.is_first(&thread) {
-                        return Ok(Some(thread));
-                    }
-                    continue;
-                }
-                Some(Source::Index { rows, threads, .. }) => match threads.pop_front() {
-                    Some(thread) => {
-                        if self.is_first(&thread) {
-                            return Ok(Some(thread));
-                        }
-                        continue;
-                    }
-                    None => rows.next(&self.store).await?,
-                },
-            };
-            match page {
-                Page::Rows(page) => {
-                    let found = page.iter().map(|row| super::index::thread(row));
-                    let found: Vec<_> = found.collect();
-                    if let Some(Source::Index {
-                        threads,
-                        progress,
-                        unopened,
-                        ..
-                    }) = &mut self.source
-                    {
-                        *unopened |= found.contains(&None);
-                        *progress = true;
-                        threads.extend(found.into_iter().flatten());
-                    }
-                }
-                Page::End => {
-                    let unopened =
-                        matches!(self.source, Some(Source::Index { unopened: true, .. }));
-                    let rest = if unopened {
-                        self.unopened().await?
-                    } else {
-                        VecDeque::new()
-                    };
-                    self.source = Some(Source::Scanned(rest));
-                }
-                Page::Lost => self.go_on().await?,
-            }
-        }
-    }
-
-    /// Whether a thread was not given yet.
-    fn is_first(&mut self, thread: &ThreadId) -> bool {
-        self.given.insert(self.hasher.hash_one(thread))
+        Ok(Source::Scanned(threads))
     }
 
     /// Goes on after the rows of a search were lost.
     async fn go_on(&mut self) -> Result<()> {
-        let progress = matches!(self.source, Some(Source::Index { progress: true, .. }));
+        let progress = matches!(self.found_in, Some(Source::Index { progress: true, .. }));
         if !progress {
             // Not another time: what the index lost once it may lose again.
             index::do_without_search(&self.store);
         }
-        self.source = Some(self.start().await?);
+        self.found_in = Some(self.start().await?);
         Ok(())
     }
 
     /// The threads of the documents that the index cannot open, because their keys hold a NUL.
-    async fn unopened(&self) -> Result<VecDeque<ThreadId>> {
+    async fn unopened(&self) -> Result<BTreeSet<ThreadId>> {
         let keys = index::unopened_documents(&self.store).await?;
         let found = L::checkpoints_at(&self.store, &keys).await?;
-        let threads: BTreeSet<_> = found.into_iter().map(|one| one.thread_id).collect();
-        Ok(threads.into_iter().collect())
+        Ok(found.into_iter().map(|one| one.thread_id).collect())
     }
 }
 

@@ -165,9 +165,10 @@ async fn threads_that_expire_do_not_fill_the_sets() {
         assert!(named < 1_500, "{layout}: {named} of 3,000 are still named");
         // And when nothing is written any more, the sets expire too.
         for set in sets() {
+            // -2 says that all of its threads have left it.
             let left = server.time_left(&set).await;
             assert!(
-                (1..=7 * 24 * 3_600 * 1_000).contains(&left),
+                left == -2 || (1..=7 * 24 * 3_600 * 1_000).contains(&left),
                 "{set}: {left}"
             );
         }

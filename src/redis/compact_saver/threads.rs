@@ -1,39 +1,27 @@
 //! `threads`: those that were written to last, and then a walk over the keys of heads.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
-
 use super::Compact;
 use super::scripts::{Overview, namespaces_call};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
-use crate::redis::recent::{NewestFirst, RecentThread};
 use crate::redis::scan::Scan;
+use crate::redis::store::Store;
+use crate::redis::thread_walk::{Given, ThreadSource, threads_of};
 use crate::saver::{SaverStream, ThreadSummary};
-
-/// How many threads are read in one pipeline.
-const PIPELINE: usize = 256;
 
 /// How many namespaces of a thread without a root are read in one step.
 const NAMESPACES: usize = 100;
 
 /// Streams the threads whose ids start with a prefix.
 pub(super) fn threads(layout: &Arc<Compact>, prefix: &str) -> SaverStream<ThreadSummary> {
-    let walk = Walk {
+    threads_of(Threads {
         layout: Arc::clone(layout),
-        recent: Some(layout.store.recent.newest_first()),
         ids: ThreadIds::starting(layout, "threads", prefix),
-        found: VecDeque::new(),
-        ready: VecDeque::new(),
-    };
-    stream::try_unfold(walk, |mut walk| async move {
-        Ok(walk.next().await?.map(|summary| (summary, walk)))
     })
-    .boxed()
 }
 
 /// A walk over the ids of the threads that start with a prefix, each once.
@@ -41,9 +29,8 @@ pub(super) struct ThreadIds {
     /// The walks that are not at their end.
     scans: VecDeque<Scan>,
     prefix: String,
-    /// Those that were given, each as a number: a walk may come to a key twice.
-    given: HashSet<u64>,
-    hasher: RandomState,
+    /// A walk may come to a key twice.
+    given: Given,
 }
 
 impl ThreadIds {
@@ -70,15 +57,13 @@ impl ThreadIds {
                 .map(|pattern| Scan::matching(operation, pattern))
                 .collect(),
             prefix: prefix.to_owned(),
-            given: HashSet::new(),
-            hasher: RandomState::new(),
+            given: Given::default(),
         }
     }
 
     /// Whether a thread is one of them, and was not given yet.
     fn is_first(&mut self, thread: &ThreadId) -> bool {
-        let is_wanted = thread.as_str().starts_with(&self.prefix);
-        is_wanted && self.given.insert(self.hasher.hash_one(thread))
+        thread.as_str().starts_with(&self.prefix) && self.given.is_first(thread)
     }
 
     /// The next page; it may be empty. `None` after the last.
@@ -100,88 +85,41 @@ impl ThreadIds {
     }
 }
 
-struct Walk {
+struct Threads {
     layout: Arc<Compact>,
-    /// `None` after the last.
-    recent: Option<NewestFirst>,
     ids: ThreadIds,
-    found: VecDeque<ThreadId>,
-    ready: VecDeque<ThreadSummary>,
 }
 
-impl Walk {
-    async fn next(&mut self) -> Result<Option<ThreadSummary>> {
-        loop {
-            if let Some(summary) = self.ready.pop_front() {
-                return Ok(Some(summary));
-            }
-            if self.recent.is_some() {
-                self.read_recent().await?;
-                continue;
-            }
-            if self.found.is_empty() {
-                match self.ids.next(&self.layout).await? {
-                    Some(found) => self.found.extend(found),
-                    None => return Ok(None),
-                }
-            }
-            let page = self.found.len().min(PIPELINE);
-            let page = self.found.drain(..page).collect();
-            let summaries = self.summarize(page).await?;
-            // The sets of recent threads lack them.
-            let found = summaries.iter().flatten().map(RecentThread::found);
-            let recent = &self.layout.store.recent;
-            recent.correct(Vec::new(), found.collect()).await;
-            self.ready.extend(summaries.into_iter().flatten());
-        }
+impl ThreadSource for Threads {
+    fn store(&self) -> &Store {
+        &self.layout.store
     }
 
-    /// Reads a page of the threads that were written to last.
-    async fn read_recent(&mut self) -> Result<()> {
-        let (layout, Some(recent)) = (&self.layout, &mut self.recent) else {
-            return Ok(());
-        };
-        let Some(mut page) = recent.next(&layout.store.recent).await? else {
-            self.recent = None;
-            return Ok(());
-        };
-        page.retain(|one| self.ids.is_first(&one.thread));
-        let threads = page.iter().map(|one| one.thread.clone()).collect();
-        let summaries = self.summarize(threads).await?;
-        let mut empty = Vec::new();
-        for (one, summary) in page.into_iter().zip(summaries) {
-            match summary {
-                Some(summary) => self.ready.push_back(summary),
-                None => empty.push(one),
-            }
-        }
-        self.layout.store.recent.correct(empty, Vec::new()).await;
-        Ok(())
+    fn is_wanted(&mut self, thread: &ThreadId) -> bool {
+        self.ids.is_first(thread)
     }
 
-    /// What each thread of a page holds; `None` if it has no checkpoint.
-    async fn summarize(&self, page: Vec<ThreadId>) -> Result<Vec<Option<ThreadSummary>>> {
+    async fn next_page(&mut self) -> Result<Option<Vec<ThreadId>>> {
+        self.ids.next(&self.layout).await
+    }
+
+    async fn summaries(
+        &mut self,
+        threads: &[ThreadId],
+    ) -> Result<Vec<Result<Option<ThreadSummary>>>> {
         let store = &self.layout.store;
-        let steps = page.iter().map(|thread| {
+        let steps = threads.iter().map(|thread| {
             let keys = store.keyspace.compact(thread);
             namespaces_call(&keys, None, 1).into()
         });
         let replies = store.pipeline("threads", steps.collect()).await?;
-        let mut summaries = Vec::with_capacity(page.len());
-        for (thread, reply) in page.into_iter().zip(replies) {
-            let keys = store.keyspace.compact(&thread);
+        let mut summaries = Vec::with_capacity(threads.len());
+        for (thread, reply) in threads.iter().zip(replies) {
+            let keys = store.keyspace.compact(thread);
             let found = reply.and_then(|reply| Overview::of(&keys, reply));
-            let summary = match found {
-                Ok(found) => self.layout.summary_of(&thread, found).await,
+            summaries.push(match found {
+                Ok(found) => self.layout.summary_of(thread, found).await,
                 Err(error) => Err(error),
-            };
-            summaries.push(match summary {
-                // A key of another type, or one that cannot be read, hides its own thread alone.
-                Err(error @ (Error::WrongType { .. } | Error::Corrupt { .. })) => {
-                    tracing::warn!(%thread, error = %error.report(), "a thread is left out of the list of threads");
-                    None
-                }
-                summary => summary?,
             });
         }
         Ok(summaries)
