@@ -69,7 +69,8 @@ pub(crate) async fn put_document(
     let attempt = async || {
         if bytes >= LARGE {
             let staged = store.keyspace.staged(identity);
-            if let Some(reply) = staged::put_staged(store, "put", &call, staged).await? {
+            let put = Box::pin(staged::put_staged(store, "put", &call, staged));
+            if let Some(reply) = put.await? {
                 return Ok(reply);
             }
         }
@@ -77,9 +78,11 @@ pub(crate) async fn put_document(
     };
     let reply = loop {
         match attempt().await {
-            Err(error) if is_further(&error) => registry::forget_gone_heads(store, &keys).await?,
+            Err(error) if is_further(&error) => {
+                Box::pin(registry::forget_gone_heads(store, &keys)).await?;
+            }
             Err(error) if is_half_removed(&error) => {
-                remove::finish_removal(store, &keys, id).await?;
+                Box::pin(remove::finish_removal(store, &keys, id)).await?;
             }
             reply => break reply?,
         }
@@ -89,7 +92,14 @@ pub(crate) async fn put_document(
     }
     if reply.has_more_writes {
         let ids = std::slice::from_ref(id);
-        ttl::change_ttl_of(store, &keys, ids, reply.ttl, TtlVerb::Keep).await?;
+        Box::pin(ttl::change_ttl_of(
+            store,
+            &keys,
+            ids,
+            reply.ttl,
+            TtlVerb::Keep,
+        ))
+        .await?;
     }
     thread_ttl::refresh(store, &identity.thread_id, ttl, reply.refresh_due).await;
     Ok(())
@@ -195,7 +205,7 @@ pub(crate) async fn put_write_documents(
     let reply = loop {
         match read::confirmed(store, "put_writes", call.clone()).await {
             Err(error) if is_half_removed(&error) => {
-                remove::finish_removal(store, &keys, id).await?;
+                Box::pin(remove::finish_removal(store, &keys, id)).await?;
             }
             reply => break reply?,
         }

@@ -55,14 +55,20 @@ pub(crate) async fn get_tuple(
     let namespace = config.namespace();
     let keys = store.keys(&config.thread_id, &namespace);
     if let Some(id) = &config.checkpoint_id {
-        return read_known(store, &config.thread_id, &namespace, &keys, id).await;
+        return Box::pin(read_known(store, &config.thread_id, &namespace, &keys, id)).await;
     }
     let remembered = store
         .remembered(&keys)
         .filter(|newest| newest.bytes >= SMALL && !is_non_atomic(store, &keys));
     let (found, document) = if let Some(newest) = remembered {
-        let (found, document) =
-            read_beside(store, &config.thread_id, &keys, None, &newest.id).await?;
+        let (found, document) = Box::pin(read_beside(
+            store,
+            &config.thread_id,
+            &keys,
+            None,
+            &newest.id,
+        ))
+        .await?;
         (found, document.map(|document| (newest.id, document)))
     } else {
         let found = read_script(store, &config.thread_id, &keys, None).await?;
@@ -73,7 +79,7 @@ pub(crate) async fn get_tuple(
             store.forget(&keys);
             Ok(None)
         }
-        Found::Unknown => read_unknown(store, &config.thread_id, &namespace, &keys).await,
+        Found::Unknown => Box::pin(read_unknown(store, &config.thread_id, &namespace, &keys)).await,
         Found::Checkpoint(id, in_reply, writes) => {
             let is_apart = in_reply.is_none();
             let document = match (in_reply, document) {
@@ -93,7 +99,7 @@ pub(crate) async fn get_tuple(
                     store.remember(&keys, id, document.len());
                     Ok(Some(tuple))
                 }
-                None => read_unknown(store, &config.thread_id, &namespace, &keys).await,
+                None => Box::pin(read_unknown(store, &config.thread_id, &namespace, &keys)).await,
             }
         }
     }
@@ -142,8 +148,8 @@ async fn assemble(
     }
     let writes = match writes {
         Some(writes) if writes.is_empty() && read.has_writes && is_apart => {
-            let found = read_script(store, &identity.thread_id, keys, Some(id)).await?;
-            let Found::Checkpoint(_, _, writes) = found else {
+            let read = Box::pin(read_script(store, &identity.thread_id, keys, Some(id)));
+            let Found::Checkpoint(_, _, writes) = read.await? else {
                 return Ok(None);
             };
             writes
@@ -153,18 +159,19 @@ async fn assemble(
     let writes = if let Some(writes) = writes {
         writes
     } else {
-        let (is_there, writes) = all_writes(store, "get_tuple", keys, id).await?;
+        let (is_there, writes) = Box::pin(all_writes(store, "get_tuple", keys, id)).await?;
         if !is_there {
             return Ok(None);
         }
         if let Some(ttl) = refreshed(store) {
-            ttl::change_ttl_of(
+            let ids = std::slice::from_ref(id);
+            Box::pin(ttl::change_ttl_of(
                 store,
                 keys,
-                std::slice::from_ref(id),
+                ids,
                 Some(ttl),
                 TtlVerb::Read,
-            )
+            ))
             .await?;
         }
         writes
@@ -230,13 +237,16 @@ pub(super) async fn confirmed<C: Call + Clone>(
     operation: &'static str,
     call: C,
 ) -> Result<C::Reply> {
-    for pause in PAUSES {
-        match store.script(operation, call.clone()).await {
-            Err(error) if is_lost_write(&error) => tokio::time::sleep(pause).await,
-            reply => return reply,
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let reply = store.script(operation, call.clone()).await;
+        match (&reply, pauses.next()) {
+            (Err(error), Some(pause)) if is_lost_write(error) => {
+                Box::pin(tokio::time::sleep(pause)).await;
+            }
+            _ => return reply,
         }
     }
-    store.script(operation, call).await
 }
 
 /// The TTL that reading gives to what is read, if any.
@@ -292,7 +302,9 @@ async fn read_script(
     let reply = loop {
         let call = read_call(store, keys, id, None);
         match confirmed(store, "get_tuple", call).await {
-            Err(error) if is_further(&error) => registry::forget_gone_heads(store, keys).await?,
+            Err(error) if is_further(&error) => {
+                Box::pin(registry::forget_gone_heads(store, keys)).await?;
+            }
             reply => break reply?,
         }
     };
@@ -319,7 +331,7 @@ async fn read_beside(
     let rest = match replies.next().unwrap_or(Err(Error::Closed)) {
         // The script alone finds out more.
         Err(error) if is_further(&error) || is_lost_write(&error) => {
-            return Ok((read_script(store, thread, keys, id).await?, None));
+            return Ok((Box::pin(read_script(store, thread, keys, id)).await?, None));
         }
         rest => rest?,
     };

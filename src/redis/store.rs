@@ -89,6 +89,7 @@ impl Store {
         self.run(operation, call.into()).await.map(C::Reply::from)
     }
 
+    // What is seldom needed is boxed, here and in the calls, so that callers' futures stay small.
     async fn run(&self, operation: &'static str, step: Step) -> Result<Reply> {
         let session = &self.session;
         match step {
@@ -104,11 +105,11 @@ impl Store {
             Step::Op(op) => {
                 let script = op.script();
                 if session.are_in_several_slots(script.keys()) {
-                    return nonatomic::run(session, operation, &op).await;
+                    return Box::pin(nonatomic::run(session, operation, &op)).await;
                 }
                 match session.run_script(operation, &script).await {
                     Err(error) if session.is_refused_for_slots(&error) => {
-                        nonatomic::run(session, operation, &op).await
+                        Box::pin(nonatomic::run(session, operation, &op)).await
                     }
                     reply => reply,
                 }
@@ -164,7 +165,7 @@ impl Store {
                 Way::NonAtomic(_) => nonatomic.next().unwrap_or(Err(Error::Closed)),
                 Way::Sent(op) => match (sent.next().unwrap_or(Err(Error::Closed)), op) {
                     (Err(error), Some(op)) if session.is_refused_for_slots(&error) => {
-                        nonatomic::run(session, operation, &op).await
+                        Box::pin(nonatomic::run(session, operation, &op)).await
                     }
                     (reply, _) => reply,
                 },

@@ -38,12 +38,12 @@ pub(crate) async fn refresh(
     let Some(_refresh) = store.session.begin_refresh(thread) else {
         return;
     };
-    let kept = async {
+    let kept = Box::pin(async {
         let ttl = store.key_ttl(ttl);
         change_ttl_of_thread(store, thread, ttl, TtlVerb::Keep).await?;
         let root = store.keys(thread, &CheckpointNamespace::root());
         ttl::change_ttl_of(store, &root, &[], ttl, TtlVerb::Kept).await
-    };
+    });
     if let Err(error) = kept.await {
         let key = store.keyspace.thread(thread).namespaces();
         let key = String::from_utf8_lossy(&key);

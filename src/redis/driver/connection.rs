@@ -52,7 +52,8 @@ impl Connection {
         let replies = async {
             match &self.transport {
                 Transport::Multiplexed(connection) => connection.run(commands).await,
-                Transport::Fred(client) => client.run(commands).await,
+                // Boxed, as every call would be as large as those of fred.
+                Transport::Fred(client) => Box::pin(client.run(commands)).await,
             }
         };
         tokio::select! {
