@@ -95,7 +95,7 @@ pub(super) async fn put_checkpoint(
         if !lacks_parts(store.script("put", call.on(&keys)).await?) {
             thread.remember(encoded.parts);
             thread.remember(blobs.parts);
-            layout.remember_newest(at);
+            layout.remember_newest(&keys, at);
             return Ok(());
         }
     }

@@ -136,12 +136,12 @@ pub(super) fn damaged(keys: &CompactKeys, at: &CheckpointRef, damage: Damage) ->
 
 impl Compact {
     /// Remembers the checkpoint of a namespace whose parts this saver has.
-    pub(super) fn remember_newest(&self, at: &CheckpointRef) {
+    pub(super) fn remember_newest(&self, keys: &CompactKeys, at: &CheckpointRef) {
         let newest = Newest {
             id: at.checkpoint_id.clone(),
             bytes: 0,
         };
-        let key = remembered_as(&self.store.keyspace.compact(&at.thread_id), &at.namespace);
+        let key = remembered_as(keys, &at.namespace);
         self.store.session.remember_newest(&key, newest);
     }
 
@@ -153,18 +153,18 @@ impl Compact {
         stored: &StoredCheckpoint,
         reader: &mut Reader<'_>,
     ) -> Result<ReadHead> {
-        let keys = self.store.keyspace.compact(thread_id);
-        let id = place::read_id(&stored.id).ok_or_else(|| unreadable(&keys.heads))?;
+        let keys = || self.store.keyspace.compact(thread_id);
+        let id = place::read_id(&stored.id).ok_or_else(|| unreadable(&keys().heads))?;
         let at = CheckpointRef::new(thread_id, namespace, &id);
         let thread = self.codec.of_thread(thread_id);
         let head = thread.decode_head(&at, &stored.head);
-        let head = head.map_err(|damage| damaged(&keys, &at, damage))?;
+        let head = head.map_err(|damage| damaged(&keys(), &at, damage))?;
         let writes = self.read_writes(&at, &stored.writes)?;
         // Behind what names them, which says if a key is missing.
         for part in stored.parts.chunks_exact(2) {
             if let Some(digest) = Digest::from_slice(&part[0]) {
                 let added = reader.add(digest, &part[1]);
-                added.map_err(|damage| damaged(&keys, &at, damage))?;
+                added.map_err(|damage| damaged(&keys(), &at, damage))?;
             }
         }
         Ok(ReadHead { at, head, writes })
@@ -321,16 +321,17 @@ impl Compact {
             let mut reader = Reader::new(&thread);
             let mut read = self.read_head(thread_id, &namespace, &stored, &mut reader)?;
             if let Some(last) = last {
-                match self.rest_of_writes(operation, &read.at, last).await? {
+                let rest = Box::pin(self.rest_of_writes(operation, &read.at, last));
+                match rest.await? {
                     Some(rest) => read.writes.extend(rest),
                     None => continue,
                 }
             }
             let ropes: Vec<_> = read.ropes().collect();
-            let fetched = self.fetch(operation, thread_id, &mut reader, &ropes);
+            let fetched = Box::pin(self.fetch(operation, thread_id, &mut reader, &ropes));
             let Some(absent) = fetched.await? else {
                 let tuple = read.whole(&keys, &mut reader)?;
-                self.remember_newest(&read.at);
+                self.remember_newest(&keys, &read.at);
                 return Ok(Some(tuple));
             };
             // What still names a part that was gone before has lost it for good.
@@ -393,7 +394,8 @@ impl Compact {
         };
         let mut read = self.read_head(&at.thread_id, &at.namespace, &stored, reader)?;
         if let Some(last) = last {
-            match self.rest_of_writes(operation, at, last).await? {
+            let rest = Box::pin(self.rest_of_writes(operation, at, last));
+            match rest.await? {
                 Some(rest) => read.writes.extend(rest),
                 None => return Ok(None),
             }

@@ -1,5 +1,6 @@
 //! The keys of the compact layout: three a thread, in one slot whatever its id.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ impl Keyspace {
     /// The names of a thread's keys in the compact layout.
     pub(crate) fn compact(&self, thread: &ThreadId) -> CompactKeys {
         let (prefix, tag) = (self.checkpoint_prefix(), tag_of(thread.as_str()));
-        let key = |family| Bytes::from(format!("{prefix}{family}:{{{tag}}}"));
+        let key = |family| Bytes::from([prefix, family, ":{", &tag, "}"].concat());
         CompactKeys {
             heads: key(HEADS),
             parts: key(PARTS),
@@ -73,7 +74,10 @@ impl Keyspace {
 }
 
 /// A thread as a hash tag that is exactly the thread: no brace in its id ends the tag.
-fn tag_of(thread: &str) -> String {
+fn tag_of(thread: &str) -> Cow<'_, str> {
+    if !thread.contains(['%', '{', '}']) {
+        return Cow::Borrowed(thread);
+    }
     let mut tag = String::with_capacity(thread.len());
     for character in thread.chars() {
         match character {
@@ -84,7 +88,7 @@ fn tag_of(thread: &str) -> String {
             other => tag.push(other),
         }
     }
-    tag
+    Cow::Owned(tag)
 }
 
 #[cfg(test)]
