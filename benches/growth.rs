@@ -1,7 +1,8 @@
 //! What a conversation costs as it grows, in both layouts.
 //!
 //! ```sh
-//! cargo bench --bench growth [-- --turns 50,100,200,400 --rounds 5 --json FILE]
+//! cargo bench --bench growth [-- --turns 5,50,100,200,400 --rounds 5 --only append,middle,sizes
+//!     --sizes 1000,20000,200000 --json FILE]
 //! ```
 //!
 //! A conversation of two nodes grows as LangGraph stores it: 4 checkpoints a turn, 600 characters
@@ -10,7 +11,7 @@
 //! since the first turn; the server's time is the processor time of its process for a put, and for
 //! a get_tuple by a saver that has not seen the thread, of the last turns before. Then a
 //! conversation in which messages are inserted, changed and removed in the middle, and calls of
-//! many threads with a state of one size, by 16 callers, on one server and on a cluster.
+//! many threads with a state of one size, by 16 callers, on one server and, of 1 KB, on a cluster.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +29,6 @@ mod server;
 use std::time::Instant;
 
 use arguments::{after, numbers};
-use futures_util::stream::{self, StreamExt};
 use langgraph_checkpoint_redis::redis::Layout;
 use langgraph_checkpoint_redis::{
     ChannelWrite, Checkpoint, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointSaver,
@@ -44,21 +44,30 @@ use serde_json::{Value, json};
 const LAYOUTS: [Layout; 2] = [Layout::Json, Layout::Compact];
 const CALLERS: usize = 16;
 /// How many turns the server's time is taken from.
-const LAST: usize = 5;
+const LAST: usize = 25;
 
 struct Arguments {
     turns: Vec<usize>,
+    sizes: Vec<usize>,
     rounds: usize,
+    only: Option<String>,
     json: Option<String>,
 }
 
 impl Arguments {
     fn read() -> Self {
         Self {
-            turns: numbers("--turns", &[50, 100, 200, 400]),
+            turns: numbers("--turns", &[5, 50, 100, 200, 400]),
+            sizes: numbers("--sizes", &[1_000, 20_000, 200_000]),
             rounds: numbers("--rounds", &[5])[0],
+            only: after("--only"),
             json: after("--json"),
         }
+    }
+
+    fn includes(&self, part: &str) -> bool {
+        let only = self.only.as_ref();
+        only.is_none_or(|only| only.split(',').any(|named| named == part))
     }
 }
 
@@ -329,23 +338,33 @@ async fn grow(change: Change, turns: &[usize]) -> Vec<Value> {
     rows
 }
 
-/// Calls a second by all callers, each call on a thread of its own.
+/// Calls a second by all callers, each on a thread of its own. What they put was made before.
 async fn rate(saver: &RedisSaver, bytes: usize, calls: usize, reads: bool, round: usize) -> f64 {
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let saver = saver.clone();
+            let put = if reads { 0 } else { calls };
+            let ids = (0..put).map(|call| format!("{round:04}-{call:08}"));
+            let put: Vec<_> = ids.map(|id| documents::checkpoint(bytes, &id)).collect();
+            async move {
+                let config = thread(&format!("{bytes}-{caller}"));
+                let (metadata, options) = (documents::metadata(), PutOptions::default());
+                for checkpoint in &put {
+                    let put = saver.put(&config, checkpoint, &metadata, &options);
+                    put.await.unwrap();
+                }
+                for _ in put.len()..calls {
+                    saver.get_tuple(&config).await.unwrap().unwrap();
+                }
+            }
+        })
+        .collect();
     let began = Instant::now();
-    let called = stream::iter(0..calls).map(|call| async move {
-        let config = thread(&format!("{bytes}-{}", call % 256));
-        if reads {
-            saver.get_tuple(&config).await.unwrap().unwrap();
-            return;
-        }
-        let id = format!("{round:04}-{call:08}");
-        let (checkpoint, options) = (documents::checkpoint(bytes, &id), PutOptions::default());
-        let metadata = documents::metadata();
-        let put = saver.put(&config, &checkpoint, &metadata, &options);
-        put.await.unwrap();
-    });
-    called.buffer_unordered(CALLERS).collect::<Vec<_>>().await;
-    calls as f64 / began.elapsed().as_secs_f64()
+    let called: Vec<_> = callers.into_iter().map(tokio::spawn).collect();
+    for caller in called {
+        caller.await.unwrap();
+    }
+    (CALLERS * calls) as f64 / began.elapsed().as_secs_f64()
 }
 
 fn primaries(cluster: &Cluster) -> Vec<&Standalone> {
@@ -363,17 +382,14 @@ async fn used_by_all(clients: &mut [MultiplexedConnection]) -> f64 {
 }
 
 /// The calls of states of one size, in turns.
-async fn sizes(rounds: usize) -> Vec<Value> {
+async fn sizes(sizes: &[usize], rounds: usize) -> Vec<Value> {
     let cluster = Cluster::start().unwrap();
     let mut rows = Vec::new();
-    for (place, bytes) in [
-        ("standalone", 1_000),
-        ("standalone", 20_000),
-        ("standalone", 200_000),
-        ("cluster", 1_000),
-    ] {
+    let standalone = sizes.iter().map(|bytes| ("standalone", *bytes));
+    let clustered = sizes.iter().filter(|bytes| **bytes == 1_000);
+    for (place, bytes) in standalone.chain(clustered.map(|bytes| ("cluster", *bytes))) {
         let servers = LAYOUTS.map(|_| Standalone::start().unwrap());
-        let mut sides = Vec::new();
+        let mut savers = Vec::new();
         for (layout, server) in LAYOUTS.into_iter().zip(&servers) {
             let builder = RedisSaver::builder().layout(layout).hash_tag_threads(true);
             let (builder, nodes) = match place {
@@ -389,22 +405,22 @@ async fn sizes(rounds: usize) -> Vec<Value> {
             for node in nodes {
                 clients.push(client(&node.url()).await);
             }
-            sides.push((layout, clients, saver));
+            savers.push((layout, clients, saver));
         }
-        let calls = (20_000_000 / (bytes + 1_000)).clamp(200, 5_000);
+        let calls = (20_000_000 / (bytes + 1_000)).clamp(200, 10_000) / CALLERS;
         let mut found = vec![[Vec::new(), Vec::new(), Vec::new(), Vec::new()]; LAYOUTS.len()];
         for round in 0..rounds {
-            for (at, (_, clients, saver)) in sides.iter_mut().enumerate() {
+            for (at, (_, clients, saver)) in savers.iter_mut().enumerate() {
                 for (kind, reads) in [(0, false), (2, true)] {
                     let before = used_by_all(clients).await;
                     let rate = rate(saver, bytes, calls, reads, round).await;
                     let used = used_by_all(clients).await - before;
                     found[at][kind].push(rate);
-                    found[at][kind + 1].push(used * 1e6 / calls as f64);
+                    found[at][kind + 1].push(used * 1e6 / (CALLERS * calls) as f64);
                 }
             }
         }
-        for ((layout, ..), found) in sides.iter().zip(&mut found) {
+        for ((layout, ..), found) in savers.iter().zip(&mut found) {
             let [puts, put_us, gets, get_us] = found.each_mut().map(|values| median(values));
             println!(
                 "{place:10} {bytes:7} bytes {:7}  put {puts:6.0}/s, server {put_us:4.0} us  get_tuple {gets:6.0}/s, server {get_us:4.0} us",
@@ -423,9 +439,16 @@ fn main() {
     let arguments = Arguments::read();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rows = runtime.block_on(async {
-        let mut rows = grow(Change::Append, &arguments.turns).await;
-        rows.extend(grow(Change::Middle, &arguments.turns).await);
-        rows.extend(sizes(arguments.rounds).await);
+        let mut rows = Vec::new();
+        if arguments.includes("append") {
+            rows.extend(grow(Change::Append, &arguments.turns).await);
+        }
+        if arguments.includes("middle") {
+            rows.extend(grow(Change::Middle, &arguments.turns).await);
+        }
+        if arguments.includes("sizes") {
+            rows.extend(sizes(&arguments.sizes, arguments.rounds).await);
+        }
         rows
     });
     if let Some(file) = arguments.json {
