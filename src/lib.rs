@@ -149,3 +149,13 @@ pub use version::ChannelVersion;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the examples of the page on getting started.
+#[cfg(all(doctest, feature = "redis"))]
+#[doc = include_str!("../docs/getting-started.md")]
+struct GettingStarted;
+
+/// Compiles the examples of the page on the HTTP service.
+#[cfg(all(doctest, feature = "redis", feature = "server", feature = "http"))]
+#[doc = include_str!("../docs/http.md")]
+struct HttpService;
