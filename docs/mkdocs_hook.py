@@ -1,0 +1,22 @@
+"""What the site shows otherwise than the repository's own pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+FENCE = re.compile(r"^```rust\S*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HIDDEN = re.compile(r"^ *#( .*)?\n", re.MULTILINE)
+MARK = re.compile(r"^ *<!-- not run: .* -->\n", re.MULTILINE)
+ROLE = re.compile(r":(?:class|meth|func|mod|attr):<code>~?(?:[\w.]+\.)?(\w+)</code>")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Leave out what is for tests alone: marks, and lines of Rust that only `rustdoc` needs."""
+    markdown = MARK.sub("", markdown)
+    return FENCE.sub(lambda block: f"```rust\n{HIDDEN.sub('', block[1])}```", markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Show Sphinx' roles in docstrings as the names that they hold."""
+    return ROLE.sub(r"<code>\1</code>", html)
