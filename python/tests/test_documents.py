@@ -18,7 +18,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import textwrap
+import types
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -118,7 +120,10 @@ class Page:
         self.url, self.mark, self.directory = url, mark, directory
         self.port = str(free_port())
         self.loop = asyncio.new_event_loop()
-        self.namespace: dict[str, Any] = {"__name__": "__main__"}
+        # A module, so that classes of the page are found again by their names.
+        self.module = types.ModuleType(f"page_{mark}")
+        sys.modules[self.module.__name__] = self.module
+        self.namespace = vars(self.module)
         self.shells: list[subprocess.Popen[bytes]] = []
         programs = directory / "programs"
         programs.mkdir()
@@ -141,7 +146,8 @@ class Page:
 
     def run_python(self, block: Block) -> None:
         source = "\n" * block.line + SERVER.sub(self.url, block.text)
-        code = compile(source, block.page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code = compile(source, block.page, "exec", flags, dont_inherit=True)
         given = eval(code, self.namespace)
         if code.co_flags & inspect.CO_COROUTINE:
             self.loop.run_until_complete(asyncio.wait_for(given, 60))
@@ -178,11 +184,15 @@ class Page:
         self.check_metrics(block)
 
     def check_metrics(self, block: Block) -> None:
-        """The service has every metric that is named."""
+        """The service has every metric that is named, and errors every kind."""
         described = (ROOT / "src/server/telemetry.rs").read_text()
         for name in re.findall(r"\blanggraph_(?:http|checkpoint|redis)_\w+", block.text):
             known = re.sub(r"_(bucket|sum|count)$", "", name)
             assert f'"{known}"' in described, f"{block.place}: there is no metric {name}"
+        errors = (ROOT / "src/error.rs").read_text()
+        for kinds in re.findall(r'\bkind=~?"([^"]+)"', block.text):
+            for kind in kinds.split("|"):
+                assert f'=> "{kind}"' in errors, f"{block.place}: there is no kind {kind}"
 
     def run_redis(self, block: Block) -> None:
         """The server knows every command."""
@@ -238,6 +248,7 @@ class Page:
                 os.killpg(shell.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        del sys.modules[self.module.__name__]
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
@@ -340,7 +351,8 @@ def test_every_reason_of_a_server_is_in_the_page_on_troubleshooting() -> None:
     body = source.partition("fn into_public(self")[2].partition("\n    }\n")[0]
     words = (ROOT / "src/redis/error/words.rs").read_text()
     table = words.partition("const TLS_REFUSALS")[2].partition("];")[0]
-    reasons = re.findall(r'"([^"{}]{20,})"', body) + re.findall(r'"([^"{}]{30,})"', table)
+    reasons = re.findall(r'"([^"{}\n]{20,})"', body) + re.findall(r'"([^"{}\n]{30,})"', table)
+    reasons += re.findall(r'SEVERAL_SLOTS: &str = "(.*)"', source)
     assert len(reasons) > 20
     for reason in reasons:
         assert reason in page, f"the reason is not in docs/troubleshooting.md: {reason}"
