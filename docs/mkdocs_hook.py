@@ -8,6 +8,7 @@ from typing import Any
 FENCE = re.compile(r"^```rust\S*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HIDDEN = re.compile(r"^ *#( .*)?\n", re.MULTILINE)
 MARK = re.compile(r"^ *<!-- not run: .* -->\n", re.MULTILINE)
+LINK = re.compile(r'(<a [^>]*href="(?!\w+:)[^"#]*)\.(?:md|ipynb)([#"])')
 ROLE = re.compile(r":(?:class|meth|func|mod|attr):<code>~?(?:[\w.]+\.)?(\w+)</code>")
 
 
@@ -17,6 +18,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return FENCE.sub(lambda block: f"```rust\n{HIDDEN.sub('', block[1])}```", markdown)
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Show Sphinx' roles in docstrings as the names that they hold."""
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Show Sphinx' roles in docstrings as the names that they hold, and mend notebooks' links."""
+    if page.file.src_uri.endswith(".ipynb"):
+        html = LINK.sub(r"\1.html\2", html)
     return ROLE.sub(r"<code>\1</code>", html)
