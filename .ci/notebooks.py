@@ -31,7 +31,8 @@ async def run(path: pathlib.Path, directory: str, write: bool) -> None:
     shown = nbformat.writes(notebook)
     if re.search(r"/(?:home|root|tmp|Users)/", shown):
         raise ValueError(f"{path.name} shows a path of this machine")
-    if any(one.get("name") == "stderr" for cell in notebook.cells for one in cell.get("outputs", ())):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    if any(output.get("name") == "stderr" for output in outputs):
         raise ValueError(f"{path.name} shows a warning")
     if write:
         notebook.metadata["language_info"] = {"name": "python"}

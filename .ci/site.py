@@ -1,6 +1,6 @@
-"""Builds the documentation site into target/site: `.ci/site.py`, in an environment with docs/requirements.txt.
+"""Builds the documentation site into target/site, with what docs/requirements.txt installs.
 
-Fails on a warning, on a link that leads nowhere, and on a page that would ask another host for something.
+Fails on a warning, on a link that leads nowhere, and on a page that would ask another host.
 """
 
 import os
@@ -35,6 +35,9 @@ class Page(HTMLParser):
             self.links.append(named.get("href") or "")
 
 
+IN_CSS = re.compile(r"(?:@import\s*|url\()[\"']?((?:https?:)?//[^\"')]+)")
+
+
 def is_elsewhere(address: str) -> bool:
     """Whether an address is on another host."""
     return bool(urlsplit(address).netloc)
@@ -57,7 +60,9 @@ def findings() -> list[str]:
                 if not (target.is_file() or (target / "index.html").is_file()):
                     found.append(f"{name} leads to {address}, which is not there")
     for path in sorted(SITE.rglob("*.css")):
-        for address in re.findall(r"(?:@import\s*|url\()[\"']?((?:https?:)?//[^\"')]+)", path.read_text()):
+        for address in re.findall(
+            r"(?:@import\s*|url\()[\"']?((?:https?:)?//[^\"')]+)", path.read_text()
+        ):
             found.append(f"{path.relative_to(SITE)} loads {address}")
     return found
 

@@ -170,7 +170,9 @@ class Page:
     def run_rust(self, block: Block) -> None:
         """`cargo test --doc` runs it, if the crate includes the page."""
         included = f'include_str!("../{block.page}")'
-        assert included in (ROOT / "src/lib.rs").read_text(), f"{block.place}: {included} is missing"
+        assert included in (ROOT / "src/lib.rs").read_text(), (
+            f"{block.place}: {included} is missing"
+        )
 
     def run_json(self, block: Block) -> None:
         json.loads(block.text)
@@ -262,11 +264,11 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def binary() -> pathlib.Path:
-    """The command line: ``LANGGRAPH_REDIS_BINARY``, or what cargo builds, if anything is to do."""
+    """The command line: ``LANGGRAPH_REDIS_BINARY``, or what its own tests are built with."""
     given = os.environ.get("LANGGRAPH_REDIS_BINARY")
     if given:
         return pathlib.Path(given).resolve()
-    build = ["cargo", "build", "--quiet", "--locked", "--all-features", "--bin", "langgraph-redis"]
+    build = ["cargo", "test", "--quiet", "--locked", "--all-features", "--no-run", "--test", "cli"]
     subprocess.run(build, cwd=ROOT, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", "target")
     return ROOT / target / "debug" / "langgraph-redis"
