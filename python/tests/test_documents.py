@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -84,7 +85,6 @@ class Block(NamedTuple):
             "json": "parsed",
             "yaml": "parsed",
             "redis": "parsed",
-            "promql": "parsed",
             "text": "text",
         }.get(self.language, "unknown")
 
@@ -179,10 +179,6 @@ class Page:
 
     def run_yaml(self, block: Block) -> None:
         assert yaml.safe_load(block.text), f"{block.place} is empty"
-        self.check_metrics(block)
-
-    def run_promql(self, block: Block) -> None:
-        assert block.text.count("(") == block.text.count(")"), block.place
         self.check_metrics(block)
 
     def check_metrics(self, block: Block) -> None:
@@ -291,7 +287,7 @@ def page(
     one = Page(redis_url, mark, tmp_path, binary)
     yield one
     one.close()
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url) as client, contextlib.suppress(redis.ResponseError):
         for index in client.execute_command("FT._LIST"):
             if index.decode().startswith(mark):
                 client.execute_command("FT.DROPINDEX", index)
