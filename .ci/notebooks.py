@@ -1,19 +1,42 @@
-"""Runs the notebooks of docs/notebooks on the Redis of `REDIS_URL`: `.ci/notebooks.py [--write]`.
+"""Runs the notebooks of docs/notebooks, on the Redis of `REDIS_URL` or on one that it starts.
 
 A notebook that raises ends it with an error. `--write` stores what the cells have shown.
 """
 
 import argparse
 import asyncio
+import contextlib
+import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "docs" / "notebooks"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "docs" / "notebooks"
+
+
+@contextlib.contextmanager
+def server() -> Iterator[None]:
+    """Start a Redis and name it in `REDIS_URL`, unless that names one."""
+    if os.environ.get("REDIS_URL"):
+        yield
+        return
+    command = ["cargo", "run", "--quiet", "--locked", "--package", "redis-modules", "--", "up"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            os.environ["REDIS_URL"] = started.stdout.readline().strip()
+            if not os.environ["REDIS_URL"]:
+                sys.exit("no Redis: set REDIS_URL, or mend `cargo run -p redis-modules`")
+            yield
+        finally:
+            started.terminate()
 
 
 async def run(path: pathlib.Path, directory: str, write: bool) -> None:
@@ -48,7 +71,7 @@ async def main() -> None:
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     if not paths:
         sys.exit(f"there are no notebooks in {NOTEBOOKS}")
-    with tempfile.TemporaryDirectory() as directory:
+    with server(), tempfile.TemporaryDirectory() as directory:
         await asyncio.gather(*(run(path, directory, write) for path in paths))
 
 

@@ -195,7 +195,7 @@ class Page:
     def run_redis(self, block: Block) -> None:
         """The server knows every command."""
         with redis.Redis.from_url(self.url, decode_responses=True) as client:
-            known = set(client.command_list())
+            known = {name.lower() for name in client.command_list()}
         for line in block.text.splitlines():
             words = line.partition("#")[0].lower().split()
             names = {words[0], "|".join(words[:2])} if words else known
