@@ -48,6 +48,10 @@ NOT_RUN = {
     ("python/README.md", "pip install './python[test]'"): "it runs these tests",
 }
 
+# What blocks of the shell may run beside `langgraph-redis`: nothing that installs, builds or starts
+# what stays.
+PROGRAMS = ("bash", "cat", "curl", "cut", "grep", "head", "mkdir", "openssl", "sed", "sha256sum")
+
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
 MARK = re.compile(r"^ *<!-- not run: (?P<reason>.+) -->$")
 
@@ -128,9 +132,13 @@ class Page:
         programs = directory / "programs"
         programs.mkdir()
         (programs / "langgraph-redis").symlink_to(binary)
-        kept = ("PATH", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+        for name in PROGRAMS:
+            found = shutil.which(name)
+            assert found, f"the documents use {name}, which is not installed"
+            (programs / name).symlink_to(found)
+        kept = ("LANG", "LD_LIBRARY_PATH")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ} | {
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "PATH": str(programs),
             "HOME": str(directory),
             "REDIS_URL": url,
             "THREAD": "THREAD",
@@ -154,6 +162,7 @@ class Page:
 
     def run_sh(self, block: Block) -> None:
         code, said = self.shell(block.text)
+        assert code != 127, f"{block.place} runs what is not in PROGRAMS; it needs a mark: {said}"
         assert code == 0, f"{block.place} ends with code {code}: {said}"
 
     def run_console(self, block: Block) -> None:
@@ -302,7 +311,6 @@ def given() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_blocks_of_a_page_run(page: Page, name: str) -> None:
-    assert shutil.which("bash")
     if name.endswith("README.md"):
         page.namespace.update(given())
     for block in blocks(name):
