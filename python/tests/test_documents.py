@@ -89,6 +89,7 @@ class Block(NamedTuple):
             "json": "parsed",
             "yaml": "parsed",
             "redis": "parsed",
+            "promql": "parsed",
             "text": "text",
         }.get(self.language, "unknown")
 
@@ -188,6 +189,12 @@ class Page:
 
     def run_yaml(self, block: Block) -> None:
         assert yaml.safe_load(block.text), f"{block.place} is empty"
+        self.check_metrics(block)
+
+    def run_promql(self, block: Block) -> None:
+        for opening, closing in ("()", "[]", "{}"):
+            counts = block.text.count(opening), block.text.count(closing)
+            assert counts[0] == counts[1] > 0, f"{block.place}: {opening} and {closing}: {counts}"
         self.check_metrics(block)
 
     def check_metrics(self, block: Block) -> None:
