@@ -71,7 +71,8 @@ def findings() -> list[str]:
 environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
 # Not `--quiet`, under which `--strict` sees no warnings.
 build = [sys.executable, "-m", "mkdocs", "build", "--strict"]
-subprocess.run(build, cwd=ROOT, env=environment, check=True)
+if code := subprocess.run(build, cwd=ROOT, env=environment).returncode:
+    sys.exit(code)
 wrong = findings()
 for line in wrong:
     print(line, file=sys.stderr)
