@@ -59,7 +59,7 @@ MARK = re.compile(r"^ *<!-- not run: (?P<reason>.+) -->$")
 SERVER = re.compile(r"redis://(?:localhost:6379|old|new)\b")
 LONG, SHORT = "--time 2s", "--time 50ms"
 PORT = re.compile(r"\b8080\b")
-PREFIX = re.compile(r"(?<=prefix )(?=\w)")
+PREFIX = re.compile(r"(?<=prefix )(?=\w)|(?<=_prefix=\")")
 
 
 class Block(NamedTuple):
@@ -154,7 +154,8 @@ class Page:
         getattr(self, f"run_{block.language}")(block)
 
     def run_python(self, block: Block) -> None:
-        source = "\n" * block.line + SERVER.sub(self.url, block.text)
+        text = PREFIX.sub(self.mark, SERVER.sub(self.url, block.text))
+        source = "\n" * block.line + text
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code = compile(source, block.page, "exec", flags, dont_inherit=True)
         given = eval(code, self.namespace)
