@@ -95,12 +95,20 @@ impl<S: CheckpointSaver> CheckpointSaver for Counted<S> {
         self.saver.list(config, options)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        self.saver.list_within(prefix, options)
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         self.saver.delete_thread(thread_id, options).await
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
         self.saver.delete_for_runs(run_ids).await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        self.saver.delete_for_runs_within(run_ids, prefix).await
     }
 
     async fn copy_thread(

@@ -8,12 +8,11 @@
 
 use async_trait::async_trait;
 
-use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
+use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::codec::RawObject;
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::ListOptions;
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::saver::{CheckpointSaver, SaverStream};
 
 /// The type of a blob which says that a channel has no value.
@@ -62,18 +61,6 @@ pub trait BlobStore: CheckpointSaver {
         writes: &[PendingWrite],
         existing: ExistingWrites,
     ) -> Result<()>;
-
-    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
-    ///
-    /// # Errors
-    /// As [`CheckpointSaver::delete_for_runs`].
-    #[doc(hidden)]
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()>;
-
-    /// Streams the checkpoints of all threads whose ids start with a prefix, newest first; the
-    /// documents of other threads are not read.
-    #[doc(hidden)]
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple>;
 
     /// Whether calls can be served. The reason that they cannot is logged in full; what is
     /// returned names no server, because anybody may ask.

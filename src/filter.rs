@@ -86,10 +86,25 @@ impl MetadataFilter {
     }
 
     /// The thread whose checkpoints alone can pass, if the filter names one.
-    #[cfg(feature = "redis")]
     pub(crate) fn thread(&self) -> Option<ThreadId> {
         let (_, wanted) = self.wanted.iter().find(|(key, _)| key == THREAD)?;
         ThreadId::new(wanted.as_str()?).ok()
+    }
+
+    /// The same filter where threads have a prefix more: the thread that it names gets it.
+    pub(crate) fn with_thread_prefix(mut self, prefix: &str) -> Self {
+        for (key, wanted) in &mut self.wanted {
+            if key == THREAD {
+                // No thread is named by anything but text that is not empty.
+                *wanted = match wanted {
+                    Value::String(thread) if !thread.is_empty() => {
+                        Value::String(format!("{prefix}{thread}"))
+                    }
+                    _ => Value::Null,
+                };
+            }
+        }
+        self
     }
 
     /// The filter as JSON text, as [`from_json`](Self::from_json) takes it.

@@ -59,6 +59,7 @@
 //! - [`MemorySaver`]: the same promises in memory, for tests.
 //! - [`HttpSaver`] and [`server`]: savers behind an HTTP service.
 //! - [`ObservedSaver`]: spans and metrics around any saver.
+//! - [`ScopedSaver`]: the threads of one tenant, of any saver.
 //! - [`blocking`]: savers for callers without an async runtime.
 //! - [`conformance`]: the suite that a saver of your own can be tested with.
 //! - [`Error`]: what can go wrong, and [`Error::is_retryable`] whether the call may be made again.
@@ -117,6 +118,8 @@ pub mod fuzzing;
 #[cfg(feature = "http")]
 mod http_saver;
 mod observed;
+mod saver_ext;
+mod scoped;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "wire")]
@@ -142,7 +145,9 @@ pub use options::{
 };
 #[cfg(feature = "redis")]
 pub use redis::{RedisSaver, ShallowRedisSaver};
-pub use saver::{CheckpointSaver, CheckpointSaverExt, SaverStream, ThreadSummary};
+pub use saver::{CheckpointSaver, SaverStream, ThreadSummary};
+pub use saver_ext::CheckpointSaverExt;
+pub use scoped::ScopedSaver;
 pub use version::ChannelVersion;
 
 /// Compiles the examples of the README.

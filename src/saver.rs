@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::{BoxStream, TryStreamExt};
+use futures_util::stream::BoxStream;
 
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
@@ -36,7 +36,8 @@ pub type SaverStream<T> = BoxStream<'static, Result<T>>;
 /// For threads whose keys are on several nodes of a cluster, `RedisSaver` guarantees less; its
 /// documentation lists the differences.
 ///
-/// Savers implement this trait; [`CheckpointSaverExt`] adds methods for callers.
+/// Savers implement this trait; [`CheckpointSaverExt`](crate::CheckpointSaverExt) adds methods for
+/// callers.
 /// It is object-safe: `Arc<dyn CheckpointSaver>` is a saver as well.
 ///
 /// ```
@@ -119,6 +120,11 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple>;
 
+    /// Streams the checkpoints of all threads whose ids start with `prefix`, as
+    /// [`list`](Self::list) without a config does those of all threads. Checkpoints of other
+    /// threads are not read.
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple>;
+
     /// Deletes everything that a thread holds when the call begins: every namespace, checkpoint,
     /// pending write and index entry, whichever saver wrote it. A checkpoint that is put while the
     /// call runs is either deleted or kept as a whole; one that is put after it returned is kept.
@@ -136,6 +142,13 @@ pub trait CheckpointSaver: Debug + Send + Sync + 'static {
     /// # Errors
     /// Any storage error; some of the checkpoints may remain.
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()>;
+
+    /// Deletes the checkpoints of runs, as [`delete_for_runs`](Self::delete_for_runs) does, in the
+    /// threads whose ids start with `prefix`. Idempotent.
+    ///
+    /// # Errors
+    /// As [`delete_for_runs`](Self::delete_for_runs).
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()>;
 
     /// Copies a thread with its history and pending writes. Copying a thread that does not exist
     /// does nothing. The TTL of the copy is that of the options, by default the saver's, not the
@@ -232,56 +245,6 @@ impl ThreadSummary {
     }
 }
 
-/// Convenience methods of every saver.
-#[async_trait]
-pub trait CheckpointSaverExt: CheckpointSaver {
-    /// The checkpoint that `config` names, or the newest, without metadata and pending writes.
-    ///
-    /// # Errors
-    /// As [`CheckpointSaver::get_tuple`].
-    async fn get(&self, config: &CheckpointConfig) -> Result<Option<Checkpoint>> {
-        Ok(self.get_tuple(config).await?.map(|tuple| tuple.checkpoint))
-    }
-
-    /// The summary of a thread, or `None` if it does not exist.
-    ///
-    /// # Errors
-    /// Any storage error.
-    ///
-    /// ```
-    /// use langgraph_checkpoint_redis::{CheckpointSaverExt, MemorySaver, ThreadId};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> langgraph_checkpoint_redis::Result<()> {
-    /// let saver = MemorySaver::new();
-    /// assert_eq!(saver.thread(&ThreadId::new("nobody's")?).await?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    async fn thread(&self, thread_id: &ThreadId) -> Result<Option<ThreadSummary>> {
-        let mut threads = self.threads(thread_id.as_str());
-        while let Some(summary) = threads.try_next().await? {
-            if summary.thread_id == *thread_id {
-                return Ok(Some(summary));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The checkpoints of [`list`](CheckpointSaver::list), collected; a thread may have many.
-    ///
-    /// # Errors
-    /// As [`CheckpointSaver::get_tuple`].
-    async fn list_all(
-        &self,
-        config: Option<&CheckpointConfig>,
-        options: ListOptions,
-    ) -> Result<Vec<CheckpointTuple>> {
-        self.list(config, options).try_collect().await
-    }
-}
-
-impl<S: CheckpointSaver + ?Sized> CheckpointSaverExt for S {}
-
 macro_rules! forward {
     ($pointer:ident) => {
         #[async_trait]
@@ -326,6 +289,14 @@ macro_rules! forward {
                 (**self).list(config, options)
             }
 
+            fn list_within(
+                &self,
+                prefix: &str,
+                options: ListOptions,
+            ) -> SaverStream<CheckpointTuple> {
+                (**self).list_within(prefix, options)
+            }
+
             async fn delete_thread(
                 &self,
                 thread_id: &ThreadId,
@@ -336,6 +307,14 @@ macro_rules! forward {
 
             async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
                 (**self).delete_for_runs(run_ids).await
+            }
+
+            async fn delete_for_runs_within(
+                &self,
+                run_ids: &[RunId],
+                prefix: &str,
+            ) -> Result<()> {
+                (**self).delete_for_runs_within(run_ids, prefix).await
             }
 
             async fn copy_thread(

@@ -8,7 +8,7 @@ use super::fixture::{
 };
 use super::{Subject, case_table};
 use crate::id::CheckpointId;
-use crate::saver::CheckpointSaverExt;
+use crate::saver_ext::CheckpointSaverExt;
 
 case_table! {
     GetTuple {

@@ -83,19 +83,11 @@ impl CheckpointSaver for HttpSaver {
         config: Option<&CheckpointConfig>,
         options: ListOptions,
     ) -> SaverStream<CheckpointTuple> {
-        let call = ListCall {
-            config: config.map(Config::from),
-            filter: (!options.filter.is_empty()).then(|| options.filter.to_json()),
-            before: options.before,
-            // The service reads 63 bits.
-            limit: options
-                .limit
-                .map(|limit| limit.min(isize::MAX.unsigned_abs())),
-        };
-        let tuples = self.lines::<CheckpointLine>("list", &call);
-        tuples
-            .and_then(|tuple| std::future::ready(tuple.try_into()))
-            .boxed()
+        self.listed(config, String::new(), options)
+    }
+
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        self.listed(None, prefix.to_owned(), options)
     }
 
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
@@ -108,10 +100,16 @@ impl CheckpointSaver for HttpSaver {
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
+        self.delete_for_runs_within(run_ids, "").await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
         for run_ids in run_ids.chunks(MAX_ITEMS) {
-            let run_ids = run_ids.to_vec();
-            self.done("delete-for-runs", &DeleteForRunsCall { run_ids })
-                .await?;
+            let call = DeleteForRunsCall {
+                run_ids: run_ids.to_vec(),
+                prefix: prefix.to_owned(),
+            };
+            self.done("delete-for-runs", &call).await?;
         }
         Ok(())
     }
@@ -185,6 +183,28 @@ impl CheckpointSaver for HttpSaver {
 }
 
 impl HttpSaver {
+    fn listed(
+        &self,
+        config: Option<&CheckpointConfig>,
+        prefix: String,
+        options: ListOptions,
+    ) -> SaverStream<CheckpointTuple> {
+        let call = ListCall {
+            config: config.map(Config::from),
+            prefix,
+            filter: (!options.filter.is_empty()).then(|| options.filter.to_json()),
+            before: options.before,
+            // The service reads 63 bits.
+            limit: options
+                .limit
+                .map(|limit| limit.min(isize::MAX.unsigned_abs())),
+        };
+        let tuples = self.lines::<CheckpointLine>("list", &call);
+        tuples
+            .and_then(|tuple| std::future::ready(tuple.try_into()))
+            .boxed()
+    }
+
     async fn change(&self, operation: &'static str, thread_id: &ThreadId) -> Result<bool> {
         let thread_id = thread_id.clone();
         let answer: Changed = self.ask(operation, &ThreadCall { thread_id }).await?;

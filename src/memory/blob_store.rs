@@ -8,11 +8,11 @@ use super::store::StoredWrite;
 use crate::blobs::{
     BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness,
 };
-use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
+use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::{ListOptions, TtlChoice};
+use crate::id::{CheckpointNamespace, ThreadId};
+use crate::options::TtlChoice;
 use crate::saver::SaverStream;
 
 #[async_trait]
@@ -97,15 +97,6 @@ impl BlobStore for MemorySaver {
         }
         self.extend_thread(&mut store, &config.thread_id, lifetime);
         Ok(())
-    }
-
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
-        self.delete_runs(run_ids, prefix);
-        Ok(())
-    }
-
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
-        self.list_where(None, prefix, options)
     }
 
     async fn readiness(&self) -> StoreReadiness {

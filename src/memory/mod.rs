@@ -250,6 +250,10 @@ impl CheckpointSaver for MemorySaver {
         self.list_where(config, "", options)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        self.list_where(None, prefix, options)
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         let removed = self.open().0.threads.remove(thread_id);
         let mut progress = Progress::default();
@@ -262,6 +266,11 @@ impl CheckpointSaver for MemorySaver {
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
         self.delete_runs(run_ids, "");
+        Ok(())
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        self.delete_runs(run_ids, prefix);
         Ok(())
     }
 

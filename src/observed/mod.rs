@@ -151,6 +151,15 @@ impl<S: CheckpointSaver> CheckpointSaver for ObservedSaver<S> {
         observe(self.saver.list(config, options), measure, tuple_bytes)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        let measure = Measure::start("list", None, None, 0);
+        observe(
+            self.saver.list_within(prefix, options),
+            measure,
+            tuple_bytes,
+        )
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         let measure = self.measure("delete_thread", thread_id, None, 0);
         let call = self.saver.delete_thread(thread_id, options);
@@ -160,6 +169,12 @@ impl<S: CheckpointSaver> CheckpointSaver for ObservedSaver<S> {
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
         let measure = Measure::start("delete_for_runs", None, None, 0);
         let call = self.saver.delete_for_runs(run_ids);
+        measure.run(call, |()| 0).await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        let measure = Measure::start("delete_for_runs", None, None, 0);
+        let call = self.saver.delete_for_runs_within(run_ids, prefix);
         measure.run(call, |()| 0).await
     }
 

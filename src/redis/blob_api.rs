@@ -7,11 +7,10 @@ use super::saver::RedisSaver;
 use crate::blobs::{
     BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness,
 };
-use crate::checkpoint::{Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite};
+use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{CheckpointNamespace, RunId, ThreadId};
-use crate::options::ListOptions;
+use crate::id::{CheckpointNamespace, ThreadId};
 use crate::saver::SaverStream;
 
 #[async_trait]
@@ -52,14 +51,6 @@ impl BlobStore for RedisSaver {
             self.recent().written_if(&config.thread_id, &stored);
         }
         stored
-    }
-
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
-        self.0.delete_for_runs_within(run_ids, prefix).await
-    }
-
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
-        self.0.list_within(prefix, options)
     }
 
     async fn readiness(&self) -> StoreReadiness {

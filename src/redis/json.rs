@@ -186,16 +186,6 @@ impl LayoutSaver for JsonLayout {
         Ok(found.into_iter().map(|one| one.thread_id).collect())
     }
 
-    #[cfg(any(feature = "cli", feature = "server"))]
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
-        runs::delete_for_runs(&self.0, run_ids, prefix).await
-    }
-
-    #[cfg(feature = "server")]
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
-        list::list_within(Arc::clone(&self.0), prefix, options)
-    }
-
     #[cfg(feature = "server")]
     async fn put_with_blobs(
         &self,
@@ -271,12 +261,20 @@ impl CheckpointSaver for JsonLayout {
         list::list::<Full>(Arc::clone(&self.0), config, options)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        list::list_within::<Full>(Arc::clone(&self.0), prefix, options)
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         delete::delete_thread(&self.0, thread_id, options).await
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
         runs::delete_for_runs(&self.0, run_ids, "").await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        runs::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
     async fn copy_thread(

@@ -24,11 +24,9 @@ use crate::checkpoint::CheckpointMetadata;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-#[cfg(any(feature = "cli", feature = "server"))]
+#[cfg(feature = "cli")]
 use crate::id::RunId;
 use crate::id::{CheckpointNamespace, ThreadId};
-#[cfg(feature = "server")]
-use crate::options::ListOptions;
 use crate::options::{Progress, PruneStrategy, TtlChoice};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
@@ -118,13 +116,6 @@ pub(crate) trait LayoutSaver: CheckpointSaver {
     /// The threads of the checkpoints that a run has made, each once for each of them.
     #[cfg(feature = "cli")]
     async fn checkpoints_of_run(&self, run: &RunId, prefix: &str) -> Result<Vec<ThreadId>>;
-
-    /// Deletes the checkpoints that runs made in threads whose ids start with a prefix.
-    #[cfg(any(feature = "cli", feature = "server"))]
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()>;
-
-    #[cfg(feature = "server")]
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple>;
 
     #[cfg(feature = "server")]
     async fn put_with_blobs(

@@ -83,13 +83,12 @@ pub(crate) fn list<L: Layout>(
 
 /// Streams the checkpoints of all threads whose ids start with a prefix, newest first. The
 /// documents of other threads are not read.
-#[cfg(feature = "server")]
-pub(crate) fn list_within(
+pub(crate) fn list_within<L: Layout>(
     store: Arc<Store>,
     prefix: &str,
     options: ListOptions,
 ) -> SaverStream<CheckpointTuple> {
-    let mut lister = Lister::<Full>::new(store, None, options);
+    let mut lister = Lister::<L>::new(store, None, options);
     prefix.clone_into(&mut lister.within);
     streamed(lister)
 }

@@ -341,6 +341,10 @@ impl CheckpointSaver for RedisSaver {
         self.0.list(config, options)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        self.0.list_within(prefix, options)
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         let deleted = self.0.delete_thread(thread_id, options).await;
         self.recent().removed(thread_id);
@@ -349,6 +353,10 @@ impl CheckpointSaver for RedisSaver {
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
         self.0.delete_for_runs(run_ids).await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        self.0.delete_for_runs_within(run_ids, prefix).await
     }
 
     async fn copy_thread(

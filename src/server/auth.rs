@@ -32,6 +32,17 @@ impl Access {
         self.prefix().is_empty()
     }
 
+    /// The prefix of the threads that the request asks for by a prefix and that it reaches; `None`
+    /// if there are none.
+    pub(super) fn within<'a>(&'a self, asked: &'a str) -> Option<&'a str> {
+        let reached = self.prefix();
+        if asked.starts_with(reached) {
+            Some(asked)
+        } else {
+            reached.starts_with(asked).then_some(reached)
+        }
+    }
+
     /// The name of the key, for logs.
     pub(super) fn name(&self) -> &str {
         self.0.as_ref().map_or("-", |key| &key.name)

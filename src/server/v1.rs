@@ -17,8 +17,6 @@ use crate::config::CheckpointConfig;
 use crate::error::Error;
 use crate::filter::MetadataFilter;
 use crate::id::ThreadId;
-use crate::observed::measure::{Measure, tuple_bytes};
-use crate::observed::observe;
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
 };
@@ -163,12 +161,15 @@ pub(super) async fn list(
         options.filter = MetadataFilter::from_json(filter.bytes().clone())?;
     }
     options.limit = call.limit;
-    let tuples = if config.is_some() || access.is_everywhere() {
-        state.saver.list(config.as_ref(), options)
-    } else {
-        let saver = state.saver.get_ref();
-        let reached = saver.list_within(access.prefix(), options);
-        observe(reached, Measure::start("list", None, None, 0), tuple_bytes)
+    let tuples = match (&config, access.within(&call.prefix)) {
+        (Some(_), _) if !call.prefix.is_empty() => {
+            let reason = "it is for lists over all threads: leave it out, or `config`";
+            return Err(V1Problem::from(Error::invalid("prefix", reason)));
+        }
+        (Some(config), _) => state.saver.list(Some(config), options),
+        (None, Some("")) => state.saver.list(None, options),
+        (None, Some(prefix)) => state.saver.list_within(prefix, options),
+        (None, None) => futures_util::stream::empty().boxed(),
     };
     let tuples = tuples.map_ok(CheckpointAndWrites::from).boxed();
     ndjson::lines::<CheckpointLine>(tuples, &state.options).await
@@ -212,13 +213,13 @@ pub(super) async fn delete_for_runs(
 ) -> Result<Response, V1Problem> {
     let call: DeleteForRunsCall = body.parse()?;
     check_count("run_ids", call.run_ids.len())?;
-    if access.is_everywhere() {
-        state.saver.delete_for_runs(&call.run_ids).await?;
-    } else {
-        let saver = state.saver.get_ref();
-        saver
-            .delete_for_runs_within(&call.run_ids, access.prefix())
-            .await?;
+    match access.within(&call.prefix) {
+        Some("") => state.saver.delete_for_runs(&call.run_ids).await?,
+        Some(prefix) => {
+            let deleted = state.saver.delete_for_runs_within(&call.run_ids, prefix);
+            deleted.await?;
+        }
+        None => {}
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -324,13 +325,7 @@ pub(super) async fn threads(
     body: JsonBody,
 ) -> Result<Response, V1Problem> {
     let call: ThreadsCall = body.parse()?;
-    let (asked, reached) = (call.prefix.as_str(), access.prefix());
-    let prefix = if asked.starts_with(reached) {
-        Some(asked)
-    } else {
-        reached.starts_with(asked).then_some(reached)
-    };
-    let threads = match prefix {
+    let threads = match access.within(&call.prefix) {
         Some(prefix) => state.saver.threads(prefix),
         None => futures_util::stream::empty().boxed(),
     };

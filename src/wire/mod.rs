@@ -198,6 +198,9 @@ wire! {
             skip_serializing_if = "Option::is_none"
         )]
         pub(crate) config: Option<Config>,
+        /// Only threads whose ids start with this, where there is no config.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        pub(crate) prefix: String,
         /// Only checkpoints whose metadata contains these members.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
@@ -224,6 +227,9 @@ wire! {
     pub(crate) struct DeleteForRunsCall {
         #[cfg_attr(feature = "server", schema(max_items = 10_000))]
         pub(crate) run_ids: Vec<RunId>,
+        /// Only in threads whose ids start with this.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        pub(crate) prefix: String,
     }
 
     /// What a copy does if its target exists.

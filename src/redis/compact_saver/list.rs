@@ -43,7 +43,6 @@ pub(super) fn list(
 }
 
 /// Streams the checkpoints of all threads whose ids start with a prefix, newest first.
-#[cfg(feature = "server")]
 pub(super) fn list_within(
     layout: &Arc<Compact>,
     prefix: &str,

@@ -86,12 +86,20 @@ impl CheckpointSaver for CompactLayout {
         list::list(&self.0, config, options)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        list::list_within(&self.0, prefix, options)
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         remove::delete_thread(&self.0, thread_id, options).await
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
         runs::delete_for_runs(&self.0, run_ids, "").await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        runs::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
     async fn copy_thread(
@@ -272,16 +280,6 @@ impl LayoutSaver for CompactLayout {
     #[cfg(feature = "cli")]
     async fn checkpoints_of_run(&self, run: &RunId, prefix: &str) -> Result<Vec<ThreadId>> {
         runs::checkpoints_of_run(&self.0, run, prefix).await
-    }
-
-    #[cfg(any(feature = "cli", feature = "server"))]
-    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
-        runs::delete_for_runs(&self.0, run_ids, prefix).await
-    }
-
-    #[cfg(feature = "server")]
-    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
-        list::list_within(&self.0, prefix, options)
     }
 
     #[cfg(feature = "server")]

@@ -35,8 +35,9 @@ impl Layout for Shallow {
         Ok(Ids::Named(newest_first(found, options)))
     }
 
-    async fn every_checkpoint(store: &Store, _within: &str, options: &ListOptions) -> Result<Ids> {
-        let found = every_checkpoint(store).await?;
+    async fn every_checkpoint(store: &Store, within: &str, options: &ListOptions) -> Result<Ids> {
+        let mut found = every_checkpoint(store).await?;
+        found.retain(|one| one.thread_id.as_str().starts_with(within));
         Ok(Ids::Named(newest_first(found, options)))
     }
 

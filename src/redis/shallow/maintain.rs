@@ -38,17 +38,22 @@ pub(super) async fn delete_thread(
     delete::delete_thread(store, thread, &rest).await
 }
 
-/// Deletes the checkpoints that runs made.
-pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId]) -> Result<()> {
+/// Deletes the checkpoints that runs made, in threads whose ids start with a prefix.
+pub(super) async fn delete_for_runs(
+    store: &Store,
+    run_ids: &[RunId],
+    prefix: &str,
+) -> Result<()> {
     let mut counter = Counter::new(None);
     for run in run_ids {
-        let candidates = match index::indexed_run(store, run.as_str()).await? {
+        let mut candidates: Vec<_> = match index::indexed_run(store, run.as_str()).await? {
             Some(found) => found
                 .iter()
                 .map(|one| CheckpointRef::new(&one.thread_id, &one.namespace, &one.checkpoint_id))
                 .collect(),
             None => every_checkpoint(store).await?,
         };
+        candidates.retain(|one| one.thread_id.as_str().starts_with(prefix));
         for one in candidates {
             let place = Place::new(store, &one.thread_id, &one.namespace);
             let of_run = Some((&one.checkpoint_id, run));

@@ -130,6 +130,10 @@ impl CheckpointSaver for ShallowRedisSaver {
         lists::list::<Shallow>(Arc::clone(&self.0), config, options)
     }
 
+    fn list_within(&self, prefix: &str, options: ListOptions) -> SaverStream<CheckpointTuple> {
+        lists::list_within::<Shallow>(Arc::clone(&self.0), prefix, options)
+    }
+
     async fn delete_thread(&self, thread_id: &ThreadId, options: &DeleteOptions) -> Result<()> {
         let deleted = maintain::delete_thread(&self.0, thread_id, options).await;
         self.0.recent.removed(thread_id);
@@ -137,7 +141,11 @@ impl CheckpointSaver for ShallowRedisSaver {
     }
 
     async fn delete_for_runs(&self, run_ids: &[RunId]) -> Result<()> {
-        maintain::delete_for_runs(&self.0, run_ids).await
+        maintain::delete_for_runs(&self.0, run_ids, "").await
+    }
+
+    async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
+        maintain::delete_for_runs(&self.0, run_ids, prefix).await
     }
 
     async fn copy_thread(
