@@ -309,11 +309,7 @@ macro_rules! forward {
                 (**self).delete_for_runs(run_ids).await
             }
 
-            async fn delete_for_runs_within(
-                &self,
-                run_ids: &[RunId],
-                prefix: &str,
-            ) -> Result<()> {
+            async fn delete_for_runs_within(&self, run_ids: &[RunId], prefix: &str) -> Result<()> {
                 (**self).delete_for_runs_within(run_ids, prefix).await
             }
 

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use crate::blobs::{
+    BlobPage, BlobStore, ChannelBlob, ConnectionCounts, ExistingWrites, StoreReadiness,
+};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
+    PendingWrite,
 };
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
-use crate::id::{MAX_ID_BYTES, RunId, TaskId, ThreadId};
+use crate::id::{CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
 };
@@ -359,5 +363,146 @@ impl<S: CheckpointSaver> CheckpointSaver for ScopedSaver<S> {
     async fn unpin(&self, thread_id: &ThreadId) -> Result<bool> {
         let unpinned = self.saver.unpin(&self.stored(thread_id)?).await;
         unpinned.map_err(self.scope_error())
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: BlobStore> BlobStore for ScopedSaver<S> {
+    async fn put_with_blobs(
+        &self,
+        config: &CheckpointConfig,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        blobs: &[ChannelBlob],
+    ) -> Result<CheckpointConfig> {
+        let config = self.stored_config(config)?;
+        let put = self
+            .saver
+            .put_with_blobs(&config, checkpoint, metadata, blobs);
+        let mut stored = put.await.map_err(self.scope_error())?;
+        scope_config(&self.prefix, &mut stored)?;
+        Ok(stored)
+    }
+
+    fn blobs_of(
+        &self,
+        thread: &ThreadId,
+        namespace: &CheckpointNamespace,
+        checkpoint: &Checkpoint,
+    ) -> SaverStream<BlobPage> {
+        match self.stored(thread) {
+            Ok(thread) => {
+                let blobs = self.saver.blobs_of(&thread, namespace, checkpoint);
+                blobs.map_err(self.scope_error()).boxed()
+            }
+            Err(error) => failed(error),
+        }
+    }
+
+    async fn put_indexed_writes(
+        &self,
+        config: &CheckpointConfig,
+        writes: &[PendingWrite],
+        existing: ExistingWrites,
+    ) -> Result<()> {
+        let config = self.stored_config(config)?;
+        let put = self.saver.put_indexed_writes(&config, writes, existing);
+        put.await.map_err(self.scope_error())
+    }
+
+    async fn readiness(&self) -> StoreReadiness {
+        self.saver.readiness().await
+    }
+
+    fn connections(&self) -> Option<ConnectionCounts> {
+        self.saver.connections()
+    }
+
+    async fn close(&self) {
+        self.saver.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemorySaver;
+    use crate::options::ExistingTarget;
+    use crate::saver_ext::CheckpointSaverExt;
+
+    async fn put(saver: &impl CheckpointSaver, thread: &str) -> CheckpointConfig {
+        let config = CheckpointConfig::new(thread).unwrap();
+        let checkpoint = Checkpoint::builder().build().unwrap();
+        let (metadata, options) = (CheckpointMetadata::new(), PutOptions::default());
+        let stored = saver.put(&config, &checkpoint, &metadata, &options).await;
+        stored.unwrap()
+    }
+
+    fn thread(id: &str) -> ThreadId {
+        ThreadId::new(id).unwrap()
+    }
+
+    #[test]
+    fn a_prefix_that_leaves_no_room_for_an_id_is_refused() {
+        let longest = "x".repeat(MAX_ID_BYTES - 1);
+        let view = ScopedSaver::new(MemorySaver::new(), longest.clone()).unwrap();
+        assert!(view.stored(&thread("1")).is_ok());
+        assert!(view.stored(&thread("12")).is_err());
+        let refused = ScopedSaver::new(MemorySaver::new(), longest + "x").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "prefix cannot be used: it has 65536 bytes; a thread id has at most 65536 with it"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_view_of_a_view_has_both_prefixes() {
+        let saver = MemorySaver::new();
+        let outer = saver.scoped("a/").unwrap();
+        let inner = outer.scoped("b/").unwrap();
+        let stored = put(&inner, "1").await;
+        assert_eq!(stored.thread_id, thread("1"));
+        put(&outer, "b").await;
+        put(&outer, "b/").await;
+        for (limit, expected) in [(1, 1), (2, 1)] {
+            let options = ListOptions::default().with_limit(limit);
+            let found = inner.list_all(None, options).await.unwrap();
+            assert_eq!(found.len(), expected);
+            assert_eq!(found[0].config, stored);
+        }
+        let whole = saver.thread(&thread("a/b/1")).await.unwrap();
+        assert_eq!(whole.unwrap().newest, stored.checkpoint_id);
+    }
+
+    #[tokio::test]
+    async fn an_error_names_threads_as_the_view_does() {
+        let view = MemorySaver::new().scoped("t\"/").unwrap();
+        put(&view, "from").await;
+        put(&view, "to").await;
+        let options = CopyOptions::default().with_existing(ExistingTarget::Error);
+        let refused = view.copy_thread(&thread("from"), &thread("to"), &options);
+        assert_eq!(
+            refused.await.unwrap_err().to_string(),
+            "the copy of thread \"from\" was not written: the thread \"to\" exists already; choose another, or merge"
+        );
+        let plain = Error::Conflict {
+            what: "the copy of thread t/from".to_owned(),
+            reason: "the key checkpoint:t/to is of another".to_owned(),
+        };
+        assert_eq!(
+            scope_error("t/", plain).to_string(),
+            "the copy of thread from was not written: the key checkpoint:t/to is of another"
+        );
+    }
+
+    #[test]
+    fn what_is_of_another_thread_is_not_given() {
+        for other in ["u/1", "t", "t/"] {
+            let mut config = CheckpointConfig::new(other).unwrap();
+            let error = scope_config("t/", &mut config).unwrap_err();
+            assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+            assert_eq!(config.thread_id, thread(other));
+        }
     }
 }

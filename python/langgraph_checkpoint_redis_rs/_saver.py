@@ -484,6 +484,26 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             for summary in page:
                 yield ThreadSummary(*summary)
 
+    def scoped(self, prefix: str) -> Self:
+        """Make a saver of one tenant's threads: of those whose ids start with ``prefix``.
+
+        Under it they have their ids without the prefix, and no call reads, changes or lists another
+        tenant's; so tenants may use the same ids. End prefixes in a separator that tenants' names
+        cannot have (``tenant-a/``): one that begins with another is within it.
+
+        It shares this saver's connections and settings: closing it does nothing, and closing this
+        saver ends its calls, too.
+
+        Raises:
+            ValueError: If the prefix is empty, or leaves no room for ids.
+            TypeError: If it is no ``str``.
+        """
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
+        view = self.__copy__()
+        view._native = self._native.scoped(prefix)
+        return view
+
     def touch(self, thread_id: str) -> bool:
         """Reset the TTL of every key of a thread to the saver's, unless the thread is pinned.
 

@@ -32,6 +32,7 @@ case_table! {
         no_runs_delete_nothing,
         runs_that_are_not_there_are_no_error,
         runs_are_deleted_in_every_namespace_and_thread,
+        runs_are_deleted_within_a_prefix_alone,
         the_run_of_the_config_counts,
         run_ids_are_exact,
         the_newest_that_is_left_is_read_after_deleting_a_run,
@@ -309,6 +310,34 @@ async fn runs_are_deleted_in_every_namespace_and_thread(subject: Subject) {
     for thread in &threads {
         assert_eq!(list(&*saver, thread).await, []);
         assert_eq!(get(&*saver, &within(thread, "child:1")).await, None);
+    }
+}
+
+async fn runs_are_deleted_within_a_prefix_alone(subject: Subject) {
+    let saver = subject.saver().await;
+    for start in ["a*[a]", "{\\", "A?", "\u{e4}%2F"] {
+        let (prefix, gone, keep) = (format!("{start}{}/", random()), random(), random());
+        let inside = [format!("{prefix}1"), format!("{prefix}*"), prefix.clone()].map(named);
+        let outside = [
+            format!("x{prefix}1"),
+            prefix.trim_end_matches('/').to_owned(),
+            format!("aa{}", &prefix[start.len()..]),
+            prefix.to_uppercase(),
+        ]
+        .map(named);
+        for thread in inside.iter().chain(&outside) {
+            put_run(&*saver, &within(thread, ""), &gone).await;
+            put_run(&*saver, &within(thread, "child"), &gone).await;
+            put_run(&*saver, &within(thread, ""), &keep).await;
+        }
+        let ended = saver.delete_for_runs_within(&[run(&gone)], &prefix);
+        ended.await.unwrap();
+        for thread in &inside {
+            assert_eq!(runs(&*saver, thread).await, [keep.clone()], "{thread:?}");
+        }
+        for thread in &outside {
+            assert_eq!(runs(&*saver, thread).await.len(), 3, "{thread:?}");
+        }
     }
 }
 

@@ -176,6 +176,18 @@ pub(super) async fn list_with(
         .unwrap_or_else(|error| panic!("list: {error}"))
 }
 
+pub(super) async fn list_within(
+    saver: &dyn CheckpointSaver,
+    prefix: &str,
+    options: ListOptions,
+) -> Vec<CheckpointTuple> {
+    saver
+        .list_within(prefix, options)
+        .try_collect()
+        .await
+        .unwrap_or_else(|error| panic!("list_within: {error}"))
+}
+
 pub(super) async fn threads(saver: &dyn CheckpointSaver, prefix: &str) -> Vec<ThreadSummary> {
     saver
         .threads(prefix)

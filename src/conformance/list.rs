@@ -4,8 +4,8 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::fixture::{
-    empty, empty_with_id, got, id, ids, list, list_with, metadata, newest_first, put, put_chain,
-    put_empty, put_writes, random, step, thread, within,
+    empty, empty_with_id, got, id, ids, list, list_with, list_within, metadata, named,
+    newest_first, put, put_chain, put_empty, put_writes, random, step, thread, within,
 };
 use super::{Subject, case_table};
 use crate::config::CheckpointConfig;
@@ -38,6 +38,7 @@ case_table! {
         pages_of_limit_and_before_cover_everything,
         limit_counts_after_the_filter,
         every_thread_is_listed_without_a_config,
+        a_list_within_a_prefix_has_its_threads_alone,
         more_than_a_page_is_listed,
         a_list_can_be_left_midway,
         nothing_is_listed_twice_while_others_write,
@@ -400,6 +401,54 @@ async fn every_thread_is_listed_without_a_config(subject: Subject) {
     assert_eq!(ids(&listed), newest_first(&stored));
     let listed = list_with(&*saver, None, options.with_limit(2)).await;
     assert_eq!(ids(&listed), newest_first(&stored)[..2]);
+}
+
+async fn a_list_within_a_prefix_has_its_threads_alone(subject: Subject) {
+    let saver = subject.saver().await;
+    for start in ["a*[a]", "{\\", "A?", "\u{e4}%2F"] {
+        let prefix = format!("{start}{}/", random());
+        let given = metadata(&json!({"mark": prefix}).to_string());
+        let mut wanted = Vec::new();
+        for position in 0..40 {
+            for thread in [
+                format!("{prefix}{position}"),
+                format!("x{prefix}{position}"),
+            ] {
+                let is_wanted = thread.starts_with(&prefix);
+                let namespace = if position % 2 == 0 { "" } else { "child" };
+                let place = within(&named(thread), namespace);
+                let stored = put(&*saver, &place, &empty(), &given).await;
+                wanted.extend(is_wanted.then_some(stored));
+            }
+        }
+        let wanted = newest_first(&wanted);
+        let listed = list_within(&*saver, &prefix, ListOptions::default()).await;
+        assert_eq!(ids(&listed), wanted, "{prefix:?}");
+        for tuple in &listed {
+            assert!(tuple.config.thread_id.as_str().starts_with(&prefix));
+        }
+        let before = ListOptions::default().with_before(wanted[4].clone());
+        let listed = list_within(&*saver, &prefix, before.clone().with_limit(3)).await;
+        assert_eq!(ids(&listed), wanted[5..8], "{prefix:?}");
+        let filter = MetadataFilter::new().with("mark", &prefix).unwrap();
+        let listed = list_within(&*saver, &prefix, before.with_filter(filter)).await;
+        assert_eq!(ids(&listed), wanted[5..], "{prefix:?}");
+        let filter = MetadataFilter::new().with("mark", "of nobody").unwrap();
+        let none = ListOptions::default().with_filter(filter);
+        assert_eq!(list_within(&*saver, &prefix, none).await, []);
+        for thread in [format!("{prefix}3"), format!("x{prefix}3")] {
+            let filter = MetadataFilter::new().with("thread_id", &thread).unwrap();
+            let options = ListOptions::default().with_filter(filter);
+            let listed = list_within(&*saver, &prefix, options).await;
+            let expected = usize::from(thread.starts_with(&prefix));
+            assert_eq!(listed.len(), expected, "{thread:?}");
+        }
+    }
+    let nobodys = format!("{}/", random());
+    assert_eq!(
+        list_within(&*saver, &nobodys, ListOptions::default()).await,
+        []
+    );
 }
 
 async fn more_than_a_page_is_listed(subject: Subject) {

@@ -162,14 +162,12 @@ pub(super) async fn list(
     }
     options.limit = call.limit;
     let tuples = match (&config, access.within(&call.prefix)) {
-        (Some(_), _) if !call.prefix.is_empty() => {
-            let reason = "it is for lists over all threads: leave it out, or `config`";
-            return Err(V1Problem::from(Error::invalid("prefix", reason)));
+        (Some(config), _) if config.thread_id.as_str().starts_with(&call.prefix) => {
+            state.saver.list(Some(config), options)
         }
-        (Some(config), _) => state.saver.list(Some(config), options),
         (None, Some("")) => state.saver.list(None, options),
         (None, Some(prefix)) => state.saver.list_within(prefix, options),
-        (None, None) => futures_util::stream::empty().boxed(),
+        _ => futures_util::stream::empty().boxed(),
     };
     let tuples = tuples.map_ok(CheckpointAndWrites::from).boxed();
     ndjson::lines::<CheckpointLine>(tuples, &state.options).await

@@ -198,7 +198,7 @@ wire! {
             skip_serializing_if = "Option::is_none"
         )]
         pub(crate) config: Option<Config>,
-        /// Only threads whose ids start with this, where there is no config.
+        /// Only threads whose ids start with this.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         pub(crate) prefix: String,
         /// Only checkpoints whose metadata contains these members.

@@ -158,10 +158,16 @@ async fn a_confined_key_lists_and_deletes_only_within_its_prefix() {
     assert_eq!(threads(CONFINED, "mine/2").await, ["mine/2"]);
     assert_eq!(threads(CONFINED, "a").await, [""; 0]);
     assert_eq!(threads(SECRET, "").await, ["a", "mine/1", "mine/2", "z"]);
-    for (limit, expected) in [(None, 2), (Some(1), 1)] {
-        let answer = service
-            .post_as(CONFINED, "/v1/list", json!({"limit": limit}))
-            .await;
+    for (limit, prefix, expected) in [
+        (None, "", 2),
+        (Some(1), "", 1),
+        (None, "mi", 2),
+        (None, "mine/2", 1),
+        (None, "a", 0),
+        (None, "z", 0),
+    ] {
+        let body = json!({"limit": limit, "prefix": prefix});
+        let answer = service.post_as(CONFINED, "/v1/list", body).await;
         let found = items(&answer.text);
         assert_eq!(found.len(), expected);
         assert!(found.iter().all(|one| {
@@ -171,11 +177,33 @@ async fn a_confined_key_lists_and_deletes_only_within_its_prefix() {
                 .starts_with("mine/")
         }));
     }
-    let answer = service
-        .post_as(CONFINED, "/v1/delete-for-runs", json!({"run_ids": ["r"]}))
-        .await;
-    assert_eq!(answer.status, 204);
-    assert_eq!(threads(SECRET, "").await, ["a", "z"]);
+    let delete = async |secret: &str, body: Value| {
+        let answer = service.post_as(secret, "/v1/delete-for-runs", body).await;
+        assert_eq!(answer.status, 204);
+        threads(SECRET, "").await
+    };
+    for prefix in ["a", "mine/3", "z"] {
+        let left = delete(CONFINED, json!({"run_ids": ["r"], "prefix": prefix})).await;
+        assert_eq!(left, ["a", "mine/1", "mine/2", "z"], "{prefix}");
+    }
+    let left = delete(CONFINED, json!({"run_ids": ["r"], "prefix": "mine/2"})).await;
+    assert_eq!(left, ["a", "mine/1", "z"]);
+    let left = delete(CONFINED, json!({"run_ids": ["r"]})).await;
+    assert_eq!(left, ["a", "z"]);
+    let left = delete(SECRET, json!({"run_ids": ["r"], "prefix": "z"})).await;
+    assert_eq!(left, ["a"]);
+}
+
+#[tokio::test]
+async fn a_list_of_a_thread_of_another_prefix_is_empty() {
+    let service = Service::in_memory().await;
+    let mine = json!({"config": {"thread_id": "mine/1"}, "checkpoint": {"id": "1"}});
+    service.ok("/v1/put", mine).await;
+    for (prefix, expected) in [("", 1), ("mi", 1), ("mine/1", 1), ("mine/11", 0), ("a", 0)] {
+        let body = json!({"config": {"thread_id": "mine/1"}, "prefix": prefix});
+        let answer = service.post_as(CONFINED, "/v1/list", body).await;
+        assert_eq!(items(&answer.text).len(), expected, "{prefix:?}");
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ mod server_limits;
 mod shallow;
 mod single_endpoint;
 mod spans;
+mod tenants;
 #[cfg(feature = "tls")]
 mod tls;
 mod ttl;

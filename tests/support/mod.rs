@@ -29,7 +29,7 @@ pub(crate) mod topologies;
 use std::sync::Arc;
 
 use langgraph_checkpoint_redis::conformance::Subject;
-use langgraph_checkpoint_redis::{CheckpointSaver, MemorySaver, ObservedSaver};
+use langgraph_checkpoint_redis::{CheckpointSaver, CheckpointSaverExt, MemorySaver, ObservedSaver};
 
 /// A kind of saver, and how it is made.
 pub(crate) struct Kind {
@@ -46,6 +46,20 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "observed",
         subject: observed,
+    },
+    Kind {
+        name: "scoped",
+        subject: scoped,
+    },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "scoped, redis",
+        subject: scoped_redis,
+    },
+    #[cfg(feature = "redis")]
+    Kind {
+        name: "scoped twice, compact",
+        subject: scoped_compact,
     },
     #[cfg(feature = "redis")]
     Kind {
@@ -171,6 +185,42 @@ pub(crate) fn observed() -> Subject {
     Subject::new(|ttl| async move {
         let saver = ObservedSaver::new(MemorySaver::with_ttl(ttl)?);
         Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+    })
+}
+
+/// The threads of one tenant, beside which there are others.
+pub(crate) fn scoped() -> Subject {
+    Subject::new(|ttl| async move {
+        let saver = MemorySaver::with_ttl(ttl)?.scoped(TENANT)?;
+        Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+    })
+}
+
+/// A prefix of what is easily mistaken for a pattern.
+const TENANT: &str = "t*[a-z]?\\{}/\u{e4}:";
+
+#[cfg(feature = "redis")]
+pub(crate) fn scoped_redis() -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move {
+            let saver = redis_saver(&prefix, ttl).await?.scoped(TENANT)?;
+            Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+        }
+    })
+}
+
+#[cfg(feature = "redis")]
+pub(crate) fn scoped_compact() -> Subject {
+    let prefix = random_prefix();
+    Subject::new(move |ttl| {
+        let prefix = prefix.clone();
+        async move {
+            let saver = compact_saver(&without_modules_url(), &prefix, ttl).await?;
+            let saver = saver.scoped(TENANT)?.scoped("team/")?;
+            Ok(Arc::new(saver) as Arc<dyn CheckpointSaver>)
+        }
     })
 }
 

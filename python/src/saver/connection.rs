@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use langgraph_checkpoint_redis::redis::{ConfigKey, EncryptionKeys};
 use langgraph_checkpoint_redis::{
-    CheckpointSaver, Error, RedisSaver, Result, ShallowRedisSaver, TtlPolicy,
+    CheckpointSaver, Error, RedisSaver, Result, ScopedSaver, ShallowRedisSaver, TtlPolicy,
 };
 use pyo3::prelude::*;
 use tokio::sync::OnceCell;
@@ -54,9 +54,9 @@ impl Settings {
             Keys::Given(keys) => builder.encryption_keys(keys.clone()),
         };
         Ok(if self.shallow {
-            Kind::Shallow(builder.build_shallow().await?)
+            Kind::Shallow(Arc::new(builder.build_shallow().await?))
         } else {
-            Kind::Full(builder.build().await?)
+            Kind::Full(Arc::new(builder.build().await?))
         })
     }
 }
@@ -64,15 +64,15 @@ impl Settings {
 /// The core's savers.
 #[derive(Debug)]
 enum Kind {
-    Full(RedisSaver),
-    Shallow(ShallowRedisSaver),
+    Full(Arc<RedisSaver>),
+    Shallow(Arc<ShallowRedisSaver>),
 }
 
 impl Kind {
-    fn saver(&self) -> &dyn CheckpointSaver {
+    fn saver(&self) -> Arc<dyn CheckpointSaver> {
         match self {
-            Self::Full(saver) => saver,
-            Self::Shallow(saver) => saver,
+            Self::Full(saver) => Arc::clone(saver) as Arc<dyn CheckpointSaver>,
+            Self::Shallow(saver) => Arc::clone(saver) as Arc<dyn CheckpointSaver>,
         }
     }
 
@@ -104,12 +104,34 @@ impl Connection {
     }
 
     /// The core's saver, connected by the first call that asks.
-    pub(super) async fn saver(&self) -> Result<&dyn CheckpointSaver> {
+    async fn saver(&self) -> Result<Arc<dyn CheckpointSaver>> {
         if self.closed {
             return Err(Error::Closed);
         }
         let kind = self.saver.get_or_try_init(|| self.settings.connect());
         Ok(kind.await?.saver())
+    }
+}
+
+/// What the calls of a saver reach: all threads, or those whose ids start with a prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    connection: Arc<Connection>,
+    prefix: Option<Arc<str>>,
+}
+
+impl Reach {
+    pub(super) fn new(connection: Arc<Connection>, prefix: Option<Arc<str>>) -> Self {
+        Self { connection, prefix }
+    }
+
+    /// The core's saver, connected by the first call that asks.
+    pub(super) async fn saver(&self) -> Result<Arc<dyn CheckpointSaver>> {
+        let saver = self.connection.saver().await?;
+        Ok(match &self.prefix {
+            Some(prefix) => Arc::new(ScopedSaver::new(saver, &**prefix)?),
+            None => saver,
+        })
     }
 }
 

@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 use tokio::sync::Mutex;
 
 use super::call::{Into, run};
-use super::connection::Connection;
+use super::connection::Reach;
 use super::outcome::{Outcome, Tuple};
 
 /// A listing that is under way.
 #[pyclass(frozen, module = "langgraph_checkpoint_redis_rs._native")]
 pub struct Listing {
-    connection: Arc<Connection>,
+    reach: Reach,
     state: Arc<Mutex<State>>,
 }
 
@@ -34,11 +34,11 @@ enum State {
 impl Listing {
     /// The next `count` items at most, and whether there may be more.
     fn page<'py>(&self, py: Python<'py>, into: Into, count: usize) -> PyResult<Bound<'py, PyAny>> {
-        let connection = Arc::clone(&self.connection);
+        let reach = self.reach.clone();
         let state = Arc::clone(&self.state);
         run(py, into, async move {
             let mut state = state.lock().await;
-            state.start(&connection).await?;
+            state.start(&reach).await?;
             state.read(count).await
         })
     }
@@ -46,20 +46,20 @@ impl Listing {
 
 impl Listing {
     pub(super) fn of_checkpoints(
-        connection: Arc<Connection>,
+        reach: Reach,
         config: Option<CheckpointConfig>,
         options: ListOptions,
     ) -> Self {
-        Self::new(connection, State::Checkpoints(config, options))
+        Self::new(reach, State::Checkpoints(config, options))
     }
 
-    pub(super) fn of_threads(connection: Arc<Connection>, prefix: String) -> Self {
-        Self::new(connection, State::Threads(prefix))
+    pub(super) fn of_threads(reach: Reach, prefix: String) -> Self {
+        Self::new(reach, State::Threads(prefix))
     }
 
-    fn new(connection: Arc<Connection>, state: State) -> Self {
+    fn new(reach: Reach, state: State) -> Self {
         Self {
-            connection,
+            reach,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -67,15 +67,13 @@ impl Listing {
 
 impl State {
     /// Begins to read, unless that was done before.
-    async fn start(&mut self, connection: &Connection) -> Result<()> {
+    async fn start(&mut self, reach: &Reach) -> Result<()> {
         let reading = match self {
             Self::Checkpoints(config, options) => {
-                let saver = connection.saver().await?;
+                let saver = reach.saver().await?;
                 Self::ReadingCheckpoints(saver.list(config.as_ref(), std::mem::take(options)))
             }
-            Self::Threads(prefix) => {
-                Self::ReadingThreads(connection.saver().await?.threads(prefix))
-            }
+            Self::Threads(prefix) => Self::ReadingThreads(reach.saver().await?.threads(prefix)),
             Self::ReadingCheckpoints(_) | Self::ReadingThreads(_) => return Ok(()),
         };
         *self = reading;

@@ -21,8 +21,8 @@ use langgraph_checkpoint_redis::redis::{ConfigKey, EncryptionKey, EncryptionKeys
 use langgraph_checkpoint_redis::{
     ChannelWrite, CheckpointConfig, CheckpointId, CheckpointMetadata, CheckpointNamespace,
     CopyOptions, DeleteOptions, Error, ExistingTarget, ExpectedParent, ListOptions, MetadataFilter,
-    PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, RawJson, RunId, TaskId, ThreadId,
-    TypedValue,
+    PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, RawJson, RunId, ScopedSaver, TaskId,
+    ThreadId, TypedValue,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -32,7 +32,7 @@ pub(crate) use bridge::Bridge;
 pub(crate) use listing::Listing;
 
 use call::{Into, run, run_in_pages};
-use connection::{Keys, Settings, Slot};
+use connection::{Keys, Reach, Settings, Slot};
 use credentials::Provider;
 use error::exception;
 use outcome::Outcome;
@@ -47,7 +47,9 @@ type Write = (String, String, PyBackedBytes, Option<PyBackedBytes>);
 #[pyclass(frozen, module = "langgraph_checkpoint_redis_rs._native")]
 #[derive(Debug)]
 pub struct Saver {
-    slot: Slot,
+    slot: Arc<Slot>,
+    /// How the ids of its threads start; `None` for a saver of all.
+    prefix: Option<Arc<str>>,
 }
 
 #[pymethods]
@@ -89,36 +91,52 @@ impl Saver {
             }
         };
         Ok(Self {
-            slot: Slot::new(Settings {
+            slot: Arc::new(Slot::new(Settings {
                 values: settings,
                 ttl,
                 refresh_on_read,
                 shallow,
                 credentials: credentials.map(|ask| Arc::new(Provider::new(ask, refresh))),
                 keys,
-            }),
+            })),
+            prefix: None,
         })
     }
 
     /// Connects and makes the indexes.
     fn setup<'py>(&self, py: Python<'py>, into: Into) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run(py, into, async move {
-            connection.saver().await?.setup().await?;
+            reach.saver().await?.setup().await?;
             Ok(Outcome::Done)
         })
     }
 
-    /// Makes calls possible again after [`Saver::close`].
-    fn open(&self, py: Python<'_>) {
-        self.slot.open(py);
+    /// The saver of the threads whose ids start with a prefix, on the same connections.
+    fn scoped(&self, py: Python<'_>, prefix: &str) -> PyResult<Self> {
+        let prefix = format!("{}{prefix}", self.prefix.as_deref().unwrap_or_default());
+        let scope = ScopedSaver::new((), prefix).map_err(|error| exception(py, &error))?;
+        Ok(Self {
+            slot: Arc::clone(&self.slot),
+            prefix: Some(scope.prefix().into()),
+        })
     }
 
-    /// Waits for the calls under way and closes the connections.
+    /// Makes calls possible again after [`Saver::close`]; a scoped saver's are as its parent's.
+    fn open(&self, py: Python<'_>) {
+        if self.prefix.is_none() {
+            self.slot.open(py);
+        }
+    }
+
+    /// Waits for the calls under way and closes the connections, which those of a scoped saver
+    /// are not.
     fn close<'py>(&self, py: Python<'py>, into: Into) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.close(py);
+        let connection = self.prefix.is_none().then(|| self.slot.close(py));
         run(py, into, async move {
-            connection::close(connection).await;
+            if let Some(connection) = connection {
+                connection::close(connection).await;
+            }
             Ok(Outcome::Done)
         })
     }
@@ -141,7 +159,7 @@ impl Saver {
         metadata_types: Option<&[u8]>,
         expects_none: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         let [rest, values, metadata] = [rest, values, metadata].map(Bytes::copy_from_slice);
         let [value_types, metadata_types] =
             [value_types, metadata_types].map(|types| types.map(Bytes::copy_from_slice));
@@ -153,7 +171,7 @@ impl Saver {
             if expects_none {
                 options = options.with_expected_parent(ExpectedParent::None);
             }
-            let saver = connection.saver().await?;
+            let saver = reach.saver().await?;
             saver.put(&config, &checkpoint, &metadata, &options).await?;
             Ok(Outcome::Done)
         })
@@ -169,7 +187,7 @@ impl Saver {
         task_id: String,
         task_path: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         let writes: Vec<_> = writes.into_iter().map(unparsed).collect();
         run(py, into, async move {
             let config = config(place)?;
@@ -179,7 +197,7 @@ impl Saver {
                 .map(parsed)
                 .collect::<Result<Vec<_>, _>>()?;
             let options = PutWritesOptions::default().with_task_path(task_path);
-            connection
+            reach
                 .saver()
                 .await?
                 .put_writes(&config, &writes, &task, &options)
@@ -195,10 +213,10 @@ impl Saver {
         into: Into,
         place: Place,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run(py, into, async move {
             let config = config(place)?;
-            let tuple = connection.saver().await?.get_tuple(&config).await?;
+            let tuple = reach.saver().await?.get_tuple(&config).await?;
             Ok(Outcome::tuple(tuple))
         })
     }
@@ -224,12 +242,12 @@ impl Saver {
             Ok((place.map(config).transpose()?, options))
         })();
         let (config, options) = prepared.map_err(|error: Error| exception(py, &error))?;
-        Ok(Listing::of_checkpoints(self.slot.get(py), config, options))
+        Ok(Listing::of_checkpoints(self.reach(py), config, options))
     }
 
     /// A listing of the threads whose ids start with a prefix.
     fn threads(&self, py: Python<'_>, prefix: String) -> Listing {
-        Listing::of_threads(self.slot.get(py), prefix)
+        Listing::of_threads(self.reach(py), prefix)
     }
 
     /// Deletes all of a thread.
@@ -239,10 +257,10 @@ impl Saver {
         into: Into,
         thread_id: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run_in_pages(py, into, async move {
             let thread = ThreadId::new(thread_id)?;
-            connection
+            reach
                 .saver()
                 .await?
                 .delete_thread(&thread, &DeleteOptions::default())
@@ -258,13 +276,13 @@ impl Saver {
         into: Into,
         run_ids: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run_in_pages(py, into, async move {
             let runs = run_ids
                 .into_iter()
                 .map(RunId::new)
                 .collect::<Result<Vec<_>, _>>()?;
-            connection.saver().await?.delete_for_runs(&runs).await?;
+            reach.saver().await?.delete_for_runs(&runs).await?;
             Ok(Outcome::Done)
         })
     }
@@ -277,11 +295,11 @@ impl Saver {
         source: String,
         target: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run_in_pages(py, into, async move {
             let (source, target) = (ThreadId::new(source)?, ThreadId::new(target)?);
             let options = CopyOptions::default().with_existing(ExistingTarget::Merge);
-            connection
+            reach
                 .saver()
                 .await?
                 .copy_thread(&source, &target, &options)
@@ -298,7 +316,7 @@ impl Saver {
         thread_ids: Vec<String>,
         keep_last: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run_in_pages(py, into, async move {
             let threads = thread_ids
                 .into_iter()
@@ -309,7 +327,7 @@ impl Saver {
                 1 => PruneStrategy::KeepLatest,
                 many => PruneStrategy::KeepLast(many),
             };
-            connection
+            reach
                 .saver()
                 .await?
                 .prune(&threads, &PruneOptions::new(strategy))
@@ -326,10 +344,10 @@ impl Saver {
         place: Place,
         channels: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run(py, into, async move {
             let config = config(place)?;
-            let histories = connection
+            let histories = reach
                 .saver()
                 .await?
                 .delta_channel_history(&config, &channels)
@@ -346,10 +364,10 @@ impl Saver {
         thread_id: String,
         change: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let connection = self.slot.get(py);
+        let reach = self.reach(py);
         run(py, into, async move {
             let thread = ThreadId::new(thread_id)?;
-            let saver = connection.saver().await?;
+            let saver = reach.saver().await?;
             let found = match change.as_str() {
                 "pin" => saver.pin(&thread).await?,
                 "unpin" => saver.unpin(&thread).await?,
@@ -357,6 +375,13 @@ impl Saver {
             };
             Ok(Outcome::Flag(found))
         })
+    }
+}
+
+impl Saver {
+    /// What its calls reach in this process.
+    fn reach(&self, py: Python<'_>) -> Reach {
+        Reach::new(self.slot.get(py), self.prefix.clone())
     }
 }
 

@@ -39,11 +39,7 @@ pub(super) async fn delete_thread(
 }
 
 /// Deletes the checkpoints that runs made, in threads whose ids start with a prefix.
-pub(super) async fn delete_for_runs(
-    store: &Store,
-    run_ids: &[RunId],
-    prefix: &str,
-) -> Result<()> {
+pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId], prefix: &str) -> Result<()> {
     let mut counter = Counter::new(None);
     for run in run_ids {
         let mut candidates: Vec<_> = match index::indexed_run(store, run.as_str()).await? {
