@@ -330,7 +330,8 @@ async fn runs_are_deleted_within_a_prefix_alone(subject: Subject) {
             put_run(&*saver, &within(thread, "child"), &gone).await;
             put_run(&*saver, &within(thread, ""), &keep).await;
         }
-        let ended = saver.delete_for_runs_within(&[run(&gone)], &prefix);
+        let given = [run(&gone)];
+        let ended = saver.delete_for_runs_within(&given, &prefix);
         ended.await.unwrap();
         for thread in &inside {
             assert_eq!(runs(&*saver, thread).await, [keep.clone()], "{thread:?}");
