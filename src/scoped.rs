@@ -481,9 +481,10 @@ mod tests {
         put(&view, "from").await;
         put(&view, "to").await;
         let options = CopyOptions::default().with_existing(ExistingTarget::Error);
-        let refused = view.copy_thread(&thread("from"), &thread("to"), &options);
+        let (source, target) = (thread("from"), thread("to"));
+        let refused = view.copy_thread(&source, &target, &options).await;
         assert_eq!(
-            refused.await.unwrap_err().to_string(),
+            refused.unwrap_err().to_string(),
             "the copy of thread \"from\" was not written: the thread \"to\" exists already; choose another, or merge"
         );
         let plain = Error::Conflict {

@@ -189,7 +189,8 @@ async fn reads_its_own(view: &View, id: &str) {
     let found = listed(view, options).await;
     assert_eq!(found.len(), 2, "{id:?}");
     assert!(found.iter().all(|one| one.config.thread_id == thread(id)));
-    let own = view.list_all(Some(&config(id)), ListOptions::default());
+    let place = config(id);
+    let own = view.list_all(Some(&place), ListOptions::default());
     assert_eq!(own.await.unwrap().len(), 2);
     let stored = format!("{}{id}", view.prefix());
     let by_stored = MetadataFilter::new().with("thread_id", &stored).unwrap();
@@ -209,7 +210,8 @@ async fn changes_its_own(views: &[View], keeps_history: bool) {
         Checkpoint::builder().build().unwrap(),
         CheckpointMetadata::new(),
     );
-    let refused = views[0].put(&config("1"), &checkpoint, &metadata, &options);
+    let place = config("1");
+    let refused = views[0].put(&place, &checkpoint, &metadata, &options);
     let refused = refused.await.unwrap_err();
     assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
 
@@ -219,7 +221,8 @@ async fn changes_its_own(views: &[View], keeps_history: bool) {
         let found = views[0].get_tuple(&stored).await.unwrap().unwrap();
         if keeps_history {
             assert_eq!(found.parent_config, Some(next.config));
-            let histories = views[0].delta_channel_history(&stored, &["written".to_owned()]);
+            let channels = ["written".to_owned()];
+            let histories = views[0].delta_channel_history(&stored, &channels);
             assert_eq!(histories.await.unwrap()["written"].writes.len(), 1);
         }
     })
@@ -236,20 +239,20 @@ async fn changes_its_own(views: &[View], keeps_history: bool) {
     for of in [2, 3] {
         alone(views, of, async {
             for id in ["nobody's", "t2/2", "{t}1"] {
-                assert!(!views[of].pin(&thread(id)).await.unwrap());
-                assert!(!views[of].touch(&thread(id)).await.unwrap());
-                let deleted = views[of].delete_thread(&thread(id), &delete);
-                deleted.await.unwrap();
+                let id = thread(id);
+                assert!(!views[of].pin(&id).await.unwrap());
+                assert!(!views[of].touch(&id).await.unwrap());
+                views[of].delete_thread(&id, &delete).await.unwrap();
             }
             let copy = CopyOptions::default().with_existing(ExistingTarget::Error);
-            let taken = views[of].copy_thread(&thread("1"), &thread("{x}"), &copy);
-            let refused = taken.await.unwrap_err().to_string();
+            let (source, taken, free) = (thread("1"), thread("{x}"), thread("t2/2"));
+            let refused = views[of].copy_thread(&source, &taken, &copy).await;
+            let refused = refused.unwrap_err().to_string();
             assert!(refused.contains("{x}"), "{refused}");
             assert!(!refused.contains(views[of].prefix()), "{refused}");
-            let copied = views[of].copy_thread(&thread("1"), &thread("t2/2"), &copy);
-            copied.await.unwrap();
+            views[of].copy_thread(&source, &free, &copy).await.unwrap();
             let found = views[of].get_tuple(&config("t2/2")).await.unwrap();
-            assert_eq!(found.unwrap().config.thread_id, thread("t2/2"));
+            assert_eq!(found.unwrap().config.thread_id, free);
         })
         .await;
     }
