@@ -195,7 +195,9 @@ async fn reads_its_own(view: &View, id: &str) {
     let stored = format!("{}{id}", view.prefix());
     let by_stored = MetadataFilter::new().with("thread_id", &stored).unwrap();
     let options = ListOptions::default().with_filter(by_stored);
-    assert_eq!(listed(view, options).await, []);
+    // Here that is only another id, which the tenant may have as well.
+    let expected = if IDS.contains(&&*stored) { 2 } else { 0 };
+    assert_eq!(listed(view, options).await.len(), expected, "{stored:?}");
 }
 
 async fn changes_its_own(views: &[View], keeps_history: bool) {
