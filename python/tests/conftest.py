@@ -79,8 +79,9 @@ def plain_redis_url() -> Iterator[str]:
 @contextlib.contextmanager
 def started(*options: str) -> Iterator[str]:
     """Start a server and give its URL."""
-    command = ["cargo", "run", "--quiet", "--package", "redis-modules", "--", "up", "standalone"]
-    command += options
+    built = os.environ.get("REDIS_MODULES")
+    command = [built] if built else ["cargo", "run", "--quiet", "--package", "redis-modules", "--"]
+    command += ["up", "standalone", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::health::{problems, servers_json, warnings};
 use super::output::note;
+use super::server_health::{problems, servers_json, warnings};
 use super::text::count;
 use crate::redis::{
     DoctorOptions, DoctorReport, Finding, FindingKind, Health, IdleWrites, duration,

@@ -1,55 +1,105 @@
-//! The health of the servers in the output of `setup` and `doctor`.
+//! `health`: asks a service that runs whether it is ready.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
-use super::text::{count, shown};
-use crate::redis::{Health, ServerHealth};
+use super::failure::{Failure, Outcome};
+use super::output::Output;
+use super::serve::resolve;
+use super::text::printable;
 
-/// The servers as JSON.
-pub(crate) fn servers_json(health: &Health) -> Vec<Value> {
-    let servers = health.servers.iter().map(|server| {
-        let answered = server.answered_in.map(|time| time.as_secs_f64() * 1_000.0);
-        json!({
-            "server": server.server,
-            "answered_in_ms": answered,
-            "is_primary": server.is_primary,
-            "replicas": server.replicas,
-        })
-    });
-    servers.collect()
+/// The longest answer that is read, in bytes.
+const MAX_BYTES: usize = 16_384;
+
+/// Ask a running service whether it is ready, as the health check of a container
+///
+/// Exits with code 5 if it is not, or cannot be reached.
+#[derive(Args)]
+pub(crate) struct Health {
+    /// The address that the service listens on, ADDRESS:PORT or NAME:PORT
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        value_parser = resolve
+    )]
+    address: SocketAddr,
+    /// The time limit
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::redis::duration)]
+    timeout: Duration,
 }
 
-/// The problems that make calls fail, each in a sentence.
-pub(crate) fn problems(health: &Health) -> Vec<String> {
-    let stopping = health
-        .problems
-        .iter()
-        .filter(|problem| problem.stops_calls());
-    stopping.map(ToString::to_string).collect()
+impl Health {
+    pub(crate) fn run(self, json: bool) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::File(format!("cannot start the runtime: {error}")))?;
+        let answer = runtime
+            .block_on(async { tokio::time::timeout(self.timeout, ask(self.address)).await })
+            .map_err(|_| self.unavailable("it did not answer in time"))?;
+        let (status, text) = answer.map_err(|error| self.unavailable(&error.to_string()))?;
+        if status != StatusCode::OK {
+            return Err(self.unavailable(&format!("it answers {status}: {}", reason(&text))));
+        }
+        let mut output = Output::new(json);
+        if output.is_json() {
+            output.json(&json!({ "ready": true, "answer": text }))?;
+        } else {
+            output.line(printable(&text))?;
+        }
+        output.flush()
+    }
+
+    fn unavailable(&self, why: &str) -> Failure {
+        Failure::Unavailable(format!(
+            "the service at {} is not ready: {why}",
+            self.address
+        ))
+    }
 }
 
-/// The problems that do not make calls fail, each in a sentence.
-pub(crate) fn warnings(health: &Health) -> Vec<String> {
-    let problems = health.problems.iter();
-    problems
-        .filter(|problem| !problem.stops_calls())
-        .map(ToString::to_string)
-        .collect()
+/// The message of an error response, or the response itself.
+fn reason(text: &str) -> String {
+    let body = serde_json::from_str::<Value>(text).unwrap_or_default();
+    printable(body["message"].as_str().unwrap_or(text)).into_owned()
 }
 
-/// A server as a line of text.
-pub(crate) fn server_line(server: &ServerHealth) -> String {
-    let mut line = format!("server {}", shown(&server.server));
-    line += match server.is_primary {
-        Some(true) => ": primary",
-        Some(false) => ": replica",
-        None => ": role unknown",
+/// The status and the text of `GET /readyz`.
+async fn ask(
+    address: SocketAddr,
+) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/readyz")
+        .header(HOST, address.to_string())
+        .body(Empty::<Bytes>::new())?;
+    let answered = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_BYTES)
+            .collect()
+            .await?;
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        Ok((status, text))
     };
-    if let Some(replicas) = server.replicas {
-        line = line + " with " + &count(replicas as u64, "replica");
+    tokio::pin!(answered);
+    tokio::select! {
+        answered = &mut answered => answered,
+        // The connection ends before the answer is taken only if it breaks.
+        ended = connection => {
+            ended?;
+            answered.await
+        }
     }
-    if let Some(time) = server.answered_in {
-        line = format!("{line}, answers in {:.1} ms", time.as_secs_f64() * 1_000.0);
-    }
-    line
 }

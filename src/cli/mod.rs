@@ -16,12 +16,14 @@ mod gc;
 mod graph;
 #[cfg(feature = "server")]
 mod hash_key;
+#[cfg(feature = "server")]
 mod health;
 mod history;
 mod import;
 mod item_store;
 mod items;
 mod json_eq;
+mod man;
 mod migrate;
 mod output;
 mod pin;
@@ -32,6 +34,7 @@ mod reseal;
 mod selection;
 #[cfg(feature = "server")]
 mod serve;
+mod server_health;
 mod settings;
 mod setup;
 mod show;
@@ -107,7 +110,10 @@ enum Action {
     Serve(serve::Serve),
     #[cfg(feature = "server")]
     HashKey(hash_key::HashKey),
+    #[cfg(feature = "server")]
+    Health(health::Health),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Action {
@@ -189,10 +195,10 @@ impl Action {
             Self::Bench(command) => command.run(context).await,
             #[cfg(feature = "server")]
             Self::Serve(command) => command.run(context).await,
-            // These run without a server.
+            // These run without Redis.
             #[cfg(feature = "server")]
-            Self::HashKey(_) => Ok(()),
-            Self::Completions(_) => Ok(()),
+            Self::HashKey(_) | Self::Health(_) => Ok(()),
+            Self::Completions(_) | Self::Man(_) => Ok(()),
         }
     }
 }
@@ -257,6 +263,9 @@ fn run(arguments: Arguments) -> Outcome {
         Action::Completions(completions) => return completions.run(Arguments::command()),
         #[cfg(feature = "server")]
         Action::HashKey(hash_key) => return hash_key.run(arguments.json),
+        #[cfg(feature = "server")]
+        Action::Health(health) => return health.run(arguments.json),
+        Action::Man(man) => return man.run(Arguments::command()),
         _ => {}
     }
     arguments.command.start_log()?;

@@ -75,7 +75,7 @@ pub(crate) struct Serve {
 }
 
 /// The address of `ADDRESS:PORT` or `NAME:PORT`.
-fn resolve(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn resolve(text: &str) -> Result<SocketAddr, String> {
     let has_port = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::health::{problems, server_line, servers_json, warnings};
+use super::server_health::{problems, server_line, servers_json, warnings};
 use super::text::{count, shown};
 use crate::redis::StatsOptions;
 use crate::saver::CheckpointSaver;

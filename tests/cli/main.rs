@@ -8,6 +8,7 @@ mod command;
 mod commands;
 mod doctor;
 mod gc;
+mod generated;
 mod lifetime;
 mod migrate;
 mod refusals;

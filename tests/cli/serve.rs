@@ -1,12 +1,13 @@
 //! The HTTP service as the command line runs it, and what becomes of its blobs in an export.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use langgraph_checkpoint_redis::server::ApiKeys;
+use redis_modules::Standalone;
 use serde_json::{Value, json};
 
 use crate::command::{Cli, interrupt};
@@ -176,6 +177,51 @@ async fn a_service_serves_who_has_a_key_and_ends_in_order() {
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert!(response.contains(V1), "{response}");
     assert_eq!(serving.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_whether_a_service_is_ready() {
+    let mut redis = Standalone::start().unwrap();
+    let cli = Cli::without_server();
+    let arguments = ["--no-authentication", "--connect-timeout", "1s"];
+    let url = [("REDIS_URL", redis.url())];
+    let url = url.each_ref().map(|(name, url)| (*name, url.as_str()));
+    let serving = Serving::run(&cli, &arguments, &url);
+    let address = serving.address.to_string();
+    let health = ["health", "--address", &address];
+    assert_eq!(cli.run(&health).ok(), "ready\n");
+    let json = cli.run(&["health", "--address", &address, "--json"]).json();
+    assert_eq!(json, json!({"ready": true, "answer": "ready"}));
+
+    redis.kill().unwrap();
+    let started = Instant::now();
+    let refused = loop {
+        let output = cli.run(&health);
+        if output.code != 0 {
+            break output;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it stays ready"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("503"), "{refused:?}");
+    drop(serving);
+    let gone = cli.run(&health);
+    assert_eq!(gone.code, 5, "{gone:?}");
+    assert!(gone.stderr.contains(&address), "{gone:?}");
+}
+
+#[test]
+fn health_does_not_wait_for_a_service_that_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let arguments = ["health", "--timeout", "100ms", "--address", &address];
+    let output = Cli::without_server().run(&arguments);
+    assert_eq!(output.code, 5, "{output:?}");
+    assert!(output.stderr.contains("in time"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
