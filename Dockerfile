@@ -1,0 +1,19 @@
+# The command line and the HTTP service: one static binary, and the system's certificate authorities.
+#
+#   docker build -t langgraph-redis .
+#   docker run -p 8080:8080 -e REDIS_URL -e LANGGRAPH_REDIS_API_KEYS langgraph-redis
+
+FROM rust:1.95-alpine AS build
+RUN apk add --no-cache ca-certificates musl-dev
+WORKDIR /source
+COPY . .
+RUN cargo build --release --locked --features cli,server --bin langgraph-redis
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /source/target/release/langgraph-redis /usr/local/bin/
+USER 65532:65532
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=6s CMD ["/usr/local/bin/langgraph-redis", "health"]
+ENTRYPOINT ["/usr/local/bin/langgraph-redis"]
+CMD ["serve", "--listen", "0.0.0.0:8080"]
