@@ -4,6 +4,7 @@
 #   docker run -p 8080:8080 -e REDIS_URL -e LANGGRAPH_REDIS_API_KEYS langgraph-redis
 
 FROM rust:1.95-alpine AS build
+# hadolint ignore=DL3018
 RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /source
 COPY . .
