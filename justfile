@@ -32,7 +32,7 @@ binary *targets:
 image:
     .ci/image build
 
-# The documentation site, in site/
+# The documentation site, in target/site/
 docs:
     .ci/run site
 
