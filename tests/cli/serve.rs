@@ -188,7 +188,7 @@ async fn health_says_whether_a_service_is_ready() {
     let url = url.each_ref().map(|(name, url)| (*name, url.as_str()));
     let serving = Serving::run(&cli, &arguments, &url);
     let address = serving.address.to_string();
-    let health = ["health", "--address", &address];
+    let health = ["health", "--timeout", "60s", "--address", &address];
     assert_eq!(cli.run(&health).ok(), "ready\n");
     let json = cli.run(&["health", "--address", &address, "--json"]).json();
     assert_eq!(json, json!({"ready": true, "answer": "ready"}));
