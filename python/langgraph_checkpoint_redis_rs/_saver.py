@@ -25,6 +25,7 @@ from typing_extensions import Self
 from ._bridge import waiting
 from ._native import Listing, Saver
 from ._redis_py import pass_over
+from ._server import server_of
 from ._settings import Ttl, connection, file, read_keys, read_ttl, read_ttl_scope, seconds
 from ._values import Values, values_of
 from .errors import ConfigError, InvalidInputError
@@ -165,6 +166,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
     ) -> None:
         super().__init__(serde=serde or RedisSerializer())
         settings, credentials = connection(redis_url, redis_client, connection_args)
+        self._server = server_of(settings["url"])
         caches = {
             "key_cache_max_size": key_cache_max_size,
             "channel_cache_max_size": channel_cache_max_size,
