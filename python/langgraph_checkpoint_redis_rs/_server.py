@@ -29,9 +29,7 @@ def server_of(url: str) -> Server:
         # The first is the name of the service.
         segments = segments[1:]
     database = segments[-1] if segments and segments[-1].isdecimal() else "0"
-    # With an `@` past the host, a password that was not encoded may have been taken for one.
-    past = url[len(parts.scheme) + len("://") + len(parts.netloc) :]
-    if "sentinel" in parts.scheme or "@" in past:
+    if "sentinel" in parts.scheme:
         return Server(None, None, database)
     host = parts.netloc.rpartition("@")[2].partition(",")[0]
     name, mark, port = host.rpartition(":")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -217,9 +218,17 @@ def _check(url: str) -> None:
             f"redis_url has the scheme {scheme!r}, which is not known: use redis, rediss, "
             "redis+unix, redis-cluster or redis-sentinel"
         )
-    place = rest.partition("?")[0].partition("/")[0].rpartition("@")[2]
     if "unix" in scheme:
         return
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    path, _, query = rest[len(authority) :].partition("?")
+    if "@" in path or any("@" in pair.partition("=")[0] for pair in query.split("&")):
+        # No message shows what follows: it is a part of the password.
+        raise ConfigError(
+            "redis_url has an @ after its host: write a /, ? or # in the user name or password "
+            "as %2F, %3F or %23"
+        )
+    place = authority.rpartition("@")[2]
     if not place:
         raise ConfigError("redis_url names no host")
     for host in place.split(","):

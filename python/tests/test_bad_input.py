@@ -184,6 +184,26 @@ def test_a_silent_server(config):
             saver.get_tuple(config)
 
 
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+@pytest.mark.parametrize("start", ["12", "hunter"])
+def test_a_password_that_ends_the_host_early_is_refused_and_not_shown(mark, start):
+    with pytest.raises(errors.ConfigError, match="%2F, %3F or %23") as refused:
+        RedisSaver(f"redis://user:{start}{mark}secret@localhost:6379/1")
+    text = one_sentence(refused)
+    assert "secret" not in text and start not in text
+
+
+def test_an_at_sign_may_be_a_part_of_a_password_or_a_parameter():
+    for url in (
+        "redis://user:se@cret@localhost",
+        "redis://user:se%2Fcret@localhost",
+        "redis+unix:///run/redis@1.sock",
+        "redis-sentinel://localhost/0?sentinelServiceName=one&sentinelPassword=a@b",
+        "redis://localhost?password=a@b",
+    ):
+        RedisSaver(url)
+
+
 def test_a_wrong_password(redis_url, raw, config, thread):
     raw.execute_command("ACL", "SETUSER", thread, "on", ">right", "~*", "+@all")
     try:
