@@ -32,9 +32,9 @@ binary *targets:
 image:
     .ci/image build
 
-# The documentation site, in target/site/
+# The documentation site, in target/site/; the blocks of its pages and its notebooks run
 docs:
-    .ci/run site
+    .ci/run site python notebooks
 
 # Compare each call with what Redis itself takes: saver, scale, growth, codec or http
 bench name="saver":
