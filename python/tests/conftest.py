@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import pwd
+import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -91,6 +94,51 @@ def started(*options: str) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
+
+
+def binary(name: str) -> str:
+    """The program of a PostgreSQL that is installed."""
+    found = shutil.which(name) or next(
+        iter(sorted(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
+    )
+    if found is None:
+        pytest.fail(f"no {name}: install PostgreSQL (Debian: apt-get install postgresql)")
+    return str(found)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL in a folder of its own, on a socket; it refuses to run as root."""
+    user: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            other = pwd.getpwnam("nobody")
+            os.chown(folder, other.pw_uid, other.pw_gid)
+            user = {"user": other.pw_uid, "group": other.pw_gid, "extra_groups": []}
+        subprocess.run(
+            [binary("initdb"), "-D", f"{folder}/data", "-U", "saver", "-A", "trust", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            **user,
+        )
+        server = subprocess.Popen(
+            [binary("postgres"), "-D", f"{folder}/data", "-k", folder, "-h", "", "-F"],
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            **user,
+        )
+        try:
+            ready = [binary("pg_isready"), "-h", folder, "-U", "saver", "-d", "postgres", "-q"]
+            for _ in range(100):
+                if subprocess.run(ready).returncode == 0:
+                    break
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    pytest.fail(f"PostgreSQL ended with {server.wait(0.1)}")
+            yield f"postgresql://saver@/postgres?host={folder}"
+        finally:
+            server.terminate()
+            server.wait(30)
 
 
 @pytest.fixture

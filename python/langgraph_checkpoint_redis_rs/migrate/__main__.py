@@ -21,7 +21,7 @@ from ._postgres import PostgresSource
 from ._progress import Progress, plural
 from ._redis import RedisSource
 from ._secrets import redacted, url_of
-from ._source import Source, SourceError
+from ._source import MissingPackageError, Source, SourceError
 from ._sqlite import SqliteSource
 
 __all__ = ["main"]
@@ -143,7 +143,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    # The directory of the application is where its modules are, as with `python -m`.
     options = _parser().parse_args(arguments)
     progress = Progress(quiet=options.quiet)
     urls: list[str] = []
@@ -237,7 +236,7 @@ def _code(report: Report) -> int:
 
 
 def _code_of(error: Exception) -> int:
-    if isinstance(error, ConfigError):
+    if isinstance(error, (ConfigError, MissingPackageError)):
         return 2
     if isinstance(error, SourceError) or getattr(error, "retryable", False):
         return 5

@@ -32,6 +32,9 @@ def checkpoint_digests(
         checkpoint[name] = _sorted(checkpoint.get(name) or {})
     seen = checkpoint.get("versions_seen") or {}
     checkpoint["versions_seen"] = _sorted({node: _sorted(seen[node]) for node in seen})
+    if not checkpoint.get("pending_sends"):
+        # Of old versions; an empty one is stored as none.
+        checkpoint.pop("pending_sends", None)
     metadata: dict[str, Any] = dict(found.metadata)
     if isinstance(metadata.get("run_id"), uuid.UUID):
         # Stored as text.

@@ -159,4 +159,4 @@ def noticing_plain_data() -> Iterator[list[str]]:
 def quoted(text: str) -> str:
     """An id for people: as it is, or as JSON text if that would be ambiguous."""
     plain = text.isprintable() and text and not text.startswith('"') and " " not in text
-    return text if plain else json.dumps(text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
