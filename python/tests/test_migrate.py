@@ -545,16 +545,45 @@ def test_what_is_missing_is_said(
 ) -> None:
     for name in ("LANGGRAPH_REDIS_FROM_URL", "LANGGRAPH_REDIS_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
-    assert main(arguments) in (2, 5)
+    assert main(arguments) == 2
     err = capsys.readouterr().err
     assert text in err and len(err.splitlines()) == 1
 
 
-def test_a_source_that_goes_away_is_said(sqlite: Place, capsys: Any) -> None:
-    pathlib.Path(sqlite.url).unlink(missing_ok=True)
-    pathlib.Path(sqlite.url).write_bytes(b"no database" * 100)
-    assert main(sqlite.arguments()) == 5
+def test_a_file_that_is_no_database_is_said(
+    sqlite: Place, capsys: Any, tmp_path: pathlib.Path
+) -> None:
+    other = tmp_path / "other.db"
+    other.write_bytes(b"no database" * 100)
+    assert main(sqlite.arguments("--from-url", str(other))) == 2
     assert "not a database" in capsys.readouterr().err
+
+
+def test_a_source_that_goes_away_is_said_and_the_next_run_goes_on(
+    database: str, mark: str, redis_url: str
+) -> None:
+    with PostgresSaver.from_conn_string(database) as saver:
+        saver.setup()
+        graphs.forked(saver, "a")
+        place = Place("postgres", database, saver, mark, redis_url)
+
+        def end(report: Report) -> None:
+            if report.checkpoints == 2:
+                saver.conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = %s",
+                    (mark,),
+                )
+
+        with place.target() as target:
+            named = f"{database}&application_name={mark}"
+            with PostgresSource.open(named) as source, pytest.raises(SourceError) as ended:
+                migrate(source, target, on_progress=end)
+            assert ended.value.retryable and "postgres source failed" in str(ended.value)
+            with PostgresSource.open(database) as source:
+                report = migrate(source, target)
+            assert report.equal and report.present == 2
+            same(saver, target, "a")
 
 
 def test_help_is_there_without_other_packages() -> None:

@@ -20,7 +20,14 @@ from ._copy import Problem, Report, migrate
 from ._mongodb import MongoDBSource
 from ._postgres import PostgresSource
 from ._redis import RedisSource
-from ._source import MissingPackageError, Source, SourceCheckpoint, SourceError, Write
+from ._source import (
+    MissingPackageError,
+    Source,
+    SourceCheckpoint,
+    SourceError,
+    SourceUnavailableError,
+    Write,
+)
 from ._sqlite import SqliteSource
 
 __all__ = [
@@ -33,6 +40,7 @@ __all__ = [
     "Source",
     "SourceCheckpoint",
     "SourceError",
+    "SourceUnavailableError",
     "SqliteSource",
     "Write",
     "migrate",

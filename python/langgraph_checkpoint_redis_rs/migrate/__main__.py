@@ -21,7 +21,7 @@ from ._postgres import PostgresSource
 from ._progress import Progress, plural
 from ._redis import RedisSource
 from ._secrets import redacted, url_of
-from ._source import MissingPackageError, Source, SourceError
+from ._source import Source, SourceError
 from ._sqlite import SqliteSource
 
 __all__ = ["main"]
@@ -236,11 +236,9 @@ def _code(report: Report) -> int:
 
 
 def _code_of(error: Exception) -> int:
-    if isinstance(error, (ConfigError, MissingPackageError)):
+    if isinstance(error, (ConfigError, SourceError)) and not error.retryable:
         return 2
-    if isinstance(error, SourceError) or getattr(error, "retryable", False):
-        return 5
-    return 1
+    return 5 if getattr(error, "retryable", False) else 1
 
 
 if __name__ == "__main__":

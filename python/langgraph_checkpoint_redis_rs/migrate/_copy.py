@@ -19,7 +19,15 @@ from ..errors import (
     UnstorableValueError,
 )
 from ._digest import checkpoint_digests
-from ._source import Source, SourceCheckpoint, SourceError, Write, noticing_plain_data, quoted
+from ._source import (
+    Source,
+    SourceCheckpoint,
+    SourceError,
+    SourceUnavailableError,
+    Write,
+    noticing_plain_data,
+    quoted,
+)
 
 __all__ = ["Problem", "Report", "migrate"]
 
@@ -195,9 +203,11 @@ class _Run:
         except self._source.unavailable as error:
             raise self._gone(error) from error
 
-    def _gone(self, error: Exception) -> SourceError:
+    def _gone(self, error: Exception) -> SourceUnavailableError:
         text = " ".join(str(error).split())
-        return SourceError(f"the {self._source.name} source failed: {type(error).__name__}: {text}")
+        return SourceUnavailableError(
+            f"the {self._source.name} source failed: {type(error).__name__}: {text}"
+        )
 
     def _read(self, place: tuple[str, str, str]) -> SourceCheckpoint | None:
         """Read a checkpoint of the source; none, and a problem, if it cannot be read in full."""

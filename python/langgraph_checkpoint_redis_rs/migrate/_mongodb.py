@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.checkpoint.base import writes_sort_key
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ._source import SourceCheckpoint, SourceError, Write, package
+from ._source import SourceCheckpoint, SourceError, SourceUnavailableError, Write, package
 
 __all__ = ["MongoDBSource"]
 
@@ -61,7 +61,9 @@ class MongoDBSource:
             try:
                 collections = client[name].list_collection_names()
             except errors.PyMongoError as error:
-                raise SourceError(f"the mongodb source cannot be reached: {error}") from error
+                raise SourceUnavailableError(
+                    f"the mongodb source cannot be reached: {error}"
+                ) from error
             # The saver would make the collections and their indexes.
             if "checkpoints" not in collections:
                 raise SourceError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ._source import Row, SourceCheckpoint, SourceError, package, read_whole
+from ._source import Row, SourceCheckpoint, SourceError, SourceUnavailableError, package, read_whole
 
 __all__ = ["PostgresSource"]
 
@@ -54,7 +54,9 @@ class PostgresSource:
                 autocommit=True, prepare_threshold=None, row_factory=rows.dict_row, **wanted
             )
         except psycopg.Error as error:
-            raise SourceError(f"the postgres source cannot be reached: {error}") from error
+            raise SourceUnavailableError(
+                f"the postgres source cannot be reached: {error}"
+            ) from error
         with closing(connection):
             source = cls(saver_class(connection, serde=serde))
             source._begin(connection, psycopg)
@@ -77,7 +79,7 @@ class PostgresSource:
                 "installed one's PostgresSaver once, which migrates them"
             ) from None
         except psycopg.Error as error:
-            raise SourceError(f"the postgres source cannot be read: {error}") from error
+            raise SourceUnavailableError(f"the postgres source cannot be read: {error}") from error
 
     def _query(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._saver._cursor() as cursor:

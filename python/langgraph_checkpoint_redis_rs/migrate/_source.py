@@ -19,6 +19,7 @@ __all__ = [
     "Source",
     "SourceCheckpoint",
     "SourceError",
+    "SourceUnavailableError",
     "Write",
     "noticing_plain_data",
     "package",
@@ -33,6 +34,12 @@ _ATTEMPTS = 5
 
 class SourceError(RedisSaverError, RuntimeError):
     """The source cannot be read."""
+
+
+class SourceUnavailableError(SourceError):
+    """The source cannot be reached, or failed while it was read; a later run goes on."""
+
+    retryable = True
 
 
 class MissingPackageError(SourceError, ImportError):
