@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import operator
+import time
 import uuid
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
@@ -98,6 +100,7 @@ class Flaky:
     """A node that fails until it is mended, beside one that does not."""
 
     def __init__(self, saver: Any) -> None:
+        self.saver = saver
         self.broken = True
         self.calls: list[str] = []
         graph = StateGraph(State)
@@ -111,11 +114,17 @@ class Flaky:
         self.calls.append("good")
         return {"answers": ["good"]}
 
-    def bad(self, state: State) -> Any:
+    def bad(self, state: State, config: RunnableConfig) -> Any:
         self.calls.append("bad")
-        if self.broken:
-            raise ValueError("not yet")
-        return {"answers": ["bad"]}
+        if not self.broken:
+            return {"answers": ["bad"]}
+        here = config_of(config["configurable"]["thread_id"])
+        for _ in range(100):
+            # Not before the other task's writes are stored.
+            if any(channel == "answers" for _, channel, _ in self.saver.get_tuple(here)[4]):
+                break
+            time.sleep(0.02)
+        raise ValueError("not yet")
 
 
 def failed(saver: Any, thread: str) -> None:

@@ -22,9 +22,9 @@ import psycopg
 import pytest
 import redis
 from compare import difference
-from langgraph.checkpoint.base import WRITES_IDX_MAP, empty_checkpoint
+from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres import PostgresSaver, ShallowPostgresSaver
 from langgraph.checkpoint.redis import RedisSaver as PythonSaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -40,7 +40,7 @@ from langgraph_checkpoint_redis_rs.migrate import (
     migrate,
 )
 from langgraph_checkpoint_redis_rs.migrate.__main__ import main
-from langgraph_checkpoint_redis_rs.migrate._copy import calls_of
+from langgraph_checkpoint_redis_rs.migrate._copy import _text_of, calls_of
 from langgraph_checkpoint_redis_rs.migrate._digest import digest_of
 from langgraph_checkpoint_redis_rs.migrate._secrets import redacted
 
@@ -56,7 +56,8 @@ class Place:
 
     def arguments(self, *more: str) -> list[str]:
         given = ["--from", self.kind, "--to-prefix", f"{self.mark}to", *more]
-        return [*given, "--from-prefix", self.mark] if self.kind == "redis" else given
+        option = {"redis": "--from-prefix", "mongodb": "--from-database"}.get(self.kind)
+        return [*given, option, self.mark] if option else given
 
     def target(self, layout: str = "json", **options: Any) -> RedisSaver:
         return RedisSaver(
@@ -110,7 +111,11 @@ def database(postgres: str, mark: str) -> str:
     return f"{postgres}&options=-csearch_path%3D{mark}"
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis"])
+MONGODB_URL = os.environ.get("MONGODB_URL")
+NO_MONGODB = pytest.mark.skipif(MONGODB_URL is None, reason="MONGODB_URL names no server")
+
+
+@pytest.fixture(params=["sqlite", "postgres", "redis", pytest.param("mongodb", marks=NO_MONGODB)])
 def place(request: Any, mark: str, redis_url: str, monkeypatch: Any) -> Iterator[Place]:
     """Each kind of source, with the URLs in the environment."""
     kind = request.param
@@ -122,6 +127,11 @@ def place(request: Any, mark: str, redis_url: str, monkeypatch: Any) -> Iterator
             url = request.getfixturevalue("database")
             saver = stack.enter_context(PostgresSaver.from_conn_string(url))
             saver.setup()
+        elif kind == "mongodb":
+            mongodb = pytest.importorskip("langgraph.checkpoint.mongodb")
+            url = str(MONGODB_URL)
+            saver = stack.enter_context(mongodb.MongoDBSaver.from_conn_string(url, mark))
+            stack.callback(saver.client.drop_database, mark)
         else:
             url = redis_url
             prefixes = {f"{name}_prefix": f"{mark}:{name}" for name in KINDS}
@@ -197,8 +207,10 @@ def test_threads_are_the_same_and_go_on(
     assert len(keys) > 50 or layout == "compact"
 
     with place.target(layout) as target:
-        for thread in names.values():
-            same(place.witness(), target, thread)
+        if place.kind != "mongodb":
+            # Its versions are numbers, and its writes in no order.
+            for thread in names.values():
+                same(place.witness(), target, thread)
 
         thread = names["asked"]
         waiting = graphs.asking(target).get_state(graphs.config_of(thread))
@@ -217,8 +229,9 @@ def test_threads_are_the_same_and_go_on(
         assert sorted(answers) == ["bad", "good"]
         assert flaky.calls == ["bad"]
 
-        # The Python saver loses the order of tasks, and some of their writes.
-        for one in (target,) if place.kind == "redis" else (target, place.saver):
+        # The other two do not keep the order of tasks.
+        two = place.kind in ("sqlite", "postgres")
+        for one in (target, place.saver) if two else (target,):
             state = graphs.fanning(one).get_state(graphs.config_of(names["fanned"]))
             parts = [f"part {n}" for n in range(10)]
             assert state.values["texts"] == ["first", *parts, "second", *parts]
@@ -294,7 +307,8 @@ def test_a_value_that_changed_in_the_target_is_named_and_left(
         f"thread b, checkpoint {newest}: the target has another checkpoint under this id, "
         "which was left"
     ]
-    source, target = again.out.splitlines()[1:3]
+    done, source, target = again.out.splitlines()[:3]
+    assert done.endswith("0 writes; 15 there already, 0 completed")
     assert source == out[1] and target.split()[2] != source.split()[2]
     assert raw.json().get(key, "$.checkpoint.channel_values.n") == [7]
 
@@ -329,8 +343,36 @@ def test_what_only_the_target_has_is_named(sqlite: Place, capsys: Any) -> None:
 HOSTILE = ["a:b", "a,b", 'q"q', "line\nline", "émigré 💥", "*", "{x}", "__empty__", "A:B", "%s"]
 
 
+class Counting(SqliteSaver):
+    """Its versions are numbers, as those of MongoDBSaver."""
+
+    get_next_version = BaseCheckpointSaver.get_next_version
+
+
+def test_a_thread_whose_versions_are_numbers_goes_on(sqlite: Place) -> None:
+    saver = Counting(sqlite.saver.conn)
+    graphs.asked(saver, "a")
+    newest = saver.get_tuple(graphs.config_of("a")).checkpoint
+    assert {type(version) for version in newest["channel_versions"].values()} == {int}
+    assert main(sqlite.arguments()) == 0 == main(sqlite.arguments())
+    with sqlite.target() as target:
+        ours, theirs = graphs.answered(target, "a"), graphs.answered(saver, "a")
+        assert ours["answers"] == theirs["answers"] and ours["n"] == theirs["n"]
+
+
+def test_versions_sort_as_text_as_the_numbers_do() -> None:
+    numbers = [0, 1, 1.5, 2, 9, 10, 10.25, 999, 2**40]
+    texts = [_text_of(number) for number in numbers]
+    assert texts == sorted(set(texts))
+    assert _text_of("1") == "1"
+    assert _text_of(9) < RedisSaver("redis://unused").get_next_version(texts[4], None)
+
+
 @pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
-def test_hostile_ids_and_one_id_in_two_namespaces(place: Place) -> None:
+def test_hostile_ids_and_one_id_in_two_namespaces(place: Place, monkeypatch: Any) -> None:
+    # Pages end between them.
+    for kind in ("sqlite", "postgres"):
+        monkeypatch.setattr(f"langgraph_checkpoint_redis_rs.migrate._{kind}._PAGE", 2)
     identity = str(uuid6())
     parent = str(uuid6())
     for thread in HOSTILE:
@@ -382,13 +424,25 @@ def test_the_source_is_only_read(tmp_path: pathlib.Path, database: str, sqlite: 
     assert hashlib.sha256(copy.read_bytes()).digest() == before
     assert [file.name for file in tmp_path.glob("copy.db*")] == ["copy.db"]
 
-    with pytest.raises(SourceError, match="no tables"), PostgresSource.open(database):
-        pass
     with PostgresSaver.from_conn_string(database) as saver:
         saver.setup()
     refused = pytest.raises(psycopg.errors.ReadOnlySqlTransaction)
     with PostgresSource.open(database) as source, refused:
         source._saver.delete_thread("a")
+
+
+def test_tables_that_cannot_be_read_are_named(database: str) -> None:
+    with pytest.raises(SourceError, match="no tables"), PostgresSource.open(database):
+        pass
+    with psycopg.connect(database, autocommit=True) as connection:
+        deprecated = pytest.warns(DeprecationWarning)
+        with deprecated, ShallowPostgresSaver.from_conn_string(database) as saver:
+            saver.setup()
+        with pytest.raises(SourceError, match="Shallow"), PostgresSource.open(database):
+            pass
+        connection.execute("ALTER TABLE checkpoint_writes DROP COLUMN task_path")
+        with pytest.raises(SourceError, match="older"), PostgresSource.open(database):
+            pass
 
 
 def test_a_database_from_before_task_paths_is_read(sqlite: Place) -> None:
@@ -537,6 +591,10 @@ def test_a_package_that_is_missing_is_named(capsys: Any, monkeypatch: Any) -> No
         (["--from", "sqlite", "--from-url-file", "/nowhere"], "No such file"),
         (["--from", "sqlite", "--from-url", "/nowhere"], "LANGGRAPH_REDIS_TO_URL"),
         (["--from", "sqlite", "--from-url", "/nowhere", "--to-url", "redis://h"], "names no file"),
+        (
+            ["--from", "sqlite", "--from-url", "x", "--to-url", "redis://h", "--from-prefix", "y"],
+            "for",
+        ),
         (["--from", "redis", "--from-url", "redis://h", "--to-url", "redis://h"], "same store"),
     ],
 )

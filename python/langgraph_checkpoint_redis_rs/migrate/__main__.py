@@ -168,6 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, from_url: str, to_url: str, progress: Progress) -> Report:
     if options.kind == "redis" and from_url == to_url and options.from_prefix == options.to_prefix:
         raise ConfigError("source and target are the same store: give another --to-prefix")
+    for option, value, kind in (
+        ("--from-database", options.from_database, "mongodb"),
+        ("--from-prefix", options.from_prefix, "redis"),
+    ):
+        if value is not None and options.kind != kind:
+            raise ConfigError(f"{option} is for --from {kind}: leave it out")
     with ExitStack() as stack:
         source = stack.enter_context(_source(options, from_url))
         target = stack.enter_context(_target(options, to_url))

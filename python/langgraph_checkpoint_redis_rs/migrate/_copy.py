@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import WRITES_IDX_MAP
+from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, CheckpointTuple
 
 from .._saver import BaseRedisSaver
 from ..errors import (
@@ -176,6 +176,7 @@ class _Run:
             place = thread_id, space, identity
             found = self._read(place)
             if found is not None:
+                found = found._replace(tuple=_with_text_versions(found.tuple))
                 digests = self._digests_of(found)
                 try:
                     wrote |= self._copy(place, found, digests, before.get((space, identity)))
@@ -333,6 +334,30 @@ class _Run:
 
 
 _OTHER = "the target has another checkpoint under this id, which was left"
+
+
+def _with_text_versions(found: CheckpointTuple) -> CheckpointTuple:
+    """The tuple with versions of channels as this package's savers make them.
+
+    Those of some savers are numbers, and LangGraph compares the ones that are there with the ones
+    that its saver makes: a thread with numbers could not go on here.
+    """
+    checkpoint = found.checkpoint
+    versions = {channel: _text_of(it) for channel, it in checkpoint["channel_versions"].items()}
+    seen = {
+        node: {channel: _text_of(it) for channel, it in one.items()}
+        for node, one in checkpoint["versions_seen"].items()
+    }
+    changed = checkpoint | {"channel_versions": versions, "versions_seen": seen}
+    return found._replace(checkpoint=cast(Checkpoint, changed))
+
+
+def _text_of(version: Any) -> Any:
+    """A version as text that sorts as the number does."""
+    if isinstance(version, (int, float)):
+        whole = int(version)
+        return f"{whole:032}.{f'{version - whole:.6f}'[2:] if version != whole else '0'}"
+    return version
 
 
 def _config(thread_id: str, space: str, identity: str | None) -> RunnableConfig:

@@ -66,8 +66,11 @@ class PostgresSource:
         try:
             connection.execute("SET default_transaction_read_only = on")
             connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'")
-            self._query("SELECT checkpoint_id FROM checkpoints LIMIT 1")
             self._query("SELECT task_path FROM checkpoint_writes LIMIT 1")
+            shallow = not self._query(
+                "SELECT FROM pg_attribute WHERE attrelid = 'checkpoints'::regclass "
+                "AND attname = 'checkpoint_id'"
+            )
         except psycopg.errors.UndefinedTable:
             raise SourceError(
                 "the database has no tables of a PostgresSaver: name another one, or set "
@@ -80,6 +83,11 @@ class PostgresSource:
             ) from None
         except psycopg.Error as error:
             raise SourceUnavailableError(f"the postgres source cannot be read: {error}") from error
+        if shallow:
+            raise SourceError(
+                "the tables are of a ShallowPostgresSaver, whose checkpoints have no ids of their "
+                "own: they cannot be copied"
+            )
 
     def _query(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._saver._cursor() as cursor:
