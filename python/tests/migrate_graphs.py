@@ -121,7 +121,8 @@ class Flaky:
         here = config_of(config["configurable"]["thread_id"])
         for _ in range(100):
             # Not before the other task's writes are stored.
-            if any(channel == "answers" for _, channel, _ in self.saver.get_tuple(here)[4]):
+            found = self.saver.get_tuple(here)
+            if found and any(write[1] == "answers" for write in found.pending_writes):
                 break
             time.sleep(0.02)
         raise ValueError("not yet")

@@ -7,6 +7,7 @@ package is asked for the documents of writes, whose task paths are in no tuple.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, TypedDict
@@ -15,12 +16,14 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .._sync import RedisSaver
-from ._source import SourceCheckpoint, SourceError, Write, package
+from ._source import SourceCheckpoint, SourceError, SourceUnavailableError, Write, package
 
 __all__ = ["RedisSource"]
 
 _DISTRIBUTION = "langgraph-checkpoint-redis"
 _TIMEOUT = 10
+_INDEX_SECONDS = 60
+"""How long is waited for an index that the server is making."""
 
 
 class Prefixes(TypedDict):
@@ -69,9 +72,30 @@ class RedisSource:
                 "the source's URL is none of redis-py's: write "
                 "redis://user:password@host:port/database, special characters percent-encoded"
             ) from None
-        # Without a TTL, so that reading resets none.
-        with closing(other._redis), RedisSaver.from_conn_string(url, serde=serde, **names) as saver:
-            yield cls(saver, other)
+        with closing(other._redis):
+            cls._check_index(other._redis, names["checkpoint_prefix"])
+            cls._check_index(other._redis, names["checkpoint_write_prefix"])
+            # Without a TTL, so that reading resets none.
+            with RedisSaver.from_conn_string(url, serde=serde, **names) as saver:
+                yield cls(saver, other)
+
+    @staticmethod
+    def _check_index(client: Any, name: str) -> None:
+        """What the other package stored is found by its index, so that has to be whole."""
+        errors = package("redis.exceptions", _DISTRIBUTION)
+        end = time.monotonic() + _INDEX_SECONDS
+        try:
+            while float(client.ft(name).info().get("percent_indexed", 1)) < 1:
+                if time.monotonic() > end:
+                    raise SourceUnavailableError(f"the source's index {name} is still being made")
+                time.sleep(0.1)
+        except errors.ResponseError:
+            raise SourceError(
+                f"the source has no index {name}: call setup() of langgraph-checkpoint-redis' "
+                "RedisSaver with its prefixes first, or give --from-prefix"
+            ) from None
+        except errors.RedisError as error:
+            raise SourceUnavailableError(f"the redis source cannot be reached: {error}") from error
 
     def threads(self) -> Iterator[str]:
         """The ids of all threads, which are held."""
