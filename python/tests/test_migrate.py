@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -33,6 +34,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph_checkpoint_redis_rs import RedisSaver
 from langgraph_checkpoint_redis_rs.migrate import (
     PostgresSource,
+    Problem,
     Report,
     SourceError,
     SqliteSource,
@@ -42,6 +44,7 @@ from langgraph_checkpoint_redis_rs.migrate import (
 from langgraph_checkpoint_redis_rs.migrate.__main__ import main
 from langgraph_checkpoint_redis_rs.migrate._copy import _text_of, calls_of
 from langgraph_checkpoint_redis_rs.migrate._digest import digest_of
+from langgraph_checkpoint_redis_rs.migrate._progress import Progress
 from langgraph_checkpoint_redis_rs.migrate._secrets import redacted
 
 SECRET = "hunter2/x@y"
@@ -539,6 +542,33 @@ def test_values_of_classes_that_are_not_here_are_not_copied_as_plain_data(
         assert len(tuples(target, "a")) == 1
 
 
+def test_what_cannot_be_stored_is_named_and_the_rest_is_copied(sqlite: Place) -> None:
+    sqlite.saver.serde = serde = JsonPlusSerializer(pickle_fallback=True)
+    under: Any = {"configurable": {"thread_id": "a", "checkpoint_ns": ""}}
+    for value in ("copied", len, "plain"):
+        checkpoint = empty_checkpoint() | {"id": str(uuid6()), "channel_values": {"c": value}}
+        stored = sqlite.saver.put(under, checkpoint, {"source": "loop", "step": 1}, {})
+    sqlite.saver.put_writes(stored, [("w", print)], "task")
+    with sqlite.target() as target, SqliteSource.open(sqlite.url, serde) as source:
+        for dry_run in (True, False):
+            report = migrate(source, target, dry_run=dry_run)
+            assert [one.kind for one in report.problems] == ["unreadable"] * 2
+            assert "a function (len) cannot be stored" in str(report.problems[0])
+        # Nothing of a checkpoint with a write that cannot be.
+        (one,) = target.list(under)
+        assert one.checkpoint["channel_values"] == {"c": "copied"}
+
+
+def test_problems_are_shown_without_control_characters_up_to_a_hundred() -> None:
+    stream = io.StringIO()
+    progress = Progress(quiet=True, stream=stream)
+    for number in range(150):
+        progress.problem(Problem("differs", f"\x1b[2J{number}", "", "id", "bad\r"))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == 'thread "\\u001b[2J0", checkpoint id: bad\\r'
+    assert len(lines) == 101 and lines[-1] == "more problems are only counted"
+
+
 def closed_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -578,6 +608,8 @@ def test_a_message_is_cleared_of_what_may_be_a_password() -> None:
     url = f"redis://me:{SECRET}@host"
     assert redacted(f"port 'hunter2' of {url}", url) == "port '***' of ***"
     assert redacted("host not found", url, "redis://host") == "host not found"
+    assert redacted("no role me", "postgresql://me@host") == "no role me"
+    assert redacted("bad key 's3'", "host=h password='s3' user=me") == "bad key ***"
 
 
 def test_a_package_that_is_missing_is_named(capsys: Any, monkeypatch: Any) -> None:

@@ -177,8 +177,8 @@ class _Run:
             found = self._read(place)
             if found is not None:
                 found = found._replace(tuple=_with_text_versions(found.tuple))
-                digests = self._digests_of(found)
                 try:
+                    digests = self._digests_of(found)
                     wrote |= self._copy(place, found, digests, before.get((space, identity)))
                     wanted[space, identity] = digests
                 except _OF_A_CHECKPOINT as error:
@@ -342,14 +342,14 @@ def _with_text_versions(found: CheckpointTuple) -> CheckpointTuple:
     Those of some savers are numbers, and LangGraph compares the ones that are there with the ones
     that its saver makes: a thread with numbers could not go on here.
     """
-    checkpoint = found.checkpoint
-    versions = {channel: _text_of(it) for channel, it in checkpoint["channel_versions"].items()}
-    seen = {
-        node: {channel: _text_of(it) for channel, it in one.items()}
-        for node, one in checkpoint["versions_seen"].items()
+    checkpoint: dict[str, Any] = dict(found.checkpoint)
+    versions = checkpoint.get("channel_versions") or {}
+    checkpoint["channel_versions"] = {name: _text_of(it) for name, it in versions.items()}
+    seen = checkpoint.get("versions_seen") or {}
+    checkpoint["versions_seen"] = {
+        node: {name: _text_of(it) for name, it in one.items()} for node, one in seen.items()
     }
-    changed = checkpoint | {"channel_versions": versions, "versions_seen": seen}
-    return found._replace(checkpoint=cast(Checkpoint, changed))
+    return found._replace(checkpoint=cast(Checkpoint, checkpoint))
 
 
 def _text_of(version: Any) -> Any:

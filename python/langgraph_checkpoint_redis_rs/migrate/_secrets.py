@@ -55,8 +55,9 @@ def _secrets(url: str) -> list[str]:
     # Up to the last @: a password that is not percent-encoded may have one, too.
     before, at, _ = url.partition("://")[2].rpartition("@")
     if at:
-        password = before.partition(":")[2] or before
-        found += [before, password, *re.split(r"[:/?#@\[\]]", password)]
+        password = before.partition(":")[2]
+        parts = re.split(r"[:/?#@\[\]]", password)
+        found += [password, *(part for part in parts if len(part) > 2)]
     for value in re.findall(r"(?i)pass(?:word|wd|file|phrase)?\s*=\s*('[^']*'|[^\s&;]+)", url):
         found += [value, value.strip("'")]
     found += [unquote(one) for one in found]
