@@ -451,7 +451,7 @@ def test_tables_that_cannot_be_read_are_named(database: str) -> None:
 def test_a_redis_without_an_index_is_not_taken_for_an_empty_one(sqlite: Place, capsys: Any) -> None:
     place = Place("redis", sqlite.redis_url, None, sqlite.mark, sqlite.redis_url)
     assert main(place.arguments("--from-url", place.url)) == 2
-    assert f"no index {place.mark}:checkpoint" in capsys.readouterr().err
+    assert f"no index {place.mark}:checkpoint: call" in capsys.readouterr().err
 
 
 def test_a_database_from_before_task_paths_is_read(sqlite: Place) -> None:
