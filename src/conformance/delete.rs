@@ -334,7 +334,8 @@ async fn runs_are_deleted_within_a_prefix_alone(subject: Subject) {
         let ended = saver.delete_for_runs_within(&given, &prefix);
         ended.await.unwrap();
         for thread in &inside {
-            assert_eq!(runs(&*saver, thread).await, [keep.clone()], "{thread:?}");
+            let kept = std::slice::from_ref(&keep);
+            assert_eq!(runs(&*saver, thread).await, kept, "{thread:?}");
         }
         for thread in &outside {
             assert_eq!(runs(&*saver, thread).await.len(), 3, "{thread:?}");
