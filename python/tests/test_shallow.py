@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
@@ -298,6 +299,10 @@ def noting_graph(saver: Any, work: Any = lambda _: {"notes": ["worked"]}) -> Any
     return builder.compile(checkpointer=saver)
 
 
+def noted(graph: Any, config: Any) -> list[str]:
+    return graph.get_state(config).values.get("notes", [])
+
+
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("ours", OURS)
 async def test_a_run_from_an_older_checkpoint_goes_on_from_the_newest(
@@ -354,7 +359,13 @@ async def test_a_run_never_replaces_what_another_stored_meanwhile(
         def work(_: Any) -> Any:
             # A second run of the same thread begins and ends in the middle of the first.
             with ShallowRedisSaver(redis_url) as other:
-                noting_graph(other).invoke({"notes": ["other"]}, config)
+                second = noting_graph(other)
+                # With "async" the first run's input may be stored only now.
+                until = time.monotonic() + 10
+                while durability != "exit" and "mine" not in noted(second, config):
+                    assert time.monotonic() < until, "the input of the first run is not stored"
+                    time.sleep(0.01)
+                second.invoke({"notes": ["other"]}, config)
             return {"notes": ["mine"]}
 
         slow = saver.graph(lambda inner: noting_graph(inner, work))

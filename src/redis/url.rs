@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
+/// Why a URL is refused, of which a part may be a password that was not encoded.
+const AT_AFTER_HOST: &str = "an @ follows its host, so a part of it may be a password and is not shown: write `/`, `?`, `#` and `@` in names and passwords as %2F, %3F, %23 and %40";
+
 /// A connection string, taken apart.
 #[derive(Clone)]
 pub(crate) struct RedisUrl {
@@ -63,6 +66,15 @@ impl RedisUrl {
                 "its scheme `{scheme}` is not known; use redis, rediss, redis+unix, redis-cluster or redis-sentinel"
             ))
         })?;
+        let after_host = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+        // What follows the host may be the rest of a password, and then no message shows it.
+        let refuse = |reason: String| {
+            if after_host.contains('@') && !matches!(kind, Kind::Unix) {
+                refuse(AT_AFTER_HOST.to_owned())
+            } else {
+                refuse(reason)
+            }
+        };
         // The `url` crate takes one host only: further ones of a list are taken out first.
         let (rest, more_hosts) = split_host_list(rest);
         let url = Url::parse(&format!("redis://{rest}")).map_err(|error| Error::Config {
@@ -342,6 +354,13 @@ mod tests {
             "redis-cluster://:secret@localhost/1",
             "redis-sentinel://:secret@localhost",
             "redis+unix://",
+            "redis://me:12/secret@localhost",
+            "redis://me:12?secret@localhost",
+            "redis://me:12?secret=1@localhost",
+            "redis://me:12?db=secret@localhost",
+            "redis://me:12?node=a:secret@localhost",
+            "redis://me:12#secret@localhost",
+            "redis://me:se/cret/secret@localhost",
         ] {
             let error = RedisUrl::parse(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
