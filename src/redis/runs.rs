@@ -55,7 +55,10 @@ pub(super) async fn checkpoints_of_run(
     prefix: &str,
 ) -> Result<Vec<CheckpointRef>> {
     let mut candidates = match index::indexed_run(store, run.as_str()).await? {
-        Some(found) => found,
+        Some((mut found, documents)) => {
+            found.extend(index::checkpoints_at(store, &documents).await?);
+            found
+        }
         None => registry::every_checkpoint(store, prefix).await?,
     };
     candidates.retain(|one| one.thread_id.as_str().starts_with(prefix));

@@ -18,32 +18,23 @@ use langgraph_checkpoint_redis::{
 use crate::support::{random_prefix, without_modules_url, without_search_url};
 
 /// None of them is the beginning of another.
-const TENANTS: [&str; 10] = [
-    "t/", "t2/", "T/", "t*/", "?/", "[t]/", "t\\/", "t%2F", "{t}", "\u{e4}:",
-];
+const TENANTS: [&str; 6] = ["t/", "t2/", "T\\/", "t*/", "[t]%2F", "{\u{e4}}"];
 
 /// Ids that every tenant uses. Some are what another tenant's threads are stored as.
-const IDS: [&str; 20] = [
+const IDS: [&str; 13] = [
     "1",
     "*",
     "?",
     "[a-z]*",
-    "\\*",
-    "%2F",
+    "\\*%2F",
     "{x}",
-    "}{",
     "t/",
     "t2/1",
     "../t2/1",
     "/",
-    ":",
     "__empty__",
-    " ",
-    "\u{0}",
-    "\n",
-    "\"'",
+    "\u{0}\n\"'",
     "e\u{301}",
-    "t/t2/1",
 ];
 
 type View = ScopedSaver<Arc<dyn CheckpointSaver>>;
@@ -121,20 +112,15 @@ async fn seen(saver: &View) -> Seen {
     (tuples.collect(), summaries)
 }
 
-/// Runs calls of one tenant, after which all others must see what they saw.
-async fn alone<F: Future>(views: &[View], of: usize, call: F) -> F::Output {
-    let mut before = Vec::new();
-    for view in views {
-        before.push(seen(view).await);
-    }
-    let outcome = call.await;
+/// Runs calls of one tenant, after which all others must see what they saw, and it something else.
+async fn alone(views: &[View], before: &mut [Seen], of: usize, call: impl Future<Output = ()>) {
+    call.await;
     for (position, view) in views.iter().enumerate() {
-        if position != of {
-            assert_eq!(seen(view).await, before[position], "{:?}", view.prefix());
-        }
+        let now = seen(view).await;
+        let prefix = view.prefix();
+        assert_eq!(now != before[position], position == of, "{prefix:?}");
+        before[position] = now;
     }
-    assert_ne!(seen(&views[of]).await, before[of], "it was of no effect");
-    outcome
 }
 
 /// Puts threads of all tenants and lets each of them do its worst.
@@ -161,9 +147,10 @@ async fn isolates(saver: Arc<dyn CheckpointSaver>, keeps_history: bool) {
         for id in IDS {
             reads_its_own(view, id).await;
         }
-        for limit in [0, 1, 5, 39, 40, 41] {
+        let all = 2 * IDS.len();
+        for limit in [0, 1, 5, all, all + 1] {
             let options = ListOptions::default().with_limit(limit);
-            assert_eq!(listed(view, options).await.len(), limit.min(40));
+            assert_eq!(listed(view, options).await.len(), limit.min(all));
         }
         // The whole id of a thread of another tenant is only another id here.
         for other in TENANTS {
@@ -171,8 +158,8 @@ async fn isolates(saver: Arc<dyn CheckpointSaver>, keeps_history: bool) {
             let is_own = IDS.contains(&whole.thread_id.as_str());
             assert_eq!(view.get(&whole).await.unwrap().is_some(), is_own);
         }
-        let found: Vec<_> = threads(view, "t").await;
-        assert_eq!(found.len(), 3, "t/, t2/1, t/t2/1");
+        let found = threads(view, "t").await;
+        assert_eq!(found.len(), 2, "t/ and t2/1");
     }
     changes_its_own(&views, keeps_history).await;
 }
@@ -203,6 +190,10 @@ async fn reads_its_own(view: &View, id: &str) {
 async fn changes_its_own(views: &[View], keeps_history: bool) {
     let (runs, delete) = ([run()], DeleteOptions::default());
     let all: Vec<_> = IDS.iter().map(|id| thread(id)).collect();
+    let mut before = Vec::new();
+    for view in views {
+        before.push(seen(view).await);
+    }
 
     // A checkpoint of one tenant is no parent for another.
     let parent = views[1].get_tuple(&config("1")).await.unwrap().unwrap();
@@ -217,7 +208,7 @@ async fn changes_its_own(views: &[View], keeps_history: bool) {
     let refused = refused.await.unwrap_err();
     assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
 
-    alone(views, 0, async {
+    alone(views, &mut before, 0, async {
         let next = views[0].get_tuple(&config("*")).await.unwrap().unwrap();
         let stored = put(&views[0], &next.config).await;
         let found = views[0].get_tuple(&stored).await.unwrap().unwrap();
@@ -229,18 +220,18 @@ async fn changes_its_own(views: &[View], keeps_history: bool) {
         }
     })
     .await;
-    alone(views, 1, async {
+    alone(views, &mut before, 1, async {
         assert!(views[1].pin(&thread("*")).await.unwrap());
     })
     .await;
-    alone(views, 1, async {
+    alone(views, &mut before, 1, async {
         assert!(views[1].unpin(&thread("*")).await.unwrap());
         assert!(views[1].touch(&thread("?")).await.unwrap());
     })
     .await;
     for of in [2, 3] {
-        alone(views, of, async {
-            for id in ["nobody's", "t2/2", "{t}1"] {
+        alone(views, &mut before, of, async {
+            for id in ["nobody's", "t2/2", "t/1"] {
                 let id = thread(id);
                 assert!(!views[of].pin(&id).await.unwrap());
                 assert!(!views[of].touch(&id).await.unwrap());
@@ -258,19 +249,19 @@ async fn changes_its_own(views: &[View], keeps_history: bool) {
         })
         .await;
     }
-    alone(views, 4, async {
+    alone(views, &mut before, 4, async {
         views[4].delete_for_runs(&runs).await.unwrap();
         assert_eq!(listed(&views[4], ListOptions::default()).await, []);
     })
     .await;
-    alone(views, 5, async {
+    alone(views, &mut before, 5, async {
         let everything = PruneOptions::new(PruneStrategy::Delete);
         views[5].prune(&all, &everything).await.unwrap();
         assert_eq!(threads(&views[5], "").await, []);
     })
     .await;
     for of in [0, 3] {
-        alone(views, of, async {
+        alone(views, &mut before, of, async {
             for id in &all {
                 views[of].delete_thread(id, &delete).await.unwrap();
             }

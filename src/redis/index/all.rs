@@ -52,9 +52,12 @@ pub(crate) fn indexed_thread_of_each(store: &Store) -> Rows {
     Rows::paged(index, command)
 }
 
-/// The checkpoints that may be a run's, as far as the index knows; `None` where search does not
-/// serve.
-pub(crate) async fn indexed_run(store: &Store, run: &str) -> Result<Option<Vec<CheckpointRef>>> {
+/// The checkpoints that may be a run's, as far as the index knows, and the keys of documents that
+/// it cannot open, of any run; `None` where search does not serve.
+pub(crate) async fn indexed_run(
+    store: &Store,
+    run: &str,
+) -> Result<Option<(Vec<CheckpointRef>, Vec<Bytes>)>> {
     if state::search(store).await?.is_none() {
         return Ok(None);
     }
@@ -69,15 +72,15 @@ pub(crate) async fn indexed_run(store: &Store, run: &str) -> Result<Option<Vec<C
         unopened.fetch_or(found.is_none(), Ordering::Relaxed);
         found
     };
-    let Some(mut found) = all_rows(store, index, command, read).await? else {
+    let Some(found) = all_rows(store, index, command, read).await? else {
         return Ok(None);
     };
-    if unopened.into_inner() {
-        // Of any run; whose they are is looked up with the others.
-        let documents = unopened_documents(store).await?;
-        found.extend(checkpoints_at(store, &documents).await?);
-    }
-    Ok(Some(found))
+    let documents = if unopened.into_inner() {
+        unopened_documents(store).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Some((found, documents)))
 }
 
 /// The keys of the documents that the index knows and cannot open: those with a NUL, which

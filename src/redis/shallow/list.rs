@@ -188,7 +188,7 @@ pub(super) async fn known_namespaces(
 }
 
 /// The checkpoints of shallow mode among documents: those whose names make up their key.
-async fn checkpoints_at(store: &Store, keys: &[Bytes]) -> Result<Vec<CheckpointRef>> {
+pub(super) async fn checkpoints_at(store: &Store, keys: &[Bytes]) -> Result<Vec<CheckpointRef>> {
     let found = names::checkpoints_at(store, "list", keys).await?;
     let own = found.into_iter().filter(|(key, one)| {
         let place = Place::new(store, &one.thread_id, &one.namespace);

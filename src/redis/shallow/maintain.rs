@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::list::{every_checkpoint, known_namespaces, places};
+use super::list::{checkpoints_at, every_checkpoint, known_namespaces, places};
 use super::place::Place;
 use crate::checkpoint::PendingWrite;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
 use crate::options::{CopyOptions, DeleteOptions, ExistingTarget};
 use crate::redis::copy::whole_calls;
-use crate::redis::keys::CheckpointRef;
 use crate::redis::progress::Counter;
 use crate::redis::scripts::TtlVerb;
 use crate::redis::store::Store;
@@ -43,10 +42,10 @@ pub(super) async fn delete_for_runs(store: &Store, run_ids: &[RunId], prefix: &s
     let mut counter = Counter::new(None);
     for run in run_ids {
         let mut candidates: Vec<_> = match index::indexed_run(store, run.as_str()).await? {
-            Some(found) => found
-                .iter()
-                .map(|one| CheckpointRef::new(&one.thread_id, &one.namespace, &one.checkpoint_id))
-                .collect(),
+            Some((mut found, documents)) => {
+                found.extend(checkpoints_at(store, &documents).await?);
+                found
+            }
             None => every_checkpoint(store).await?,
         };
         candidates.retain(|one| one.thread_id.as_str().starts_with(prefix));
