@@ -11,6 +11,7 @@ Prints a table: file, size, what auditwheel says, and the Pythons in which the t
 """
 
 import contextlib
+import io
 import os
 import platform
 import re
@@ -77,6 +78,7 @@ def sdist() -> Path:
     """Makes the sdist, and builds a wheel from it alone, quickly rather than well."""
     say("building the sdist, and a wheel from it")
     made = maturin("sdist")
+    complete(made)
     with tempfile.TemporaryDirectory() as elsewhere:
         with tarfile.open(made) as archive:
             archive.extractall(elsewhere, filter="data")
@@ -91,6 +93,26 @@ def sdist() -> Path:
         run(TOOLS / "uv", *command, env=os.environ | quick)
         [_] = Path(elsewhere).glob("*.whl")
     return made
+
+
+def complete(made: Path) -> None:
+    """Mends what maturin leaves in an sdist where the root of the workspace is a package, too.
+
+    Its Cargo.toml names tests, benches and examples, whose files are not there; and its README.md
+    is the crate's in place of the Python package's.
+    """
+    with tarfile.open(made) as archive:
+        files = {member: archive.extractfile(member) for member in archive.getmembers()}
+        contents = {member: file.read() for member, file in files.items() if file}
+    by_name = {member.name.partition("/")[2]: member for member in contents}
+    manifest = contents[by_name["Cargo.toml"]].decode()
+    targets = re.compile(r"^\[\[(?:test|bench|example)\]\]\n(?:[^\[\n].*\n)*\n?", re.M)
+    contents[by_name["Cargo.toml"]] = targets.sub("", manifest).encode()
+    contents[by_name["README.md"]] = contents[by_name["python/README.md"]]
+    with tarfile.open(made, "w:gz") as archive:
+        for member, content in contents.items():
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
 
 
 def audit(made: Path) -> str:
