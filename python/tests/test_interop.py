@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.redis import RedisSaver as PythonRedisSaver
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver as PythonAsyncRedisSaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
@@ -165,6 +166,27 @@ async def test_checkpoints_under_custom_prefixes(
         await savers[reader].adelete_thread(thread)
         assert await savers[writer].aget_tuple(config) is None
         assert reader == "theirs" or list(raw.scan_iter(f"*{thread}*")) == []
+
+
+class Log(TypedDict):
+    step: int
+    log: Annotated[list[str], DeltaChannel(lambda old, new: [*(old or []), *sum(new, [])])]
+
+
+def log_graph(saver: Any) -> Any:
+    builder = StateGraph(Log)
+    builder.add_node("a", lambda state: {"step": state["step"] + 1, "log": [f"a{state['step']}"]})
+    builder.add_edge(START, "a")
+    builder.add_conditional_edges("a", lambda state: "a" if state["step"] < 4 else END)
+    return builder.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize("custom", [False, True])
+async def test_the_delta_channels_that_theirs_wrote_are_read(redis_url, thread, prefixes, custom):
+    async with both(redis_url, **(prefixes if custom else {})) as savers:
+        await log_graph(savers["theirs"]).ainvoke({"step": 0, "log": ["start"]}, place(thread))
+        state = await log_graph(savers["ours"]).aget_state(place(thread))
+        assert state.values == {"step": 4, "log": ["start", "a0", "a1", "a2", "a3"]}
 
 
 @pytest.mark.parametrize("kind", ["blocking", "async"])

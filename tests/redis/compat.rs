@@ -11,6 +11,7 @@ use langgraph_checkpoint_redis::{
 use serde_json::Value;
 
 use crate::support::golden::{self, Case, Kind, state_of};
+use crate::support::nodes::Nodes;
 use crate::support::server::Server;
 
 /// Every sample under the default prefixes.
@@ -165,6 +166,42 @@ async fn what_the_python_saver_wrote_under_custom_prefixes_is_read() {
         .unwrap();
     saver.setup().await.unwrap();
     assert_case_is_read("custom_prefix", &saver, &case).await;
+}
+
+/// Under custom prefixes the Python saver names the registries of writes as under the default one.
+#[tokio::test]
+async fn the_delta_channels_of_the_python_saver_under_custom_prefixes_are_read() {
+    let server = redis_modules::Standalone::start().unwrap();
+    for mut nodes in [Nodes::of(&server).await, Nodes::of_the_cluster().await] {
+        let saver = nodes.saver().await;
+        let thread = format!("delta-{}", nodes.prefix);
+        let mut at = CheckpointConfig::new(&*thread).unwrap();
+        for step in 0..4 {
+            let id = CheckpointId::new(format!("{step}")).unwrap();
+            let checkpoint = Checkpoint::builder().id(id).build().unwrap();
+            let (metadata, options) = (CheckpointMetadata::new(), PutOptions::default());
+            let put = saver.put(&at, &checkpoint, &metadata, &options);
+            at = put.await.unwrap();
+            let write = [ChannelWrite::new("log", TypedValue::json(&step).unwrap())];
+            let (task, options) = (TaskId::new("task").unwrap(), PutWritesOptions::default());
+            let written = saver.put_writes(&at, &write, &task, &options);
+            written.await.unwrap();
+            let shared = format!("write_keys_zset:{thread}:__empty__:{step}");
+            let own = nodes.key(&shared);
+            let [name]: [String; 1] = nodes.run(&["ZRANGE", &own, "0", "-1"]).await;
+            let _: i64 = nodes.run(&["ZADD", &shared, "0", &name]).await;
+            assert_eq!(nodes.run::<i64>(&["DEL", &own]).await, 1);
+        }
+        let found = saver.get_tuple(&at).await.unwrap().unwrap();
+        assert_eq!(found.pending_writes.len(), 1);
+        let channels = ["log".to_owned()];
+        let history = saver.delta_channel_history(&at, &channels);
+        let writes = history.await.unwrap().remove("log").unwrap().writes;
+        let values = writes.iter().map(|write| write.value.decode().unwrap());
+        assert_eq!(values.collect::<Vec<u8>>(), [0, 1, 2]);
+        let options = DeleteOptions::default();
+        saver.delete_thread(&at.thread_id, &options).await.unwrap();
+    }
 }
 
 #[tokio::test]

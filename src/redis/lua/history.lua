@@ -4,7 +4,7 @@
 -- ARGV  1 id to start from, '' for the newest  2 prefix of the namespace's documents
 --       3 prefix of the registries of its writes  4 prefix of the keys of its writes
 --       5 how many checkpoints at most  6 '1' to start with the parent of the id
---       7 names of the channels (JSON array)
+--       7 names of the channels (JSON array)  8 prefix of further registries of its writes, '' for none
 -- Returns { next id or '', { id, document or '', 1 if there are too many writes that the caller must read
 -- them, else 0, write documents… }… }: documents are given only where a channel has a value.
 -- Errors  LGWRONGTYPE key, LGFURTHER, LGLOST key.
@@ -69,7 +69,8 @@ while id and next(remaining) and steps < tonumber(ARGV[5]) do
   end
   local entry = { id, '', 0 }
   local writes = ARGV[3] .. id
-  local keys, gone = append_writes(entry, writes, ARGV[4] .. id .. ':', left)
+  local shared = ARGV[8] ~= '' and ARGV[8] .. id
+  local keys, gone = append_all_writes(entry, writes, shared, ARGV[4] .. id .. ':', left)
   if not keys and #result > 1 then
     -- Its writes are more than is left of this step.
     break

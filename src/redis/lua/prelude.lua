@@ -371,6 +371,19 @@ local function append_writes(documents, registry, prefix, left)
   return keys, gone
 end
 
+-- The same of two registries; the second may be none (false).
+local function append_all_writes(documents, registry, shared, prefix, left)
+  local keys, gone = append_writes(documents, registry, prefix, left)
+  if not keys or not shared then
+    return keys, gone
+  end
+  local more, gone_too = append_writes(documents, shared, prefix, left)
+  for _, key in ipairs(more or {}) do
+    keys[#keys + 1] = key
+  end
+  return more and keys, gone or gone_too
+end
+
 -- Whether a document says that its writes were registered: by one of our savers, which see to it that
 -- they and their registry live as long as it.
 local function is_registered(document)

@@ -60,15 +60,7 @@ else
 end
 local writes, shared = ARGV[3] .. id, ARGV[5] ~= '' and ARGV[5] .. id
 local left = some_writes()
-local keys, gone = append_writes(result, writes, ARGV[4] .. id .. ':', left)
-if keys and shared then
-  local more, gone_too = append_writes(result, shared, ARGV[4] .. id .. ':', left)
-  gone = gone or gone_too
-  for _, key in ipairs(more or {}) do
-    keys[#keys + 1] = key
-  end
-  keys = more and keys
-end
+local keys, gone = append_all_writes(result, writes, shared, ARGV[4] .. id .. ':', left)
 if wrong then
   return wrong
 end

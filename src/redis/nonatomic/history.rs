@@ -58,7 +58,7 @@ impl History<'_> {
         if self.call.from_parent
             && let Some(id) = next
         {
-            let mut replies = run.pipeline(self.look_at(&id).into()).await?;
+            let mut replies = run.pipeline(self.look_at(&id)).await?;
             next = self.ancestor(&id, &mut replies)?.and_then(|one| one.parent);
         }
 
@@ -136,9 +136,18 @@ impl History<'_> {
         Ok(newest.map(|(id, _)| id))
     }
 
-    fn look_at(&self, id: &Bytes) -> [Request; 4] {
+    /// How the keys of the registries of writes start.
+    fn registries(&self) -> impl Iterator<Item = &Bytes> {
+        let all = [
+            &self.keys.write_registries,
+            &self.keys.shared_write_registries,
+        ];
+        all.into_iter().filter(|registries| !registries.is_empty())
+    }
+
+    fn look_at(&self, id: &Bytes) -> Vec<Request> {
         let document = join(&[&self.keys.documents, id]);
-        [
+        let mut requests = vec![
             Request::on("EXISTS", &document, []),
             Request::on(
                 "JSON.OBJKEYS",
@@ -150,19 +159,23 @@ impl History<'_> {
                 &document,
                 [&b"$.parent_checkpoint_id"[..], b"$.has_writes"],
             ),
-            Request::on(
-                "ZRANGE",
-                &join(&[&self.keys.write_registries, id]),
-                [&b"0"[..], b"-1"],
-            ),
-        ]
+        ];
+        requests.extend(
+            self.registries().map(|registries| {
+                Request::on("ZRANGE", &join(&[registries, id]), [&b"0"[..], b"-1"])
+            }),
+        );
+        requests
     }
 
     fn ancestor(&self, id: &Bytes, replies: &mut Replies) -> Result<Option<Ancestor>> {
         let is_there = replies.int()? == 1;
         let channels = replies.list();
         let said = document_of(replies.bytes())?;
-        let writes = replies.list()?;
+        let mut writes = Vec::new();
+        for _ in self.registries() {
+            writes.extend(replies.list()?);
+        }
         if !is_there {
             return Ok(None);
         }

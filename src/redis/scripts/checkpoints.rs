@@ -442,6 +442,7 @@ impl HistoryCall {
                 number(self.max),
                 Bytes::from_static(if self.from_parent { b"1" } else { b"0" }),
                 Bytes::from(channels.to_string()),
+                keys.shared_write_registries.clone(),
             ],
         )
     }
