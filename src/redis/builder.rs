@@ -115,7 +115,7 @@ impl RedisSaverBuilder {
         self
     }
 
-    /// The number of connections. Default: 2.
+    /// The number of connections to each server. Default: 2.
     pub fn pool_size(self, size: usize) -> Self {
         self.set(ConfigKey::PoolSize, size.to_string())
     }
@@ -163,8 +163,9 @@ impl RedisSaverBuilder {
     /// The number of replicas that must acknowledge a write before its call returns, and the time
     /// limit for it (Redis' `WAIT`), so that an acknowledged write is not lost with the primary. It
     /// costs no further round trip, only the time in which the server waits for its replicas.
-    /// Writes on one connection wait one after the other, so raise [`pool_size`](Self::pool_size)
-    /// as well. If fewer replicas acknowledge in time, the call fails with
+    /// Writes have connections of their own then, as many again as [`pool_size`](Self::pool_size),
+    /// so that no read waits behind them; on one connection they wait one after the other, so raise
+    /// `pool_size` as well. If fewer replicas acknowledge in time, the call fails with
     /// [`Error::NotReplicated`]: the write is on the primary, and the call may be repeated.
     ///
     /// One replica is enough if all have the same priority, because the most advanced one is

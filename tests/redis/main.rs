@@ -16,6 +16,7 @@ mod compact_eviction;
 mod compat;
 mod connecting;
 mod credentials;
+mod dead_connections;
 mod deletes;
 mod doctor;
 mod full_server;

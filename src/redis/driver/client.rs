@@ -186,11 +186,17 @@ impl Driver {
         let mut replies: Vec<Option<Result<Reply>>> = commands.iter().map(|_| None).collect();
         let mut pending: Vec<_> = (0..commands.len()).map(PendingCommand::new).collect();
         let mut backoff = Backoff::retrying();
+        let waits = self.replication.is_some();
         loop {
             // Subscribed before the servers are looked at, so that no change is missed.
             let mut changes = self.changes.subscribe();
-            let (pipelines, stranded) =
-                route(&self.servers, commands, std::mem::take(&mut pending), at);
+            let (pipelines, stranded) = route(
+                &self.servers,
+                commands,
+                std::mem::take(&mut pending),
+                at,
+                waits,
+            );
             let mut must_wait = false;
             tracing::trace!(target: ROUND_TRIPS, operation, commands = commands.len());
             round_trips::made();

@@ -171,7 +171,7 @@ impl Shared {
             let map = self.map();
             let servers = map.servers.iter();
             servers
-                .filter_map(|(address, node)| Some((address.host.clone(), node.connection()?)))
+                .filter_map(|(address, node)| Some((address.host.clone(), node.connection(false)?)))
                 .collect()
         };
         let asking = connections.iter().map(|(host, connection)| async move {

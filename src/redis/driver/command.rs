@@ -75,6 +75,12 @@ impl Command {
         self
     }
 
+    /// Whether the server may serve others while this one waits for its reply: WAIT, and searches,
+    /// which RediSearch may run in threads of their own.
+    pub(super) fn may_wait(&self) -> bool {
+        self.name == "WAIT" || self.name.starts_with("FT.")
+    }
+
     /// Lets the command be sent once at most.
     pub(crate) fn once(mut self) -> Self {
         self.once = true;

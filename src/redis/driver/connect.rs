@@ -47,7 +47,13 @@ impl Driver {
             primary_only: true,
         };
         let changes = Changes::new();
-        let connecting = Servers::connect(url, connector, settings.pool_size, &changes);
+        let pool_size = settings.pool_size;
+        let waiting = if settings.wait_replicas > 0 {
+            pool_size
+        } else {
+            0
+        };
+        let connecting = Servers::connect(url, connector, pool_size, waiting, &changes);
         let limit = settings.connect_timeout;
         let servers = match tokio::time::timeout(limit, Box::pin(connecting)).await {
             Ok(servers) => servers,

@@ -74,6 +74,24 @@ impl Connection {
         }
     }
 
+    /// As [`silence`](Self::silence), where a server that answers on other connections should have
+    /// answered on this one.
+    pub(super) fn unexplained_silence(&self) -> Option<Duration> {
+        match &self.transport {
+            Transport::Multiplexed(connection) => connection.unexplained_silence(),
+            Transport::Fred(_) => None,
+        }
+    }
+
+    /// How long ago something was received; `None` if nothing has been yet, and for a client of the
+    /// caller's.
+    pub(super) fn last_received(&self) -> Option<Duration> {
+        match &self.transport {
+            Transport::Multiplexed(connection) => connection.last_received(),
+            Transport::Fred(_) => None,
+        }
+    }
+
     /// Whether a reply is pending whose caller has given up; of a client of the caller's it is not
     /// known.
     pub(super) fn is_abandoned(&self) -> bool {

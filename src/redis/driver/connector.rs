@@ -113,7 +113,8 @@ impl Connector {
             // The rest of the time is for the commands below, so that a server that does not speak
             // TLS is reported as such.
             let handshake = self.limit * 3 / 4;
-            let (connection, task) = MultiplexedConnection::open(endpoint, tls, handshake).await?;
+            let open = MultiplexedConnection::open(endpoint, tls, handshake, self.max_silence);
+            let (connection, task) = open.await?;
             let mut task = ConnectionTask(task);
             let (closed, is_closed) = watch::channel(false);
             let connection = Arc::new(Connection::new(connection, is_closed));
@@ -139,6 +140,18 @@ impl Connector {
             }
         };
         self.in_time(connecting).await
+    }
+
+    /// Makes a connection to a server that serves it now: one that is busy does not.
+    pub(super) async fn connect_to_idle(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<NewConnection, RedisError> {
+        let new = self.connect(endpoint).await?;
+        // After the replies to what it has received on other connections before.
+        self.in_time(one(&new.connection, &Command::new("PING")))
+            .await?;
+        Ok(new)
     }
 
     /// Keeps a connection authenticated with the provider's credentials, without an end.

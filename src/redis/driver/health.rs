@@ -257,7 +257,7 @@ impl Driver {
             server: node.name().to_owned(),
             reason,
         };
-        let Some(connection) = node.connection() else {
+        let Some(connection) = node.connection(false) else {
             let reason = node.problem().message().to_owned();
             return (health, vec![unreachable(reason)]);
         };

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +31,13 @@ const MIN_BUFFER: usize = 16 * 1_024;
 const MAX_BUFFER: usize = 4 * 1_024 * 1_024;
 /// How many bytes are gathered for one write.
 const MAX_WRITE: usize = 64 * 1_024;
+/// How many bytes any network carries at once: a server may still be receiving more.
+const QUICK: usize = 64 * 1_024;
+/// For how long a connection is idle before the system asks whether the server is still there, which
+/// also keeps routers from forgetting it.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long the system waits before it asks again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A handle on a connection that many calls share. The connection is closed with its last handle,
 /// or when its task is aborted.
@@ -48,6 +56,8 @@ struct Request {
 struct Caller {
     /// How many.
     count: usize,
+    /// Whether one of them may be waited for while the server serves others.
+    may_wait: bool,
     replies: oneshot::Sender<Replies>,
 }
 
@@ -61,6 +71,10 @@ struct Queue {
     callers: VecDeque<Caller>,
     /// When something was last received, or sent to an idle connection.
     active: Option<Instant>,
+    /// When something was last received.
+    received: Option<Instant>,
+    /// How many bytes have been sent since.
+    unanswered: usize,
 }
 
 impl PendingReplies {
@@ -80,11 +94,13 @@ impl fmt::Debug for MultiplexedConnection {
 
 impl MultiplexedConnection {
     /// Connects to a server. The task ends with the connection, and returns why. `handshake` limits
-    /// how long the TLS handshake may take.
+    /// how long the TLS handshake may take, `max_silence` how long the other side may leave bytes
+    /// without an acknowledgement.
     pub(super) async fn open(
         endpoint: &Endpoint,
         tls: Option<&Tls>,
         handshake: Duration,
+        max_silence: Duration,
     ) -> Result<(Self, JoinHandle<Result<(), RedisError>>), RedisError> {
         let (requests, received) = mpsc::unbounded_channel();
         let pending = Arc::new(PendingReplies::default());
@@ -101,7 +117,7 @@ impl MultiplexedConnection {
                 let stream = TcpStream::connect((&*address.host, address.port))
                     .await
                     .map_err(|error| broken(&error))?;
-                stream.set_nodelay(true).map_err(|error| broken(&error))?;
+                set_options(&stream, max_silence).map_err(|error| broken(&error))?;
                 match tls {
                     None => tokio::spawn(drive(stream, end, true)),
                     Some(tls) => {
@@ -124,6 +140,7 @@ impl MultiplexedConnection {
             commands: encode(commands),
             caller: Caller {
                 count: commands.len(),
+                may_wait: commands.iter().any(|command| command.may_wait()),
                 replies,
             },
         };
@@ -137,6 +154,26 @@ impl MultiplexedConnection {
         let queue = self.pending.queue();
         let active = queue.active.filter(|_| !queue.callers.is_empty());
         active.map(|active| active.elapsed())
+    }
+
+    /// As [`silence`](Self::silence), where a server that answers on other connections should have
+    /// answered on this one: no command is pending that may wait, and little was sent.
+    pub(super) fn unexplained_silence(&self) -> Option<Duration> {
+        let queue = self.pending.queue();
+        let is_explained =
+            queue.unanswered > QUICK || queue.callers.iter().any(|caller| caller.may_wait);
+        let active = queue
+            .active
+            .filter(|_| !queue.callers.is_empty() && !is_explained);
+        active.map(|active| active.elapsed())
+    }
+
+    /// How long ago something was received; `None` if nothing has been yet.
+    pub(super) fn last_received(&self) -> Option<Duration> {
+        self.pending
+            .queue()
+            .received
+            .map(|received| received.elapsed())
     }
 
     /// Whether a reply is pending whose caller has given up.
@@ -163,6 +200,22 @@ async fn unix_stream(path: &std::path::Path) -> Result<tokio::net::UnixStream, R
 #[allow(clippy::unused_async)] // As on Unix.
 async fn unix_stream(_: &std::path::Path) -> Result<TcpStream, RedisError> {
     Err(RedisError::lost("this system has no Unix sockets"))
+}
+
+/// The server is told of small commands at once, and is noticed to be gone: while nothing is sent, and
+/// while what was sent is not acknowledged.
+fn set_options(stream: &TcpStream, max_silence: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(max_silence))?;
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = max_silence;
+    Ok(())
 }
 
 async fn encrypt(
@@ -221,7 +274,9 @@ async fn write(
                 let mut queue = pending.queue();
                 if queue.callers.is_empty() {
                     queue.active = Some(Instant::now());
+                    queue.unanswered = 0;
                 }
+                queue.unanswered += commands.iter().map(Bytes::len).sum::<usize>();
                 queue.callers.push_back(caller);
             }
             for piece in commands {
@@ -336,7 +391,10 @@ async fn read(
         if std::mem::take(&mut may_expect_tls) && buffer.first() == Some(&0x15) {
             return Err(RedisError::speaks_tls());
         }
-        pending.queue().active = Some(Instant::now());
+        let mut queue = pending.queue();
+        queue.active = Some(Instant::now());
+        queue.received = queue.active;
+        queue.unanswered = 0;
     }
 }
 
@@ -423,6 +481,38 @@ mod tests {
         let gets = [&get];
         let (replies, ()) = tokio::join!(connection.run(&gets), answering);
         assert_eq!(replies.unwrap().remove(0).unwrap(), Reply::Int(1));
+    }
+
+    #[tokio::test]
+    async fn the_silence_of_a_server_that_may_be_working_is_explained() {
+        let get = Command::new("GET");
+        let large = Command::new("SET").arg(vec![b'x'; 2 * QUICK]);
+        for (command, is_explained) in [
+            (&get, false),
+            (&Command::new("WAIT"), true),
+            (&Command::new("FT.SEARCH"), true),
+            (&large, true),
+        ] {
+            let (connection, mut server, _task) = connection();
+            let commands = [&get, command];
+            let mut running = std::pin::pin!(connection.run(&commands));
+            let sent = encode(&commands).iter().map(Bytes::len).sum();
+            let mut sent = vec![0; sent];
+            tokio::select! {
+                biased;
+                _ = &mut running => unreachable!(),
+                read = server.read_exact(&mut sent) => drop(read.unwrap()),
+            }
+            assert!(connection.silence().is_some());
+            let is_unexplained = connection.unexplained_silence().is_some();
+            assert_eq!(is_unexplained, !is_explained, "{}", command.name);
+            // A reply, even the first of two, says that all of it has arrived.
+            server.write_all(b":1\r\n").await.unwrap();
+            while connection.last_received().is_none() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(connection.pending.queue().unanswered, 0);
+        }
     }
 
     #[tokio::test]

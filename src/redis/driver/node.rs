@@ -9,7 +9,7 @@ use super::address::Endpoint;
 use super::connection::Connection;
 use super::connector::{Connector, NewConnection};
 use super::fred_pool::{FredPool, FredServer};
-use super::reconnecting::ReconnectingConnection;
+use super::reconnecting::{ReconnectingConnection, Siblings};
 use super::task::Changes;
 use crate::redis::error::RedisError;
 
@@ -18,6 +18,9 @@ use crate::redis::error::RedisError;
 pub(super) struct Node {
     name: String,
     connections: Vec<ReconnectingConnection>,
+    /// Of the connections, how many at the end are for commands behind which WAIT is sent: what comes
+    /// after WAIT on a connection waits, too. 0 if no call waits for replicas.
+    waiting: usize,
     next: AtomicUsize,
 }
 
@@ -36,19 +39,25 @@ pub(super) struct NodeFactory {
     pub(super) changes: Arc<Changes>,
     /// How many connections each node has.
     pub(super) pool_size: usize,
+    /// How many more it has for commands behind which WAIT is sent.
+    pub(super) waiting: usize,
 }
 
 impl NodeFactory {
     /// A node with all of its connections made.
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Arc<Node>, RedisError> {
-        let connecting = (0..self.pool_size).map(|_| self.connector.connect(endpoint));
+        let connecting = (0..self.all()).map(|_| self.connector.connect(endpoint));
         let connections = try_join_all(connecting).await?;
         Ok(self.node(endpoint, connections.into_iter().map(Some)))
     }
 
     /// A node whose connections are made in the background.
     pub(super) fn connect_later(&self, endpoint: &Endpoint) -> Arc<Node> {
-        self.node(endpoint, (0..self.pool_size).map(|_| None))
+        self.node(endpoint, (0..self.all()).map(|_| None))
+    }
+
+    fn all(&self) -> usize {
+        self.pool_size + self.waiting
     }
 
     fn node(
@@ -57,11 +66,14 @@ impl NodeFactory {
         connections: impl Iterator<Item = Option<NewConnection>>,
     ) -> Arc<Node> {
         let (connector, changes) = (&self.connector, &self.changes);
-        let connections = connections
-            .map(|first| ReconnectingConnection::start(endpoint, connector, changes, first));
+        let siblings = Siblings::new();
+        let connections = connections.map(|first| {
+            ReconnectingConnection::start(endpoint, connector, changes, &siblings, first)
+        });
         Arc::new(Node {
             name: endpoint.to_string(),
             connections: connections.collect(),
+            waiting: self.waiting,
             next: AtomicUsize::new(0),
         })
     }
@@ -83,6 +95,7 @@ impl Node {
         Self {
             name,
             connections: clients.map(ReconnectingConnection::external).collect(),
+            waiting: 0,
             next: AtomicUsize::new(0),
         }
     }
@@ -92,11 +105,19 @@ impl Node {
         &self.name
     }
 
-    /// A connection that works, if there is one; each takes its turn.
-    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
+    /// A connection that works, if there is one; each takes its turn. `waits` says that WAIT is sent
+    /// over it, for which there are connections of their own.
+    pub(super) fn connection(&self, waits: bool) -> Option<Arc<Connection>> {
+        let shared = self.connections.len() - self.waiting;
+        let (shared, waiting) = self.connections.split_at(shared);
+        let connections = if waits && !waiting.is_empty() {
+            waiting
+        } else {
+            shared
+        };
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let count = self.connections.len();
-        (0..count).find_map(|offset| self.connections[first.wrapping_add(offset) % count].current())
+        let count = connections.len();
+        (0..count).find_map(|offset| connections[first.wrapping_add(offset) % count].current())
     }
 
     /// How many connections work.

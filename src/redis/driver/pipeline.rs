@@ -60,15 +60,18 @@ impl PendingCommand {
 }
 
 /// Sorts pending commands by the servers that they go to, or all to one that the call names. Also
-/// returns those whose server is not known or not connected at the moment.
+/// returns those whose server is not known or not connected at the moment. `waits` says that WAIT is
+/// sent behind those that write.
 pub(super) fn route(
     servers: &Servers,
     commands: &[Command],
     pending: Vec<PendingCommand>,
     at: Option<&NodeHandle>,
+    waits: bool,
 ) -> (Vec<Pipeline>, Vec<PendingCommand>) {
     let mut pipelines: Vec<Pipeline> = Vec::with_capacity(1);
     let mut stranded = Vec::new();
+    let waits = waits && pending.iter().any(|one| commands[one.index].writes);
     for mut one in pending {
         one.problem = None;
         let node = match (&one.ask, at) {
@@ -84,7 +87,7 @@ pub(super) fn route(
             .find(|pipeline| Arc::ptr_eq(&pipeline.node, &node));
         if let Some(pipeline) = pipeline {
             pipeline.pending.push(one);
-        } else if let Some(connection) = node.connection() {
+        } else if let Some(connection) = node.connection(waits) {
             pipelines.push(Pipeline {
                 node,
                 connection,

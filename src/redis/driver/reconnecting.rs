@@ -1,10 +1,17 @@
 //! A connection that is replaced whenever it is lost.
+//!
+//! Routers forget connections, and then drop what is sent over them without a word. So where a reply
+//! is overdue, a second connection is made: if the server answers on that one, the first is dead, and
+//! the second takes its place. The other connections to the server are likely to be dead, too.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{Fuse, FusedFuture};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address::Endpoint;
@@ -13,6 +20,29 @@ use super::connection::Connection;
 use super::connector::{Connector, NewConnection};
 use super::task::{Changes, Task};
 use crate::redis::error::RedisError;
+
+/// How long a reply may be overdue before the server is asked on another connection.
+const OVERDUE: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What the connections to one server share.
+#[derive(Debug)]
+pub(super) struct Siblings {
+    /// Tells that one of them was found dead.
+    dead: Arc<Changes>,
+    /// Held while the server is asked on another connection: one is enough for all.
+    asking: Semaphore,
+}
+
+impl Siblings {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            dead: Changes::new(),
+            asking: Semaphore::new(1),
+        })
+    }
+}
 
 /// A connection to a server, made again whenever it is lost.
 #[derive(Debug)]
@@ -35,6 +65,7 @@ impl ReconnectingConnection {
         endpoint: &Endpoint,
         connector: &Arc<Connector>,
         changes: &Arc<Changes>,
+        siblings: &Arc<Siblings>,
         first: Option<NewConnection>,
     ) -> Self {
         let state = Arc::new(State::default());
@@ -45,6 +76,7 @@ impl ReconnectingConnection {
             endpoint.clone(),
             Arc::clone(connector),
             Arc::clone(changes),
+            Arc::clone(siblings),
             first,
         );
         Self {
@@ -101,6 +133,7 @@ async fn keep_connected(
     endpoint: Endpoint,
     connector: Arc<Connector>,
     changes: Arc<Changes>,
+    siblings: Arc<Siblings>,
     mut first: Option<NewConnection>,
 ) {
     let server = endpoint.to_string();
@@ -125,12 +158,16 @@ async fn keep_connected(
         let since = Instant::now();
         state.set(Some(Arc::clone(&new.connection)));
         changes.notify();
-        let reason = until_closed(new, &server, &connector).await;
+        let (reason, replacement) = until_closed(new, &endpoint, &connector, &siblings).await;
         tracing::warn!(server, reason, "a connection was lost; it is made again");
         state.losses.fetch_add(1, Ordering::SeqCst);
         state.set_problem(RedisError::lost(reason));
         state.set(None);
         changes.notify();
+        if replacement.is_some() {
+            first = replacement;
+            continue;
+        }
         // A connection that is lost soon after it was made counts as a failed attempt.
         if since.elapsed() > Duration::from_secs(1) {
             backoff.reset();
@@ -139,12 +176,22 @@ async fn keep_connected(
     }
 }
 
-/// Waits until a connection is closed, discarded or silent, and returns why.
-async fn until_closed(mut new: NewConnection, server: &str, connector: &Connector) -> String {
+/// Waits until a connection is closed, discarded, silent or dead, and returns why, and a connection
+/// that takes its place if one is made already.
+async fn until_closed(
+    mut new: NewConnection,
+    endpoint: &Endpoint,
+    connector: &Connector,
+    siblings: &Siblings,
+) -> (String, Option<NewConnection>) {
     let max_silence = connector.max_silence;
     let connection = Arc::clone(&new.connection);
     let credentials = new.credentials.take();
-    let mut refreshing = pin!(connector.refresh_credentials(server, &connection, credentials));
+    let server = endpoint.to_string();
+    let mut refreshing = pin!(connector.refresh_credentials(&server, &connection, credentials));
+    let mut asking = pin!(Fuse::terminated());
+    let mut dead = siblings.dead.subscribe();
+    let mut replacement = None;
     let reason = loop {
         tokio::select! {
             () = &mut refreshing => break "its credentials are not refreshed".to_owned(),
@@ -157,13 +204,48 @@ async fn until_closed(mut new: NewConnection, server: &str, connector: &Connecto
             () = connection.is_discarded() => {
                 break "the server is no longer the primary".to_owned();
             }
-            () = tokio::time::sleep(max_silence / 4) => {
+            Some(answers) = &mut asking => {
+                if connection.unexplained_silence() > Some(OVERDUE) {
+                    replacement = Some(answers);
+                    siblings.dead.notify();
+                    break format!("no reply within {OVERDUE:?}, while the server answers on another connection");
+                }
+            }
+            _ = dead.changed() => {
+                if !is_alive(&connection) {
+                    break "nothing was received of late, and another connection to the server is dead".to_owned();
+                }
+            }
+            () = tokio::time::sleep(LOOK) => {
                 if connection.silence().is_some_and(|silence| silence > max_silence) {
                     break format!("it has not replied for {max_silence:?}");
+                }
+                if connection.unexplained_silence() > Some(OVERDUE) && asking.is_terminated() {
+                    asking.set(ask(endpoint, connector, siblings).fuse());
                 }
             }
         }
     };
     new.closed.send_replace(true);
-    reason
+    (reason, replacement)
+}
+
+/// Whether a connection has been heard of lately, or has reasons for its silence.
+fn is_alive(connection: &Connection) -> bool {
+    let is_explained = connection.silence().is_some() && connection.unexplained_silence().is_none();
+    is_explained
+        || connection
+            .last_received()
+            .is_some_and(|last| last < OVERDUE)
+}
+
+/// A new connection to a server, if it answers on that, and nobody else asks it.
+async fn ask(
+    endpoint: &Endpoint,
+    connector: &Connector,
+    siblings: &Siblings,
+) -> Option<NewConnection> {
+    let _asking = siblings.asking.try_acquire().ok()?;
+    let answers = connector.connect_to_idle(endpoint);
+    tokio::time::timeout(OVERDUE, answers).await.ok()?.ok()
 }

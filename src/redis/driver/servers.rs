@@ -31,6 +31,7 @@ impl Servers {
         url: &RedisUrl,
         mut connector: Connector,
         pool_size: usize,
+        waiting: usize,
         changes: &Arc<Changes>,
     ) -> Result<Self, RedisError> {
         connector.primary_only = !matches!(url.topology, Topology::Cluster);
@@ -38,6 +39,7 @@ impl Servers {
             connector: Arc::new(connector.clone()),
             changes: Arc::clone(changes),
             pool_size,
+            waiting,
         };
         let hosts = || url.hosts.iter().map(Address::from).collect::<Vec<_>>();
         match &url.topology {
