@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
+pub(crate) use heads::Listed;
 use heads::{Head, all_heads, next_of};
 use indexed::{Given, IndexedIds, Next};
 use page::PageReader;
@@ -53,7 +54,7 @@ pub(crate) trait Layout: Send + Sync + 'static {
     /// of all threads a key that cannot be read is left out as well, with a warning.
     fn read_page(
         store: &Store,
-        page: Vec<CheckpointRef>,
+        page: Vec<Listed>,
         options: &ListOptions,
         of_all: bool,
     ) -> impl Future<Output = Result<VecDeque<CheckpointTuple>>> + Send;
@@ -211,7 +212,7 @@ impl<L: Layout> Lister<L> {
         }
     }
 
-    async fn next_ids(&mut self, wanted: usize) -> Result<Vec<CheckpointRef>> {
+    async fn next_ids(&mut self, wanted: usize) -> Result<Vec<Listed>> {
         if matches!(self.source, Source::Start) {
             self.source = self.start().await?;
         }
@@ -219,14 +220,17 @@ impl<L: Layout> Lister<L> {
         while page.len() < wanted {
             let next = match &mut self.source {
                 Source::Start => None,
-                Source::Ids(Ids::Named(ids)) => ids.pop_front(),
+                Source::Ids(Ids::Named(ids)) => ids.pop_front().map(Listed::from),
                 Source::Ids(Ids::Registries(heads)) => {
-                    next_of(&self.store, heads, self.options.before.as_ref(), wanted).await?
+                    let before = self.options.before.as_ref();
+                    // Of what a filter may leave out, only the metadata is read first.
+                    let contents = self.options.filter.is_empty();
+                    next_of(&self.store, heads, before, wanted, contents).await?
                 }
                 Source::Index(ids) => {
                     let before = self.options.before.as_ref();
                     match ids.next(&self.store, before, &self.within).await? {
-                        Next::Id(identity) => Some(identity),
+                        Next::Id(identity) => Some(identity.into()),
                         Next::End => None,
                         Next::Unopened => {
                             let unopened = self.unopened().await?;
@@ -247,8 +251,8 @@ impl<L: Layout> Lister<L> {
             };
             let given = self.given.as_ref();
             match next {
-                Some(identity) if given.is_some_and(|given| given.has(&identity)) => {}
-                Some(identity) => page.push(identity),
+                Some(one) if given.is_some_and(|given| given.has(&one.identity)) => {}
+                Some(one) => page.push(one),
                 None => break,
             }
         }
@@ -320,7 +324,7 @@ impl Layout for Full {
 
     async fn read_page(
         store: &Store,
-        page: Vec<CheckpointRef>,
+        page: Vec<Listed>,
         options: &ListOptions,
         of_all: bool,
     ) -> Result<VecDeque<CheckpointTuple>> {

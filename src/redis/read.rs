@@ -15,16 +15,13 @@ use super::driver::Command;
 use super::error::{is_further, is_lost_write, of_key};
 use super::keys::{CheckpointRef, NamespaceKeys};
 use super::scripts::{Call, ReadCall, ReadReply, Step, ThreadTtl, TtlVerb, WritesPageCall};
-use super::store::Store;
+use super::store::{SMALL, Store};
 use super::{registry, thread_ttl, ttl};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, CheckpointNamespace, ThreadId};
 use crate::options::TtlScope;
-
-/// A document of fewer bytes comes out of the script.
-const SMALL: usize = 4 * 1024;
 
 /// How often the writes of a checkpoint are read while others come in between.
 const PASSES: usize = 8;

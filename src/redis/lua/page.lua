@@ -8,15 +8,8 @@
 -- Errors  LGWRONGTYPE key.
 -- Idempotent: it changes nothing.
 local registry, pointer = unpack(KEYS)
-local target = ask('GET', pointer)
-local newest = after(target, ARGV[3])
-local state = 'complete'
-if ask('ZSCORE', registry, '') or (newest and not ask('ZSCORE', registry, newest)) then
-  state = 'incomplete'
-end
-local page = ask('ZREVRANGEBYLEX', registry, ARGV[1], '(', 'LIMIT', 0, ARGV[2])
+local page = page_of(registry, pointer, ARGV[3], ARGV[1], ARGV[2])
 if wrong then
   return wrong
 end
-table.insert(page, 1, state)
 return page

@@ -384,6 +384,19 @@ local function append_all_writes(documents, registry, shared, prefix, left)
   return more and keys, gone or gone_too
 end
 
+-- A page of a namespace's checkpoint ids, newest first, behind its state: 'complete', or 'incomplete' if
+-- another saver wrote checkpoints that the registry does not name.
+local function page_of(registry, pointer, prefix, upper, count)
+  local newest = after(ask('GET', pointer), prefix)
+  local state = 'complete'
+  if ask('ZSCORE', registry, '') or (newest and not ask('ZSCORE', registry, newest)) then
+    state = 'incomplete'
+  end
+  local page = ask('ZREVRANGEBYLEX', registry, upper, '(', 'LIMIT', 0, count)
+  table.insert(page, 1, state)
+  return page
+end
+
 -- Whether a document says that its writes were registered: by one of our savers, which see to it that
 -- they and their registry live as long as it.
 local function is_registered(document)

@@ -89,6 +89,7 @@ pub(super) async fn page(run: &Run<'_>, call: &PageCall) -> Result<PageReply> {
     Ok(PageReply {
         is_complete,
         ids: page,
+        contents: Vec::new(),
     })
 }
 

@@ -1,10 +1,12 @@
 //! The registry of a namespace's checkpoints: their ids, in order.
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
 use crate::redis::keys::{CheckpointRef, NamespaceKeys};
 use crate::redis::scan;
-use crate::redis::scripts::{Count, PageCall, PageReply, RegisterCall, UnregisterCall};
+use crate::redis::scripts::{Count, PageCall, RegisterCall, UnregisterCall};
 use crate::redis::store::Store;
 
 /// How many ids whose documents are gone are taken out of a registry at once.
@@ -17,38 +19,24 @@ pub(crate) async fn page(
     before: Option<&CheckpointId>,
     size: usize,
 ) -> Result<(bool, Vec<CheckpointId>)> {
-    let reply = store.script("list", page_call(keys, before, size)).await?;
-    read_page_reply(keys, reply)
-}
-
-/// The call that reads a page of a namespace's ids.
-pub(crate) fn page_call(
-    keys: &NamespaceKeys,
-    before: Option<&CheckpointId>,
-    max: usize,
-) -> PageCall {
-    PageCall {
+    let call = PageCall {
         keys: keys.clone(),
         before: before.cloned(),
-        max,
-    }
+        max: size,
+        contents: false,
+    };
+    let reply = store.script("list", call).await?;
+    Ok((!reply.is_complete, ids_of(keys, reply.ids)?))
 }
 
-/// The ids of a page, and whether the registry may lack some.
-pub(crate) fn read_page_reply(
-    keys: &NamespaceKeys,
-    reply: PageReply,
-) -> Result<(bool, Vec<CheckpointId>)> {
-    let ids = reply
-        .ids
-        .into_iter()
-        .map(|id| {
-            CheckpointId::from_bytes(&id).map_err(|error| {
-                Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
-            })
+/// The ids that a registry names.
+pub(crate) fn ids_of(keys: &NamespaceKeys, members: Vec<Bytes>) -> Result<Vec<CheckpointId>> {
+    let ids = members.into_iter().map(|id| {
+        CheckpointId::from_bytes(&id).map_err(|error| {
+            Error::corrupt(String::from_utf8_lossy(&keys.registry), error.to_string())
         })
-        .collect::<Result<_>>()?;
-    Ok((!reply.is_complete, ids))
+    });
+    ids.collect()
 }
 
 /// Every checkpoint of the threads whose ids start with a prefix, found by scanning the

@@ -8,9 +8,7 @@ mod members;
 mod namespaces;
 mod reconcile;
 
-pub(crate) use ids::{
-    every_checkpoint, forget_gone, forget_gone_heads, page, page_call, read_page_reply,
-};
+pub(crate) use ids::{every_checkpoint, forget_gone, forget_gone_heads, ids_of, page};
 pub(crate) use members::{members, namespaces_with_blobs, scan_members};
 pub(crate) use namespaces::namespaces;
 pub(crate) use reconcile::reconcile;

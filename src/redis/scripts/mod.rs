@@ -42,7 +42,8 @@ pub(crate) use key::{
 };
 pub(crate) use one_slot::*;
 pub(crate) use registries::{
-    NamespacesCall, NamespacesReply, PageCall, PageReply, RegisterCall, UnlistCall, UnregisterCall,
+    Contents, NamespacesCall, NamespacesReply, PageCall, PageReply, RegisterCall, UnlistCall,
+    UnregisterCall,
 };
 pub(crate) use removal::{RemoveCall, RemoveReply, RemoveUnregisteredCall};
 use script::{Effect, Script};
@@ -73,6 +74,7 @@ scripts! {
     Reads WRITES_PAGE = "writes_page";
     Reads HISTORY = "history";
     Reads PAGE = "page";
+    Reads PAGE_CONTENTS = "page_contents";
     Reads NAMESPACES = "namespaces";
     Frees REGISTER = "register";
     Reads UNREGISTER = "unregister";

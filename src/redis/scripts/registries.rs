@@ -15,6 +15,9 @@ pub(crate) struct PageCall {
     /// Only ids that are less than this one.
     pub(crate) before: Option<CheckpointId>,
     pub(crate) max: usize,
+    /// Whether to read what the first of them hold, too. It is left out where keys are in several
+    /// slots.
+    pub(crate) contents: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,16 @@ pub(crate) struct PageReply {
     /// `false` if another saver wrote checkpoints that the registry does not name.
     pub(crate) is_complete: bool,
     pub(crate) ids: Vec<Bytes>,
+    /// What the first of them hold; `None` for one that must be read by itself.
+    pub(crate) contents: Vec<Option<Contents>>,
+}
+
+/// What a checkpoint holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) document: Bytes,
+    /// The documents of its writes.
+    pub(crate) writes: Vec<Bytes>,
 }
 
 impl PageCall {
@@ -35,10 +48,18 @@ impl PageCall {
 
     pub(super) fn script(&self) -> ScriptCall {
         let keys = &self.keys;
-        super::PAGE.call(
-            vec![keys.registry.clone(), keys.pointer.clone()],
-            vec![self.upper(), number(self.max), keys.documents.clone()],
-        )
+        let mut args = vec![self.upper(), number(self.max), keys.documents.clone()];
+        let script = if self.contents {
+            args.extend([
+                keys.write_registries.clone(),
+                keys.writes.clone(),
+                keys.shared_write_registries.clone(),
+            ]);
+            &super::PAGE_CONTENTS
+        } else {
+            &super::PAGE
+        };
+        script.call(vec![keys.registry.clone(), keys.pointer.clone()], args)
     }
 }
 
@@ -47,9 +68,24 @@ const COMPLETE: &[u8] = b"complete";
 impl From<Reply> for PageReply {
     fn from(reply: Reply) -> Self {
         let mut elements = Elements::from(reply);
+        let is_complete = elements.bytes().is_some_and(|state| state == COMPLETE);
+        let (mut ids, mut contents) = (Vec::new(), Vec::new());
+        for element in elements.0 {
+            match element {
+                Reply::Array(held) => {
+                    let mut held = held.into_iter().filter_map(Reply::into_bytes);
+                    contents.push(held.next().map(|document| Contents {
+                        document,
+                        writes: held.collect(),
+                    }));
+                }
+                id => ids.extend(id.into_bytes()),
+            }
+        }
         Self {
-            is_complete: elements.bytes().is_some_and(|state| state == COMPLETE),
-            ids: elements.rest(),
+            is_complete,
+            ids,
+            contents,
         }
     }
 }
@@ -61,7 +97,13 @@ impl From<PageReply> for Reply {
         } else {
             b"incomplete"
         };
-        list([Self::Bytes(Bytes::from_static(state))], reply.ids)
+        let state = Self::Bytes(Bytes::from_static(state));
+        let ids = reply.ids.into_iter().map(Self::Bytes);
+        let contents = reply.contents.into_iter().map(|held| {
+            let held = held.map(|held| list([Self::Bytes(held.document)], held.writes));
+            held.unwrap_or(Self::Array(Vec::new()))
+        });
+        Self::Array([state].into_iter().chain(ids).chain(contents).collect())
     }
 }
 

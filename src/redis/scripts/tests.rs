@@ -158,7 +158,14 @@ fn a_reply_is_read_as_it_was_made() {
     for is_complete in [true, false] {
         check(&PageReply {
             is_complete,
-            ids: vec![bytes("2"), bytes("1")],
+            ids: vec![bytes("3"), bytes("2"), bytes("1")],
+            contents: vec![
+                Some(Contents {
+                    document: bytes("{}"),
+                    writes: writes(),
+                }),
+                None,
+            ],
         });
     }
     for cursor in [None, Some(bytes("17"))] {

@@ -13,7 +13,7 @@ use crate::options::ListOptions;
 use crate::redis::driver::Command;
 use crate::redis::error::is_lost_write;
 use crate::redis::keys::{CheckpointRef, Member};
-use crate::redis::list::{Ids, Layout, newest_first};
+use crate::redis::list::{Ids, Layout, Listed, newest_first};
 use crate::redis::replies::time_left;
 use crate::redis::scan::Scan;
 use crate::redis::scripts::Step;
@@ -47,10 +47,11 @@ impl Layout for Shallow {
 
     async fn read_page(
         store: &Store,
-        page: Vec<CheckpointRef>,
+        page: Vec<Listed>,
         options: &ListOptions,
         of_all: bool,
     ) -> Result<VecDeque<CheckpointTuple>> {
+        let page = page.into_iter().map(|one| one.identity).collect();
         read_page(store, page, options, of_all).await
     }
 }
