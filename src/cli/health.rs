@@ -1,6 +1,5 @@
 //! `health`: asks a service that runs whether it is ready.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +9,15 @@ use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::failure::{Failure, Outcome};
 use super::output::Output;
-use super::serve::resolve;
+use super::serve::listen_address;
 use super::text::printable;
+use crate::error::Source;
+use crate::server::ListenAddress;
 
 /// The longest answer that is read, in bytes.
 const MAX_BYTES: usize = 16_384;
@@ -25,14 +27,14 @@ const MAX_BYTES: usize = 16_384;
 /// Exits with code 5 if it is not, or cannot be reached.
 #[derive(Args)]
 pub(crate) struct Health {
-    /// The address that the service listens on, ADDRESS:PORT or NAME:PORT
+    /// The address that the service listens on, ADDRESS:PORT, NAME:PORT or unix:PATH
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:8080",
-        value_parser = resolve
+        value_parser = listen_address
     )]
-    address: SocketAddr,
+    address: ListenAddress,
     /// The time limit
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::redis::duration)]
     timeout: Duration,
@@ -45,7 +47,7 @@ impl Health {
             .build()
             .map_err(|error| Failure::File(format!("cannot start the runtime: {error}")))?;
         let answer = runtime
-            .block_on(async { tokio::time::timeout(self.timeout, ask(self.address)).await })
+            .block_on(async { tokio::time::timeout(self.timeout, ask(&self.address)).await })
             .map_err(|_| self.unavailable("it did not answer in time"))?;
         let (status, text) = answer.map_err(|error| self.unavailable(&error.to_string()))?;
         if status != StatusCode::OK {
@@ -75,14 +77,28 @@ fn reason(text: &str) -> String {
 }
 
 /// The status and the text of `GET /readyz`.
-async fn ask(
-    address: SocketAddr,
-) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(address).await?;
+async fn ask(address: &ListenAddress) -> Result<(StatusCode, String), Source> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            ask_on(TcpStream::connect(address).await?, &address.to_string()).await
+        }
+        #[cfg(unix)]
+        ListenAddress::Unix(path) => {
+            ask_on(tokio::net::UnixStream::connect(path).await?, "localhost").await
+        }
+        #[cfg(not(unix))]
+        ListenAddress::Unix(_) => Err("this system has no Unix sockets".into()),
+    }
+}
+
+async fn ask_on<S>(stream: S, host: &str) -> Result<(StatusCode, String), Source>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/readyz")
-        .header(HOST, address.to_string())
+        .header(HOST, host)
         .body(Empty::<Bytes>::new())?;
     let answered = async {
         let response = sender.send_request(request).await?;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod completions;
+mod config_file;
 mod context;
 mod copy;
 mod delete;
@@ -38,6 +39,9 @@ mod server_health;
 mod settings;
 mod setup;
 mod show;
+#[cfg(feature = "server")]
+mod signals;
+mod sources;
 mod stats;
 mod text;
 mod threads;
@@ -45,9 +49,10 @@ mod ttl;
 mod verify;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 use failure::{Failure, Outcome};
@@ -76,12 +81,75 @@ struct Arguments {
     command: Action,
     #[command(flatten)]
     settings: Settings,
+    /// The configuration file (TOML): settings of this group in [redis], options of `serve` in
+    /// [serve] [env: LANGGRAPH_REDIS_CONFIG]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Connection and store"
+    )]
+    config: Option<PathBuf>,
     /// Print JSON: one document, or one per line for commands that print many
     #[arg(long, global = true)]
     json: bool,
     /// Read an id that starts with a quote as a JSON string, as unusual ids are printed
     #[arg(long, global = true)]
     quoted: bool,
+}
+
+/// Why there are no arguments.
+enum Refused {
+    /// Those of the command line cannot be read, or ask for help.
+    Arguments(clap::Error),
+    /// Those of the environment or the configuration file cannot be.
+    Settings(Failure),
+}
+
+impl From<clap::Error> for Refused {
+    fn from(error: clap::Error) -> Self {
+        Self::Arguments(error)
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Settings(failure)
+    }
+}
+
+impl Arguments {
+    /// The command line, of which the help names the variables as well.
+    fn command() -> clap::Command {
+        sources::named(<Self as CommandFactory>::command())
+    }
+
+    /// Reads the command line, the environment and the configuration file.
+    fn read() -> Result<Self, Refused> {
+        let matches = Self::command().try_get_matches()?;
+        let mut arguments = Self::from_arg_matches(&matches)?;
+        // These need no settings, and must work where there are wrong ones.
+        if arguments.command.is_without_settings() {
+            return Ok(arguments);
+        }
+        let file = sources::config_file(arguments.config.as_deref())?;
+        #[cfg(feature = "server")]
+        {
+            let mut found = Vec::new();
+            let command = sources::with_values(Self::command(), &file, &mut found)?;
+            if let Action::Serve(_) = arguments.command {
+                let matches = command.clone().try_get_matches()?;
+                arguments = Self::from_arg_matches(&matches)?;
+                if let Action::Serve(serve) = &mut arguments.command {
+                    serve.effective = sources::effective(&command, &matches, &found);
+                }
+            }
+        }
+        let redis = file.redis.into_iter();
+        let redis = redis.map(|(key, entry)| (key, entry.value)).collect();
+        arguments.settings.take_file(redis);
+        Ok(arguments)
+    }
 }
 
 /// The commands, each in a module of its own.
@@ -136,6 +204,16 @@ impl Action {
                 "interrupted; run the same command again, which skips what is stored already"
             }
             _ => "interrupted; nothing was changed",
+        }
+    }
+
+    /// Whether the command has no use for a server, nor for settings.
+    fn is_without_settings(&self) -> bool {
+        match self {
+            Self::Completions(_) | Self::Man(_) => true,
+            #[cfg(feature = "server")]
+            Self::HashKey(_) | Self::Health(_) => true,
+            _ => false,
         }
     }
 
@@ -206,9 +284,13 @@ impl Action {
 /// Runs the command that the arguments of the process name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
-        Err(error) => return refused(&error),
+        Err(Refused::Arguments(error)) => return refused(&error),
+        Err(Refused::Settings(failure)) => {
+            output::print_failure(&failure, wants_json());
+            return ExitCode::from(failure.code());
+        }
     };
     let json = arguments.json;
     match run(arguments) {
@@ -266,6 +348,10 @@ fn run(arguments: Arguments) -> Outcome {
         #[cfg(feature = "server")]
         Action::Health(health) => return health.run(arguments.json),
         Action::Man(man) => return man.run(Arguments::command()),
+        #[cfg(feature = "server")]
+        Action::Serve(serve) if serve.check => {
+            return serve.print(&arguments.settings, arguments.json);
+        }
         _ => {}
     }
     arguments.command.start_log()?;

@@ -1,68 +1,106 @@
-//! `serve`: runs the HTTP service until Ctrl-C, SIGTERM or SIGHUP.
+//! `serve`: runs the HTTP service until Ctrl-C or SIGTERM.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use crate::redis::duration;
+use super::output::Output;
+use super::settings::{Settings, Source};
+use super::signals::{Signal, Signals};
+use super::sources::Effective;
+use super::text::printable;
+use crate::redis::{ConfigKey, duration, without_password};
 use crate::saver::CheckpointSaver;
-use crate::server::{ApiKeys, Authentication, ServerOptions, log_as_json, serve};
+use crate::server::{
+    ApiKeys, Authentication, ListenAddress, ServerOptions, TlsFiles, log_as_json, serve,
+};
 
-/// The variable that names the file of keys.
-const KEYS_FILE: &str = "LANGGRAPH_REDIS_API_KEYS_FILE";
 /// The variable that holds the keys themselves.
 const KEYS: &str = "LANGGRAPH_REDIS_API_KEYS";
 
-/// Serve the checkpoints over HTTP until Ctrl-C, SIGTERM or SIGHUP
+/// Serve the checkpoints over HTTP until Ctrl-C or SIGTERM
 ///
-/// Creates the indexes first. The first signal starts a graceful shutdown, which waits for the
-/// requests in flight; a second one aborts them.
+/// Creates the indexes first. The first signal starts a graceful shutdown, which waits for
+/// --shutdown-delay and for the requests in flight; a second one ends the delay, or aborts the
+/// requests. SIGHUP reads the files of keys and certificates again, as their changes do; a terminal
+/// that is closed ends the service.
+///
+/// Each option may also be given by a variable of the environment, or in the table [serve] of the
+/// file of --config, under its name with underscores. A flag comes before a variable, and a
+/// variable before the file.
+//
+// `sources` derives the other names: an option that is added here has them, too. Each has one value
+// and a default that clap knows; contradictions are refused in `options`, whichever way they come.
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a switch of its own.
 pub(crate) struct Serve {
-    /// The address to listen on, ADDRESS:PORT or NAME:PORT; IPv4 is preferred for a name
+    /// Check the options and the files that they name, print what is in force, and do not serve
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// The options, and where they come from
+    #[arg(skip)]
+    pub(crate) effective: Vec<Effective>,
+    /// The address to listen on, ADDRESS:PORT, NAME:PORT (IPv4 is preferred) or unix:PATH
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:8080",
-        value_parser = resolve
+        value_parser = listen_address
     )]
-    listen: SocketAddr,
-    /// The file of API keys, one per line as `hash-key` prints it
-    /// [env: LANGGRAPH_REDIS_API_KEYS_FILE, or the lines themselves in LANGGRAPH_REDIS_API_KEYS]
+    listen: ListenAddress,
+    /// The mode of the Unix socket, in octal digits
+    #[arg(long, value_name = "MODE", default_value = "0660", value_parser = mode)]
+    socket_mode: u32,
+    /// The certificate of the service and those that signed it (PEM), to serve HTTPS
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The private key of the certificate (PEM, not encrypted, not for everybody to read)
+    #[arg(long, value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// The authorities (PEM) that sign the certificates which clients must then show
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// The file of API keys, one per line as `hash-key` prints it; the lines themselves may be in
+    /// LANGGRAPH_REDIS_API_KEYS instead
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
-    /// Serve everybody on this machine without keys, on a loopback address only
-    #[arg(long, conflicts_with = "api_keys")]
+    /// Serve without keys, on a loopback address or a Unix socket only
+    #[arg(long)]
     no_authentication: bool,
-    /// The largest request body [default: 33554432]
-    #[arg(long, value_name = "BYTES")]
-    max_body_bytes: Option<usize>,
-    /// The number of concurrent requests; more are answered 503 [default: 256]
-    #[arg(long, value_name = "NUMBER")]
-    max_in_flight: Option<usize>,
-    /// The number of open connections; more are closed [default: 4096]
-    #[arg(long, value_name = "NUMBER")]
-    max_connections: Option<usize>,
-    /// The time until the response to a request begins [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    request_timeout: Option<Duration>,
-    /// The time for the head of a request, and for an idle connection [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    header_timeout: Option<Duration>,
-    /// The time for the body of a request [default: 20s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    body_timeout: Option<Duration>,
-    /// The time that a client may leave a response unread [default: 20s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    write_timeout: Option<Duration>,
-    /// The time for requests in flight to complete after the first signal [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    drain_timeout: Option<Duration>,
+    /// The largest request body
+    #[arg(long, value_name = "BYTES", default_value = "33554432")]
+    max_body_bytes: usize,
+    /// The number of concurrent requests; more are answered 503
+    #[arg(long, value_name = "NUMBER", default_value = "256")]
+    max_in_flight: usize,
+    /// The number of open connections; more are closed
+    #[arg(long, value_name = "NUMBER", default_value = "4096")]
+    max_connections: usize,
+    /// The time until the response to a request begins
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    request_timeout: Duration,
+    /// The time for the head of a request, for a handshake of TLS, and for an idle connection
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    header_timeout: Duration,
+    /// The time for the body of a request
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
+    body_timeout: Duration,
+    /// The time that a client may leave a response unread
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
+    write_timeout: Duration,
+    /// The time after the first signal in which connections are still accepted, while /readyz
+    /// reports 503
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    shutdown_delay: Duration,
+    /// The time for requests in flight to complete after that
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    drain_timeout: Duration,
     /// Serve /metrics without a key
     #[arg(long)]
     open_metrics: bool,
@@ -74,8 +112,18 @@ pub(crate) struct Serve {
     log: String,
 }
 
+/// An address to listen on, of which the name is resolved.
+pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    if text.starts_with("unix:") {
+        return text
+            .parse()
+            .map_err(|error: crate::Error| error.report().to_string());
+    }
+    resolve(text).map(ListenAddress::Tcp)
+}
+
 /// The address of `ADDRESS:PORT` or `NAME:PORT`.
-pub(super) fn resolve(text: &str) -> Result<SocketAddr, String> {
+fn resolve(text: &str) -> Result<SocketAddr, String> {
     let has_port = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
@@ -93,74 +141,161 @@ pub(super) fn resolve(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "the name has no address".to_owned())
 }
 
+/// The mode of a file: octal digits, as for `chmod`.
+fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "write octal digits, such as 0660".to_owned())
+}
+
 impl Serve {
     /// Validates the options and starts to log, before it connects to Redis.
     pub(crate) fn prepare(&self) -> Outcome {
-        self.options()?.check()?;
+        let options = self.options()?;
+        options.check()?;
+        if let Some(files) = &options.tls {
+            files.check()?;
+        }
         Ok(log_as_json(&self.log)?)
+    }
+
+    /// Checks all that can be checked without a connection, and prints what is in force.
+    pub(crate) fn print(&self, settings: &Settings, json: bool) -> Outcome {
+        self.prepare()?;
+        settings.builder().check()?;
+        let mut redis = Vec::new();
+        for (key, value, source) in settings.given() {
+            let source = match source {
+                Source::Flag => format!("--{}", key.as_str().replace('_', "-")),
+                Source::Variable(name) => name,
+                Source::File => "the file".to_owned(),
+            };
+            let value = match key {
+                ConfigKey::Url => without_password(&value)?,
+                _ => value,
+            };
+            redis.push(Effective {
+                name: key.to_string(),
+                value: Some(value),
+                source,
+            });
+        }
+        let mut output = Output::new(json);
+        let tables = [("redis", &redis), ("serve", &self.effective)];
+        if output.is_json() {
+            let table = |options: &Vec<Effective>| {
+                let members = options.iter().map(|one| {
+                    let member = json!({ "value": one.value, "source": one.source });
+                    (one.name.clone(), member)
+                });
+                serde_json::Value::Object(members.collect())
+            };
+            let members = tables.map(|(name, options)| (name.to_owned(), table(options)));
+            output.json(&serde_json::Value::Object(members.into_iter().collect()))?;
+            return output.flush();
+        }
+        for (name, options) in tables {
+            output.line(format!("[{name}]"))?;
+            for option in options {
+                let source = printable(&option.source);
+                let line = match &option.value {
+                    // JSON's strings are TOML's, too.
+                    Some(value) => format!("{} = {} # {source}", option.name, json!(value)),
+                    None => format!("# {} is not set", option.name),
+                };
+                output.line(printable(&line))?;
+            }
+        }
+        output.flush()
     }
 
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         let options = self.options()?;
+        let handle = options.handle.clone();
         let mut signals = Signals::listen()?;
-        tokio::select! {
-            ready = context.saver.setup() => ready?,
-            () = signals.next() => {
-                return Err(Failure::Interrupted("interrupted before the service started".to_owned()));
+        let setup = context.saver.setup();
+        tokio::pin!(setup);
+        loop {
+            tokio::select! {
+                ready = &mut setup => break ready?,
+                signal = signals.next() => if let Signal::Stop = signal {
+                    return Err(Failure::Interrupted("interrupted before the service started".to_owned()));
+                }
             }
         }
         let (stop, begun) = oneshot::channel::<()>();
         let served = serve(context.saver.clone(), options, begun);
-        let twice = async {
-            signals.next().await;
-            // The receiver is gone only if serving has failed.
-            let _ = stop.send(());
-            signals.next().await;
-        };
-        tokio::select! {
-            served = served => Ok(served?),
-            () = twice => Err(Failure::Interrupted(
-                "interrupted by a second signal; requests in flight were aborted".to_owned(),
-            )),
+        tokio::pin!(served);
+        let mut stop = Some(stop);
+        loop {
+            tokio::select! {
+                served = &mut served => return Ok(served?),
+                signal = signals.next() => match signal {
+                    Signal::Reload => handle.reload(),
+                    Signal::Stop => match stop.take() {
+                        // The receiver is gone only if serving has failed.
+                        Some(stop) => _ = stop.send(()),
+                        None if handle.end_shutdown_delay() => {}
+                        None => return Err(Failure::Interrupted(
+                            "interrupted by a second signal; requests in flight were aborted".to_owned(),
+                        )),
+                    },
+                },
+            }
         }
     }
 
     fn options(&self) -> Outcome<ServerOptions> {
         let mut options = ServerOptions::new(self.authentication()?);
-        options.listen = self.listen;
+        options.listen = self.listen.clone();
+        options.socket_mode = self.socket_mode;
+        options.tls = self.tls()?;
+        options.max_body_bytes = self.max_body_bytes;
+        options.max_in_flight = self.max_in_flight;
+        options.max_connections = self.max_connections;
+        options.request_timeout = self.request_timeout;
+        options.header_timeout = self.header_timeout;
+        options.body_timeout = self.body_timeout;
+        options.write_timeout = self.write_timeout;
+        options.shutdown_delay = self.shutdown_delay;
+        options.drain_timeout = self.drain_timeout;
         options.open_metrics = self.open_metrics;
         options.shows_threads = self.show_threads;
-        for (option, given) in [
-            (&mut options.max_body_bytes, self.max_body_bytes),
-            (&mut options.max_in_flight, self.max_in_flight),
-            (&mut options.max_connections, self.max_connections),
-        ] {
-            *option = given.unwrap_or(*option);
-        }
-        for (option, given) in [
-            (&mut options.request_timeout, self.request_timeout),
-            (&mut options.header_timeout, self.header_timeout),
-            (&mut options.body_timeout, self.body_timeout),
-            (&mut options.write_timeout, self.write_timeout),
-            (&mut options.drain_timeout, self.drain_timeout),
-        ] {
-            *option = given.unwrap_or(*option);
-        }
         Ok(options)
     }
 
+    fn tls(&self) -> Outcome<Option<TlsFiles>> {
+        let (certificate, key) = match (&self.certificate, &self.private_key) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (None, None) if self.client_ca.is_none() => return Ok(None),
+            (None, None) => {
+                return Err(Failure::Usage(
+                    "--client-ca needs TLS: give --certificate and --private-key, too".to_owned(),
+                ));
+            }
+            _ => {
+                return Err(Failure::Usage(
+                    "--certificate and --private-key go together: give both".to_owned(),
+                ));
+            }
+        };
+        let mut files = TlsFiles::new(certificate, key);
+        files.client_ca.clone_from(&self.client_ca);
+        Ok(Some(files))
+    }
+
     fn authentication(&self) -> Outcome<Authentication> {
-        let file = std::env::var_os(KEYS_FILE).map(PathBuf::from);
         let keys = std::env::var(KEYS);
         if self.no_authentication {
-            if file.is_some() || !matches!(keys, Err(std::env::VarError::NotPresent)) {
+            if self.api_keys.is_some() || !matches!(keys, Err(std::env::VarError::NotPresent)) {
                 return Err(Failure::Usage(format!(
-                    "--no-authentication contradicts the keys in {KEYS_FILE} or {KEYS}: use one of them"
+                    "--no-authentication contradicts the keys of --api-keys, its variable or {KEYS}: use one of them"
                 )));
             }
             return Ok(Authentication::Off);
         }
-        let keys = match (self.api_keys.clone().or(file), keys) {
+        let keys = match (&self.api_keys, keys) {
             (Some(file), _) => ApiKeys::from_file(file)?,
             (None, Ok(lines)) => ApiKeys::parse(&lines)?,
             (None, Err(std::env::VarError::NotPresent)) => {
@@ -176,77 +311,29 @@ impl Serve {
     }
 }
 
-/// The signals that stop the service.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    /// The terminal was closed; `None` if the signal is ignored, as under `nohup`.
-    #[cfg(unix)]
-    hangup: Option<tokio::signal::unix::Signal>,
-}
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
 
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> Outcome<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::File(format!("cannot listen for signals: {error}")))
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: if ignores_hangup() {
-                None
-            } else {
-                Some(listen(SignalKind::hangup())?)
-            },
-        })
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_options_are_those_of_the_service() {
+        let command = Serve::augment_args(Command::new("serve"));
+        let matches = command.get_matches_from(["serve", "--no-authentication"]);
+        let serve = Serve::from_arg_matches(&matches).unwrap();
+        let options = serve.options().unwrap();
+        let expected = ServerOptions::new(Authentication::Off);
+        let shown = |options: &ServerOptions| format!("{options:#?}");
+        assert_eq!(shown(&options), shown(&expected));
     }
 
-    /// Waits for Ctrl-C, SIGTERM or SIGHUP.
-    async fn next(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = hangup => {}
-        }
-    }
-}
-
-/// Whether SIGHUP was ignored when the process started, as far as the system says.
-#[cfg(unix)]
-fn ignores_hangup() -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
-        return false;
-    };
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // SIGHUP is number 1, the lowest bit.
-    ignored
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 == 1)
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    #[allow(clippy::unnecessary_wraps)] // As on Unix.
-    fn listen() -> Outcome<Self> {
-        Ok(Self {})
-    }
-
-    /// Waits for Ctrl-C.
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Without a handler the service runs until the process is killed.
-            std::future::pending::<()>().await;
+    #[test]
+    fn a_mode_is_octal() {
+        assert_eq!(mode("0660"), Ok(0o660));
+        assert_eq!(mode("600"), Ok(0o600));
+        for text in ["", "0o660", "rw", "1777", "8"] {
+            assert!(mode(text).is_err(), "{text}");
         }
     }
 }

@@ -10,6 +10,16 @@ use crate::{RedisSaver, Result};
 pub(crate) struct Settings {
     prefix: Option<String>,
     values: Vec<(ConfigKey, String)>,
+    /// The settings of the configuration file.
+    file: Vec<(ConfigKey, String)>,
+}
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Flag,
+    Variable(String),
+    File,
 }
 
 /// The name, value name and help of each setting.
@@ -130,13 +140,15 @@ const HELP: &[(&str, &str, &str)] = &[
 ];
 
 impl Settings {
-    /// A builder with the settings of the environment, overridden by those of the command line.
+    /// A builder with the settings of the configuration file, overridden by those of the
+    /// environment, and these by those of the command line.
     pub(crate) fn builder(&self) -> RedisSaverBuilder {
         let mut builder = RedisSaver::builder();
-        for key in ConfigKey::ALL {
-            if let Ok(value) = std::env::var(key.variable()) {
-                builder = builder.set(key, value);
+        for (key, value, source) in self.given() {
+            if let Source::Flag = source {
+                continue;
             }
+            builder = builder.set(key, value);
         }
         builder = builder.encryption_keys_from_env();
         if let Some(prefix) = &self.prefix {
@@ -148,17 +160,47 @@ impl Settings {
         builder
     }
 
+    /// Takes the settings of a configuration file.
+    pub(crate) fn take_file(&mut self, file: Vec<(ConfigKey, String)>) {
+        self.file = file;
+    }
+
+    /// The settings that are given, each from where it is taken.
+    pub(crate) fn given(&self) -> Vec<(ConfigKey, String, Source)> {
+        let found = ConfigKey::ALL.into_iter().filter_map(|key| {
+            let (value, source) = self.find(key)?;
+            Some((key, value, source))
+        });
+        found.collect()
+    }
+
+    fn find(&self, key: ConfigKey) -> Option<(String, Source)> {
+        let of = |values: &[(ConfigKey, String)]| {
+            let found = values.iter().find(|(one, _)| *one == key);
+            found.map(|(_, value)| value.clone())
+        };
+        let variable = |name: String| {
+            let value = std::env::var(&name).ok()?;
+            Some((value, Source::Variable(name)))
+        };
+        // The URL has a second variable.
+        let second = || (key == ConfigKey::Url).then(|| variable("REDIS_URL".to_owned()))?;
+        of(&self.values)
+            .map(|value| (value, Source::Flag))
+            .or_else(|| variable(key.variable()))
+            .or_else(second)
+            .or_else(|| of(&self.file).map(|value| (value, Source::File)))
+    }
+
     /// Whether a setting is given on the command line.
     pub(crate) fn is_option(&self, key: ConfigKey) -> bool {
         self.values.iter().any(|(one, _)| *one == key)
     }
 
-    /// The value of a setting on the command line, else in the environment.
+    /// The value of a setting on the command line, else in the environment, else in the
+    /// configuration file.
     pub(crate) fn get(&self, key: ConfigKey) -> Option<String> {
-        let given = self.values.iter().find(|(one, _)| *one == key);
-        given
-            .map(|(_, value)| value.clone())
-            .or_else(|| std::env::var(key.variable()).ok())
+        self.find(key).map(|(value, _)| value)
     }
 }
 

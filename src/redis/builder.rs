@@ -296,12 +296,12 @@ impl RedisSaverBuilder {
         Ok(ShallowRedisSaver::over(store))
     }
 
-    /// Connects, if the settings are valid and pass a check.
-    async fn store(mut self, check: fn(&Settings) -> Result<()>) -> Result<Arc<Store>> {
-        if let Some(problem) = self.problem {
+    /// Reads the settings and the files that they name, and gives the URL.
+    fn read(&mut self) -> Result<Option<RedisUrl>> {
+        if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
-        let url = match (&self.client, self.url) {
+        let url = match (&self.client, &self.url) {
             (Some(_), _) => None,
             (None, Some(url)) => Some(RedisUrl::parse(url.expose_secret())?),
             (None, None) => Some(RedisUrl::parse(url_of_environment()?.expose_secret())?),
@@ -315,6 +315,21 @@ impl RedisSaverBuilder {
         }
         self.settings.check()?;
         self.settings.read_encryption_keys()?;
+        Ok(url)
+    }
+
+    /// Finds out whether the settings are valid, without a connection.
+    #[cfg(feature = "cli")]
+    pub(crate) fn check(mut self) -> Result<()> {
+        match self.read()? {
+            Some(url) => super::driver::check_tls(&url, &self.settings),
+            None => Ok(()),
+        }
+    }
+
+    /// Connects, if the settings are valid and pass a check.
+    async fn store(mut self, check: fn(&Settings) -> Result<()>) -> Result<Arc<Store>> {
+        let url = self.read()?;
         check(&self.settings)?;
         let keyspace = Keyspace::new(
             &self.settings.checkpoint_prefix,

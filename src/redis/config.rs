@@ -141,6 +141,15 @@ impl ConfigKey {
         }
     }
 
+    /// Refuses a value that the setting cannot have.
+    #[cfg(feature = "cli")]
+    pub(crate) fn check(self, value: &str) -> Result<()> {
+        match self {
+            Self::Url => super::url::RedisUrl::parse(value).map(|_| ()),
+            _ => Settings::default().set(self, value),
+        }
+    }
+
     /// The name of the environment variable.
     #[must_use]
     pub fn variable(self) -> String {

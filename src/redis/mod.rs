@@ -92,5 +92,7 @@ pub use saver::RedisSaver;
 pub use shallow::ShallowRedisSaver;
 pub use stats::{LargeCheckpoint, Sizes, Stats, StatsOptions, TtlHistogram};
 pub use transfer::{EarlyWrites, TimedCheckpoint};
-#[cfg(feature = "cli")]
 pub(crate) use transfer::{PutBlob, TimedBlob, newly_named};
+#[cfg(feature = "cli")]
+#[cfg(feature = "cli")]
+pub(crate) use url::{has_password, without_password};

@@ -44,7 +44,31 @@ pub(crate) enum Topology {
     },
 }
 
+/// Whether a URL has a password in it; one that cannot be read may have.
+#[cfg(feature = "cli")]
+pub(crate) fn has_password(text: &str) -> bool {
+    RedisUrl::parse(text).map_or(true, |url| url.has_password())
+}
+
+/// The scheme, the user and the hosts of a URL, for people.
+#[cfg(feature = "cli")]
+pub(crate) fn without_password(text: &str) -> Result<String> {
+    let url = RedisUrl::parse(text)?;
+    let scheme = text.split("://").next().unwrap_or_default();
+    let hidden = if url.has_password() { "***@" } else { "" };
+    Ok(format!("{scheme}://{hidden}{}", url.address()))
+}
+
 impl RedisUrl {
+    #[cfg(feature = "cli")]
+    fn has_password(&self) -> bool {
+        let sentinel = match &self.topology {
+            Topology::Sentinel { password, .. } => password.is_some(),
+            _ => false,
+        };
+        self.password.is_some() || sentinel
+    }
+
     /// Reads a connection string:
     ///
     /// - `redis://[[user]:password@]host[:port][/database]`, with TLS `rediss://`

@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::api_keys::ApiKeys;
+use super::handle::ServiceHandle;
+use super::listen::ListenAddress;
+use super::tls::TlsFiles;
 use crate::error::{Error, Result};
 
 /// The options of the service. [`ServerOptions::check`] validates them.
@@ -11,7 +14,12 @@ use crate::error::{Error, Result};
 #[non_exhaustive]
 pub struct ServerOptions {
     /// The address to listen on. Default: `127.0.0.1:8080`.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
+    /// The mode of the Unix socket, if `listen` is one: who may connect. Default: `0o660`, the
+    /// user and the group of the process.
+    pub socket_mode: u32,
+    /// The files of TLS, of a TCP address. Default: none, and the service speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Who may use the service. Default: no key, which [`check`](Self::check) refuses.
     pub authentication: Authentication,
     /// The largest request body in bytes. Default: 32 MiB.
@@ -32,6 +40,11 @@ pub struct ServerOptions {
     /// The time for requests in flight to complete once a shutdown begins; the rest is aborted.
     /// Default: 30 seconds.
     pub drain_timeout: Duration,
+    /// The time between the begin of a shutdown, from which on `/readyz` reports 503, and the end
+    /// of listening: load balancers need it to send their requests elsewhere. Default: zero.
+    pub shutdown_delay: Duration,
+    /// Tells the running service to read its files again, and to cut `shutdown_delay` short.
+    pub handle: ServiceHandle,
     /// Whether `/metrics` is served without a key. Default: `false`.
     pub open_metrics: bool,
     /// Whether logs contain the ids of threads instead of a hash. Default: `false`.
@@ -44,14 +57,17 @@ pub struct ServerOptions {
 pub enum Authentication {
     /// Clients with one of these keys.
     Keys(ApiKeys),
-    /// Everybody on this machine; the service may listen only on a loopback address.
+    /// Everybody on this machine, on a loopback address; on a Unix socket, the user and the group
+    /// that it belongs to.
     Off,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080).into(),
+            socket_mode: 0o660,
+            tls: None,
             authentication: Authentication::Keys(ApiKeys::default()),
             max_body_bytes: 32 * 1024 * 1024,
             max_in_flight: 256,
@@ -61,6 +77,8 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::ZERO,
+            handle: ServiceHandle::default(),
             open_metrics: false,
             shows_threads: false,
         }
@@ -80,8 +98,9 @@ impl ServerOptions {
     /// Validates the options.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no key, if authentication is off and the address is not a
-    /// loopback address, or if a limit is zero.
+    /// [`Error::Config`] if there is no key, if authentication is off and others than
+    /// [`Authentication::Off`] names could connect, if there are files of TLS for a Unix socket, or
+    /// if a limit is zero.
     pub fn check(&self) -> Result<()> {
         let refuse = |key: &str, reason: &str| {
             Err(Error::Config {
@@ -97,13 +116,31 @@ impl ServerOptions {
                     "there is no API key, so nobody could use the service; add one",
                 );
             }
-            Authentication::Off if !self.listen.ip().is_loopback() => {
-                return refuse(
-                    "authentication",
-                    "it is off, so the service may listen only on a loopback address; add API keys for others",
-                );
-            }
-            Authentication::Keys(_) | Authentication::Off => {}
+            Authentication::Keys(_) => {}
+            Authentication::Off => match &self.listen {
+                ListenAddress::Tcp(address) if !address.ip().is_loopback() => {
+                    return refuse(
+                        "authentication",
+                        "it is off, so the service may listen only on a loopback address or a Unix socket; add API keys for others",
+                    );
+                }
+                ListenAddress::Unix(_) if self.socket_mode & 0o007 != 0 => {
+                    return refuse(
+                        "socket_mode",
+                        "authentication is off, so only the socket's user and group may connect: use 0660 or 0600, or add API keys",
+                    );
+                }
+                ListenAddress::Tcp(_) | ListenAddress::Unix(_) => {}
+            },
+        }
+        if self.socket_mode & !0o777 != 0 {
+            return refuse("socket_mode", "it is no mode of a file, such as 0660");
+        }
+        if self.tls.is_some() && matches!(self.listen, ListenAddress::Unix(_)) {
+            return refuse(
+                "certificate",
+                "a Unix socket leaves no machine, so there is nothing to encrypt; leave the certificate out",
+            );
         }
         for (key, is_zero) in [
             ("max_body_bytes", self.max_body_bytes == 0),
@@ -137,6 +174,20 @@ mod tests {
         options.listen = "0.0.0.0:8080".parse().unwrap();
         let error = options.check().unwrap_err().to_string();
         assert!(error.contains("loopback"), "{error}");
+    }
+
+    #[test]
+    fn a_service_without_keys_is_refused_on_a_socket_that_is_open_to_everybody() {
+        let mut options = ServerOptions::new(Authentication::Off);
+        options.listen = "unix:/run/service.sock".parse().unwrap();
+        assert!(options.check().is_ok());
+        options.socket_mode = 0o662;
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("socket_mode"), "{error}");
+        options.socket_mode = 0o600;
+        options.tls = Some(TlsFiles::new("certificate", "key"));
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("certificate"), "{error}");
     }
 
     #[test]

@@ -225,15 +225,6 @@ fn health_does_not_wait_for_a_service_that_is_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_that_is_closed_ends_a_service_in_order() {
-    let cli = Cli::new();
-    let serving = Serving::start(&cli, &["--log", "info"]);
-    serving.signal("-HUP");
-    serving.logged("the service is shutting down");
-    assert_eq!(serving.code(), Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_service_listens_on_a_name() {
     let cli = Cli::new();
     let serving = Serving::start(&cli, &[]);

@@ -9,7 +9,7 @@ use super::connector::{ConnectOptions, Connector};
 use super::fred_pool::FredPool;
 use super::servers::Servers;
 use super::task::Changes;
-use super::tls::tls;
+use super::tls::{Tls, tls};
 use crate::error::{Error, Result};
 use crate::redis::config::Settings;
 use crate::redis::error::{Context, RedisError};
@@ -26,13 +26,7 @@ impl Driver {
                 source: None,
             });
         }
-        let tls = if url.tls {
-            Some(tls(settings)?)
-        } else {
-            let why = "the URL is one without TLS: write rediss, or leave this out";
-            settings.tls.check_unused(why)?;
-            None
-        };
+        let tls = encryption(url, settings)?;
         let connector = Connector {
             options: ConnectOptions {
                 username: url.username.clone(),
@@ -116,4 +110,20 @@ mod tests {
         settings.wait_replicas_timeout = Duration::from_secs(9);
         assert!(max_silence(&settings) > Duration::from_secs(9));
     }
+}
+
+/// Finds out whether the files of TLS are good for a URL, without a connection.
+#[cfg(feature = "cli")]
+pub(in crate::redis) fn check_tls(url: &RedisUrl, settings: &Settings) -> Result<()> {
+    encryption(url, settings).map(|_| ())
+}
+
+/// How connections are encrypted, if they are.
+fn encryption(url: &RedisUrl, settings: &Settings) -> Result<Option<Tls>> {
+    if url.tls {
+        return tls(settings).map(Some);
+    }
+    let why = "the URL is one without TLS: write rediss, or leave this out";
+    settings.tls.check_unused(why)?;
+    Ok(None)
 }

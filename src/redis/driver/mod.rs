@@ -50,6 +50,8 @@ mod tls;
 
 pub(crate) use client::Driver;
 pub(crate) use command::Command;
+#[cfg(feature = "cli")]
+pub(in crate::redis) use connect::check_tls;
 pub use health::{Health, HealthProblem, ServerHealth};
 pub(crate) use node::NodeHandle;
 pub(crate) use reply::Reply;
