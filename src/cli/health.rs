@@ -1,5 +1,7 @@
 //! `health`: asks a service that runs whether it is ready.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +13,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::failure::{Failure, Outcome};
 use super::output::Output;
@@ -35,6 +41,17 @@ pub(crate) struct Health {
         value_parser = listen_address
     )]
     address: ListenAddress,
+    /// Ask over TLS: the certificate of the service is signed by one of these authorities (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The name in that certificate
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "localhost",
+        requires = "ca"
+    )]
+    name: String,
     /// The time limit
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::redis::duration)]
     timeout: Duration,
@@ -47,7 +64,7 @@ impl Health {
             .build()
             .map_err(|error| Failure::File(format!("cannot start the runtime: {error}")))?;
         let answer = runtime
-            .block_on(async { tokio::time::timeout(self.timeout, ask(&self.address)).await })
+            .block_on(async { tokio::time::timeout(self.timeout, self.ask()).await })
             .map_err(|_| self.unavailable("it did not answer in time"))?;
         let (status, text) = answer.map_err(|error| self.unavailable(&error.to_string()))?;
         if status != StatusCode::OK {
@@ -60,6 +77,29 @@ impl Health {
             output.line(printable(&text))?;
         }
         output.flush()
+    }
+
+    /// The status and the text of `GET /readyz`.
+    async fn ask(&self) -> Result<(StatusCode, String), Source> {
+        match (&self.address, &self.ca) {
+            (ListenAddress::Tcp(address), None) => {
+                ask_on(TcpStream::connect(address).await?, &address.to_string()).await
+            }
+            (ListenAddress::Tcp(address), Some(ca)) => {
+                let connector = TlsConnector::from(Arc::new(trusting(ca)?));
+                let name = ServerName::try_from(self.name.clone())?;
+                let stream = TcpStream::connect(address).await?;
+                let stream = connector.connect(name, stream).await?;
+                // Its own name may be one that a service without keys does not answer to.
+                ask_on(stream, "localhost").await
+            }
+            #[cfg(unix)]
+            (ListenAddress::Unix(path), _) => {
+                ask_on(tokio::net::UnixStream::connect(path).await?, "localhost").await
+            }
+            #[cfg(not(unix))]
+            (ListenAddress::Unix(_), _) => Err("this system has no Unix sockets".into()),
+        }
     }
 
     fn unavailable(&self, why: &str) -> Failure {
@@ -76,19 +116,18 @@ fn reason(text: &str) -> String {
     printable(body["message"].as_str().unwrap_or(text)).into_owned()
 }
 
-/// The status and the text of `GET /readyz`.
-async fn ask(address: &ListenAddress) -> Result<(StatusCode, String), Source> {
-    match address {
-        ListenAddress::Tcp(address) => {
-            ask_on(TcpStream::connect(address).await?, &address.to_string()).await
-        }
-        #[cfg(unix)]
-        ListenAddress::Unix(path) => {
-            ask_on(tokio::net::UnixStream::connect(path).await?, "localhost").await
-        }
-        #[cfg(not(unix))]
-        ListenAddress::Unix(_) => Err("this system has no Unix sockets".into()),
+/// TLS that trusts the authorities of a file, and no others.
+fn trusting(ca: &Path) -> Result<ClientConfig, Source> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca)? {
+        roots.add(certificate?)?;
     }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
 }
 
 async fn ask_on<S>(stream: S, host: &str) -> Result<(StatusCode, String), Source>

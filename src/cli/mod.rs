@@ -73,9 +73,23 @@ Exit codes:
     8  import: the file is damaged
   130  interrupted by Ctrl-C";
 
+/// What `--version` says after the name.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nrevision ",
+    env!("BUILD_REVISION"),
+    "\nrustc ",
+    env!("BUILD_RUSTC"),
+);
+
 /// Inspect and maintain LangGraph checkpoints in Redis
 #[derive(Parser)]
-#[command(name = "langgraph-redis", version, after_help = EXIT_CODES)]
+#[command(
+    name = "langgraph-redis",
+    version,
+    long_version = VERSION,
+    after_help = EXIT_CODES
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Action,

@@ -227,15 +227,24 @@ impl Serve {
         let (stop, begun) = oneshot::channel::<()>();
         let served = serve(context.saver.clone(), options, begun);
         tokio::pin!(served);
-        let mut stop = Some(stop);
+        let ready = handle.ready();
+        tokio::pin!(ready);
+        let (mut stop, mut is_ready) = (Some(stop), false);
         loop {
             tokio::select! {
                 served = &mut served => return Ok(served?),
+                () = &mut ready, if !is_ready => {
+                    is_ready = true;
+                    tell_systemd(Progress::Ready);
+                }
                 signal = signals.next() => match signal {
                     Signal::Reload => handle.reload(),
                     Signal::Stop => match stop.take() {
-                        // The receiver is gone only if serving has failed.
-                        Some(stop) => _ = stop.send(()),
+                        Some(stop) => {
+                            tell_systemd(Progress::Stopping);
+                            // The receiver is gone only if serving has failed.
+                            let _ = stop.send(());
+                        }
                         None if handle.end_shutdown_delay() => {}
                         None => return Err(Failure::Interrupted(
                             "interrupted by a second signal; requests in flight were aborted".to_owned(),
@@ -310,6 +319,28 @@ impl Serve {
         Ok(Authentication::Keys(keys))
     }
 }
+
+/// How far the service is.
+#[derive(Debug, Clone, Copy)]
+enum Progress {
+    Ready,
+    Stopping,
+}
+
+/// Tells systemd how far the service is, if it was started by a unit with `Type=notify`.
+#[cfg(target_os = "linux")]
+fn tell_systemd(progress: Progress) {
+    let state = match progress {
+        Progress::Ready => sd_notify::NotifyState::Ready,
+        Progress::Stopping => sd_notify::NotifyState::Stopping,
+    };
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd was not told that the service is {progress:?}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tell_systemd(_: Progress) {}
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,15 @@
 //! The HTTP client of the service.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use reqwest::header::CONTENT_TYPE;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,6 +51,9 @@ pub struct HttpSaverBuilder {
     api_key: Option<SecretString>,
     timeout: Duration,
     connect_timeout: Duration,
+    ca_file: Option<PathBuf>,
+    #[cfg(unix)]
+    unix_socket: Option<PathBuf>,
 }
 
 impl HttpSaver {
@@ -59,6 +65,9 @@ impl HttpSaver {
             api_key: None,
             timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
+            ca_file: None,
+            #[cfg(unix)]
+            unix_socket: None,
         }
     }
 
@@ -144,13 +153,30 @@ impl HttpSaverBuilder {
         self
     }
 
+    /// A PEM file of certificate authorities that are trusted in addition to the system's, for an
+    /// `https` URL. Default: the system's only.
+    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(file.into());
+        self
+    }
+
+    /// The Unix socket that the service listens on; the host of the URL is then a name only, such
+    /// as `http://localhost`. Default: the service is reached over TCP.
+    #[cfg(unix)]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
     /// Builds the saver, which connects when it is first used.
     ///
-    /// Certificates are verified against those of the system (or of `SSL_CERT_FILE`). Redirects are
+    /// Certificates are verified against those of the system (or of `SSL_CERT_FILE`) and of
+    /// [`ca_file`](Self::ca_file). Redirects are
     /// not followed, and proxy variables are ignored.
     ///
     /// # Errors
-    /// [`Error::Config`] if the URL is not `http` or `https`, or contains a user name or password.
+    /// [`Error::Config`] if the URL is not `http` or `https`, or contains a user name or password,
+    /// and if a certificate cannot be read.
     pub fn build(self) -> Result<HttpSaver> {
         let refuse = |reason: String| Error::Config {
             key: "url".to_owned(),
@@ -172,8 +198,22 @@ impl HttpSaverBuilder {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse("it has a query or a fragment".to_owned()));
         }
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(url.scheme() == "https")?)
+        let is_encrypted = url.scheme() == "https";
+        if self.ca_file.is_some() && !is_encrypted {
+            return Err(Error::Config {
+                key: "ca_file".to_owned(),
+                reason: "the URL is one without TLS: write https, or leave this out".to_owned(),
+                source: None,
+            });
+        }
+        let client = reqwest::Client::builder();
+        #[cfg(unix)]
+        let client = match self.unix_socket {
+            Some(path) => client.unix_socket(path),
+            None => client,
+        };
+        let client = client
+            .tls_backend_preconfigured(tls(is_encrypted, self.ca_file.as_deref())?)
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.timeout)
             // Shorter than the idle timeout of the service, so that no closing connection is
@@ -208,11 +248,14 @@ fn encode(call: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 /// The TLS configuration; it trusts nothing if TLS is not used.
-fn tls(is_used: bool) -> Result<rustls::ClientConfig> {
+fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfig> {
     let mut trusted = rustls::RootCertStore::empty();
     if is_used {
         let found = rustls_native_certs::load_native_certs();
         trusted.add_parsable_certificates(found.certs);
+        if let Some(path) = ca_file {
+            trust(&mut trusted, path)?;
+        }
         if trusted.is_empty() {
             return Err(Error::Config {
                 key: "url".to_owned(),
@@ -230,6 +273,32 @@ fn tls(is_used: bool) -> Result<rustls::ClientConfig> {
             source: Some(error.into()),
         })?;
     Ok(config.with_root_certificates(trusted).with_no_client_auth())
+}
+
+/// Trusts the authorities of a file, at least one.
+fn trust(trusted: &mut rustls::RootCertStore, path: &Path) -> Result<()> {
+    let refuse = |reason: &str, source| Error::Config {
+        key: "ca_file".to_owned(),
+        reason: format!("{} {reason}", path.display()),
+        source,
+    };
+    let text = std::fs::read(path).map_err(|error| refuse("cannot be read", Some(error.into())))?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate
+            .map_err(|_| refuse("holds no certificate in PEM format that can be read", None))?;
+        trusted.add(certificate).map_err(|error| {
+            refuse(
+                "has a certificate that cannot be trusted",
+                Some(error.into()),
+            )
+        })?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(refuse("holds no certificate in PEM format", None));
+    }
+    Ok(())
 }
 
 impl Service {

@@ -1,4 +1,4 @@
-//! What a program tells a service that runs.
+//! What a program tells a service that runs, and hears of it.
 
 use tokio::sync::watch;
 
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 pub struct ServiceHandle {
     reloads: watch::Sender<u64>,
     delay: watch::Sender<Delay>,
+    ready: watch::Sender<bool>,
 }
 
 /// The time between the begin of a shutdown and the end of listening.
@@ -23,11 +24,18 @@ impl Default for ServiceHandle {
         Self {
             reloads: watch::Sender::new(0),
             delay: watch::Sender::new(Delay::NotBegun),
+            ready: watch::Sender::new(false),
         }
     }
 }
 
 impl ServiceHandle {
+    /// Waits until the service accepts connections.
+    pub async fn ready(&self) {
+        // The sender is here, so that it does not end.
+        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
     /// Reads the files of the service again, as after a change of them. What cannot be read is
     /// logged, and what was read before stays in use.
     pub fn reload(&self) {
@@ -45,6 +53,11 @@ impl ServiceHandle {
             }
             is_running
         })
+    }
+
+    /// From now on the service accepts connections.
+    pub(super) fn set_ready(&self) {
+        self.ready.send_replace(true);
     }
 
     /// Each call of [`reload`](Self::reload) from now on is a change of it.

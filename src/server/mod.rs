@@ -22,6 +22,7 @@
 mod api_keys;
 mod auth;
 mod body;
+mod build_info;
 mod checkpoints;
 mod handle;
 mod json_stream;

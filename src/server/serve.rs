@@ -74,6 +74,7 @@ pub async fn serve_on(
         options: options.clone(),
     };
     tracing::info!(listen = %options.listen, "the service is ready");
+    options.handle.set_ready();
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(
         options.max_connections.min(Semaphore::MAX_PERMITS),

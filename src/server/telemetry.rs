@@ -7,6 +7,7 @@ use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::build_info;
 use crate::error::{Error, Result};
 
 /// The upper bounds of the histogram buckets, in seconds.
@@ -24,6 +25,7 @@ pub(super) fn collector() -> Option<&'static PrometheusHandle> {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).ok()?;
         describe();
+        build_info::record();
         Some(handle)
     });
     collector.as_ref()
