@@ -164,3 +164,8 @@ struct GettingStarted;
 #[cfg(all(doctest, feature = "redis", feature = "server", feature = "http"))]
 #[doc = include_str!("../docs/http.md")]
 struct HttpService;
+
+/// Compiles the examples of the page on running the service.
+#[cfg(all(doctest, unix, feature = "http"))]
+#[doc = include_str!("../docs/running.md")]
+struct RunningTheService;

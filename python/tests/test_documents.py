@@ -90,6 +90,8 @@ class Block(NamedTuple):
             "yaml": "parsed",
             "redis": "parsed",
             "promql": "parsed",
+            # Those of the service's options are read by tests of the command line.
+            "toml": "text",
             "text": "text",
         }.get(self.language, "unknown")
 

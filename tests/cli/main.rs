@@ -12,6 +12,8 @@ mod generated;
 mod lifetime;
 mod migrate;
 mod refusals;
+#[cfg(all(unix, feature = "server"))]
+mod running;
 mod sealing;
 #[cfg(feature = "server")]
 mod serve;

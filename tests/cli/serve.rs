@@ -1,4 +1,5 @@
 //! The HTTP service as the command line runs it, and what becomes of its blobs in an export.
+#![allow(unreachable_pub)]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -14,25 +15,25 @@ use crate::command::{Cli, interrupt};
 use crate::support::service::{Answer, Raw, SECRET, answer, client};
 
 /// A running `serve`; it does not outlive its test.
-struct Serving {
+pub struct Serving {
     child: Child,
     log: mpsc::Receiver<String>,
-    address: SocketAddr,
+    /// Where it listens; without meaning on a Unix socket.
+    pub address: SocketAddr,
 }
 
 impl Serving {
     /// Starts it on a free port, with a file of keys.
-    fn start(cli: &Cli, arguments: &[&str]) -> Self {
-        let keys = cli.file("keys");
-        std::fs::write(&keys, format!("tests:{}\n", ApiKeys::hash(SECRET))).unwrap();
+    pub fn start(cli: &Cli, arguments: &[&str]) -> Self {
+        let keys = write_keys(cli);
         Self::run(cli, &[&["--api-keys", &keys], arguments].concat(), &[])
     }
 
-    fn run(cli: &Cli, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub fn run(cli: &Cli, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::listening(cli, "127.0.0.1:0", arguments, environment)
     }
 
-    fn listening(
+    pub fn listening(
         cli: &Cli,
         address: &str,
         arguments: &[&str],
@@ -59,12 +60,14 @@ impl Serving {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let ready = serving.logged("the service is ready");
-        serving.address = ready["listen"].as_str().unwrap().parse().unwrap();
+        if let Ok(address) = ready["listen"].as_str().unwrap().parse() {
+            serving.address = address;
+        }
         serving
     }
 
     /// Waits for a line of the log, all of which is JSON.
-    fn logged(&self, message: &str) -> Value {
+    pub fn logged(&self, message: &str) -> Value {
         loop {
             let line = self.log.recv_timeout(Duration::from_secs(60));
             let line = line.unwrap_or_else(|error| panic!("`{message}` was not logged: {error}"));
@@ -75,7 +78,7 @@ impl Serving {
         }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         answer(client().get(format!("http://{}{path}", self.address))).await
     }
 
@@ -90,24 +93,24 @@ impl Serving {
         answer(request).await
     }
 
-    async fn ok(&self, path: &str, body: &Value) -> Value {
+    pub async fn ok(&self, path: &str, body: &Value) -> Value {
         let response = self.post(Some(SECRET), path, body).await;
         assert!(response.status.is_success(), "{response:?}");
         response.json()
     }
 
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let process = self.child.id().to_string();
         let killed = Command::new("kill").args([name, &process]).status();
         assert!(killed.unwrap().success());
     }
 
     /// Waits for the end, and gives the exit code.
-    fn code(mut self) -> Option<i32> {
+    pub fn code(mut self) -> Option<i32> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -127,10 +130,23 @@ impl Drop for Serving {
     }
 }
 
-const V1: &str = "00000000000000000000000000000001.0.5312";
+/// Writes the file of keys that the services of tests have.
+pub fn write_keys(cli: &Cli) -> String {
+    let keys = cli.file("keys");
+    std::fs::write(&keys, format!("tests:{}\n", ApiKeys::hash(SECRET))).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&keys, private).unwrap();
+    }
+    keys
+}
+
+pub const V1: &str = "00000000000000000000000000000001.0.5312";
 const V2: &str = "00000000000000000000000000000002.0.1234";
 
-fn put(thread: &str, id: &str, parent: Option<&str>, version: &str, blob: &str) -> Value {
+pub fn put(thread: &str, id: &str, parent: Option<&str>, version: &str, blob: &str) -> Value {
     json!({
         "thread_id": thread, "checkpoint_ns": "", "checkpoint_id": id,
         "parent_checkpoint_id": parent,
