@@ -5,6 +5,7 @@
 
 mod bench;
 mod completions;
+#[cfg_attr(not(feature = "server"), allow(dead_code))] // The options of `serve`.
 mod config_file;
 mod context;
 mod copy;
@@ -41,6 +42,7 @@ mod setup;
 mod show;
 #[cfg(feature = "server")]
 mod signals;
+#[cfg_attr(not(feature = "server"), allow(dead_code))] // The options of `serve`.
 mod sources;
 mod stats;
 mod text;

@@ -16,6 +16,7 @@ pub(crate) struct Settings {
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "server"), allow(dead_code))] // `serve --check` shows it.
 pub(crate) enum Source {
     Flag,
     Variable(String),

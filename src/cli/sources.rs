@@ -36,6 +36,10 @@ pub(crate) struct Effective {
 
 /// Adds the names of the variables to the help, and lets every switch be turned off.
 pub(crate) fn named(command: Command) -> Command {
+    // It would make one that is missing.
+    if command.find_subcommand(SERVE).is_none() {
+        return command;
+    }
     command.mut_subcommand(SERVE, |serve| {
         serve.mut_args(|arg| {
             let Some(variable) = variable(&arg) else {

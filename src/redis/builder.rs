@@ -319,7 +319,7 @@ impl RedisSaverBuilder {
     }
 
     /// Finds out whether the settings are valid, without a connection.
-    #[cfg(feature = "cli")]
+    #[cfg(all(feature = "cli", feature = "server"))]
     pub(crate) fn check(mut self) -> Result<()> {
         match self.read()? {
             Some(url) => super::driver::check_tls(&url, &self.settings),

@@ -95,4 +95,6 @@ pub use transfer::{EarlyWrites, TimedCheckpoint};
 pub(crate) use transfer::{PutBlob, TimedBlob, newly_named};
 #[cfg(feature = "cli")]
 #[cfg(feature = "cli")]
-pub(crate) use url::{has_password, without_password};
+pub(crate) use url::has_password;
+#[cfg(all(feature = "cli", feature = "server"))]
+pub(crate) use url::without_password;

@@ -51,7 +51,7 @@ pub(crate) fn has_password(text: &str) -> bool {
 }
 
 /// The scheme, the user and the hosts of a URL, for people.
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "server"))]
 pub(crate) fn without_password(text: &str) -> Result<String> {
     let url = RedisUrl::parse(text)?;
     let scheme = text.split("://").next().unwrap_or_default();

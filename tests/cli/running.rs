@@ -245,6 +245,7 @@ fn every_setting_of_the_store_is_a_flag_a_variable_and_a_key_of_the_file() {
     for name in ["e1", "e2", "e3"] {
         let line = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         fs::write(cli.file(name), line).unwrap();
+        fs::set_permissions(cli.file(name), Permissions::from_mode(0o600)).unwrap();
     }
     let sealing = cli.file("e1");
     for setting in ConfigKey::ALL {
@@ -666,20 +667,22 @@ async fn the_dashboard_and_the_alerts_are_of_metrics_that_the_service_has() {
     );
     // Not every metric is there before it has a value: a call, one that fails, one refused.
     let client = trusting(&authority);
-    let port = serving.address.port();
+    let base = format!("https://localhost:{}", serving.address.port());
     let post = async |path: &str, body: Value| {
-        let request = client.post(format!("https://localhost:{port}{path}"));
+        let request = client.post(format!("{base}{path}"));
         let request = request.header("content-type", "application/json");
         answer(request.bearer_auth(SECRET).body(body.to_string())).await
     };
-    let put = crate::serve::put("t", "1", None, crate::serve::V1, "AA==");
-    assert_eq!(post("/checkpoints/put", put).await.status, 200);
-    let copy = json!({"source": "t", "target": "t"});
+    for thread in ["t", "u"] {
+        let put = crate::serve::put(thread, "1", None, crate::serve::V1, "AA==");
+        assert_eq!(post("/checkpoints/put", put).await.status, 200);
+    }
+    let copy = json!({"source": "t", "target": "u"});
     assert_eq!(post("/v1/copy-thread", copy).await.status, 409);
     let mut plain = Raw::connect(serving.address).await;
     plain.send("GET / HTTP/1.1\r\n\r\n").await;
     plain.read_to_end().await;
-    let request = client.get(format!("https://localhost:{port}/metrics"));
+    let request = client.get(format!("{base}/metrics"));
     let metrics = answer(request.bearer_auth(SECRET)).await;
     assert_eq!(metrics.status, 200, "{metrics:?}");
     let exported = metrics.text.lines().filter(|line| !line.starts_with('#'));

@@ -113,7 +113,7 @@ mod tests {
 }
 
 /// Finds out whether the files of TLS are good for a URL, without a connection.
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "server"))]
 pub(in crate::redis) fn check_tls(url: &RedisUrl, settings: &Settings) -> Result<()> {
     encryption(url, settings).map(|_| ())
 }

@@ -50,7 +50,7 @@ mod tls;
 
 pub(crate) use client::Driver;
 pub(crate) use command::Command;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "server"))]
 pub(in crate::redis) use connect::check_tls;
 pub use health::{Health, HealthProblem, ServerHealth};
 pub(crate) use node::NodeHandle;
