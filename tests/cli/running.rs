@@ -673,12 +673,12 @@ async fn the_dashboard_and_the_alerts_are_of_metrics_that_the_service_has() {
         let request = request.header("content-type", "application/json");
         answer(request.bearer_auth(SECRET).body(body.to_string())).await
     };
-    for thread in ["t", "u"] {
-        let put = crate::serve::put(thread, "1", None, crate::serve::V1, "AA==");
-        assert_eq!(post("/checkpoints/put", put).await.status, 200);
-    }
-    let copy = json!({"source": "t", "target": "u"});
-    assert_eq!(post("/v1/copy-thread", copy).await.status, 409);
+    let put = json!({"config": {"thread_id": "t"}, "checkpoint": {"id": "1"}});
+    assert_eq!(post("/v1/put", put).await.status, 200);
+    let conflict = json!({
+        "config": {"thread_id": "t"}, "checkpoint": {"id": "2"}, "expected_parent": "none",
+    });
+    assert_eq!(post("/v1/put", conflict).await.status, 409);
     let mut plain = Raw::connect(serving.address).await;
     plain.send("GET / HTTP/1.1\r\n\r\n").await;
     plain.read_to_end().await;
