@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::api_keys::{ApiKey, ApiKeys};
+use super::api_keys::ApiKey;
 use super::options::Authentication;
 use super::problem::Problem;
+use super::scopes::Scope;
 use super::state::AppState;
 use crate::id::ThreadId;
 
@@ -41,6 +42,31 @@ impl Access {
         } else {
             reached.starts_with(asked).then_some(reached)
         }
+    }
+
+    /// That of a request which was not authenticated, as none needs to be.
+    pub(super) fn nobody() -> Self {
+        Self(None)
+    }
+
+    /// The key, unless authentication is off.
+    pub(super) fn key(&self) -> Option<&ApiKey> {
+        self.0.as_deref()
+    }
+
+    /// Whether the request may do what a scope is for.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.key().is_none_or(|key| key.scopes.include(scope))
+    }
+
+    /// Refuses a request whose key lacks a scope.
+    pub(super) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.may(scope) {
+            return Ok(());
+        }
+        refused(self.name(), "scope");
+        let message = format!("the key does not have the scope `{}`", scope.name());
+        Err(Problem::new(StatusCode::FORBIDDEN, message))
     }
 
     /// The name of the key, for logs.
@@ -76,17 +102,37 @@ fn unauthorized() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized")
 }
 
-/// Refuses requests without a key, and attaches an [`Access`] to the others.
+/// Counts a request that a key was refused.
+pub(super) fn refused(key: &str, reason: &'static str) {
+    let key = key.to_owned();
+    metrics::counter!("langgraph_http_key_rejected_total", "key" => key, "reason" => reason)
+        .increment(1);
+}
+
+/// What a secret gives access to; `None` if it is of no key, or of one that has expired.
+pub(super) fn identify(state: &AppState, secret: &[u8]) -> Option<Access> {
+    let key = state.keys()?.find(secret)?;
+    if key.is_expired() {
+        refused(&key.name, "expired");
+        return None;
+    }
+    Some(Access(Some(key)))
+}
+
+/// Refuses requests without a key or without the scope that their endpoint needs, and attaches an
+/// [`Access`] to the others.
 pub(super) async fn authenticate(
     State(state): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let access = match &state.options.authentication {
-        Authentication::Keys(keys) => match find(keys, request.headers()) {
-            Some(key) => Access(Some(key)),
-            None => return unauthorized().into_response(),
-        },
+        Authentication::Keys(_) | Authentication::KeyFile(_) => {
+            match secrets(request.headers()).find_map(|secret| identify(&state, secret)) {
+                Some(access) => access,
+                None => return unauthorized().into_response(),
+            }
+        }
         // DNS rebinding: a web page must not reach the service under a name of its own.
         Authentication::Off if !is_local(request.headers()) => {
             let message = "without API keys the service answers only to a loopback host name";
@@ -95,20 +141,23 @@ pub(super) async fn authenticate(
         Authentication::Off => Access(None),
     };
     tracing::Span::current().record("key", access.name());
+    let route = request.extensions().get::<MatchedPath>();
+    let needed = route.map_or(Scope::Admin, |route| Scope::of(route.as_str()));
+    if let Err(problem) = access.require(needed) {
+        return problem.into_response();
+    }
     request.extensions_mut().insert(access);
     next.run(request).await
 }
 
-fn find(keys: &ApiKeys, headers: &HeaderMap) -> Option<Arc<ApiKey>> {
+/// The secrets that a request has in its headers.
+fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let own = headers.get(API_KEY_HEADER).map(HeaderValue::as_bytes);
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, secret) = value.as_bytes().split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(secret)
     });
-    [own, bearer]
-        .into_iter()
-        .flatten()
-        .find_map(|secret| keys.find(secret))
+    [own, bearer].into_iter().flatten()
 }
 
 fn is_local(headers: &HeaderMap) -> bool {

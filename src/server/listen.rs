@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -110,6 +110,17 @@ pub(super) enum Peer {
     /// A process of this machine, through a Unix socket: it has no address.
     #[cfg(unix)]
     Unix,
+}
+
+impl Peer {
+    /// The address of the client, if it has one.
+    pub(super) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            #[cfg(unix)]
+            Self::Unix => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {

@@ -1,4 +1,4 @@
-//! Middleware: request ids, the request log, metrics, the concurrency limit and the time limit.
+//! Middleware: request ids, the request log, metrics, the limits of requests and their time limit.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -15,8 +15,11 @@ use futures_util::FutureExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tracing::Instrument;
 
+use super::auth::Access;
+use super::keyed_request::KeyedRequest;
 use super::problem::Problem;
 use super::state::AppState;
+use super::turn::Turn;
 
 /// The header that names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -118,21 +121,46 @@ fn id_of(request: &Request) -> HeaderValue {
     })
 }
 
-/// Serves a request if a permit is free, which it holds until its response was sent, within
-/// `request_timeout`.
-pub(super) async fn limit(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let Ok(permit) = state.permits.clone().try_acquire_owned() else {
-        metrics::counter!("langgraph_http_rejected_total", "what" => "request").increment(1);
-        return Problem::overloaded().into_response();
+/// Serves a request within the limits of its key, `max_in_flight` and `request_timeout`. What it
+/// takes of them it holds until its response was sent.
+pub(super) async fn limit(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let access = request.extensions().get::<Access>().cloned();
+    let access = access.unwrap_or_else(Access::nobody);
+    let begun = match KeyedRequest::begin(&state, &access) {
+        Ok(begun) => begun,
+        Err(problem) => return problem.into_response(),
     };
+    let turn = Turn::new(&state.permits);
+    // A body that does not arrive takes no turn: `JsonBody` takes it when the body is there.
+    let taken = if request.body().is_end_stream() {
+        turn.take()
+    } else {
+        turn.check()
+    };
+    if let Err(problem) = taken {
+        return problem.into_response();
+    }
+    request.extensions_mut().insert(turn.clone());
     let limit = state.options.request_timeout;
     let response = tokio::time::timeout(limit, next.run(request)).await;
     let response = response.unwrap_or_else(|_| {
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "the request took too long").into_response()
     });
+    begun.answered(response.status());
     response.map(|body| {
+        let held = access
+            .key()
+            .zip(body.size_hint().exact())
+            .map(|(key, bytes)| {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX / 2);
+                key.usage.held_bytes.take_anyway(bytes)
+            });
         let each = move |_: &Frame<Bytes>| {
-            let _permit = &permit;
+            let _until_sent = (&turn, &begun, &held);
         };
         Body::new(InspectedBody { body, each })
     })

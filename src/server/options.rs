@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::api_keys::ApiKeys;
 use super::handle::ServiceHandle;
+use super::key_file::KeyFile;
+use super::key_limits::KeyLimits;
 use super::listen::ListenAddress;
 use super::tls::TlsFiles;
 use crate::error::{Error, Result};
@@ -24,9 +26,11 @@ pub struct ServerOptions {
     pub authentication: Authentication,
     /// The largest request body in bytes. Default: 32 MiB.
     pub max_body_bytes: usize,
-    /// The number of requests that are served concurrently; more are answered 503. Default: 256.
+    /// The number of requests that are served concurrently, each from the end of its body to the end
+    /// of its response; more are answered 503. Default: 256.
     pub max_in_flight: usize,
-    /// The number of open connections; more are closed immediately. Default: 4,096.
+    /// The number of open connections. A few more get health checks alone, and then all others are
+    /// closed. Default: 4,096.
     pub max_connections: usize,
     /// The time until the response to a request begins. Default: 30 seconds.
     pub request_timeout: Duration,
@@ -49,6 +53,14 @@ pub struct ServerOptions {
     pub open_metrics: bool,
     /// Whether logs contain the ids of threads instead of a hash. Default: `false`.
     pub shows_threads: bool,
+    /// The number of open connections from one address (of IPv6, from one network of 64 bits); more
+    /// are treated as those beyond [`max_connections`](Self::max_connections). Default: 1,024.
+    pub max_connections_per_address: usize,
+    /// The bytes of request bodies that are held in memory; a body beyond it is answered 503. A body
+    /// counts from its head on, by its `content-length` if it has one. Default: 256 MiB.
+    pub max_held_bytes: usize,
+    /// The limits of each API key. Default: those of [`KeyLimits`].
+    pub key_limits: KeyLimits,
 }
 
 /// Who may use the service.
@@ -57,6 +69,8 @@ pub struct ServerOptions {
 pub enum Authentication {
     /// Clients with one of these keys.
     Keys(ApiKeys),
+    /// Clients with one of the keys of this file, which is read again when it changes.
+    KeyFile(KeyFile),
     /// Everybody on this machine, on a loopback address; on a Unix socket, the user and the group
     /// that it belongs to.
     Off,
@@ -81,6 +95,20 @@ impl Default for ServerOptions {
             handle: ServiceHandle::default(),
             open_metrics: false,
             shows_threads: false,
+            max_connections_per_address: 1_024,
+            max_held_bytes: 256 * 1024 * 1024,
+            key_limits: KeyLimits::default(),
+        }
+    }
+}
+
+impl Authentication {
+    /// The keys as they are now; `None` if authentication is off.
+    pub(super) fn keys(&self) -> Option<ApiKeys> {
+        match self {
+            Self::Keys(keys) => Some(keys.clone()),
+            Self::KeyFile(file) => Some(file.keys()),
+            Self::Off => None,
         }
     }
 }
@@ -99,8 +127,8 @@ impl ServerOptions {
     ///
     /// # Errors
     /// [`Error::Config`] if there is no key, if authentication is off and others than
-    /// [`Authentication::Off`] names could connect, if there are files of TLS for a Unix socket, or
-    /// if a limit is zero.
+    /// [`Authentication::Off`] names could connect, if there are files of TLS for a Unix socket, if
+    /// a limit is zero, or if two limits contradict each other.
     pub fn check(&self) -> Result<()> {
         let refuse = |key: &str, reason: &str| {
             Err(Error::Config {
@@ -109,15 +137,15 @@ impl ServerOptions {
                 source: None,
             })
         };
-        match &self.authentication {
-            Authentication::Keys(keys) if keys.is_empty() => {
+        match self.authentication.keys() {
+            Some(keys) if keys.is_empty() => {
                 return refuse(
                     "authentication",
                     "there is no API key, so nobody could use the service; add one",
                 );
             }
-            Authentication::Keys(_) => {}
-            Authentication::Off => match &self.listen {
+            Some(_) => {}
+            None => match &self.listen {
                 ListenAddress::Tcp(address) if !address.ip().is_loopback() => {
                     return refuse(
                         "authentication",
@@ -150,6 +178,10 @@ impl ServerOptions {
             ("header_timeout", self.header_timeout.is_zero()),
             ("body_timeout", self.body_timeout.is_zero()),
             ("write_timeout", self.write_timeout.is_zero()),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address == 0,
+            ),
         ] {
             if is_zero {
                 return refuse(
@@ -157,6 +189,27 @@ impl ServerOptions {
                     "it is zero, so no request could be served; it must be positive",
                 );
             }
+        }
+        for (name, limit) in { self.key_limits }.named() {
+            if *limit == Some(0) {
+                let key = format!("key_limits.{name}");
+                return refuse(
+                    &key,
+                    "it is zero, so no key could be used; it must be positive",
+                );
+            }
+        }
+        if self.key_limits.burst.is_some() && self.key_limits.rate.is_none() {
+            return refuse(
+                "key_limits.burst",
+                "there is no rate that it belongs to; set both",
+            );
+        }
+        if self.max_held_bytes < self.max_body_bytes {
+            return refuse(
+                "max_held_bytes",
+                "it is less than max_body_bytes, so the largest bodies could never be read; raise it or lower max_body_bytes",
+            );
         }
         Ok(())
     }
@@ -196,5 +249,21 @@ mod tests {
         options.max_in_flight = 0;
         let error = options.check().unwrap_err().to_string();
         assert!(error.contains("max_in_flight"), "{error}");
+        let mut options = ServerOptions::new(Authentication::Off);
+        options.key_limits.max_held_bytes = Some(0);
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("key_limits.max_held_bytes"), "{error}");
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused() {
+        let mut options = ServerOptions::new(Authentication::Off);
+        options.max_held_bytes = options.max_body_bytes - 1;
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("max_held_bytes"), "{error}");
+        let mut options = ServerOptions::new(Authentication::Off);
+        options.key_limits.burst = Some(10);
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("key_limits.burst"), "{error}");
     }
 }

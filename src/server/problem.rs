@@ -18,6 +18,8 @@ pub(super) struct Problem {
     pub(super) status: StatusCode,
     message: String,
     data: Value,
+    /// When the request may be sent again, in seconds.
+    retry_after: Option<u64>,
 }
 
 /// The body of an error response. `code` is the HTTP status; for a body that is not valid it is
@@ -41,6 +43,15 @@ impl Problem {
             status,
             message: message.into(),
             data: Value::Null,
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+        }
+    }
+
+    /// More than the limits of a key, which has room again after some seconds.
+    pub(super) fn too_many(message: impl Into<String>, retry_after: u64) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
         }
     }
 
@@ -147,9 +158,9 @@ impl IntoResponse for Problem {
             data: self.data,
         };
         let mut response = (self.status, Json(body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let second = HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, second);
+        if let Some(seconds) = self.retry_after {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

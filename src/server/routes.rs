@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::options::ServerOptions;
 use super::problem::Problem;
 use super::state::AppState;
-use super::{auth, checkpoints, middleware, operations, telemetry, v1};
+use super::{auth, checkpoints, middleware, operations, scopes, telemetry, v1};
 use crate::blobs::BlobStore;
 use crate::error::Result;
 
@@ -50,6 +50,7 @@ pub fn openapi() -> Result<String> {
     add_common_problems(&mut needs_key);
     document.merge(needs_key);
     document.merge(measured().split_for_parts().1);
+    scopes::describe(&mut document);
     close_choices(&mut document);
     document
         .to_pretty_json()
@@ -151,15 +152,17 @@ fn add_common_problems(document: &mut OpenApi) {
         };
         for (status, description) in [
             ("400", "The body is incomplete"),
-            ("401", "The API key is missing or unknown"),
+            ("401", "The API key is missing, unknown or has expired"),
+            ("403", "The key does not have the scope"),
             ("404", "The key does not reach the thread"),
             ("408", "The body took too long to arrive"),
             ("413", "The body or a document in it is too large"),
             ("415", "The content type is not JSON"),
+            ("429", "The request exceeds a limit of the key"),
             ("500", "The request failed"),
             (
                 "503",
-                "Too many concurrent requests, or the store is unavailable",
+                "Too many concurrent requests or too many bytes in bodies, or the store is unavailable",
             ),
             ("504", "The request took too long"),
         ] {

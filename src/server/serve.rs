@@ -11,13 +11,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
+use super::connections::{self, Connections};
 use super::lingering_close::LingeringStream;
 use super::listen::{Listener, Peer, Stream};
-use super::options::ServerOptions;
+use super::options::{Authentication, ServerOptions};
 use super::state::AppState;
 use super::tls::Tls;
 use super::watched_files::WatchedFiles;
@@ -66,6 +67,9 @@ pub async fn serve_on(
     // The tasks end when the service is dropped.
     let mut tasks = JoinSet::new();
     let tls = encryption(&mut tasks, &options)?;
+    if let Authentication::KeyFile(file) = &options.authentication {
+        tasks.spawn(file.clone().follow(options.handle.clone()));
+    }
     let (closing, closed) = watch::channel(false);
     let serving = Serving {
         router: routes::over(&state),
@@ -76,9 +80,11 @@ pub async fn serve_on(
     tracing::info!(listen = %options.listen, "the service is ready");
     options.handle.set_ready();
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(
-        options.max_connections.min(Semaphore::MAX_PERMITS),
-    ));
+    let connections = Connections::new(&options);
+    let health_only = Serving {
+        router: connections::health_only(&state),
+        ..serving.clone()
+    };
     let mut upkeep = tokio::time::interval(Duration::from_secs(5));
     let mut shutdown = pin!(async {
         shutdown.await;
@@ -90,21 +96,14 @@ pub async fn serve_on(
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
-                    Ok(permit) => {
-                        let connection = OpenConnection::new(permit);
-                        let served = serving.clone().serve(stream, peer, graceful.watcher());
-                        tasks.spawn(async move {
-                            let _connection = connection;
-                            served.await;
-                        });
-                    }
-                    Err(_) => {
-                        metrics::counter!(
-                            "langgraph_http_rejected_total", "what" => "connection"
-                        )
-                        .increment(1);
-                    }
+                Ok((stream, peer)) => if let Some(admitted) = connections.admit(peer.ip()) {
+                    let mut serving = if admitted.is_health_only() { &health_only } else { &serving }.clone();
+                    serving.options.header_timeout = admitted.header_timeout(&options);
+                    let served = serving.serve(stream, peer, graceful.watcher());
+                    tasks.spawn(async move {
+                        let _admitted = admitted;
+                        served.await;
+                    });
                 },
                 Err(error) => {
                     // Most often too many open files: wait until some are closed.
@@ -240,23 +239,5 @@ impl Serving {
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection broke");
         }
-    }
-}
-
-/// Counts a connection until it is dropped.
-struct OpenConnection {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl OpenConnection {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!("langgraph_http_connections").increment(1.0);
-        Self { _permit: permit }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        metrics::gauge!("langgraph_http_connections").decrement(1.0);
     }
 }

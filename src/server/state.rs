@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::api_keys::{ApiKey, ApiKeys};
+use super::budget::Budget;
+use super::key_limits::KeyLimits;
 use super::options::ServerOptions;
 use super::readiness::Readiness;
 use crate::blobs::BlobStore;
@@ -21,6 +24,8 @@ pub(super) struct Shared {
     pub(super) options: ServerOptions,
     /// One permit for each request that may be served concurrently.
     pub(super) permits: Arc<Semaphore>,
+    /// The bytes of bodies that are held in memory.
+    pub(super) held_bytes: Arc<Budget>,
     pub(super) readiness: Readiness,
     draining: AtomicBool,
 }
@@ -33,6 +38,7 @@ impl AppState {
             saver: ObservedSaver::new(saver).showing_threads(options.shows_threads),
             permits: Arc::new(Semaphore::new(permits)),
             options: options.clone(),
+            held_bytes: Arc::default(),
             readiness: Readiness::default(),
             draining: AtomicBool::new(false),
         })))
@@ -55,6 +61,29 @@ impl Shared {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The API keys as they are now; `None` if authentication is off.
+    pub(super) fn keys(&self) -> Option<ApiKeys> {
+        self.options.authentication.keys()
+    }
+
+    /// The limits of a key, of which the number of requests and bytes is always known.
+    pub(super) fn limits_of(&self, key: &ApiKey) -> KeyLimits {
+        let options = &self.options;
+        let is_only_one = self.keys().is_some_and(|keys| keys.len() == 1);
+        let share = |all: usize| if is_only_one { all } else { all.div_ceil(2) };
+        let mut limits = key.limits.or(options.key_limits);
+        limits
+            .max_in_flight
+            .get_or_insert(share(options.max_in_flight));
+        let largest = limits.max_body_bytes.unwrap_or(usize::MAX);
+        let largest = largest.min(options.max_body_bytes);
+        let held = share(options.max_held_bytes).max(largest);
+        let held = *limits.max_held_bytes.get_or_insert(held);
+        // A body that could never be held is too large.
+        limits.max_body_bytes = Some(largest.min(held));
+        limits
     }
 
     /// How many requests are being served.

@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::build_info;
+use super::{build_info, keyed_request};
 use crate::error::{Error, Result};
 
 /// The upper bounds of the histogram buckets, in seconds.
@@ -26,6 +26,7 @@ pub(super) fn collector() -> Option<&'static PrometheusHandle> {
         metrics::set_global_recorder(recorder).ok()?;
         describe();
         build_info::record();
+        keyed_request::describe();
         Some(handle)
     });
     collector.as_ref()

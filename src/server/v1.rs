@@ -12,6 +12,7 @@ use super::ndjson;
 use super::problem::{ProblemBody, V1Problem};
 use super::request_limits::{check_count, check_together};
 use super::state::AppState;
+use super::turn::Turn;
 use crate::checkpoint::{ChannelWrite, Checkpoint, CheckpointMetadata};
 use crate::config::CheckpointConfig;
 use crate::error::Error;
@@ -51,6 +52,7 @@ fn check_all<'a>(
 pub(super) async fn setup(
     State(state): State<AppState>,
     _access: Access,
+    _turn: Turn,
 ) -> Result<Response, V1Problem> {
     state.saver.setup().await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -12,7 +12,7 @@ use crate::error::Result;
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Files, and how they were when they were last looked at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct WatchedFiles {
     /// What they are, for the log.
     what: &'static str,
@@ -36,14 +36,15 @@ impl WatchedFiles {
         Self { what, paths, seen }
     }
 
-    /// Calls `read` after each change of a file and each [`reload`](ServiceHandle::reload), for as
-    /// long as it is polled. A failure is logged: what was read before is to stay in use.
+    /// Calls `read` after each change of a file, once the files are left alone for one look, and at
+    /// each [`reload`](ServiceHandle::reload), for as long as it is polled. A failure is logged: what was read before is to stay in use.
     pub(super) async fn follow<F>(mut self, handle: ServiceHandle, read: F)
     where
         F: Fn() -> Result<()> + Send + Sync + 'static,
     {
         let read = Arc::new(read);
         let mut reloads = handle.reloads();
+        let mut last = self.seen.clone();
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -56,11 +57,12 @@ impl WatchedFiles {
             let Ok(now) = tokio::task::spawn_blocking(move || states(&paths)).await else {
                 continue;
             };
-            let has_changed = now != self.seen;
-            self.seen = now;
-            if !has_changed && !is_told {
+            // What is still being written is not read, unless somebody says so.
+            let is_written = std::mem::replace(&mut last, now.clone()) == now;
+            if !is_told && (now == self.seen || !is_written) {
                 continue;
             }
+            self.seen = now;
             let read = Arc::clone(&read);
             match tokio::task::spawn_blocking(move || read()).await {
                 Ok(Ok(())) => tracing::info!("the {} were read again", self.what),

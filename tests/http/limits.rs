@@ -128,6 +128,7 @@ async fn a_body_that_breaks_off_is_no_failure_of_the_service() {
 async fn a_client_that_leaves_its_answer_unread_gives_its_turn_back() {
     let mut options = options();
     options.max_in_flight = 1;
+    options.key_limits.max_in_flight = Some(400);
     options.write_timeout = Duration::from_millis(300);
     let service = Service::with(options, TtlPolicy::default()).await;
     for position in 0..8 {
@@ -147,7 +148,7 @@ async fn a_client_that_leaves_its_answer_unread_gives_its_turn_back() {
 }
 
 /// A thread whose checkpoints are more than the buffers of a connection hold.
-async fn large_thread(service: &Service, checkpoints: usize) {
+pub(crate) async fn large_thread(service: &Service, checkpoints: usize) {
     for position in 0..checkpoints {
         let id = format!("{position:03}");
         let checkpoint = json!({"id": id, "text": "x".repeat(500_000)});
@@ -274,13 +275,17 @@ async fn until_served(service: &Service) {
 
 #[tokio::test]
 async fn one_request_too_many_is_answered_503_at_once_and_the_next_is_served() {
+    let mut server = Server::start().await;
     let mut options = options();
     options.max_in_flight = 1;
-    let service = Service::with(options, TtlPolicy::default()).await;
-    let body = r#"{"thread_id":"t"}"#;
+    options.key_limits.max_in_flight = Some(400);
+    let service = Service::over(server.saver().await, options).await;
+    let body = r#"{"thread_id":"t","checkpoint_id":"1","checkpoint":{"id":"1"}}"#;
+    server.run(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
     let mut first = Raw::connect(service.address).await;
-    first.begin("/checkpoints/get-tuple", body.len()).await;
-    first.send(&body[..5]).await;
+    first.begin("/checkpoints/put", body.len()).await;
+    first.send(body).await;
+    until_in_flight(&service).await;
     let refused = service
         .post("/checkpoints/get-tuple", json!({"thread_id": "t"}))
         .await;
@@ -294,16 +299,29 @@ async fn one_request_too_many_is_answered_503_at_once_and_the_next_is_served() {
         "{}",
         metrics.text
     );
-    first.send(&body[5..]).await;
+    server.run(&["CLIENT", "UNPAUSE"]).await;
     let response = first.read_some().await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     until_served(&service).await;
+}
+
+/// Waits until the service serves a request.
+async fn until_in_flight(service: &Service) {
+    for _ in 0..300 {
+        let metrics = service.get("/metrics").await.text;
+        if metrics.contains("langgraph_http_requests_in_flight 1") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no request was served");
 }
 
 #[tokio::test]
 async fn a_load_of_many_callers_is_served_or_asked_to_retry() {
     let mut options = options();
     options.max_in_flight = 8;
+    options.key_limits.max_in_flight = Some(400);
     let service = Service::with(options, TtlPolicy::default()).await;
     let served = stream::iter(0..400)
         .map(|number| {

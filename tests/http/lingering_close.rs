@@ -7,7 +7,7 @@ use langgraph_checkpoint_redis::TtlPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::service::{Raw, SECRET, Service, options};
+use crate::support::service::{CONFINED, Raw, SECRET, Service, options};
 
 /// Sends a complete request with a body of 1 MB, and only then reads; returns the head of the
 /// response.
@@ -62,16 +62,29 @@ async fn a_client_whose_body_is_too_large_and_who_sends_first_sees_413() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_finds_no_turn_and_sends_first_sees_503_and_when_to_come_again() {
+async fn a_client_that_finds_no_room_and_sends_first_sees_503_and_when_to_come_again() {
     let mut options = options();
-    options.max_in_flight = 1;
+    options.max_held_bytes = options.max_body_bytes;
+    options.body_timeout = Duration::from_secs(300);
+    options.request_timeout = Duration::from_secs(300);
+    let all = options.max_held_bytes;
+    let service = Service::with(options, TtlPolicy::default()).await;
+    // Has all the bytes, as its body does not arrive.
+    let mut first = Raw::connect(service.address).await;
+    first.begin("/checkpoints/get-tuple", all).await;
+    assert_seen(&service, CONFINED, "HTTP/1.1 503 ", "retry-after: 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_key_has_no_turn_and_who_sends_first_sees_429_and_when_to_come_again() {
+    let mut options = options();
+    options.key_limits.max_in_flight = Some(1);
     options.body_timeout = Duration::from_secs(300);
     options.request_timeout = Duration::from_secs(300);
     let service = Service::with(options, TtlPolicy::default()).await;
-    // Has the only turn, as its body does not end.
     let mut first = Raw::connect(service.address).await;
     first.begin("/checkpoints/get-tuple", 17).await;
-    assert_seen(&service, SECRET, "HTTP/1.1 503 ", "retry-after: 1").await;
+    assert_seen(&service, SECRET, "HTTP/1.1 429 ", "retry-after: 1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

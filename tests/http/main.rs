@@ -15,3 +15,4 @@ mod lingering_close;
 mod operations;
 mod readiness;
 mod refusals;
+mod tenants;

@@ -196,6 +196,18 @@ impl Raw {
         assert!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
     }
 
+    /// Sends the head of a request with a key, and gives what is answered: `HTTP/1.1 100 Continue`
+    /// if the service waits for the body.
+    pub async fn begin_as(&mut self, secret: &str, path: &str, length: usize) -> String {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {secret}\r\n\
+             content-type: application/json\r\nexpect: 100-continue\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        self.send(&head).await;
+        self.read_some().await
+    }
+
     /// What is answered until the service closes the connection.
     pub async fn read_to_end(&mut self) -> String {
         use tokio::io::AsyncReadExt;
