@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, Outcome};
+use super::key_strength;
 use super::output::{Output, note};
 use crate::server::ApiKeys;
 
@@ -13,14 +14,37 @@ use crate::server::ApiKeys;
 const MAX_BYTES: u64 = 4_096;
 
 /// Read an API key from stdin and print its line for the file of `serve --api-keys`
+///
+/// A key that is short or repeats itself is refused; `openssl rand -hex 32` generates one.
 #[derive(Args)]
 pub(crate) struct HashKey {
-    /// The name of the key in logs
+    /// The name of the key in logs and metrics
     #[arg(value_name = "NAME")]
     name: String,
     /// Confine the key to threads whose ids start with this text
     #[arg(long, value_name = "TEXT")]
     starting_with: Option<String>,
+    /// What the key may do: read, write, admin, with commas between them [default: all]
+    #[arg(long, value_name = "SCOPES", value_parser = word)]
+    scopes: Option<String>,
+    /// When the key expires: a date (its begin in UTC) or an RFC 3339 time [default: never]
+    #[arg(long, value_name = "TIME", value_parser = word)]
+    expires: Option<String>,
+    /// The number of concurrent requests of the key [default: as serve has it for all keys]
+    #[arg(long, value_name = "NUMBER")]
+    max_in_flight: Option<usize>,
+    /// The number of requests of the key per second [default: as serve has it for all keys]
+    #[arg(long, value_name = "NUMBER")]
+    rate: Option<usize>,
+    /// The number of requests that may arrive at once after a pause [default: as --rate]
+    #[arg(long, value_name = "NUMBER")]
+    burst: Option<usize>,
+    /// The bytes of bodies that the key may hold [default: as serve has it for all keys]
+    #[arg(long, value_name = "BYTES")]
+    max_held_bytes: Option<usize>,
+    /// The largest request body of the key [default: as serve has it for all keys]
+    #[arg(long, value_name = "BYTES")]
+    max_body_bytes: Option<usize>,
 }
 
 impl HashKey {
@@ -29,9 +53,14 @@ impl HashKey {
             note("Type the key, then Enter and Ctrl-D; `openssl rand -hex 32` generates one.");
         }
         let key = read()?;
+        key_strength::check(&key).map_err(|reason| {
+            Failure::Usage(format!("{reason}; `openssl rand -hex 32` generates one"))
+        })?;
+        let options = self.options();
         let HashKey {
             name,
             starting_with,
+            ..
         } = self;
         if name.contains(':') || name.starts_with('#') || name.trim() != name {
             return Err(Failure::Usage(
@@ -45,14 +74,22 @@ impl HashKey {
                     .to_owned(),
             ));
         }
-        let mut line = format!("{name}:{}", ApiKeys::hash(&key));
-        if let Some(prefix) = starting_with {
-            line = line + ":" + &prefix;
+        let mut line = format!("{name}:{}{options}", ApiKeys::hash(&key));
+        if let Some(prefix) = &starting_with {
+            line = line + ":" + prefix;
         }
         // A line break, for example, would change the meaning of the file.
         if ApiKeys::parse(&line)?.len() != 1 || line.contains(char::is_control) {
             return Err(Failure::Usage(
                 "the name and the prefix must not contain control characters".to_owned(),
+            ));
+        }
+        if let Some(prefix) = starting_with
+            && prefix.ends_with(char::is_alphanumeric)
+        {
+            note(&format!(
+                "The key also reaches the threads of others whose ids go on where `{prefix}` ends, \
+                 such as `{prefix}b`; let the prefix end with a delimiter, such as `{prefix}/`."
             ));
         }
         let mut output = Output::new(json);
@@ -65,6 +102,37 @@ impl HashKey {
         }
         output.flush()
     }
+
+    /// The options of the line, in brackets if there are any.
+    fn options(&self) -> String {
+        let text = |name: &str, value: &Option<String>| {
+            let value = value.as_ref()?;
+            Some(format!("{name}={value}"))
+        };
+        let number = |name: &str, value: Option<usize>| Some(format!("{name}={}", value?));
+        let options = [
+            text("scopes", &self.scopes),
+            text("expires", &self.expires),
+            number("max-in-flight", self.max_in_flight),
+            number("rate", self.rate),
+            number("burst", self.burst),
+            number("max-held-bytes", self.max_held_bytes),
+            number("max-body-bytes", self.max_body_bytes),
+        ];
+        let options: Vec<_> = options.into_iter().flatten().collect();
+        if options.is_empty() {
+            return String::new();
+        }
+        format!("[{}]", options.join(" "))
+    }
+}
+
+/// A value that ends neither an option nor the options.
+fn word(text: &str) -> Result<String, String> {
+    if text.contains([']', '[']) || text.contains(char::is_whitespace) {
+        return Err("it must not contain blanks or brackets".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads a key that is valid in a header.

@@ -25,6 +25,8 @@ mod import;
 mod item_store;
 mod items;
 mod json_eq;
+#[cfg(feature = "server")]
+mod key_strength;
 mod man;
 mod migrate;
 mod output;
