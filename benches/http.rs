@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo bench --bench http --features server -- --seconds 60 --callers 16
+//! cargo bench --bench http --features server -- --half-sent 256 --seconds 10 --callers 16
 //! cargo bench --bench http --features server -- --serve [--listen 127.0.0.1:8080]
 //! ```
 //!
@@ -13,6 +14,10 @@
 //! blob, puts writes, and reads the newest. At the end every checkpoint whose put was acknowledged
 //! is looked for. Ends with a failure if one is lost, if nothing was put, if a request of the load
 //! failed, or if the service does not recover.
+//!
+//! With `--half-sent` another key opens so many requests whose bodies do not arrive, and opens each
+//! again once it ends. The load runs before that and beside it; the run ends with a failure if a
+//! request of the load fails or is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -26,6 +31,9 @@ use langgraph_checkpoint_redis::server::{ApiKeys, Authentication, ServerOptions,
 use langgraph_checkpoint_redis::{CheckpointId, CheckpointSaver, RedisSaver};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+
+#[path = "support/half_sent.rs"]
+mod half_sent;
 
 const SECRET: &str = "the key of the load";
 const OPERATIONS: [&str; 3] = ["put", "put-writes", "get-tuple"];
@@ -72,17 +80,29 @@ async fn main() -> ExitCode {
         std::thread::available_parallelism().map_or(0, usize::from)
     );
 
+    if let Some(count) = flag("--half-sent") {
+        let is_well = load
+            .beside(count.parse().unwrap_or(256), callers, seconds)
+            .await;
+        service.kill().unwrap();
+        service.wait().unwrap();
+        return if is_well {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
     let memory = tokio::spawn(watch(service.id(), seconds));
-    let (mut acknowledged, failed) = load.phase("load", callers, seconds).await;
+    let (mut acknowledged, failed, _) = load.phase("load", callers, seconds).await;
     let memory = memory.await.unwrap();
     println!("memory     {}", report(&memory));
 
     let mut is_well = true;
     if overload > 0 {
-        let (overloaded, _) = load.phase("overload", overload, seconds / 5).await;
+        let (overloaded, ..) = load.phase("overload", overload, seconds / 5).await;
         acknowledged.extend(overloaded);
         // Whoever comes afterwards is served again.
-        let (after, _) = load.phase("afterwards", 1, Duration::from_secs(1)).await;
+        let (after, ..) = load.phase("afterwards", 1, Duration::from_secs(1)).await;
         is_well = !after.is_empty();
         acknowledged.extend(after);
         println!(
@@ -114,6 +134,7 @@ fn flag(name: &str) -> Option<String> {
 fn start() -> (Child, String) {
     let mut service = Command::new(std::env::current_exe().unwrap())
         .args(["--serve", "--listen", "127.0.0.1:0"])
+        .args(flag("--half-sent").map(|_| "--half-sent"))
         .env("REDIS_URL", redis_modules::shared_url().unwrap())
         .stdout(Stdio::piped())
         .spawn()
@@ -130,7 +151,11 @@ async fn serve() {
     let saver = RedisSaver::builder().url(url).prefix(prefix).build();
     let saver = saver.await.unwrap();
     saver.setup().await.unwrap();
-    let keys = ApiKeys::parse(&format!("load:{}", ApiKeys::hash(SECRET))).unwrap();
+    let mut lines = format!("load:{}", ApiKeys::hash(SECRET));
+    if flag("--half-sent").is_some() {
+        lines = format!("{lines}\nhalf-sent:{}", ApiKeys::hash(half_sent::SECRET));
+    }
+    let keys = ApiKeys::parse(&lines).unwrap();
     let listen = flag("--listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
     println!("http://{}", listener.local_addr().unwrap());
@@ -189,14 +214,27 @@ struct Load {
 }
 
 impl Load {
+    /// Has callers call for a while, first alone and then beside requests of another key that are
+    /// half sent; whether no request failed or was refused.
+    async fn beside(&self, half_sent: usize, callers: u32, seconds: Duration) -> bool {
+        let (alone, failed, _) = self.phase("alone", callers, seconds).await;
+        let address = self.address.trim_start_matches("http://").to_owned();
+        let others = half_sent::HalfSent::start(&address, half_sent).await;
+        let (beside, failed_beside, refused) = self.phase("beside", callers, seconds).await;
+        println!("half sent  {}", others.stop());
+        let lost = self.lost(alone.into_iter().chain(beside).collect()).await;
+        println!("lost       {lost} of the checkpoints whose put was acknowledged");
+        failed + failed_beside + refused + lost == 0
+    }
+
     /// Has callers call for a while, and counts the outcomes. Returns what was acknowledged,
-    /// and how many requests failed.
+    /// how many requests failed, and how many were refused.
     async fn phase(
         &self,
         name: &'static str,
         callers: u32,
         seconds: Duration,
-    ) -> (Acknowledged, usize) {
+    ) -> (Acknowledged, usize, usize) {
         let start = Instant::now();
         let of_callers = join_all((0..callers).map(|caller| {
             let load = self.clone();
@@ -227,7 +265,7 @@ impl Load {
                 time.unwrap_or_default().as_secs_f64() * 1_000.0
             };
             println!(
-                "{name:<10} {:>7.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  503 {:>6} ({} without Retry-After)  errors {}",
+                "{name:<10} {:>7.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  429 and 503 {:>6} ({} without Retry-After)  errors {}",
                 tally.times.len() as f64 / took,
                 at(50),
                 at(99),
@@ -238,7 +276,8 @@ impl Load {
         }
         println!("all        {:>7.0}/s", served as f64 / took);
         let failed = tallies.iter().map(|tally| tally.failed).sum();
-        (acknowledged, failed)
+        let refused = tallies.iter().map(|tally| tally.refused).sum();
+        (acknowledged, failed, refused)
     }
 
     async fn call(&self, caller: &str, end: Instant) -> Caller {
@@ -297,7 +336,7 @@ impl Load {
                 }
                 is_whole
             }
-            Some(response) if response.status().as_u16() == 503 => {
+            Some(response) if matches!(response.status().as_u16(), 429 | 503) => {
                 tally.refused += 1;
                 if !response.headers().contains_key("retry-after") {
                     tally.without_retry_after += 1;

@@ -16,7 +16,7 @@ use super::budget::{Budget, Share};
 #[non_exhaustive]
 pub struct KeyLimits {
     /// The number of concurrent requests, each from its head to the end of its response. Default:
-    /// half of [`max_in_flight`](super::ServerOptions::max_in_flight); all if there is only one
+    /// half of [`max_in_flight`](super::ServerOptions::max_in_flight); no limit if there is only one
     /// key.
     pub max_in_flight: Option<usize>,
     /// The number of requests per second. Default: no limit.
@@ -26,7 +26,7 @@ pub struct KeyLimits {
     /// The bytes of bodies that are held in memory: of requests, which are refused beyond it, and of
     /// responses whose length is known, for which requests are refused while they are sent.
     /// Default: half of
-    /// [`max_held_bytes`](super::ServerOptions::max_held_bytes), but at least one body; all if
+    /// [`max_held_bytes`](super::ServerOptions::max_held_bytes), but at least one body; no limit if
     /// there is only one key.
     pub max_held_bytes: Option<usize>,
     /// The largest request body in bytes; at most

@@ -68,11 +68,18 @@ impl Shared {
         self.options.authentication.keys()
     }
 
-    /// The limits of a key, of which the number of requests and bytes is always known.
+    /// The limits of a key: its own, else those of all keys, else what leaves something to others.
     pub(super) fn limits_of(&self, key: &ApiKey) -> KeyLimits {
         let options = &self.options;
         let is_only_one = self.keys().is_some_and(|keys| keys.len() == 1);
-        let share = |all: usize| if is_only_one { all } else { all.div_ceil(2) };
+        // One that has nobody beside it meets the limits of the service alone.
+        let share = |all: usize| {
+            if is_only_one {
+                usize::MAX
+            } else {
+                all.div_ceil(2)
+            }
+        };
         let mut limits = key.limits.or(options.key_limits);
         limits
             .max_in_flight
