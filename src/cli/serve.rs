@@ -18,7 +18,7 @@ use super::text::printable;
 use crate::redis::{ConfigKey, duration, without_password};
 use crate::saver::CheckpointSaver;
 use crate::server::{
-    ApiKeys, Authentication, ListenAddress, ServerOptions, TlsFiles, log_as_json, serve,
+    ApiKeys, Authentication, KeyFile, ListenAddress, ServerOptions, TlsFiles, log_as_json, serve,
 };
 
 /// The variable that holds the keys themselves.
@@ -110,6 +110,30 @@ pub(crate) struct Serve {
     /// The log filter: a level, or levels by target; the log is JSON on stderr
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
+    /// The number of open connections from one address
+    #[arg(long, value_name = "NUMBER", default_value = "1024")]
+    max_connections_per_address: usize,
+    /// The bytes of the bodies of all requests at once; more are answered 503
+    #[arg(long, value_name = "BYTES", default_value = "268435456")]
+    max_held_bytes: usize,
+    /// The number of concurrent requests of each key; more are answered 429 [default: half of
+    /// --max-in-flight if there are several keys]
+    #[arg(long, value_name = "NUMBER")]
+    key_max_in_flight: Option<usize>,
+    /// The number of requests of each key per second; more are answered 429 [default: no limit]
+    #[arg(long, value_name = "NUMBER")]
+    key_rate: Option<usize>,
+    /// The number of requests of each key that may arrive at once after a pause [default: as
+    /// --key-rate]
+    #[arg(long, value_name = "NUMBER")]
+    key_burst: Option<usize>,
+    /// The bytes of the bodies of each key at once; more are answered 429 [default: half of
+    /// --max-held-bytes if there are several keys]
+    #[arg(long, value_name = "BYTES")]
+    key_max_held_bytes: Option<usize>,
+    /// The largest request body of each key [default: as --max-body-bytes]
+    #[arg(long, value_name = "BYTES")]
+    key_max_body_bytes: Option<usize>,
 }
 
 /// An address to listen on, of which the name is resolved.
@@ -271,6 +295,13 @@ impl Serve {
         options.drain_timeout = self.drain_timeout;
         options.open_metrics = self.open_metrics;
         options.shows_threads = self.show_threads;
+        options.max_connections_per_address = self.max_connections_per_address;
+        options.max_held_bytes = self.max_held_bytes;
+        options.key_limits.max_in_flight = self.key_max_in_flight;
+        options.key_limits.rate = self.key_rate;
+        options.key_limits.burst = self.key_burst;
+        options.key_limits.max_held_bytes = self.key_max_held_bytes;
+        options.key_limits.max_body_bytes = self.key_max_body_bytes;
         Ok(options)
     }
 
@@ -305,7 +336,7 @@ impl Serve {
             return Ok(Authentication::Off);
         }
         let keys = match (&self.api_keys, keys) {
-            (Some(file), _) => ApiKeys::from_file(file)?,
+            (Some(file), _) => return Ok(Authentication::KeyFile(KeyFile::open(file)?)),
             (None, Ok(lines)) => ApiKeys::parse(&lines)?,
             (None, Err(std::env::VarError::NotPresent)) => {
                 return Err(Failure::Usage(

@@ -9,6 +9,8 @@ mod commands;
 mod doctor;
 mod gc;
 mod generated;
+#[cfg(feature = "server")]
+mod keys;
 mod lifetime;
 mod migrate;
 mod refusals;

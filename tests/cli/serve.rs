@@ -14,9 +14,24 @@ use serde_json::{Value, json};
 use crate::command::{Cli, interrupt};
 use crate::support::service::{Answer, Raw, SECRET, answer, client};
 
+/// A key that is random enough for `hash-key`.
+pub const STRONG: &str = "5ee0bb3ae3a4d6a1b8a4a9c74f1f33f2";
+
+/// A file of keys that only its owner may read.
+pub fn key_file(cli: &Cli, name: &str, lines: &str) -> String {
+    let path = cli.file(name);
+    std::fs::write(&path, lines).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    path
+}
+
 /// A running `serve`; it does not outlive its test.
 pub struct Serving {
-    child: Child,
+    pub child: Child,
     log: mpsc::Receiver<String>,
     /// Where it listens; without meaning on a Unix socket.
     pub address: SocketAddr,
@@ -82,7 +97,7 @@ impl Serving {
         answer(client().get(format!("http://{}{path}", self.address))).await
     }
 
-    async fn post(&self, secret: Option<&str>, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, secret: Option<&str>, path: &str, body: &Value) -> Answer {
         let mut request = client()
             .post(format!("http://{}{path}", self.address))
             .header("content-type", "application/json")
@@ -132,15 +147,7 @@ impl Drop for Serving {
 
 /// Writes the file of keys that the services of tests have.
 pub fn write_keys(cli: &Cli) -> String {
-    let keys = cli.file("keys");
-    std::fs::write(&keys, format!("tests:{}\n", ApiKeys::hash(SECRET))).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&keys, private).unwrap();
-    }
-    keys
+    key_file(cli, "keys", &format!("tests:{}\n", ApiKeys::hash(SECRET)))
 }
 
 pub const V1: &str = "00000000000000000000000000000001.0.5312";
@@ -281,18 +288,16 @@ async fn a_second_signal_ends_a_service_that_still_drains() {
 async fn keys_come_from_hash_key_and_from_the_environment() {
     let cli = Cli::new();
     let hash_key = ["hash-key", "team", "--starting-with", "mine/"];
-    let line = cli.run_on(&hash_key, format!("{SECRET}\n").as_bytes()).ok();
-    assert_eq!(line, format!("team:{}:mine/\n", ApiKeys::hash(SECRET)));
+    let line = cli.run_on(&hash_key, format!("{STRONG}\n").as_bytes()).ok();
+    assert_eq!(line, format!("team:{}:mine/\n", ApiKeys::hash(STRONG)));
     let keys = [("LANGGRAPH_REDIS_API_KEYS", line.as_str())];
     let serving = Serving::run(&cli, &[], &keys);
     let path = "/checkpoints/put";
-    serving
-        .ok(path, &put("mine/t", "1", None, V1, "AA=="))
-        .await;
-    let response = serving
-        .post(Some(SECRET), path, &put("t", "1", None, V1, "AA=="))
-        .await;
-    assert_eq!(response.status, 404, "{response:?}");
+    for (thread, status) in [("mine/t", 200), ("t", 404)] {
+        let body = put(thread, "1", None, V1, "AA==");
+        let response = serving.post(Some(STRONG), path, &body).await;
+        assert_eq!(response.status, status, "{response:?}");
+    }
 
     let arguments = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
     let output = cli.run_with(&arguments, &keys);
@@ -311,10 +316,8 @@ async fn without_keys_only_this_machine_is_served_and_only_if_asked_for() {
 #[test]
 fn a_service_that_cannot_be_is_refused_before_it_connects() {
     let cli = Cli::without_server();
-    let keys = cli.file("keys");
-    std::fs::write(&keys, "name:hash").unwrap();
-    let good = cli.file("good");
-    std::fs::write(&good, format!("tests:{}", ApiKeys::hash(SECRET))).unwrap();
+    let keys = key_file(&cli, "keys", "name:hash");
+    let good = key_file(&cli, "good", &format!("tests:{}", ApiKeys::hash(SECRET)));
     for (arguments, said) in [
         (&["serve"][..], "--api-keys"),
         (&["serve", "--api-keys", "/nowhere"], "/nowhere"),
@@ -357,9 +360,9 @@ fn a_key_that_no_header_carries_is_refused() {
         (&["hash-key", "name"], " padded"),
         (&["hash-key", "name"], "two\nlines"),
         (&["hash-key", "name"], "é"),
-        (&["hash-key", "na:me"], "key"),
-        (&["hash-key", "#name"], "key"),
-        (&["hash-key", "name", "--starting-with", "a\nb"], "key"),
+        (&["hash-key", "na:me"], STRONG),
+        (&["hash-key", "#name"], STRONG),
+        (&["hash-key", "name", "--starting-with", "a\nb"], STRONG),
     ] {
         let output = cli.run_on(arguments, key.as_bytes());
         assert_eq!(output.code, 2, "{arguments:?} {key:?}: {output:?}");
