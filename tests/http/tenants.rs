@@ -290,6 +290,11 @@ fn the_openapi_document_says_which_scope_an_endpoint_needs() {
                 Some(says) => assert!(description.ends_with(&says), "{method} {path}"),
                 None => assert!(!description.contains("scope"), "{method} {path}"),
             }
+            for status in ["403", "429"] {
+                let is_said = operation["responses"].get(status).is_some();
+                let is_expected = method == "post" || (path == "/metrics" && status == "403");
+                assert_eq!(is_said, is_expected, "{method} {path} {status}");
+            }
         }
     }
 }
