@@ -406,8 +406,10 @@ impl<L: Line> Lines<L> {
                     .map_err(|error| self.service.unreadable(error.into()))?;
                 return match line.read() {
                     (Some(item), _, _) => Ok(Some(item)),
-                    (None, Some(fault), _) => {
-                        Err(error_of(self.operation, &self.service.base, fault, None))
+                    (None, Some(mut fault), _) => {
+                        let id = fault.request_id.take();
+                        let server = &self.service.base;
+                        Err(error_of(self.operation, server, fault, id.as_deref()))
                     }
                     (None, None, true) => Ok(None),
                     (None, None, false) => Err(self.service.unreadable("a line is empty".into())),

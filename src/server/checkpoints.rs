@@ -13,6 +13,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::audit;
 use super::auth::Access;
 use super::body::{JsonBody, json, text_of};
 use super::json_stream;
@@ -313,6 +314,8 @@ pub(super) async fn put(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let request: Put<'_> = body.parse()?;
+    let (namespace, id) = (&request.checkpoint_ns, &request.checkpoint_id);
+    audit::checkpoint(&request.thread_id, Some(namespace), Some(id));
     access.check(&request.thread_id)?;
     check_place(&request.thread_id, &request.checkpoint_ns)?;
     request_limits::check("checkpoint_id", request.checkpoint_id.as_str())?;
@@ -369,6 +372,8 @@ pub(super) async fn put_writes(
     body: JsonBody,
 ) -> Result<StatusCode, Problem> {
     let request: PutWrites<'_> = body.parse()?;
+    let (namespace, id) = (&request.checkpoint_ns, &request.checkpoint_id);
+    audit::checkpoint(&request.thread_id, Some(namespace), Some(id));
     access.check(&request.thread_id)?;
     check_place(&request.thread_id, &request.checkpoint_ns)?;
     request_limits::check("checkpoint_id", request.checkpoint_id.as_str())?;
@@ -456,6 +461,7 @@ pub(super) async fn delete_thread(
     body: JsonBody,
 ) -> Result<StatusCode, Problem> {
     let request: DeleteThread = body.parse()?;
+    audit::thread(&request.thread_id);
     access.check(&request.thread_id)?;
     let options = DeleteOptions::default();
     state

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -177,8 +178,8 @@ pub(super) fn health_only(state: &AppState) -> Router {
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .fallback(refuse)
-        .layer(axum::middleware::map_response(close))
-        .layer(axum::middleware::from_fn(super::middleware::trace))
+        .layer(map_response(close))
+        .layer(from_fn_with_state(state.clone(), super::trace::trace))
         .with_state(state.clone())
 }
 

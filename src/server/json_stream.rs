@@ -4,11 +4,13 @@
 //! aborts the connection, so that no client takes a part for the whole.
 
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Serialize;
 
 use super::body::typed;
+use super::call::{Call, Outcome};
 use super::problem::Problem;
 use crate::error::{Error, Result};
 
@@ -27,8 +29,15 @@ pub(super) async fn respond(mut chunks: Chunks) -> Result<Response, Problem> {
             None => return Ok(typed(Body::from(begun), "application/json")),
         }
     }
-    let rest = chunks.inspect(|chunk| {
+    let call = Call::current();
+    if let Some(call) = &call {
+        call.stream();
+    }
+    let rest = chunks.inspect(move |chunk| {
         if let Err(error) = chunk {
+            if let Some(call) = &call {
+                call.end(Outcome::Failed(Some(error.kind())), Some(StatusCode::OK));
+            }
             tracing::error!(kind = error.kind(), error = %error.report(), "a request failed after its response had begun");
         }
     });

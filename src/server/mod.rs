@@ -20,10 +20,12 @@
 //! ```
 
 mod api_keys;
+mod audit;
 mod auth;
 mod body;
 mod build_info;
 mod budget;
+mod call;
 mod checkpoints;
 mod connections;
 mod handle;
@@ -50,6 +52,7 @@ mod socket_file;
 mod state;
 mod telemetry;
 mod tls;
+mod trace;
 mod turn;
 mod v1;
 mod verbatim;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::body::typed;
+use super::call::{Call, Outcome};
 use super::options::ServerOptions;
 use super::problem::{V1Problem, status_of};
 use crate::error::{Error, Result};
@@ -47,17 +49,18 @@ pub(super) async fn lines<L: Line>(
         Next::Item(Err(error)) => return Err(error.into()),
         first => first,
     };
-    let lines = stream::unfold(Some((Some(first), items)), async |state| {
-        let (first, mut items) = state?;
+    let call = RespondingCall::begin();
+    let lines = stream::unfold(Some((Some(first), items, call)), async |state| {
+        let (first, mut items, call) = state?;
         let next = match first {
             Some(first) => first,
             None => items.next().await,
         };
         Some(match next {
-            Next::Item(Ok(item)) => (line(&L::of(item)), Some((None, items))),
-            Next::Item(Err(error)) => (failed::<L>(&error), None),
-            Next::Heartbeat => (Bytes::from_static(b"\n"), Some((None, items))),
-            Next::End => (line(&L::end()), None),
+            Next::Item(Ok(item)) => (line(&L::of(item)), Some((None, items, call))),
+            Next::Item(Err(error)) => (call.failed::<L>(&error), None),
+            Next::Heartbeat => (Bytes::from_static(b"\n"), Some((None, items, call))),
+            Next::End => (call.ended::<L>(), None),
         })
     });
     Ok(respond(lines.boxed()))
@@ -110,11 +113,12 @@ pub(super) async fn progress(
     let events = stream::iter(first).chain(stream::unfold(call, async |mut call| {
         call.next().await.map(|event| (event, call))
     }));
-    let lines = events.map(|event| match event {
+    let responding = RespondingCall::begin();
+    let lines = events.map(move |event| match event {
         Event::Progress(progress) => line(&ProgressLine::of(progress.into())),
         Event::Heartbeat => Bytes::from_static(b"\n"),
-        Event::Ended(Ok(())) => line(&ProgressLine::end()),
-        Event::Ended(Err(error)) => failed::<ProgressLine>(&error),
+        Event::Ended(Ok(())) => responding.ended::<ProgressLine>(),
+        Event::Ended(Err(error)) => responding.failed::<ProgressLine>(&error),
     });
     Ok(respond(lines.boxed()))
 }
@@ -164,11 +168,40 @@ impl LongCall {
     }
 }
 
-fn failed<L: Line>(error: &Error) -> Bytes {
-    if status_of(error).is_server_error() {
-        tracing::error!(kind = error.kind(), error = %error.report(), "a request failed");
+/// The call that is answered in lines, if it is one of the service.
+struct RespondingCall(Option<Call>);
+
+impl RespondingCall {
+    /// The head of the response does not say how the call ends; its last line does.
+    fn begin() -> Self {
+        let call = Call::current();
+        if let Some(call) = &call {
+            call.stream();
+        }
+        Self(call)
     }
-    line(&L::fault(Fault::from(error)))
+
+    fn ended<L: Line>(&self) -> Bytes {
+        self.end(Outcome::Ok);
+        line(&L::end())
+    }
+
+    fn failed<L: Line>(&self, error: &Error) -> Bytes {
+        let status = status_of(error);
+        if status.is_server_error() {
+            tracing::error!(kind = error.kind(), error = %error.report(), "a request failed");
+        }
+        self.end(Outcome::of(status, Some(error.kind())));
+        let mut fault = Fault::from(error);
+        fault.request_id = self.0.as_ref().map(|call| call.request_id().to_owned());
+        line(&L::fault(fault))
+    }
+
+    fn end(&self, outcome: Outcome) {
+        if let Some(call) = &self.0 {
+            call.end(outcome, Some(StatusCode::OK));
+        }
+    }
 }
 
 fn line<L: Line>(line: &L) -> Bytes {

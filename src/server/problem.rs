@@ -12,10 +12,16 @@ use crate::wire::Fault;
 /// The `status_code` of a response to a body that is not valid.
 const UNPROCESSABLE: u16 = 10_422;
 
+/// The kind of the error that a response reports, among the extensions of the response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure(pub(super) &'static str);
+
 /// An error response.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
+    /// The kind of the saver's error, if it is one.
+    kind: Option<&'static str>,
     message: String,
     data: Value,
     /// When the request may be sent again, in seconds.
@@ -41,6 +47,7 @@ impl Problem {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
+            kind: None,
             message: message.into(),
             data: Value::Null,
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
@@ -111,9 +118,16 @@ impl From<Error> for Problem {
         if status.is_server_error() {
             // Keys, addresses and replies of Redis are for the log alone.
             tracing::error!(kind = error.kind(), error = %error.report(), "a request failed");
-            return Self::new(status, public_message(status));
         }
-        Self::new(status, error.to_string())
+        let message = if status.is_server_error() {
+            public_message(status).to_owned()
+        } else {
+            error.to_string()
+        };
+        Self {
+            kind: Some(error.kind()),
+            ..Self::new(status, message)
+        }
     }
 }
 
@@ -161,6 +175,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(kind) = self.kind {
+            response.extensions_mut().insert(Failure(kind));
         }
         response
     }

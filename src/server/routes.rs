@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::options::ServerOptions;
 use super::problem::Problem;
 use super::state::AppState;
-use super::{auth, checkpoints, middleware, operations, scopes, telemetry, v1};
+use super::{auth, checkpoints, middleware, operations, scopes, telemetry, trace, v1};
 use crate::blobs::BlobStore;
 use crate::error::Result;
 
@@ -66,7 +66,9 @@ pub(super) fn over(state: &AppState) -> Router {
     let private: Router<AppState> = private().split_for_parts().0;
     // The layer added last runs first: a request is authenticated before it takes a permit.
     let private = private
+        .layer(from_fn(trace::watch))
         .layer(from_fn_with_state(state.clone(), middleware::limit))
+        .layer(from_fn(trace::identify))
         .layer(from_fn_with_state(state.clone(), auth::authenticate));
     let document = openapi().map_err(Problem::from);
     let document = document.unwrap_or_default();
@@ -85,7 +87,7 @@ pub(super) fn over(state: &AppState) -> Router {
             )
         })
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
-        .layer(from_fn(middleware::trace))
+        .layer(from_fn_with_state(state.clone(), trace::trace))
         .with_state(state.clone())
 }
 

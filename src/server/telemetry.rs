@@ -51,6 +51,14 @@ fn describe() {
         "langgraph_http_rejected_total",
         "Requests and connections refused because of a limit"
     );
+    describe_counter!(
+        "langgraph_http_errors_total",
+        "Requests that ended in an error of the saver, by kind, also after the response had begun"
+    );
+    describe_counter!(
+        "langgraph_http_abandoned_total",
+        "Requests that ended before their response: the client disconnected, or the time limit"
+    );
     describe_gauge!("langgraph_http_requests_in_flight", "Requests being served");
     describe_gauge!("langgraph_http_connections", "Open connections");
     describe_gauge!("langgraph_redis_connections", "Connections to Redis");

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::stream::{StreamExt, TryStreamExt};
 
+use super::audit;
 use super::auth::Access;
 use super::body::{JsonBody, json};
 use super::ndjson;
@@ -73,8 +74,10 @@ pub(super) async fn put(
     body: JsonBody,
 ) -> Result<Response, V1Problem> {
     let call: PutCall = body.parse()?;
+    audit::thread(&call.config.thread_id);
     let config = reached(&access, call.config)?;
     let checkpoint = Checkpoint::from_json(call.checkpoint.bytes().clone())?;
+    audit::put(&config, &checkpoint);
     let metadata = CheckpointMetadata::from_json(call.metadata.bytes().clone())?;
     let options = PutOptions::default()
         .with_ttl(call.ttl.into())
@@ -101,6 +104,8 @@ pub(super) async fn put_writes(
     body: JsonBody,
 ) -> Result<Response, V1Problem> {
     let call: PutWritesCall = body.parse()?;
+    let (namespace, id) = (&call.config.checkpoint_ns, &call.config.checkpoint_id);
+    audit::checkpoint(&call.config.thread_id, namespace.as_ref(), id.as_ref());
     let config = reached(&access, call.config)?;
     check_count("writes", call.writes.len())?;
     let id = config.checkpoint_id.as_ref().map_or("", |id| id.as_str());
@@ -189,6 +194,7 @@ pub(super) async fn delete_thread(
     body: JsonBody,
 ) -> Result<Response, V1Problem> {
     let call: DeleteThreadCall = body.parse()?;
+    audit::thread(&call.thread_id);
     access.check(&call.thread_id)?;
     let shared = state.clone();
     ndjson::progress(&shared.options, |report| {
@@ -213,6 +219,7 @@ pub(super) async fn delete_for_runs(
 ) -> Result<Response, V1Problem> {
     let call: DeleteForRunsCall = body.parse()?;
     check_count("run_ids", call.run_ids.len())?;
+    audit::runs(&call.run_ids);
     match access.within(&call.prefix) {
         Some("") => state.saver.delete_for_runs(&call.run_ids).await?,
         Some(prefix) => {
@@ -239,6 +246,7 @@ pub(super) async fn copy_thread(
     body: JsonBody,
 ) -> Result<Response, V1Problem> {
     let call: CopyThreadCall = body.parse()?;
+    audit::copy(&call.source, &call.target);
     check_all(&access, [&call.source, &call.target])?;
     if call.source == call.target {
         // The schema cannot express it. The target exists, hence the status of a conflict.
@@ -275,6 +283,7 @@ pub(super) async fn prune(
 ) -> Result<Response, V1Problem> {
     let call: PruneCall = body.parse()?;
     check_count("thread_ids", call.thread_ids.len())?;
+    audit::threads(&call.thread_ids);
     check_all(&access, &call.thread_ids)?;
     let shared = state.clone();
     ndjson::progress(&shared.options, |report| {
@@ -386,6 +395,7 @@ pub(super) async fn unpin(
 /// The thread that a request names, unless it is out of reach.
 fn thread_of(access: &Access, body: &JsonBody) -> Result<ThreadId, V1Problem> {
     let call: ThreadCall = body.parse()?;
+    audit::thread(&call.thread_id);
     access.check(&call.thread_id)?;
     Ok(call.thread_id)
 }

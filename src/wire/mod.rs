@@ -344,6 +344,9 @@ wire! {
         /// The limit that was exceeded, in bytes or milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) limit: Option<usize>,
+        /// The id of the request, in the last line of a response in lines.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) request_id: Option<String>,
     }
 
     /// A line of a streamed response: a checkpoint. The last line has `end` or `error`.

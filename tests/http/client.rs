@@ -125,6 +125,16 @@ async fn an_answer_in_lines_that_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
+async fn an_error_in_the_last_line_names_its_request() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let line = r#"{"error":{"kind":"unavailable","request_id":"r-7"}}"#;
+    let saver = answering(format!("{head}{line}\n")).await;
+    let found = saver.threads("").try_collect::<Vec<_>>().await;
+    let error = found.unwrap_err();
+    assert!(error.to_string().contains("r-7"), "{error}");
+}
+
+#[tokio::test]
 async fn an_answer_that_is_none_of_the_service_is_an_error() {
     for body in ["", "<html>", "[]", "{\"config\":{}}"] {
         let length = body.len();

@@ -6,6 +6,7 @@
 mod support;
 
 mod agentex;
+mod audit;
 mod auth;
 mod blobs;
 #[cfg(feature = "http")]
