@@ -29,6 +29,8 @@ mod json_eq;
 mod key_strength;
 mod man;
 mod migrate;
+#[cfg(feature = "server")]
+mod openapi;
 mod output;
 mod pin;
 mod progress;
@@ -198,6 +200,9 @@ enum Action {
     HashKey(hash_key::HashKey),
     #[cfg(feature = "server")]
     Health(health::Health),
+    #[cfg(feature = "server")]
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -293,7 +298,7 @@ impl Action {
             Self::Serve(command) => command.run(context).await,
             // These run without Redis.
             #[cfg(feature = "server")]
-            Self::HashKey(_) | Self::Health(_) => Ok(()),
+            Self::HashKey(_) | Self::Health(_) | Self::OpenApi(_) => Ok(()),
             Self::Completions(_) | Self::Man(_) => Ok(()),
         }
     }
@@ -365,6 +370,8 @@ fn run(arguments: Arguments) -> Outcome {
         Action::HashKey(hash_key) => return hash_key.run(arguments.json),
         #[cfg(feature = "server")]
         Action::Health(health) => return health.run(arguments.json),
+        #[cfg(feature = "server")]
+        Action::OpenApi(_) => return openapi::OpenApi::run(),
         Action::Man(man) => return man.run(Arguments::command()),
         #[cfg(feature = "server")]
         Action::Serve(serve) if serve.check => {

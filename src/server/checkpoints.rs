@@ -35,7 +35,7 @@ use crate::observed::observe;
 use crate::options::{DeleteOptions, ListOptions};
 use crate::saver::CheckpointSaver;
 use crate::wire::{
-    AnyId, Base64, Integer, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
+    AnyId, Base64Text, Int64, ShortId, ShortName, ShortNamespace, ShortPath, ShortVersion,
 };
 
 /// How often a checkpoint is read at most if it is removed while it is read.
@@ -67,7 +67,7 @@ pub(super) struct VersionedValue {
     #[schema(value_type = ShortName)]
     type_name: String,
     /// The bytes in base64.
-    #[schema(value_type = Option<Base64>)]
+    #[schema(value_type = Option<Base64Text>)]
     blob: Option<String>,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct StoredWrite {
     #[serde(rename = "type")]
     type_name: Option<String>,
     /// The bytes in base64.
-    #[schema(value_type = Option<Base64>)]
+    #[schema(value_type = Option<Base64Text>)]
     blob: Option<String>,
 }
 
@@ -163,7 +163,7 @@ pub(super) struct TaskWrite<'a> {
     #[schema(value_type = ShortId)]
     task_id: TaskId,
     #[serde(deserialize_with = "strict::integer")]
-    #[schema(value_type = Integer)]
+    #[schema(value_type = Int64)]
     idx: i64,
     #[serde(borrow)]
     #[schema(value_type = ShortName)]
@@ -173,7 +173,7 @@ pub(super) struct TaskWrite<'a> {
     type_name: Option<Cow<'a, str>>,
     /// The bytes in base64.
     #[serde(borrow)]
-    #[schema(value_type = Base64)]
+    #[schema(value_type = Base64Text)]
     blob: Cow<'a, str>,
     #[serde(borrow, default)]
     #[schema(value_type = ShortPath, default = "")]
@@ -217,7 +217,7 @@ pub(super) struct DeleteThread {
 #[utoipa::path(
     post, path = "/checkpoints/get-tuple", tag = "checkpoints", request_body = GetTuple,
     responses(
-        (status = 200, body = Option<Tuple>),
+        (status = 200, description = "The checkpoint, or null", body = Option<Tuple>),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
@@ -303,7 +303,7 @@ fn page_bytes(page: &BlobPage) -> usize {
 #[utoipa::path(
     post, path = "/checkpoints/put", tag = "checkpoints", request_body = Put<'_>,
     responses(
-        (status = 200, body = Stored),
+        (status = 200, description = "The checkpoint is stored", body = Stored),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
@@ -418,7 +418,7 @@ pub(super) async fn put_writes(
 #[utoipa::path(
     post, path = "/checkpoints/list", tag = "checkpoints", request_body = List<'_>,
     responses(
-        (status = 200, body = [Listed]),
+        (status = 200, description = "The checkpoints, newest first", body = [Listed]),
         (status = 404, description = "The key does not reach the thread", body = ProblemBody),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )

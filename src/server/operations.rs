@@ -52,8 +52,10 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Response {
 /// Metrics in the Prometheus text format, for keys that reach every thread.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
+    security(("agent_api_key" = []), ("bearer" = [])),
     responses(
         (status = 200, description = "The metrics", body = String),
+        (status = 401, description = "The API key is missing or unknown"),
         (status = 403, description = "The key has a prefix", body = ProblemBody),
         (status = 404, description = "The program has its own metrics recorder", body = ProblemBody),
     )

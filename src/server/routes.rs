@@ -8,9 +8,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::server::ServerBuilder;
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    ResponseBuilder, SecurityRequirement,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
+    RefOr, ResponseBuilder, SecurityRequirement,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -52,6 +54,7 @@ pub fn openapi() -> Result<String> {
     document.merge(measured().split_for_parts().1);
     scopes::describe(&mut document);
     close_choices(&mut document);
+    name_operations(&mut document);
     document
         .to_pretty_json()
         .map_err(|error| crate::Error::invalid("the OpenAPI document", error.to_string()))
@@ -145,6 +148,18 @@ fn close_choices(document: &mut OpenApi) {
     }
 }
 
+/// Puts the tag of an operation before its id: the same method is under `/checkpoints` and `/v1`.
+fn name_operations(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let tag = operation.tags.iter().flatten().next();
+            if let (Some(tag), Some(id)) = (tag, &operation.operation_id) {
+                operation.operation_id = Some(format!("{tag}_{id}"));
+            }
+        }
+    }
+}
+
 /// Adds the error responses that every route with a key may have.
 fn add_common_problems(document: &mut OpenApi) {
     let body = Ref::from_schema_name("ProblemBody");
@@ -184,6 +199,12 @@ fn described(mut document: OpenApi) -> OpenApi {
     let info = InfoBuilder::new()
         .title("LangGraph checkpoints in Redis")
         .version(env!("CARGO_PKG_VERSION"))
+        .license(Some(
+            LicenseBuilder::new()
+                .name("MIT")
+                .identifier(Some("MIT"))
+                .build(),
+        ))
         .description(Some(
             "Stores the checkpoints of LangGraph threads. Any request may be answered 401 \
              (no API key), 408 (the body takes too long to arrive), 413 (the body is too \
@@ -200,8 +221,24 @@ fn described(mut document: OpenApi) -> OpenApi {
             "bearer",
             SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
         );
+    let here = ServerBuilder::new()
+        .url("/")
+        .description(Some("Where this document is served"));
+    let tags = [
+        ("checkpoints", "What scale-agentex's client calls"),
+        ("v1", "Every method of the saver"),
+        ("operations", "Health and metrics"),
+    ];
+    let tags = tags.map(|(name, description)| {
+        TagBuilder::new()
+            .name(name)
+            .description(Some(description))
+            .build()
+    });
     let frame = OpenApiBuilder::new()
         .info(info.build())
+        .servers(Some([here.build()]))
+        .tags(Some(tags))
         .components(Some(components.build()))
         .security(Some(["agent_api_key", "bearer"].map(|name| {
             SecurityRequirement::new::<_, [String; 0], String>(name, [])

@@ -63,7 +63,7 @@ pub(super) async fn setup(
 #[utoipa::path(
     post, path = "/v1/put", tag = "v1", request_body = PutCall,
     responses(
-        (status = 200, body = PutDone),
+        (status = 200, description = "The checkpoint is stored", body = PutDone),
         (status = 409, description = "The expected parent is not the newest checkpoint", body = ProblemBody),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
@@ -129,7 +129,7 @@ pub(super) async fn put_writes(
 #[utoipa::path(
     post, path = "/v1/get-tuple", tag = "v1", request_body = GetTupleCall,
     responses(
-        (status = 200, body = Option<CheckpointAndWrites>),
+        (status = 200, description = "The checkpoint, or null", body = Option<CheckpointAndWrites>),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -148,7 +148,7 @@ pub(super) async fn get_tuple(
 #[utoipa::path(
     post, path = "/v1/list", tag = "v1", request_body = ListCall,
     responses(
-        (status = 200, body = CheckpointLine, content_type = "application/x-ndjson"),
+        (status = 200, description = "The checkpoints, one a line; the last line has `end` or `error`", body = CheckpointLine, content_type = "application/x-ndjson"),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -184,7 +184,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post, path = "/v1/delete-thread", tag = "v1", request_body = DeleteThreadCall,
     responses(
-        (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
+        (status = 200, description = "The progress, a line each time; the last line has `end` or `error`", body = ProgressLine, content_type = "application/x-ndjson"),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -235,7 +235,7 @@ pub(super) async fn delete_for_runs(
 #[utoipa::path(
     post, path = "/v1/copy-thread", tag = "v1", request_body = CopyThreadCall,
     responses(
-        (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
+        (status = 200, description = "The progress, a line each time; the last line has `end` or `error`", body = ProgressLine, content_type = "application/x-ndjson"),
         (status = 409, description = "The target exists or is the source", body = ProblemBody),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
@@ -272,7 +272,7 @@ pub(super) async fn copy_thread(
 #[utoipa::path(
     post, path = "/v1/prune", tag = "v1", request_body = PruneCall,
     responses(
-        (status = 200, body = ProgressLine, content_type = "application/x-ndjson"),
+        (status = 200, description = "The progress, a line each time; the last line has `end` or `error`", body = ProgressLine, content_type = "application/x-ndjson"),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -297,7 +297,7 @@ pub(super) async fn prune(
 #[utoipa::path(
     post, path = "/v1/delta-channel-history", tag = "v1", request_body = HistoryCall,
     responses(
-        (status = 200, body = BTreeMap<String, History>),
+        (status = 200, description = "The writes to each channel", body = BTreeMap<String, History>),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -324,7 +324,7 @@ pub(super) async fn delta_channel_history(
 #[utoipa::path(
     post, path = "/v1/threads", tag = "v1", request_body = ThreadsCall,
     responses(
-        (status = 200, body = ThreadLine, content_type = "application/x-ndjson"),
+        (status = 200, description = "The threads, one a line; the last line has `end` or `error`", body = ThreadLine, content_type = "application/x-ndjson"),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -345,7 +345,7 @@ pub(super) async fn threads(
 #[utoipa::path(
     post, path = "/v1/touch", tag = "v1", request_body = ThreadCall,
     responses(
-        (status = 200, body = Changed),
+        (status = 200, description = "Whether the thread exists and its TTL was changed", body = Changed),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -362,7 +362,7 @@ pub(super) async fn touch(
 #[utoipa::path(
     post, path = "/v1/pin", tag = "v1", request_body = ThreadCall,
     responses(
-        (status = 200, body = Changed),
+        (status = 200, description = "Whether the thread exists and its TTL was changed", body = Changed),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]
@@ -379,7 +379,7 @@ pub(super) async fn pin(
 #[utoipa::path(
     post, path = "/v1/unpin", tag = "v1", request_body = ThreadCall,
     responses(
-        (status = 200, body = Changed),
+        (status = 200, description = "Whether the thread exists and its TTL was changed", body = Changed),
         (status = 422, description = "The body is not valid", body = ProblemBody),
     )
 )]

@@ -10,7 +10,7 @@ mod schemas;
 
 #[cfg(feature = "server")]
 pub(crate) use schemas::{
-    AnyId, Base64, CheckpointObject, ConfigOfCheckpoint, Integer, ShortId, ShortName,
+    AnyId, Base64Text, CheckpointObject, ConfigOfCheckpoint, Int64, ShortId, ShortName,
     ShortNamespace, ShortPath, ShortVersion,
 };
 
@@ -132,7 +132,7 @@ wire! {
         pub(crate) type_name: String,
         /// The bytes in base64.
         #[serde(with = "base64_text")]
-        #[cfg_attr(feature = "server", schema(value_type = Base64))]
+        #[cfg_attr(feature = "server", schema(value_type = Base64Text))]
         pub(crate) blob: Bytes,
         /// What else the serializer needs to decode the value.
         #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]

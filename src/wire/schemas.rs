@@ -64,7 +64,7 @@ texts! {
 }
 
 /// An integer.
-pub(crate) struct Integer;
+pub(crate) struct Int64;
 
 macro_rules! integers {
     ($($integer:ty, $least:expr, $most:expr;)*) => {
@@ -86,7 +86,7 @@ macro_rules! integers {
 }
 
 integers! {
-    Integer, isize::MIN, isize::MAX;
+    Int64, isize::MIN, isize::MAX;
     Count, 0_isize, isize::MAX;
     Positive, 1_isize, isize::MAX;
     Milliseconds, 1_isize, longest();
@@ -139,9 +139,9 @@ impl PartialSchema for RawJson {
 impl ToSchema for RawJson {}
 
 /// Bytes in standard base64 with padding.
-pub(crate) struct Base64;
+pub(crate) struct Base64Text;
 
-impl PartialSchema for Base64 {
+impl PartialSchema for Base64Text {
     fn schema() -> RefOr<Schema> {
         let pattern = "^([A-Za-z0-9+/]{4})*\
             ([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
@@ -153,4 +153,4 @@ impl PartialSchema for Base64 {
     }
 }
 
-impl ToSchema for Base64 {}
+impl ToSchema for Base64Text {}

@@ -83,6 +83,52 @@ async fn the_openapi_document_names_every_route_and_no_other() {
     }
 }
 
+#[test]
+fn the_openapi_document_has_what_generators_need() {
+    let document: Value = serde_json::from_str(&openapi().unwrap()).unwrap();
+    assert_eq!(document["servers"][0]["url"], "/");
+    assert_eq!(document["info"]["license"]["identifier"], "MIT");
+    let schemes = document["components"]["securitySchemes"]
+        .as_object()
+        .unwrap();
+    let schemes: BTreeSet<_> = schemes.keys().collect();
+    let mut ids = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let place = format!("{method} {path}");
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id), "{place}: {id} is there twice");
+            assert!(
+                !operation["summary"].as_str().unwrap().is_empty(),
+                "{place}"
+            );
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let description = response["description"].as_str().unwrap();
+                assert!(!description.is_empty(), "{place} {status}");
+            }
+            let security = operation.get("security").unwrap_or(&document["security"]);
+            let security = security.as_array().unwrap();
+            let named: BTreeSet<_> = security
+                .iter()
+                .flat_map(|one| one.as_object().unwrap().keys())
+                .collect();
+            let is_open = matches!(&**path, "/healthz" | "/readyz");
+            let expected = if is_open {
+                BTreeSet::new()
+            } else {
+                schemes.clone()
+            };
+            assert_eq!(named, expected, "{place}");
+            let has_401 = operation["responses"].get("401").is_some();
+            assert_eq!(has_401, !is_open, "{place}");
+        }
+    }
+    assert!(
+        ids.contains("checkpoints_get_tuple") && ids.contains("v1_get_tuple"),
+        "{ids:?}"
+    );
+}
+
 #[tokio::test]
 async fn the_metrics_count_requests_calls_errors_and_bytes() {
     let service = Service::start().await;
