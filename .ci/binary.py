@@ -37,7 +37,7 @@ def build(target: str) -> Path:
     # cargo-zigbuild looks for zig there.
     environment["PATH"] = f"{TOOLS}{os.pathsep}{environment['PATH']}"
     command = ["cargo", "zigbuild" if "linux" in target else "build", "--release", "--locked"]
-    command += ["--features", "cli,server", "--bin", "langgraph-redis", "--target", target]
+    command += ["--features", "cli,server,otlp", "--bin", "langgraph-redis", "--target", target]
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
     return TARGET / target / "release/langgraph-redis"
 

@@ -117,7 +117,11 @@ pub mod conformance;
 pub mod fuzzing;
 #[cfg(feature = "http")]
 mod http_saver;
+#[cfg(any(feature = "http", feature = "otlp"))]
+mod https;
 mod observed;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod saver_ext;
 mod scoped;
 #[cfg(feature = "server")]
@@ -143,6 +147,8 @@ pub use options::{
     ProgressCallback, PruneOptions, PruneStrategy, PutOptions, PutWritesOptions, TtlChoice,
     TtlPolicy, TtlScope,
 };
+#[cfg(feature = "otlp")]
+pub use otlp::SpanExport;
 #[cfg(feature = "redis")]
 pub use redis::{RedisSaver, ShallowRedisSaver};
 pub use saver::{CheckpointSaver, SaverStream, ThreadSummary};

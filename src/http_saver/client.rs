@@ -1,15 +1,13 @@
 //! The HTTP client of the service.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use reqwest::header::CONTENT_TYPE;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +15,7 @@ use url::Url;
 
 use super::error::{Problem, error_of};
 use crate::error::{Error, Result, Source};
+use crate::https;
 use crate::options::{Progress, ProgressCallback};
 use crate::wire::{Line, ProgressLine};
 
@@ -212,8 +211,9 @@ impl HttpSaverBuilder {
             Some(path) => client.unix_socket(path),
             None => client,
         };
+        let tls = https::config("url", is_encrypted, self.ca_file.as_deref())?;
         let client = client
-            .tls_backend_preconfigured(tls(is_encrypted, self.ca_file.as_deref())?)
+            .tls_backend_preconfigured(tls)
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.timeout)
             // Shorter than the idle timeout of the service, so that no closing connection is
@@ -247,60 +247,6 @@ fn encode(call: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(call).map_err(|error| Error::invalid("the call", error.to_string()))
 }
 
-/// The TLS configuration; it trusts nothing if TLS is not used.
-fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfig> {
-    let mut trusted = rustls::RootCertStore::empty();
-    if is_used {
-        let found = rustls_native_certs::load_native_certs();
-        trusted.add_parsable_certificates(found.certs);
-        if let Some(path) = ca_file {
-            trust(&mut trusted, path)?;
-        }
-        if trusted.is_empty() {
-            return Err(Error::Config {
-                key: "url".to_owned(),
-                reason: "https needs certificates to trust, and the system has none".to_owned(),
-                source: None,
-            });
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Config {
-            key: "url".to_owned(),
-            reason: "TLS cannot be set up".to_owned(),
-            source: Some(error.into()),
-        })?;
-    Ok(config.with_root_certificates(trusted).with_no_client_auth())
-}
-
-/// Trusts the authorities of a file, at least one.
-fn trust(trusted: &mut rustls::RootCertStore, path: &Path) -> Result<()> {
-    let refuse = |reason: &str, source| Error::Config {
-        key: "ca_file".to_owned(),
-        reason: format!("{} {reason}", path.display()),
-        source,
-    };
-    let text = std::fs::read(path).map_err(|error| refuse("cannot be read", Some(error.into())))?;
-    let mut count = 0;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate
-            .map_err(|_| refuse("holds no certificate in PEM format that can be read", None))?;
-        trusted.add(certificate).map_err(|error| {
-            refuse(
-                "has a certificate that cannot be trusted",
-                Some(error.into()),
-            )
-        })?;
-        count += 1;
-    }
-    if count == 0 {
-        return Err(refuse("holds no certificate in PEM format", None));
-    }
-    Ok(())
-}
-
 impl Service {
     async fn send(&self, operation: &'static str, body: Vec<u8>) -> Result<reqwest::Response> {
         let mut request = self
@@ -312,6 +258,12 @@ impl Service {
             request = request.bearer_auth(key.expose_secret());
         }
         crate::round_trips::made();
+        #[cfg(feature = "otlp")]
+        let request = {
+            let mut headers = reqwest::header::HeaderMap::new();
+            crate::otlp::pass_trace_on(&mut headers);
+            request.headers(headers)
+        };
         let response = request.send().await;
         let response = response.map_err(|error| self.lost(operation, error))?;
         let status = response.status();

@@ -38,7 +38,12 @@ impl Measure {
             read_bytes = tracing::field::Empty,
             round_trips = tracing::field::Empty,
             error = tracing::field::Empty,
+            otel.name = tracing::field::Empty,
+            otel.kind = tracing::field::Empty,
+            otel.status_code = tracing::field::Empty,
         );
+        #[cfg(feature = "otlp")]
+        crate::otlp::name(&span, operation, "internal");
         #[cfg(feature = "metrics")]
         {
             metrics::gauge!("langgraph_checkpoint_in_flight", "operation" => operation)
@@ -94,6 +99,8 @@ impl Drop for Measure {
         self.span.record("round_trips", round_trips);
         if let Some(kind) = self.failed {
             self.span.record("error", kind);
+            #[cfg(feature = "otlp")]
+            crate::otlp::fail(&self.span, Some(kind));
         }
         let took = self.start.elapsed();
         tracing::debug!(

@@ -73,8 +73,8 @@ impl Audit {
         self.changes = changes;
     }
 
-    fn thread(&self, thread: &ThreadId) -> Option<String> {
-        Some(thread_label(thread.as_str(), self.shows_threads))
+    fn label(&self, thread: &ThreadId) -> String {
+        thread_label(thread.as_str(), self.shows_threads)
     }
 
     /// Writes the line: one for each thread or run that the call names.
@@ -129,7 +129,7 @@ pub(super) fn thread(thread: &ThreadId) {
 pub(super) fn threads<'a>(threads: impl IntoIterator<Item = &'a ThreadId>) {
     note(|audit| {
         let changes = threads.into_iter().map(|thread| Change {
-            thread: audit.thread(thread),
+            thread: Some(audit.label(thread)),
             ..Change::default()
         });
         changes.collect()
@@ -144,7 +144,7 @@ pub(super) fn checkpoint(
 ) {
     note(|audit| {
         vec![Change {
-            thread: audit.thread(thread),
+            thread: Some(audit.label(thread)),
             namespace: namespace.map(|namespace| namespace.as_str().to_owned()),
             checkpoint: checkpoint.map(|checkpoint| checkpoint.as_str().to_owned()),
             ..Change::default()
@@ -162,8 +162,8 @@ pub(super) fn put(config: &CheckpointConfig, stored: &Checkpoint) {
 pub(super) fn copy(source: &ThreadId, target: &ThreadId) {
     note(|audit| {
         vec![Change {
-            thread: audit.thread(target),
-            source: audit.thread(source),
+            thread: Some(audit.label(target)),
+            source: Some(audit.label(source)),
             ..Change::default()
         }]
     });

@@ -178,6 +178,10 @@ impl Call {
             progress.audit.take()
         };
         let Shared { route, span, .. } = &*self.0;
+        #[cfg(feature = "otlp")]
+        if matches!(outcome, Outcome::Failed(_) | Outcome::Abandoned(_)) {
+            crate::otlp::fail(span, outcome.kind());
+        }
         match outcome {
             Outcome::Ok => {}
             Outcome::Abandoned(reason) => {

@@ -136,6 +136,8 @@ pub async fn serve_on(
     }
     tasks.shutdown().await;
     state.saver.get_ref().close().await;
+    #[cfg(feature = "otlp")]
+    telemetry::flush().await;
     Ok(())
 }
 

@@ -43,10 +43,24 @@ pub(super) async fn trace(
         %method,
         route,
         key = tracing::field::Empty,
+        trace_id = tracing::field::Empty,
+        otel.name = tracing::field::Empty,
+        otel.kind = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
     );
+    let method = label_of(&method);
+    #[cfg(feature = "otlp")]
+    export(&span, method, &route, request.headers());
     let peer = peer_of(request.extensions());
     let shows_threads = state.options.shows_threads;
-    let call = Call::start(id_text, &method, &route, peer, shows_threads, span.clone());
+    let call = Call::start(
+        id_text,
+        request.method(),
+        &route,
+        peer,
+        shows_threads,
+        span.clone(),
+    );
     let ends = EndsCall(call.clone());
     let served = AssertUnwindSafe(call.serve(next.run(request))).catch_unwind();
     let served = served.instrument(span.clone()).await;
@@ -63,8 +77,14 @@ pub(super) async fn trace(
         took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
-    count(&method, &route, status);
+    count(method, &route, status);
     metrics::histogram!("langgraph_http_request_duration_seconds", "route" => route).record(took);
+    #[cfg(feature = "otlp")]
+    crate::otlp::set(
+        &span,
+        "http.response.status_code",
+        i64::from(status.as_u16()),
+    );
     if !call.is_streamed() || !status.is_success() {
         let kind = response.extensions().get::<Failure>();
         let outcome = if panicked {
@@ -79,20 +99,50 @@ pub(super) async fn trace(
     response.map(|body| Body::new(TracedBody { body, ends }))
 }
 
-fn count(method: &Method, route: &str, status: StatusCode) {
+/// A method as a label. It is any text of the caller's; unknown ones share a label, which bounds
+/// the series.
+fn label_of(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        _ => "other",
+    }
+}
+
+fn count(method: &'static str, route: &str, status: StatusCode) {
     let status = status.as_str().to_owned();
-    // A method is any text of the caller's; unknown ones share a label, which bounds the series.
-    let method = match method.as_str() {
-        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH") => {
-            known.to_owned()
-        }
-        _ => "other".to_owned(),
-    };
     metrics::counter!(
         "langgraph_http_requests_total",
         "route" => route.to_owned(), "method" => method, "status" => status
     )
     .increment(1);
+}
+
+/// Prepares a span that has not begun for the collector.
+#[cfg(feature = "otlp")]
+fn export(
+    span: &tracing::Span,
+    method: &'static str,
+    route: &str,
+    headers: &axum::http::HeaderMap,
+) {
+    // OpenTelemetry's conventions for HTTP call a method that is none of HTTP's so.
+    let method = if method == "other" { "HTTP" } else { method };
+    let name = match route.strip_prefix('/') {
+        Some(_) => format!("{method} {route}"),
+        None => method.to_owned(),
+    };
+    crate::otlp::name(span, &name, "server");
+    if let Some(trace) = crate::otlp::continue_trace(span, headers) {
+        span.record("trace_id", trace);
+        crate::otlp::set(span, "http.request.method", method);
+        crate::otlp::set(span, "http.route", route.to_owned());
+    }
 }
 
 /// The body of a response. It is counted and read within the span of its request, and its call

@@ -19,4 +19,6 @@ mod running;
 mod sealing;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(all(feature = "otlp", feature = "server"))]
+mod traces;
 mod transfer;

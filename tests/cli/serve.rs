@@ -32,7 +32,7 @@ pub fn key_file(cli: &Cli, name: &str, lines: &str) -> String {
 /// A running `serve`; it does not outlive its test.
 pub struct Serving {
     pub child: Child,
-    log: mpsc::Receiver<String>,
+    pub log: mpsc::Receiver<String>,
     /// Where it listens; without meaning on a Unix socket.
     pub address: SocketAddr,
 }

@@ -9,6 +9,8 @@
     clippy::panic
 )]
 
+#[cfg(all(feature = "otlp", feature = "server"))]
+pub(crate) mod collector;
 #[cfg(feature = "redis")]
 pub(crate) mod golden;
 #[cfg(feature = "redis")]
