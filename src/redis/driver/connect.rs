@@ -96,22 +96,6 @@ fn max_silence(settings: &Settings) -> Duration {
         .max(Duration::from_millis(500))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_may_be_silent_for_half_of_a_commands_time() {
-        let mut settings = Settings::default();
-        assert_eq!(max_silence(&settings), Duration::from_secs(5));
-        settings.command_timeout = Duration::from_millis(100);
-        assert_eq!(max_silence(&settings), Duration::from_millis(500));
-        settings.wait_replicas = 1;
-        settings.wait_replicas_timeout = Duration::from_secs(9);
-        assert!(max_silence(&settings) > Duration::from_secs(9));
-    }
-}
-
 /// Finds out whether the files of TLS are good for a URL, without a connection.
 #[cfg(all(feature = "cli", feature = "server"))]
 pub(in crate::redis) fn check_tls(url: &RedisUrl, settings: &Settings) -> Result<()> {
@@ -126,4 +110,20 @@ fn encryption(url: &RedisUrl, settings: &Settings) -> Result<Option<Tls>> {
     let why = "the URL is one without TLS: write rediss, or leave this out";
     settings.tls.check_unused(why)?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_may_be_silent_for_half_of_a_commands_time() {
+        let mut settings = Settings::default();
+        assert_eq!(max_silence(&settings), Duration::from_secs(5));
+        settings.command_timeout = Duration::from_millis(100);
+        assert_eq!(max_silence(&settings), Duration::from_millis(500));
+        settings.wait_replicas = 1;
+        settings.wait_replicas_timeout = Duration::from_secs(9);
+        assert!(max_silence(&settings) > Duration::from_secs(9));
+    }
 }
