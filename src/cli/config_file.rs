@@ -226,7 +226,7 @@ mod tests {
             ("ttl = 1", 1, "[redis]"),
             ("serve = 1", 1, "[serve]"),
             ("[redis]\nttl = [1]", 2, "array"),
-            ("[redis]\nttl = 1\nttl = 2", 3, "ttl"),
+            ("[redis]\nttl = 1\nttl = 2", 3, "duplicate key"),
             ("[serve]\n\"a\\u001bb\" = {}", 2, "table"),
             ("[redis]\nurl = \"redis://:secret@host", 2, "string"),
             ("[redis]\nurl = \"http://:secret@host\"", 2, "url"),
