@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::codec::RawObject;
 use crate::config::CheckpointConfig;
+use crate::diagnostics::Diagnostics;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::saver::{CheckpointSaver, SaverStream};
+use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 /// The type of a blob which says that a channel has no value.
 pub(crate) const EMPTY: &str = "empty";
@@ -61,6 +62,18 @@ pub trait BlobStore: CheckpointSaver {
         writes: &[PendingWrite],
         existing: ExistingWrites,
     ) -> Result<()>;
+
+    /// The summary of a thread, read by its id, or `None` if it has no checkpoint.
+    ///
+    /// # Errors
+    /// Any storage error.
+    #[doc(hidden)]
+    async fn summary(&self, thread: &ThreadId) -> Result<Option<ThreadSummary>>;
+
+    /// What the store says of itself; `None` if it says nothing, or if the saver is a view of one
+    /// tenant's threads.
+    #[doc(hidden)]
+    fn diagnostics(&self) -> Option<&dyn Diagnostics>;
 
     /// Whether calls can be served. The reason that they cannot is logged in full; what is
     /// returned names no server, because anybody may ask.

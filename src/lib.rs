@@ -83,6 +83,7 @@
 
 // The interface.
 mod blobs;
+mod diagnostics;
 mod round_trips;
 mod saver;
 
@@ -122,6 +123,8 @@ mod https;
 mod observed;
 #[cfg(feature = "otlp")]
 mod otlp;
+#[cfg(any(feature = "cli", feature = "server"))]
+mod printable;
 mod saver_ext;
 mod scoped;
 #[cfg(feature = "server")]

@@ -15,6 +15,7 @@ use crate::checkpoint::{
     PendingWrite,
 };
 use crate::config::CheckpointConfig;
+use crate::diagnostics::Diagnostics;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, MAX_ID_BYTES, RunId, TaskId, ThreadId};
 use crate::options::{
@@ -409,6 +410,19 @@ impl<S: BlobStore> BlobStore for ScopedSaver<S> {
         let config = self.stored_config(config)?;
         let put = self.saver.put_indexed_writes(&config, writes, existing);
         put.await.map_err(self.scope_error())
+    }
+
+    async fn summary(&self, thread: &ThreadId) -> Result<Option<ThreadSummary>> {
+        let summary = self.saver.summary(&self.stored(thread)?).await;
+        let summary = summary.map_err(self.scope_error())?;
+        Ok(summary.map(|summary| ThreadSummary {
+            thread_id: thread.clone(),
+            ..summary
+        }))
+    }
+
+    fn diagnostics(&self) -> Option<&dyn Diagnostics> {
+        None
     }
 
     async fn readiness(&self) -> StoreReadiness {

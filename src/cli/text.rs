@@ -1,91 +1,13 @@
 //! Formats stored text for people: readable, unambiguous, and harmless to a terminal.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::error::Error;
 use crate::id::{CheckpointId, CheckpointNamespace};
-
-/// Whether a character may act on a terminal or hide text: control characters, and those that
-/// change the direction of text or have no width.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
-
-/// Escapes unsafe characters as `\u…`, except line breaks.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(|character| is_unsafe(character) && character != '\n') {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if is_unsafe(character) && character != '\n' {
-            escape_into(&mut safe, character);
-        } else {
-            safe.push(character);
-        }
-    }
-    Cow::Owned(safe)
-}
-
-/// JSON on one line with unsafe characters escaped, which does not change its meaning.
-pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            // Whitespace between values: never part of a JSON string.
-            '\n' | '\r' | '\t' => safe.push(' '),
-            unsafe_one if is_unsafe(unsafe_one) => escape_into(&mut safe, unsafe_one),
-            other => safe.push(other),
-        }
-    }
-    Cow::Owned(safe)
-}
-
-fn escape_into(text: &mut String, character: char) {
-    for unit in character.encode_utf16(&mut [0; 2]) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "\\u{unit:04x}");
-    }
-}
-
-/// An id for printing: verbatim, or, where that would be ambiguous, as a JSON string in quotes,
-/// which `--quoted` reads.
-pub(crate) fn shown(id: &str) -> Cow<'_, str> {
-    let plain = !id.is_empty()
-        && !id.contains(is_unsafe)
-        && !id.starts_with('"')
-        && !id.starts_with(char::is_whitespace)
-        && !id.ends_with(char::is_whitespace);
-    if plain {
-        Cow::Borrowed(id)
-    } else {
-        Cow::Owned(printable_json(&quoted(id)).into_owned())
-    }
-}
-
-/// Text as a JSON string.
-pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
+pub(crate) use crate::printable::{printable, printable_json, quoted, shown};
 
 /// A namespace for printing.
 pub(crate) fn shown_namespace(namespace: &CheckpointNamespace) -> Cow<'_, str> {
@@ -259,29 +181,7 @@ pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_would_reach_the_terminal_is_escaped() {
-        let hostile = "a\u{1b}[31m\u{9b}2J\u{7f}\0\r\u{202e}b\nc";
-        let safe = printable(hostile);
-        assert_eq!(
-            safe,
-            "a\\u001b[31m\\u009b2J\\u007f\\u0000\\u000d\\u202eb\nc"
-        );
-        assert!(matches!(printable("plain ü 🦀"), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn escaped_json_means_the_same() {
-        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}\u{e0041}\n"});
-        let safe = printable_json(&value.to_string()).into_owned();
-        assert!(!safe.contains(is_unsafe));
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&safe).unwrap(),
-            value
-        );
-        assert_eq!(printable_json("[1,\n2]"), "[1, 2]");
-    }
+    use crate::printable::is_unsafe;
 
     #[test]
     fn every_id_is_printed_so_that_it_can_be_taken_back() {

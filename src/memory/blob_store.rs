@@ -1,7 +1,7 @@
 //! What the HTTP service needs of a memory saver.
 
 use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::MemorySaver;
 use super::store::StoredWrite;
@@ -10,10 +10,11 @@ use crate::blobs::{
 };
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::config::CheckpointConfig;
+use crate::diagnostics::Diagnostics;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::options::TtlChoice;
-use crate::saver::SaverStream;
+use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -97,6 +98,20 @@ impl BlobStore for MemorySaver {
         }
         self.extend_thread(&mut store, &config.thread_id, lifetime);
         Ok(())
+    }
+
+    async fn summary(&self, thread: &ThreadId) -> Result<Option<ThreadSummary>> {
+        let mut threads = self.threads(thread.as_str());
+        while let Some(summary) = threads.try_next().await? {
+            if summary.thread_id == *thread {
+                return Ok(Some(summary));
+            }
+        }
+        Ok(None)
+    }
+
+    fn diagnostics(&self) -> Option<&dyn Diagnostics> {
+        None
     }
 
     async fn readiness(&self) -> StoreReadiness {

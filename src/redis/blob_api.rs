@@ -9,9 +9,10 @@ use crate::blobs::{
 };
 use crate::checkpoint::{Checkpoint, CheckpointMetadata, PendingWrite};
 use crate::config::CheckpointConfig;
+use crate::diagnostics::Diagnostics;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::saver::SaverStream;
+use crate::saver::{SaverStream, ThreadSummary};
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -51,6 +52,14 @@ impl BlobStore for RedisSaver {
             self.recent().written_if(&config.thread_id, &stored);
         }
         stored
+    }
+
+    async fn summary(&self, thread: &ThreadId) -> Result<Option<ThreadSummary>> {
+        self.thread(thread).await
+    }
+
+    fn diagnostics(&self) -> Option<&dyn Diagnostics> {
+        Some(self)
     }
 
     async fn readiness(&self) -> StoreReadiness {

@@ -24,7 +24,7 @@ use super::transfer::{self, EarlyWrites, TimedCheckpoint};
 #[cfg(feature = "cli")]
 use super::transfer::{PutBlob, TimedBlob};
 #[cfg(feature = "server")]
-use super::with_blobs;
+use super::{thread_size, with_blobs};
 use super::{
     copy, delete, history, index, prune, put, read, registry, runs, setup, thread_ttl, threads,
 };
@@ -35,6 +35,8 @@ use crate::checkpoint::{
     PendingWrite,
 };
 use crate::config::CheckpointConfig;
+#[cfg(feature = "server")]
+use crate::diagnostics::ThreadSize;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{
@@ -112,6 +114,11 @@ impl LayoutSaver for JsonLayout {
 
     async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         stats::stats(&self.0, options).await
+    }
+
+    #[cfg(feature = "server")]
+    async fn thread_size(&self, thread_id: &ThreadId) -> Result<Option<ThreadSize>> {
+        thread_size::thread_size(&self.0, thread_id).await
     }
 
     async fn doctor(&self, options: &DoctorOptions, idle: &mut IdleWrites) -> Result<DoctorReport> {

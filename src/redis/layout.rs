@@ -23,6 +23,8 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::CheckpointMetadata;
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::config::CheckpointConfig;
+#[cfg(feature = "server")]
+use crate::diagnostics::ThreadSize;
 use crate::error::Result;
 #[cfg(feature = "cli")]
 use crate::id::RunId;
@@ -67,6 +69,10 @@ pub(crate) trait LayoutSaver: CheckpointSaver {
     async fn prunable(&self, thread_id: &ThreadId, strategy: &PruneStrategy) -> Result<Progress>;
 
     async fn stats(&self, options: &StatsOptions) -> Result<Stats>;
+
+    /// What a thread takes in the memory of the server; `None` if it is not reported.
+    #[cfg(feature = "server")]
+    async fn thread_size(&self, thread_id: &ThreadId) -> Result<Option<ThreadSize>>;
 
     /// Runs the doctor, perhaps after other runs, whose looking does not count as use.
     async fn doctor(&self, options: &DoctorOptions, idle: &mut IdleWrites) -> Result<DoctorReport>;

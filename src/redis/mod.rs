@@ -28,6 +28,8 @@ mod config;
 mod copy;
 mod credentials;
 mod delete;
+#[cfg(feature = "server")]
+mod diagnostics;
 mod doctor;
 pub(crate) mod document;
 mod driver;
@@ -66,6 +68,8 @@ mod slots;
 mod staged;
 mod stats;
 mod store;
+#[cfg(feature = "server")]
+mod thread_size;
 mod thread_ttl;
 mod thread_walk;
 mod threads;

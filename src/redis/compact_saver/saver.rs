@@ -21,6 +21,8 @@ use crate::checkpoint::{
     PendingWrite,
 };
 use crate::config::CheckpointConfig;
+#[cfg(feature = "server")]
+use crate::diagnostics::ThreadSize;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::{
@@ -212,6 +214,11 @@ impl LayoutSaver for CompactLayout {
 
     async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         stats::stats(&self.0, options).await
+    }
+
+    #[cfg(feature = "server")]
+    async fn thread_size(&self, thread_id: &ThreadId) -> Result<Option<ThreadSize>> {
+        stats::thread_size(&self.0, thread_id).await
     }
 
     async fn doctor(

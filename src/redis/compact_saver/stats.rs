@@ -8,7 +8,11 @@ use bytes::Bytes;
 
 use super::Compact;
 use super::threads::ThreadIds;
+#[cfg(feature = "server")]
+use crate::diagnostics::ThreadSize;
 use crate::error::{Error, Result};
+#[cfg(feature = "server")]
+use crate::id::ThreadId;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::replies::time_left;
 use crate::redis::scripts::Step;
@@ -85,6 +89,23 @@ pub(super) async fn stats(layout: &Compact, options: &StatsOptions) -> Result<St
         server_memory(store, &mut stats).await?;
     }
     Ok(stats)
+}
+
+/// What a thread takes in the memory of the server; `None` if it does not report it.
+#[cfg(feature = "server")]
+pub(super) async fn thread_size(layout: &Compact, thread: &ThreadId) -> Result<Option<ThreadSize>> {
+    let store = &layout.store;
+    let keys = store.keyspace.compact(thread).all();
+    let usages = keys.into_iter().map(|key| Step::from(usage(key)));
+    let mut bytes = 0;
+    for reply in store.pipeline("stats", usages.collect()).await? {
+        let Some(reply) = if_answered(reply)? else {
+            return Ok(None);
+        };
+        bytes += number(&reply).unwrap_or(0);
+    }
+    let estimated = false;
+    Ok(Some(ThreadSize { bytes, estimated }))
 }
 
 fn usage(key: Bytes) -> Command {

@@ -1,0 +1,52 @@
+//! The addresses of pages: ids are percent-encoded parameters, so that any id has one.
+
+use form_urlencoded::Serializer;
+
+use crate::config::CheckpointConfig;
+use crate::id::ThreadId;
+
+/// Makes the addresses of pages below a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Links<'a>(pub(super) &'a str);
+
+impl Links<'_> {
+    /// A page with parameters.
+    pub(super) fn page(self, path: &str, parameters: &[(&str, &str)]) -> String {
+        let mut address = format!("{}/{path}", self.0);
+        if !parameters.is_empty() {
+            let mut query = Serializer::new(String::new());
+            query.extend_pairs(parameters);
+            address.push('?');
+            address.push_str(&query.finish());
+        }
+        address
+    }
+
+    /// A page about a thread.
+    pub(super) fn of_thread(self, path: &str, thread: &ThreadId) -> String {
+        self.page(path, &[("id", thread.as_str())])
+    }
+
+    /// A thread.
+    pub(super) fn thread(self, thread: &ThreadId) -> String {
+        self.of_thread("thread", thread)
+    }
+
+    /// A page about a checkpoint.
+    pub(super) fn of_checkpoint(self, path: &str, config: &CheckpointConfig) -> String {
+        let namespace = config.namespace();
+        let mut parameters = vec![("id", config.thread_id.as_str())];
+        if !namespace.is_root() {
+            parameters.push(("ns", namespace.as_str()));
+        }
+        if let Some(checkpoint) = &config.checkpoint_id {
+            parameters.push(("checkpoint", checkpoint.as_str()));
+        }
+        self.page(path, &parameters)
+    }
+
+    /// A checkpoint.
+    pub(super) fn checkpoint(self, config: &CheckpointConfig) -> String {
+        self.of_checkpoint("checkpoint", config)
+    }
+}
