@@ -120,6 +120,8 @@ pub mod fuzzing;
 mod http_saver;
 #[cfg(any(feature = "http", feature = "otlp"))]
 mod https;
+#[cfg(feature = "inspect")]
+mod inspect;
 mod observed;
 #[cfg(feature = "otlp")]
 mod otlp;
