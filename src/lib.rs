@@ -122,6 +122,8 @@ mod http_saver;
 mod https;
 #[cfg(feature = "inspect")]
 mod inspect;
+#[cfg(feature = "server")]
+mod inspector;
 mod observed;
 #[cfg(feature = "otlp")]
 mod otlp;

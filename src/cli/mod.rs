@@ -22,6 +22,8 @@ mod hash_key;
 mod health;
 mod history;
 mod import;
+#[cfg(feature = "server")]
+mod inspect;
 mod item_store;
 mod items;
 mod json_eq;
@@ -197,6 +199,8 @@ enum Action {
     #[cfg(feature = "server")]
     Serve(serve::Serve),
     #[cfg(feature = "server")]
+    Inspect(inspect::Inspect),
+    #[cfg(feature = "server")]
     HashKey(hash_key::HashKey),
     #[cfg(feature = "server")]
     Health(health::Health),
@@ -245,7 +249,7 @@ impl Action {
         match self {
             Self::Bench(_) => true,
             #[cfg(feature = "server")]
-            Self::Serve(_) => true,
+            Self::Serve(_) | Self::Inspect(_) => true,
             _ => false,
         }
     }
@@ -296,6 +300,8 @@ impl Action {
             Self::Bench(command) => command.run(context).await,
             #[cfg(feature = "server")]
             Self::Serve(command) => command.run(context).await,
+            #[cfg(feature = "server")]
+            Self::Inspect(command) => command.run(context).await,
             // These run without Redis.
             #[cfg(feature = "server")]
             Self::HashKey(_) | Self::Health(_) | Self::OpenApi(_) => Ok(()),

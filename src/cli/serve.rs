@@ -104,6 +104,9 @@ pub(crate) struct Serve {
     /// Serve /metrics without a key
     #[arg(long)]
     open_metrics: bool,
+    /// Serve the inspector under /inspector: pages that show what is stored, behind the same keys
+    #[arg(long)]
+    inspector: bool,
     /// Log the ids of threads instead of a hash
     #[arg(long)]
     show_threads: bool,
@@ -147,7 +150,7 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
 }
 
 /// The address of `ADDRESS:PORT` or `NAME:PORT`.
-fn resolve(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn resolve(text: &str) -> Result<SocketAddr, String> {
     let has_port = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
@@ -295,6 +298,7 @@ impl Serve {
         options.drain_timeout = self.drain_timeout;
         options.open_metrics = self.open_metrics;
         options.shows_threads = self.show_threads;
+        options.inspector = self.inspector;
         options.max_connections_per_address = self.max_connections_per_address;
         options.max_held_bytes = self.max_held_bytes;
         options.key_limits.max_in_flight = self.key_max_in_flight;

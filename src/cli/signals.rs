@@ -51,6 +51,11 @@ impl Signals {
         })
     }
 
+    /// Waits for a signal to end.
+    pub(crate) async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
+
     /// Waits for Ctrl-C, SIGTERM or SIGHUP.
     pub(crate) async fn next(&mut self) -> Signal {
         let hangup = async {

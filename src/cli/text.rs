@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanDuration};
 
 use crate::error::Error;
 use crate::id::{CheckpointId, CheckpointNamespace};
-pub(crate) use crate::printable::{printable, printable_json, quoted, shown};
+pub(crate) use crate::printable::{printable, printable_json, shown};
 
 /// A namespace for printing.
 pub(crate) fn shown_namespace(namespace: &CheckpointNamespace) -> Cow<'_, str> {

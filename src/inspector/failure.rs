@@ -1,6 +1,7 @@
 //! What is answered where a page cannot be shown.
 
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 
 use crate::error::Error;
 
@@ -36,6 +37,13 @@ impl Failure {
             StatusCode::FORBIDDEN,
             "The form did not come from a page of this session: go back, reload the page and try again.",
         )
+    }
+}
+
+/// As plain text, where there is no page around it.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, self.message).into_response()
     }
 }
 

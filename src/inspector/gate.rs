@@ -45,8 +45,10 @@ pub(crate) struct Viewer {
     pub(crate) name: String,
     /// The prefix of the ids of the threads that are shown.
     pub(crate) prefix: String,
-    /// Whether threads may be changed.
+    /// Whether threads may be copied and pinned.
     pub(crate) may_write: bool,
+    /// Whether threads may be deleted and pruned.
+    pub(crate) may_remove: bool,
 }
 
 impl Viewer {

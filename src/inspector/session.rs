@@ -51,10 +51,7 @@ impl Sessions {
         }
         let cookie = secret();
         let csrf = secret();
-        sessions.insert(
-            hash(cookie.as_bytes()),
-            Session { key, csrf, expires },
-        );
+        sessions.insert(hash(cookie.as_bytes()), Session { key, csrf, expires });
         Some(cookie)
     }
 
@@ -86,7 +83,7 @@ pub(crate) fn secret() -> String {
 }
 
 /// The SHA-256 of a secret.
-pub(super) fn hash(secret: &[u8]) -> [u8; 32] {
+pub(crate) fn hash(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
@@ -113,7 +110,10 @@ mod tests {
         assert!(sessions.find(&past).is_none());
         sessions.close(closed.as_deref().unwrap());
         assert!(sessions.find(closed.as_deref().unwrap()).is_none());
-        assert_eq!(sessions.find(kept.as_deref().unwrap()).unwrap().key, [1; 32]);
+        assert_eq!(
+            sessions.find(kept.as_deref().unwrap()).unwrap().key,
+            [1; 32]
+        );
         assert!(sessions.find("").is_none());
     }
 

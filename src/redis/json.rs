@@ -23,11 +23,11 @@ use super::store::Store;
 use super::transfer::{self, EarlyWrites, TimedCheckpoint};
 #[cfg(feature = "cli")]
 use super::transfer::{PutBlob, TimedBlob};
-#[cfg(feature = "server")]
-use super::{thread_size, with_blobs};
 use super::{
     copy, delete, history, index, prune, put, read, registry, runs, setup, thread_ttl, threads,
 };
+#[cfg(feature = "server")]
+use super::{thread_size, with_blobs};
 #[cfg(feature = "server")]
 use crate::blobs::{BlobPage, ChannelBlob, ExistingWrites};
 use crate::checkpoint::{

@@ -178,11 +178,15 @@ impl ApiKeys {
 
     /// The key with this secret. Takes constant time for every secret.
     pub(super) fn find(&self, secret: &[u8]) -> Option<Arc<ApiKey>> {
-        let hash: [u8; 32] = Sha256::digest(secret).into();
+        self.find_hashed(&Sha256::digest(secret).into())
+    }
+
+    /// The key whose secret has this hash. Takes constant time for every hash.
+    pub(super) fn find_hashed(&self, hash: &[u8; 32]) -> Option<Arc<ApiKey>> {
         let mut found = Choice::from(0);
         let mut position = 0_u64;
         for (index, key) in (0_u64..).zip(&*self.0) {
-            let is_equal = key.hash.ct_eq(&hash);
+            let is_equal = key.hash.ct_eq(hash);
             position.conditional_assign(&index, is_equal);
             found |= is_equal;
         }

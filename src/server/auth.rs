@@ -160,7 +160,8 @@ fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     [own, bearer].into_iter().flatten()
 }
 
-fn is_local(headers: &HeaderMap) -> bool {
+/// Whether a request names a loopback host, or none.
+pub(super) fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())

@@ -30,6 +30,7 @@ mod checkpoints;
 mod connections;
 mod handle;
 mod held_bytes;
+mod inspector;
 mod json_stream;
 mod key_file;
 mod key_limits;

@@ -61,6 +61,12 @@ pub struct ServerOptions {
     pub max_held_bytes: usize,
     /// The limits of each API key. Default: those of [`KeyLimits`].
     pub key_limits: KeyLimits,
+    /// Whether the inspector, pages that show what is stored, is served under `/inspector`, behind
+    /// the same keys. Default: `false`.
+    pub inspector: bool,
+    /// The SHA-256 of the token that lets into the inspector if nothing else is served, and nothing
+    /// can be changed.
+    pub(crate) inspector_alone: Option<[u8; 32]>,
 }
 
 /// Who may use the service.
@@ -98,6 +104,8 @@ impl Default for ServerOptions {
             max_connections_per_address: 1_024,
             max_held_bytes: 256 * 1024 * 1024,
             key_limits: KeyLimits::default(),
+            inspector: false,
+            inspector_alone: None,
         }
     }
 }

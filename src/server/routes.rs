@@ -20,7 +20,9 @@ use utoipa_axum::routes;
 use super::options::ServerOptions;
 use super::problem::Problem;
 use super::state::AppState;
-use super::{auth, checkpoints, middleware, operations, scopes, telemetry, trace, v1};
+use super::{
+    auth, checkpoints, inspector, middleware, operations, scopes, telemetry, trace, v1,
+};
 use crate::blobs::BlobStore;
 use crate::error::Result;
 
@@ -62,6 +64,9 @@ pub fn openapi() -> Result<String> {
 
 pub(super) fn over(state: &AppState) -> Router {
     telemetry::collector();
+    if let Some(token) = state.options.inspector_alone {
+        return inspector::alone(state, token).layer(from_fn_with_state(state.clone(), trace::trace));
+    }
     let mut measured: Router<AppState> = measured().split_for_parts().0;
     if !state.options.open_metrics {
         measured = measured.layer(from_fn_with_state(state.clone(), auth::authenticate));
@@ -75,6 +80,7 @@ pub(super) fn over(state: &AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), auth::authenticate));
     let document = openapi().map_err(Problem::from);
     let document = document.unwrap_or_default();
+    let pages = state.options.inspector.then(|| inspector::beside(state));
     Router::new()
         .merge(public().split_for_parts().0)
         .merge(measured)
@@ -90,8 +96,9 @@ pub(super) fn over(state: &AppState) -> Router {
             )
         })
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
-        .layer(from_fn_with_state(state.clone(), trace::trace))
         .with_state(state.clone())
+        .merge(pages.unwrap_or_default())
+        .layer(from_fn_with_state(state.clone(), trace::trace))
 }
 
 /// The routes that need no key.
