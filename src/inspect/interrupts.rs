@@ -227,3 +227,83 @@ pub(crate) fn python_command(open: &[OpenInterrupt], interrupt: &OpenInterrupt) 
     let id = python::string(interrupt.id.as_deref()?);
     Some(format!("Command(resume={{{id}: answer}})"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::Recorded;
+    use super::*;
+
+    #[test]
+    fn the_open_interrupts_are_those_that_langgraph_says() {
+        for (name, recorded) in Recorded::all() {
+            if name == "error_handler_interrupt" {
+                // It does not look at the tasks of error handlers.
+                continue;
+            }
+            let open = of_checkpoint(&recorded.root()[0]);
+            let open: BTreeMap<_, _> = open
+                .into_iter()
+                .map(|one| (one.id.unwrap(), one.value))
+                .collect();
+            let said: BTreeMap<_, _> = recorded
+                .langgraph
+                .interrupts
+                .into_iter()
+                .map(|one| (one.id, Readable::Json(one.value)))
+                .collect();
+            assert_eq!(open, said, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_is_followed_to_the_innermost_graph_that_asked() {
+        for (name, node, namespace) in [
+            ("interrupt", "approve", ""),
+            ("subgraph_interrupts", "wait", "middle:|inner:"),
+            ("kept_subgraph_interrupt", "wait", "child"),
+            ("functional_interrupt", "flow", ""),
+        ] {
+            let recorded = Recorded::load(name);
+            let saver = recorded.saver().await;
+            let thread = ThreadId::new(&recorded.thread_id).unwrap();
+            let open = of_thread(&saver, &thread).await.unwrap();
+            assert_eq!(open.len(), recorded.langgraph.interrupts.len(), "{name}");
+            for interrupt in open {
+                assert_eq!(interrupt.node.as_deref(), Some(node), "{name}");
+                let parts = interrupt.namespace.as_str().split('|');
+                let graphs: Vec<_> = parts
+                    .map(|part| part.find(':').map_or(part, |colon| &part[..=colon]))
+                    .collect();
+                assert_eq!(graphs.join("|"), namespace, "{name}");
+                assert!(interrupt.since.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_pasted_names_the_interrupt_only_where_there_are_several() {
+        let one = Recorded::load("interrupt").root();
+        let open = of_checkpoint(&one[0]);
+        let command = python_command(&open, &open[0]).unwrap();
+        assert_eq!(command, "Command(resume=answer)");
+
+        let two = Recorded::load("two_interrupts").root();
+        let open = of_checkpoint(&two[0]);
+        let id = open[1].id.as_ref().unwrap();
+        let command = python_command(&open, &open[1]).unwrap();
+        assert_eq!(command, format!("Command(resume={{\"{id}\": answer}})"));
+
+        let mut nameless = open.clone();
+        nameless[0].id = None;
+        assert_eq!(python_command(&nameless, &nameless[0]), None);
+    }
+
+    #[test]
+    fn a_thread_cannot_break_out_of_the_config_that_is_pasted() {
+        let config = CheckpointConfig::new("t\"}}) or evil({\n\u{202e}").unwrap();
+        assert_eq!(
+            python_config(&config),
+            r#"{"configurable": {"thread_id": "t\"}}) or evil({\x0a\u202e"}}"#
+        );
+    }
+}

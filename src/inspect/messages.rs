@@ -327,3 +327,121 @@ fn list(fields: &RawObject, name: &str) -> Vec<RawObject> {
         .filter_map(|item| RawObject::parse(item.bytes().clone()).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
+    use super::super::values::{Readable, readable};
+    use super::*;
+    use crate::checkpoint::TypedValue;
+
+    /// `[AIMessage, ToolMessage]`, as LangGraph's `JsonPlusSerializer` packs them, in base64.
+    const PACKED: &str = "ksgBAQWUumxhbmdjaGFpbl9jb3JlLm1lc3NhZ2VzLmFpqUFJTWVzc2FnZYmnY29udGVudKJ5b7FhZGRpdGlvbmFsX2t3YXJnc4CxcmVzcG9uc2VfbWV0YWRhdGGApHR5cGWiYWmkbmFtZcCiaWSiYTGqdG9vbF9jYWxsc5GEpG5hbWWhZqRhcmdzgaF4AaJpZKJjMaR0eXBlqXRvb2xfY2FsbLJpbnZhbGlkX3Rvb2xfY2FsbHOQrnVzYWdlX21ldGFkYXRhg6xpbnB1dF90b2tlbnMDrW91dHB1dF90b2tlbnMErHRvdGFsX3Rva2VucwezbW9kZWxfdmFsaWRhdGVfanNvbsesBZS8bGFuZ2NoYWluX2NvcmUubWVzc2FnZXMudG9vbKtUb29sTWVzc2FnZYmnY29udGVudKFysWFkZGl0aW9uYWxfa3dhcmdzgLFyZXNwb25zZV9tZXRhZGF0YYCkdHlwZaR0b29spG5hbWXAomlkonQxrHRvb2xfY2FsbF9pZKJjMahhcnRpZmFjdMCmc3RhdHVzpWVycm9ys21vZGVsX3ZhbGlkYXRlX2pzb24=";
+
+    fn parsed(json: &'static str) -> Option<Vec<Message>> {
+        messages(&RawJson::parse(json).unwrap())
+    }
+
+    fn check_call_and_result(messages: &[Message]) {
+        let [call, result] = messages else {
+            panic!("{messages:?}");
+        };
+        assert_eq!((call.role.as_str(), call.text().as_str()), ("ai", "yo"));
+        assert_eq!(call.id.as_deref(), Some("a1"));
+        assert_eq!(call.tool_calls.len(), 1);
+        let asked = &call.tool_calls[0];
+        assert_eq!(
+            (asked.name.as_str(), asked.id.as_deref()),
+            ("f", Some("c1"))
+        );
+        assert_eq!(asked.arguments.as_str(), r#"{"x":1}"#);
+        let usage = call.usage.unwrap();
+        assert_eq!((usage.input, usage.output, usage.total), (3, 4, 7));
+        assert_eq!(
+            (result.role.as_str(), result.text().as_str()),
+            ("tool", "r")
+        );
+        let of = result.result_of.as_ref().unwrap();
+        assert_eq!(of.tool_call_id, "c1");
+        assert_eq!(of.status.as_deref(), Some("error"));
+    }
+
+    #[test]
+    fn langchains_messages_are_read_as_json_and_as_messagepack() {
+        let packed = TypedValue::new("msgpack", BASE64.decode(PACKED).unwrap());
+        let Readable::Json(json) = readable(&packed) else {
+            panic!("it is decoded");
+        };
+        check_call_and_result(&messages(&json).unwrap());
+        let json = parsed(
+            r#"[{"lc":1,"type":"constructor","id":["langchain","schema","messages","AIMessage"],
+            "kwargs":{"content":"yo","type":"ai","id":"a1","tool_calls":[{"name":"f","args":{"x":1},
+            "id":"c1","type":"tool_call"}],"usage_metadata":{"input_tokens":3,"output_tokens":4,
+            "total_tokens":7}}},{"lc":1,"type":"constructor","id":["langchain","schema","messages",
+            "ToolMessage"],"kwargs":{"content":"r","tool_call_id":"c1","status":"error"}}]"#,
+        );
+        check_call_and_result(&json.unwrap());
+    }
+
+    #[test]
+    fn the_dicts_of_providers_are_read() {
+        let json = parsed(
+            r#"[{"role":"assistant","id":"a1","content":"yo","tool_calls":[{"id":"c1","type":
+            "function","function":{"name":"f","arguments":"{\"x\":1}"}}],"usage":{"prompt_tokens":3,
+            "completion_tokens":4}},{"role":"tool","tool_call_id":"c1","status":"error",
+            "content":"r"}]"#,
+        );
+        let mut json = json.unwrap();
+        assert_eq!(json[0].role, "assistant");
+        "ai".clone_into(&mut json[0].role);
+        check_call_and_result(&json);
+        let blocks = parsed(
+            r#"{"type":"ai","data":{"content":["a",{"type":"thinking","thinking":"hm"},
+            {"type":"text","text":"b"},{"type":"tool_use","id":"c1","name":"f","input":{"x":1}},
+            {"type":"image","data":"…"}]}}"#,
+        );
+        let message = blocks.unwrap().remove(0);
+        assert_eq!(message.text(), "ab");
+        assert_eq!(message.tool_calls[0].arguments.as_str(), r#"{"x":1}"#);
+        let kinds: Vec<_> = message
+            .content
+            .iter()
+            .map(|block| match block {
+                Block::Text(text) => text.as_str(),
+                Block::Reasoning(text) => text,
+                Block::Other { kind, .. } => kind,
+            })
+            .collect();
+        assert_eq!(kinds, ["a", "hm", "b", "image"]);
+    }
+
+    #[test]
+    fn what_is_no_message_stays_a_value() {
+        for json in [
+            "[]",
+            "[1]",
+            "null",
+            r#""human""#,
+            r#"{"type":"human"}"#,
+            r#"{"role":"cook","content":"soup"}"#,
+            r#"{"type":"text","content":"a"}"#,
+            r#"[{"role":"user","content":"hi"},{"other":1}]"#,
+            r#"{"lc":2,"type":"constructor","id":["app","Invoice"],"kwargs":{"content":"x"}}"#,
+        ] {
+            assert_eq!(parsed(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_could_not_be_read_says_so() {
+        let json = parsed(
+            r#"{"type":"ai","content":"","invalid_tool_calls":[{"name":"f","args":"{\"x\":",
+            "id":"c1","error":"no JSON"}]}"#,
+        );
+        let call = &json.unwrap()[0].tool_calls[0];
+        assert_eq!(call.error.as_deref(), Some("no JSON"));
+        assert_eq!(call.arguments.as_str(), r#""{\"x\":""#);
+    }
+}

@@ -11,6 +11,8 @@ pub(crate) mod messages;
 mod msgpack;
 mod python;
 mod read;
+#[cfg(test)]
+mod recorded;
 pub(crate) mod status;
 pub(crate) mod tasks;
 pub(crate) mod time;

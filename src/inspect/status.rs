@@ -123,3 +123,92 @@ pub(crate) async fn of_thread(
     let root = newest(saver, thread_id, &CheckpointNamespace::root()).await?;
     Ok(root.as_ref().map(of_checkpoint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::Recorded;
+    use super::*;
+
+    #[test]
+    fn a_recorded_thread_has_the_status_that_its_run_ended_with() {
+        let expected = |name: &str| match name {
+            "finished" | "answered" | "functional_finished" | "joins" | "handled_error" => {
+                Status::Idle
+            }
+            "static_breakpoint" | "step_limit" | "answered_then_killed" => Status::Unfinished,
+            "error_and_interrupt" | "failed_error_handler" => Status::Error,
+            _ => Status::Interrupted,
+        };
+        for (name, recorded) in Recorded::all() {
+            let state = of_checkpoint(&recorded.root()[0]);
+            assert_eq!(state.status, expected(&name), "{name}: {state:?}");
+        }
+    }
+
+    #[test]
+    fn the_nodes_to_run_are_those_that_langgraph_says() {
+        for (name, recorded) in Recorded::all() {
+            let mut said = recorded.langgraph.next.clone();
+            let mut next = of_checkpoint(&recorded.root()[0]).next;
+            said.sort();
+            next.sort();
+            assert_eq!(next, said, "{name}");
+            // Before a task of the step has written anything.
+            for (tuple, (id, said)) in recorded.root().iter().zip(&recorded.langgraph.history) {
+                let mut tuple = tuple.clone();
+                assert_eq!(tuple.checkpoint.id().as_str(), id);
+                tuple.pending_writes.clear();
+                let (mut next, mut said) = (of_checkpoint(&tuple).next, said.clone());
+                if name.starts_with("functional") && !said.is_empty() {
+                    // The name of an entrypoint is not stored before it has written something.
+                    said = vec!["__start__".to_owned()];
+                }
+                next.sort();
+                said.sort();
+                assert_eq!(next, said, "{name}: {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_failed_is_what_langgraph_says_failed() {
+        for (name, recorded) in Recorded::all() {
+            if name == "error_handler_interrupt" {
+                // It reads the failure, but not that its handler waits.
+                continue;
+            }
+            let state = of_checkpoint(&recorded.root()[0]);
+            let errors: Vec<_> = state
+                .errors
+                .iter()
+                .map(|error| (error.node.clone().unwrap(), error.error.text().into_owned()))
+                .collect();
+            assert_eq!(errors, recorded.langgraph.errors, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_thread_where_one_task_failed_and_another_waits_is_both() {
+        let recorded = Recorded::load("error_and_interrupt");
+        let state = of_checkpoint(&recorded.root()[0]);
+        assert_eq!(state.status, Status::Error);
+        assert!(state.is_waiting() && state.has_failed());
+    }
+
+    #[test]
+    fn a_failure_whose_handler_waits_is_a_wait() {
+        let recorded = Recorded::load("error_handler_interrupt");
+        let state = of_checkpoint(&recorded.root()[0]);
+        assert_eq!(state.status, Status::Interrupted);
+        assert_eq!(state.interrupts[0].value.text(), "mend?");
+        assert_eq!(state.interrupts[0].node.as_deref(), Some("bad"));
+    }
+
+    #[test]
+    fn an_answer_that_was_given_and_not_used_is_not_waited_for() {
+        let recorded = Recorded::load("answered_then_killed");
+        let state = of_checkpoint(&recorded.root()[0]);
+        assert!(!state.is_waiting());
+        assert!(state.interrupts[0].answered);
+    }
+}

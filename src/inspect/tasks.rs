@@ -4,7 +4,7 @@
 //! written something else than what happened to it; it waits at its interrupt only while it has
 //! not. The writes of the task of zeros are the step's input.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::values::{self, Readable};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
@@ -19,6 +19,9 @@ pub(super) const RESUME: &str = "__resume__";
 const TASKS: &str = "__pregel_tasks";
 /// The task whose writes are the input of a step.
 const NULL_TASK: &str = "00000000-0000-0000-0000-000000000000";
+
+/// What follows the path of a failed task in that of its error handler's.
+const HANDLER: &str = ", node_error_handler, ";
 
 /// A task, by what it has written.
 #[derive(Debug, Clone)]
@@ -56,6 +59,9 @@ pub(crate) fn tasks(tuple: &CheckpointTuple) -> Tasks<'_> {
             }
             continue;
         }
+        if is_call(&write.task_path) {
+            continue;
+        }
         let known = found
             .tasks
             .iter()
@@ -89,12 +95,21 @@ pub(crate) fn tasks(tuple: &CheckpointTuple) -> Tasks<'_> {
 
 impl Task<'_> {
     /// The node that the task runs, as its path names it: the node itself, or the position of the
-    /// send that the checkpoint holds. `None` for a function of the functional API, whose name is
-    /// not stored.
+    /// send that the checkpoint holds; of a node's error handler, the node. `None` if the
+    /// writer gave no path.
     pub(crate) fn node(&self, tuple: &CheckpointTuple) -> Option<String> {
         match Place::of(self.path)? {
             Place::Pull(node) => Some(node.to_owned()),
             Place::Push(position) => sends(tuple).into_iter().nth(position).flatten(),
+        }
+    }
+
+    /// The path of the task, or of the one whose failure it handles; the id where there is none.
+    fn origin(&self) -> &str {
+        let handled = self.path.split_once(HANDLER).map(|(path, _)| path);
+        match handled.unwrap_or(self.path) {
+            "" => self.id.as_str(),
+            path => path,
         }
     }
 
@@ -105,6 +120,12 @@ impl Task<'_> {
             Place::Push(position) => Some(position),
         }
     }
+}
+
+/// Whether a task is a call of a function by another task, whose path is in its own: what becomes
+/// of it is what becomes of its caller, which LangGraph's `get_state` names alone.
+fn is_call(path: &str) -> bool {
+    path.starts_with("~__pregel_push, ~")
 }
 
 /// Where a task comes from, as LangGraph's `task_path_str` writes it.
@@ -118,9 +139,9 @@ enum Place<'a> {
 impl<'a> Place<'a> {
     fn of(path: &'a str) -> Option<Self> {
         if let Some(node) = path.strip_prefix("~__pregel_pull, ") {
-            return Some(Self::Pull(node));
+            let handled = node.split_once(HANDLER);
+            return Some(Self::Pull(handled.map_or(node, |(node, _)| node)));
         }
-        // A push whose first part is a path is a call of a function.
         let rest = path.strip_prefix("~__pregel_push, ")?;
         let number = rest.split(", ").next()?;
         number.parse().ok().map(Self::Push)
@@ -161,21 +182,23 @@ pub(crate) fn next(tuple: &CheckpointTuple, tasks: &Tasks<'_>) -> Vec<String> {
     let mut next: Vec<String> = Vec::new();
     let mut pulled: BTreeSet<String> = BTreeSet::new();
     let mut pushed: BTreeSet<usize> = BTreeSet::new();
+    let mut unfinished: BTreeMap<&str, Option<String>> = BTreeMap::new();
     for task in &tasks.tasks {
         let node = task.node(tuple);
         match (task.send(), &node) {
-            (Some(position), _) => {
-                pushed.insert(position);
-            }
-            (None, Some(node)) => {
-                pulled.insert(node.clone());
-            }
+            (Some(position), _) => drop(pushed.insert(position)),
+            (None, Some(node)) => drop(pulled.insert(node.clone())),
             (None, None) => {}
         }
         if !task.finished {
-            next.push(node.unwrap_or_else(|| "?".to_owned()));
+            unfinished.insert(task.origin(), node);
         }
     }
+    // A task that failed is done when its error handler is.
+    for task in tasks.tasks.iter().filter(|task| task.finished) {
+        unfinished.remove(task.origin());
+    }
+    next.extend(unfinished.into_values().map(or_unknown));
     for node in triggered(tuple) {
         // An entrypoint is triggered by `__start__` but has a name of its own.
         let started = node == START && !pulled.is_empty();
@@ -185,10 +208,14 @@ pub(crate) fn next(tuple: &CheckpointTuple, tasks: &Tasks<'_>) -> Vec<String> {
     }
     for (position, node) in sends(tuple).into_iter().enumerate() {
         if !pushed.contains(&position) {
-            next.push(node.unwrap_or_else(|| "?".to_owned()));
+            next.push(or_unknown(node));
         }
     }
     next
+}
+
+fn or_unknown(node: Option<String>) -> String {
+    node.unwrap_or_else(|| "?".to_owned())
 }
 
 const START: &str = "__start__";

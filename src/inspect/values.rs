@@ -169,3 +169,99 @@ pub(crate) fn plain_text(json: &RawJson) -> Cow<'_, str> {
         Err(_) => Cow::Borrowed(json.as_str()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What LangGraph's `JsonPlusSerializer` made of values, in base64.
+    const MIXED: &str = "i6FkxzsDlKhkYXRldGltZahkYXRldGltZbkyMDI0LTA1LTA2VDA3OjA4OjA5KzAwOjAwrWZyb21pc29mb3JtYXShdcctAJOkdXVpZKRVVUlE2SAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMaNkZWPHFgCTp2RlY2ltYWynRGVjaW1hbKQxLjEwoXPYAJOoYnVpbHRpbnOjc2V0kQGhYsQCAP+hcMcaAZOncGF0aGxpYqlQb3NpeFBhdGiToS+hYaFio3NlY8ciAJOucHlkYW50aWMudHlwZXOpU2VjcmV0U3Ryp2h1bnRlcjIBoWukc2VuZMcdAZOvbGFuZ2dyYXBoLnR5cGVzpFNlbmSSoW6BoWEBoW7Lf/gAAAAAAACidGTHGAGTqGRhdGV0aW1lqXRpbWVkZWx0YZMBAAA=";
+
+    fn packed(base64: &str) -> TypedValue {
+        TypedValue::new("msgpack", BASE64.decode(base64).unwrap())
+    }
+
+    fn reason(value: &TypedValue) -> &'static str {
+        match readable(value) {
+            Readable::Json(json) => panic!("{json:?}"),
+            Readable::Opaque { reason, .. } => reason,
+        }
+    }
+
+    #[test]
+    fn what_langgraph_packs_is_read_and_a_secret_is_not_shown() {
+        let Readable::Json(json) = readable(&packed(MIXED)) else {
+            panic!("it is decoded");
+        };
+        assert_eq!(
+            json.as_str(),
+            concat!(
+                r#"{"d":"2024-05-06T07:08:09+00:00","u":"00000000000000000000000000000001","#,
+                r#""dec":"1.10","s":{"lc":2,"type":"constructor","id":["builtins","set"],"#,
+                r#""args":[[1]]},"b":{"__bytes__":"AP8="},"p":"/a/b","sec":"**********","1":"k","#,
+                r#""send":{"__send__":true,"node":"n","arg":{"a":1}},"n":"nan","#,
+                r#""td":{"lc":2,"type":"constructor","id":["datetime","timedelta"],"args":[1,0,0]}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_it_is_and_why() {
+        let value = |kind: &str| TypedValue::new(kind, "abc");
+        assert_eq!(
+            readable(&value("pickle")).text(),
+            "(pickle, 3 bytes: it is pickled, and to read it could run code)"
+        );
+        assert_eq!(reason(&value("json")), "it is not JSON");
+        assert_eq!(reason(&value("msgpack")), "it is not MessagePack");
+        assert_eq!(
+            reason(&value("msgpack+aes")),
+            "it is encrypted by the writer"
+        );
+        assert_eq!(
+            reason(&value("custom")),
+            "only the writer's serializer can read it"
+        );
+    }
+
+    #[test]
+    fn bytes_that_others_wrote_cannot_exhaust_stack_or_memory() {
+        let deep = TypedValue::new("msgpack", [vec![0x91; 100_000], vec![0xc0]].concat());
+        assert_eq!(reason(&deep), "it is nested too deep");
+        // An array that says it has four billion items.
+        let long = TypedValue::new("msgpack", vec![0xdd, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(reason(&long), "it is not MessagePack");
+        let large = TypedValue::new(
+            "msgpack",
+            [vec![0xc6, 0, 32, 0, 0], vec![0; 1 << 21]].concat(),
+        );
+        assert_eq!(reason(&large), "it is too large to be decoded here");
+        // Extensions in extensions, each of one argument.
+        let mut nested = vec![0xc0];
+        for _ in 0..200 {
+            let inner = [&[0x93, 0xa1, b'm', 0xa1, b'n'][..], &nested].concat();
+            let length = u32::try_from(inner.len()).unwrap().to_be_bytes();
+            nested = [&[0xc9][..], &length, &[0], &inner].concat();
+        }
+        assert_eq!(
+            reason(&TypedValue::new("msgpack", nested)),
+            "it is nested too deep"
+        );
+    }
+
+    #[test]
+    fn the_values_of_a_serializer_of_its_own_are_taken_out_of_their_envelopes() {
+        let checkpoint = Checkpoint::from_json(
+            r#"{"id":"1","value_types":"typed","channel_values":{"a":{"type":"json","blob":"WzFd"},"b":{"type":"null","blob":""},"c":3}}"#,
+        )
+        .unwrap();
+        let shown = |json: &'static str| Readable::Json(RawJson::parse(json).unwrap());
+        let values: Vec<_> = channels(&checkpoint)
+            .unwrap()
+            .into_iter()
+            .map(|channel| channel.value)
+            .collect();
+        assert_eq!(values, [shown("[1]"), shown("null"), shown("3")]);
+        assert_eq!(channel(&checkpoint, "a"), Some(shown("[1]")));
+    }
+}
