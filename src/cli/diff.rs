@@ -1,19 +1,23 @@
 //! `diff`: compares the state of two checkpoints.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::context::Context;
+use super::conversation::{Amount, say_message};
 use super::failure::{Failure, Outcome};
+use super::output::Output;
 use super::selection::NamespaceSelection;
-use super::text::{count, cut, printable_json, shown};
-use crate::codec::{RawJson, RawObject};
-use crate::error::Result;
+use super::style::Ink;
+use super::text::{bytes, count, cut, printable_json, shown};
+use crate::checkpoint::CheckpointTuple;
+use crate::codec::RawJson;
+use crate::inspect::changes::{
+    ChannelChange, Kind, Part, ValueChange, What, changes, value_changes,
+};
 
-/// The depth to which values are compared; deeper ones are compared as a whole.
-const MAX_DEPTH: usize = 64;
 /// The length to which a value is cut without `--full`, in characters.
 const MAX_CHARS: usize = 400;
 
@@ -31,28 +35,9 @@ pub(crate) struct Diff {
     /// Do not cut long values
     #[arg(long)]
     full: bool,
-}
-
-/// One difference.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Change {
-    channel: String,
-    /// Where in the channel's value; "" is all of it.
-    path: String,
-    #[serde(rename = "change")]
-    kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<RawJson>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<RawJson>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Added,
-    Removed,
-    Changed,
+    /// Compare the stored values as they are, messages too
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Diff {
@@ -75,209 +60,210 @@ impl Diff {
             }
         };
         let earlier = context.look(&config.with_checkpoint(from)).await?;
-        let changes = changes(
-            &earlier.checkpoint.channel_values()?,
-            &later.checkpoint.channel_values()?,
-        )?;
         let output = &mut context.output;
-        let (from, to) = (earlier.checkpoint.id(), later.checkpoint.id());
         if output.is_json() {
-            #[derive(Serialize)]
-            struct Document<'a> {
-                thread_id: &'a str,
-                from: &'a str,
-                to: &'a str,
-                changes: &'a [Change],
-            }
-            return output.json(&Document {
-                thread_id: later.config.thread_id.as_str(),
-                from: from.as_str(),
-                to: to.as_str(),
-                changes: &changes,
-            });
+            return document(output, &earlier, &later);
         }
-        output.line(format!("--- {}", shown(from.as_str())))?;
-        output.line(format!("+++ {}", shown(to.as_str())))?;
-        let mut channel = None;
+        let (from, to) = (earlier.checkpoint.id(), later.checkpoint.id());
+        output.spans(&[(Ink::Removed, &format!("--- {}", shown(from.as_str())))])?;
+        output.spans(&[(Ink::Added, &format!("+++ {}", shown(to.as_str())))])?;
+        if self.raw {
+            return self.say_raw(output, &earlier, &later);
+        }
+        let changes = changes(&earlier.checkpoint, &later.checkpoint)?;
+        let mut differences = 0;
         for change in &changes {
-            if channel != Some(&change.channel) {
-                output.line(shown(&change.channel))?;
-                channel = Some(&change.channel);
-            }
-            let place = if change.path.is_empty() {
-                String::new()
-            } else {
-                format!("{}: ", change.path)
-            };
-            let values = [("-", &change.from), ("+", &change.to)];
-            for (sign, value) in values {
-                if let Some(value) = value {
-                    // On one line, so that no value looks like a second difference.
-                    let text = printable_json(value.as_str());
-                    let text = if self.full {
-                        text
-                    } else {
-                        cut(&text, MAX_CHARS).into_owned().into()
-                    };
-                    output.line(format!("  {sign} {place}{text}"))?;
+            output.spans(&[
+                (Ink::Heading, &shown(&change.channel)),
+                (Ink::Faint, &sizes(change)),
+            ])?;
+            differences += self.say(output, &change.what)?;
+        }
+        output.line(summary(differences, changes.len()))
+    }
+
+    /// Prints what differs in a channel, and returns how many differences that are.
+    fn say(&self, output: &mut Output, what: &What) -> Outcome<usize> {
+        match what {
+            What::Messages { changes, unchanged } => {
+                for change in changes {
+                    for (sign, ink, message) in [
+                        ("  - ", Ink::Removed, &change.from),
+                        ("  + ", Ink::Added, &change.to),
+                    ] {
+                        if let Some(message) = message {
+                            let amount = self.amount();
+                            say_message(output, (sign, ink), change.position, message, amount)?;
+                        }
+                    }
                 }
+                if *unchanged > 0 {
+                    let same = count(*unchanged as u64, "message");
+                    let text = format!("    {same} the same");
+                    output.spans(&[(Ink::Faint, &text)])?;
+                }
+                Ok(changes.len())
+            }
+            What::Values(changes) => {
+                for change in changes {
+                    self.say_value(output, change)?;
+                }
+                Ok(changes.len())
+            }
+            What::Opaque(from, to) => {
+                for (sign, ink, value) in [("-", Ink::Removed, from), ("+", Ink::Added, to)] {
+                    if let Some(value) = value {
+                        self.say_side(output, (sign, ink), "", &value.text())?;
+                    }
+                }
+                Ok(1)
             }
         }
-        let channels: BTreeSet<_> = changes.iter().map(|change| &change.channel).collect();
-        output.line(match changes.len() {
-            0 => "the state is the same".to_owned(),
-            number => format!(
-                "{} in {}",
-                count(number as u64, "difference"),
-                count(channels.len() as u64, "channel")
-            ),
-        })
     }
-}
 
-/// What differs from one set of channel values to another, by channel.
-fn changes(from: &RawObject, to: &RawObject) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    let channels: BTreeSet<&str> = from.iter().chain(to.iter()).map(|(name, _)| name).collect();
-    for channel in channels {
-        let mut walk = Walk {
-            channel,
-            changes: &mut changes,
+    fn say_value(&self, output: &mut Output, change: &ValueChange) -> Outcome {
+        let place = match path(change).as_str() {
+            "" => String::new(),
+            path => format!("{path}: "),
         };
-        walk.compare(from.get(channel), to.get(channel), "", 0)?;
-    }
-    Ok(changes)
-}
-
-struct Walk<'a> {
-    channel: &'a str,
-    changes: &'a mut Vec<Change>,
-}
-
-impl Walk<'_> {
-    fn compare(
-        &mut self,
-        from: Option<&RawJson>,
-        to: Option<&RawJson>,
-        path: &str,
-        level: usize,
-    ) -> Result<()> {
-        let (Some(one), Some(other)) = (from, to) else {
-            let kind = match (from, to) {
-                (None, None) => return Ok(()),
-                (None, Some(_)) => Kind::Added,
-                (Some(_), _) => Kind::Removed,
-            };
-            self.found(kind, path, from, to);
-            return Ok(());
-        };
-        if one == other {
-            return Ok(());
-        }
-        let starts = |json: &RawJson| json.bytes().first().copied();
-        match (starts(one), starts(other)) {
-            (Some(b'{'), Some(b'{')) if level < MAX_DEPTH => {
-                let (one, other): (RawObject, RawObject) = (one.decode()?, other.decode()?);
-                for (name, value) in one.iter() {
-                    let path = format!("{path}.{}", shown(name));
-                    self.compare(Some(value), other.get(name), &path, level + 1)?;
-                }
-                for (name, value) in other.iter().filter(|(name, _)| one.get(name).is_none()) {
-                    let path = format!("{path}.{}", shown(name));
-                    self.compare(None, Some(value), &path, level + 1)?;
-                }
+        let sides = [
+            ("-", Ink::Removed, &change.from),
+            ("+", Ink::Added, &change.to),
+        ];
+        for (sign, ink, value) in sides {
+            if let Some(value) = value {
+                self.say_side(output, (sign, ink), &place, value.as_str())?;
             }
-            (Some(b'['), Some(b'[')) if level < MAX_DEPTH => {
-                let (one, other): (Vec<RawJson>, Vec<RawJson>) = (one.decode()?, other.decode()?);
-                for position in 0..one.len().max(other.len()) {
-                    let path = format!("{path}[{position}]");
-                    let (one, other) = (one.get(position), other.get(position));
-                    self.compare(one, other, &path, level + 1)?;
-                }
-            }
-            _ => self.found(Kind::Changed, path, from, to),
         }
         Ok(())
     }
 
-    fn found(&mut self, kind: Kind, path: &str, from: Option<&RawJson>, to: Option<&RawJson>) {
-        self.changes.push(Change {
-            channel: self.channel.to_owned(),
-            path: path.to_owned(),
-            kind,
-            from: from.cloned(),
-            to: to.cloned(),
-        });
+    fn say_side(
+        &self,
+        output: &mut Output,
+        (sign, ink): (&str, Ink),
+        place: &str,
+        value: &str,
+    ) -> Outcome {
+        // On one line, so that no value looks like a second difference.
+        let text = printable_json(value);
+        let text = cut(&text, self.amount().chars);
+        output.spans(&[(ink, &format!("  {sign} {place}{text}"))])
+    }
+
+    fn amount(&self) -> Amount {
+        if self.full {
+            Amount::ALL
+        } else {
+            Amount {
+                chars: MAX_CHARS,
+                ..Amount::ALL
+            }
+        }
+    }
+
+    /// Prints the places in the stored values that differ.
+    fn say_raw(
+        &self,
+        output: &mut Output,
+        earlier: &CheckpointTuple,
+        later: &CheckpointTuple,
+    ) -> Outcome {
+        let stored = stored_changes(earlier, later)?;
+        let mut differences = 0;
+        for (channel, changes) in &stored {
+            output.spans(&[(Ink::Heading, &shown(channel))])?;
+            for change in changes {
+                self.say_value(output, change)?;
+            }
+            differences += changes.len();
+        }
+        output.line(summary(differences, stored.len()))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn described(from: &'static str, to: &'static str) -> Vec<String> {
-        let (from, to) = (
-            RawObject::parse(from).unwrap(),
-            RawObject::parse(to).unwrap(),
-        );
-        changes(&from, &to)
-            .unwrap()
-            .iter()
-            .map(|change| {
-                let text =
-                    |value: &Option<RawJson>| value.as_ref().map(|value| value.as_str().to_owned());
-                format!(
-                    "{}{} {:?} {} {}",
-                    change.channel,
-                    change.path,
-                    change.kind,
-                    text(&change.from).unwrap_or_default(),
-                    text(&change.to).unwrap_or_default()
-                )
-            })
-            .collect()
+/// What differs in what is stored, by channel; only channels that differ.
+fn stored_changes(
+    earlier: &CheckpointTuple,
+    later: &CheckpointTuple,
+) -> Outcome<BTreeMap<String, Vec<ValueChange>>> {
+    let from = earlier.checkpoint.channel_values()?;
+    let to = later.checkpoint.channel_values()?;
+    let channels = from.iter().chain(to.iter()).map(|(name, _)| name);
+    let mut changes = BTreeMap::new();
+    for channel in channels {
+        let found = value_changes(from.get(channel), to.get(channel));
+        if !found.is_empty() {
+            changes.insert(channel.to_owned(), found);
+        }
     }
+    Ok(changes)
+}
 
-    #[test]
-    fn what_was_added_removed_and_changed_is_told_with_its_place() {
-        assert_eq!(
-            described(
-                r#"{"gone":1,"list":[1,{"a":1,"b":2}],"same":{"x":[1, 2]}}"#,
-                r#"{"list":[1,{"a":2,"c":3},4],"new":null,"same":{"x":[1,2]}}"#
-            ),
-            [
-                "gone Removed 1 ",
-                "list[1].a Changed 1 2",
-                "list[1].b Removed 2 ",
-                "list[1].c Added  3",
-                "list[2] Added  4",
-                "new Added  null",
-            ]
-        );
-    }
+/// One difference, in JSON.
+#[derive(Serialize)]
+struct Change<'a> {
+    channel: &'a str,
+    /// Where in the channel's value; "" is all of it.
+    path: String,
+    change: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: &'a Option<RawJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: &'a Option<RawJson>,
+}
 
-    #[test]
-    fn numbers_are_compared_to_the_last_digit() {
-        assert_eq!(
-            described(
-                r#"{"n":100000000000000000000000001,"f":1.0}"#,
-                r#"{"n":100000000000000000000000002,"f":1}"#
-            ),
-            [
-                "f Changed 1.0 1",
-                "n Changed 100000000000000000000000001 100000000000000000000000002",
-            ]
-        );
+fn document(output: &mut Output, earlier: &CheckpointTuple, later: &CheckpointTuple) -> Outcome {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        thread_id: &'a str,
+        from: &'a str,
+        to: &'a str,
+        changes: Vec<Change<'a>>,
     }
+    let stored = stored_changes(earlier, later)?;
+    let changes = stored.iter().flat_map(|(channel, changes)| {
+        changes.iter().map(|change| Change {
+            channel,
+            path: path(change),
+            change: change.kind,
+            from: &change.from,
+            to: &change.to,
+        })
+    });
+    output.json(&Document {
+        thread_id: later.config.thread_id.as_str(),
+        from: earlier.checkpoint.id().as_str(),
+        to: later.checkpoint.id().as_str(),
+        changes: changes.collect(),
+    })
+}
 
-    #[test]
-    fn what_is_nested_very_deep_is_compared_as_a_whole() {
-        let deep = |last: &str| {
-            let text = format!("{}{last}{}", "[".repeat(500), "]".repeat(500));
-            RawObject::from_iter([("c", RawJson::parse(text).unwrap())])
-        };
-        let found = changes(&deep("1"), &deep("2")).unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].kind, Kind::Changed);
+/// The place of a difference in the value of its channel: `.member[3]`; "" is all of it.
+fn path(change: &ValueChange) -> String {
+    let part = |part: &Part| match part {
+        Part::Member(name) => format!(".{}", shown(name)),
+        Part::Item(position) => format!("[{position}]"),
+    };
+    change.path.iter().map(part).collect()
+}
+
+/// The sizes of a channel's value before and after.
+fn sizes(change: &ChannelChange) -> String {
+    match (change.bytes_before, change.bytes_after) {
+        (Some(before), Some(after)) => format!(" ({} → {})", bytes(before), bytes(after)),
+        (Some(only), None) | (None, Some(only)) => format!(" ({})", bytes(only)),
+        (None, None) => String::new(),
     }
+}
+
+fn summary(differences: usize, channels: usize) -> String {
+    if differences == 0 {
+        return "the state is the same".to_owned();
+    }
+    format!(
+        "{} in {}",
+        count(differences as u64, "difference"),
+        count(channels as u64, "channel")
+    )
 }

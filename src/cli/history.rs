@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::graph::Graph;
+use super::graph::draw;
 use super::output::Output;
 use super::text::{shown, shown_namespace, time};
 use crate::checkpoint::CheckpointTuple;
 use crate::config::CheckpointConfig;
 use crate::filter::MetadataFilter;
 use crate::id::CheckpointNamespace;
+use crate::inspect::lanes::Lanes;
 use crate::options::ListOptions;
 use crate::saver::CheckpointSaver;
 
@@ -87,7 +88,7 @@ impl History {
         namespace: &CheckpointNamespace,
         mut checkpoints: crate::SaverStream<CheckpointTuple>,
     ) -> Outcome {
-        let mut graph = Graph::default();
+        let mut lanes = Lanes::default();
         let mut left = if self.every { usize::MAX } else { self.limit };
         let mut first = true;
         while let Some(tuple) = checkpoints.try_next().await? {
@@ -112,24 +113,25 @@ impl History {
                 ))?;
                 first = false;
             }
-            row(output, &mut graph, &tuple)?;
+            row(output, &mut lanes, &tuple)?;
         }
         Ok(())
     }
 }
 
-fn row(output: &mut Output, graph: &mut Graph, tuple: &CheckpointTuple) -> Outcome {
+fn row(output: &mut Output, lanes: &mut Lanes, tuple: &CheckpointTuple) -> Outcome {
     let id = tuple.checkpoint.id();
     let parent = tuple
         .parent_config
         .as_ref()
         .and_then(|parent| parent.checkpoint_id.as_ref());
-    let drawn = graph.draw(id, parent);
+    let place = lanes.place(id, parent);
+    let drawn = draw(&place);
     if let Some(joint) = &drawn.joint {
         output.line(format!("{:<84}{joint}", ""))?;
     }
-    let meets = if drawn.children > 1 {
-        format!("  {} branches start here", drawn.children)
+    let meets = if place.children.len() > 1 {
+        format!("  {} branches start here", place.children.len())
     } else {
         String::new()
     };

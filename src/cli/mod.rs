@@ -8,6 +8,7 @@ mod completions;
 #[cfg_attr(not(feature = "server"), allow(dead_code))] // The options of `serve`.
 mod config_file;
 mod context;
+mod conversation;
 mod copy;
 mod delete;
 mod diff;
@@ -51,6 +52,7 @@ mod signals;
 #[cfg_attr(not(feature = "server"), allow(dead_code))] // The options of `serve`.
 mod sources;
 mod stats;
+mod style;
 mod text;
 mod threads;
 mod ttl;
@@ -115,6 +117,15 @@ struct Arguments {
     /// Print JSON: one document, or one per line for commands that print many
     #[arg(long, global = true)]
     json: bool,
+    /// Colours: auto is on a terminal, unless NO_COLOR is set; JSON has none
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    color: style::Color,
     /// Read an id that starts with a quote as a JSON string, as unusual ids are printed
     #[arg(long, global = true)]
     quoted: bool,
@@ -412,7 +423,7 @@ async fn connected(arguments: Arguments) -> Outcome {
         let mut context = Context {
             saver,
             settings: arguments.settings,
-            output: Output::new(arguments.json),
+            output: Output::new(arguments.json).in_color(arguments.color),
             quoted: arguments.quoted,
         };
         let outcome = arguments.command.run(&mut context).await;

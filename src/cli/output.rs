@@ -8,6 +8,7 @@ use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::failure::{Failure, Outcome};
+use super::style::{self, Color, Ink};
 use super::text::{printable, printable_json, without_secrets};
 use crate::codec::RawJson;
 
@@ -15,6 +16,8 @@ use crate::codec::RawJson;
 pub(crate) struct Output {
     json: bool,
     terminal: bool,
+    color: bool,
+    width: Option<usize>,
     stdout: BufWriter<Stdout>,
 }
 
@@ -23,9 +26,17 @@ impl Output {
         let stdout = io::stdout();
         Self {
             json,
+            color: false,
+            width: style::width(),
             terminal: stdout.is_terminal(),
             stdout: BufWriter::new(stdout),
         }
+    }
+
+    /// The same in colours; JSON has none.
+    pub(crate) fn in_color(mut self, color: Color) -> Self {
+        self.color = !self.json && color.applies();
+        self
     }
 
     /// Whether the output is JSON.
@@ -37,6 +48,39 @@ impl Output {
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Outcome {
         let text = printable(text.as_ref());
         self.write(&[text.trim_end_matches(' ').as_bytes(), b"\n"].concat())?;
+        self.end_line()
+    }
+
+    /// The width of the terminal in columns, if the output is one.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Prints a line of texts in their colours, with control characters and line breaks escaped.
+    pub(crate) fn spans(&mut self, spans: &[(Ink, &str)]) -> Outcome {
+        let mut line = String::new();
+        let last = spans
+            .iter()
+            .rposition(|(_, text)| !text.trim_end_matches(' ').is_empty());
+        for (position, (ink, text)) in spans.iter().enumerate() {
+            if text.is_empty() || last.is_none_or(|last| position > last) {
+                continue;
+            }
+            let text = printable(text).replace('\n', "\\u000a");
+            let text = if Some(position) == last {
+                text.trim_end_matches(' ')
+            } else {
+                &text
+            };
+            let style = ink.style();
+            if self.color && *ink != Ink::Plain {
+                line.push_str(&format!("{style}{text}{style:#}"));
+            } else {
+                line.push_str(text);
+            }
+        }
+        line.push('\n');
+        self.write(line.as_bytes())?;
         self.end_line()
     }
 

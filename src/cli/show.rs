@@ -5,17 +5,25 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::context::Context;
+use super::conversation::{Amount, say_messages, say_value};
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::record::tuple_json;
 use super::selection::NamespaceSelection;
-use super::text::{bytes, count, cut, pretty, shown, shown_namespace, time};
-use crate::checkpoint::{CheckpointTuple, PendingWrite};
+use super::style::Ink;
+use super::text::{bytes, count, cut, pretty, printable_json, shown, shown_namespace, time};
+use crate::checkpoint::{Checkpoint, CheckpointTuple, PendingWrite};
+use crate::inspect::interrupts::{python_command, python_config};
+use crate::inspect::messages::{Message, messages};
+use crate::inspect::status::{self, Status};
+use crate::inspect::values::{Channel, Readable, channels, readable};
 
-/// The length to which a value is cut without `--full`, in characters.
+/// The length to which a text or a value is cut without `--full`, in characters.
 const MAX_CHARS: usize = 2_000;
+/// How many messages of a channel are shown without `--full`.
+const MAX_MESSAGES: usize = 20;
 
-/// Show a checkpoint: its metadata, the values of its channels and its pending writes
+/// Show a checkpoint: its status, the values of its channels and its pending writes
 #[derive(Args)]
 pub(crate) struct Show {
     #[command(flatten)]
@@ -29,6 +37,9 @@ pub(crate) struct Show {
     /// Do not cut long values
     #[arg(long)]
     full: bool,
+    /// Show values as they are stored, messages too
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Show {
@@ -76,22 +87,40 @@ impl Show {
         ] {
             output.line(format!("{name:<10}  {value}"))?;
         }
-        output.line("metadata")?;
-        self.value(output, tuple.metadata.to_json().as_str())?;
-        let values = checkpoint.channel_values()?;
+        if !self.raw {
+            say_state(output, tuple)?;
+        }
+        output.spans(&[(Ink::Heading, "metadata")])?;
+        let amount = self.amount();
+        say_value(output, &Readable::Json(tuple.metadata.to_json()), amount)?;
         // The values are shown even if the versions cannot be read.
         let versions: BTreeMap<_, _> = checkpoint.channel_versions().unwrap_or_default();
-        output.line(count(values.len() as u64, "channel"))?;
-        for (channel, value) in values.iter() {
+        let channels = if self.raw {
+            stored(checkpoint)?
+        } else {
+            channels(checkpoint)?
+        };
+        let number = count(channels.len() as u64, "channel");
+        output.spans(&[(Ink::Heading, &number)])?;
+        for channel in &channels {
             let version = versions
-                .get(channel)
+                .get(&channel.name)
                 .map(|version| format!(", version {}", shown(&version.to_string())))
                 .unwrap_or_default();
-            let size = bytes(value.bytes().len() as u64);
-            output.line(format!("  {} ({size}{version})", shown(channel)))?;
-            self.value(output, value.as_str())?;
+            let messages = self.messages_of(&channel.value);
+            let holds = messages
+                .as_ref()
+                .map(|messages| format!(": {}", count(messages.len() as u64, "message")))
+                .unwrap_or_default();
+            output.line(format!(
+                "  {} ({}{version}){holds}",
+                shown(&channel.name),
+                bytes(channel.bytes)
+            ))?;
+            self.value(output, &channel.value, messages.as_deref())?;
         }
-        output.line(count(tuple.pending_writes.len() as u64, "pending write"))?;
+        let number = count(tuple.pending_writes.len() as u64, "pending write");
+        output.spans(&[(Ink::Heading, &number)])?;
         for write in &tuple.pending_writes {
             self.write(output, write)?;
         }
@@ -112,23 +141,104 @@ impl Show {
             shown(&write.value.type_name),
             bytes(write.value.blob.len() as u64),
         ))?;
-        match std::str::from_utf8(&write.value.blob) {
-            Ok(text) if write.value.type_name == "json" => self.value(output, text),
-            // Other types can be decoded only by the writer's serializer.
-            _ => Ok(()),
+        if self.raw && write.value.type_name != "json" {
+            return Ok(());
+        }
+        match readable(&write.value) {
+            // The line above says it.
+            Readable::Json(json) if json.as_str() == "null" => Ok(()),
+            value => {
+                let messages = self.messages_of(&value);
+                self.value(output, &value, messages.as_deref())
+            }
         }
     }
 
-    fn value(&self, output: &mut Output, json: &str) -> Outcome {
-        let text = pretty(json);
-        let text = if self.full {
-            text.into()
-        } else {
-            cut(&text, MAX_CHARS)
-        };
-        for line in text.lines() {
-            output.line(format!("    {line}"))?;
+    fn messages_of(&self, value: &Readable) -> Option<Vec<Message>> {
+        if self.raw {
+            return None;
         }
-        Ok(())
+        messages(value.json()?)
     }
+
+    fn value(
+        &self,
+        output: &mut Output,
+        value: &Readable,
+        messages: Option<&[Message]>,
+    ) -> Outcome {
+        match messages {
+            Some(messages) => say_messages(output, messages, self.amount()),
+            None => say_value(output, value, self.amount()),
+        }
+    }
+
+    fn amount(&self) -> Amount {
+        if self.full {
+            Amount::ALL
+        } else {
+            Amount {
+                chars: MAX_CHARS,
+                messages: MAX_MESSAGES,
+            }
+        }
+    }
+}
+
+/// The values as they are stored, whatever they hold.
+fn stored(checkpoint: &Checkpoint) -> Outcome<Vec<Channel>> {
+    let values = checkpoint.channel_values()?;
+    let channels = values.iter().map(|(name, value)| Channel {
+        name: name.to_owned(),
+        bytes: value.bytes().len() as u64,
+        value: Readable::Json(value.clone()),
+    });
+    Ok(channels.collect())
+}
+
+/// Says what the run of a checkpoint came to: the status, the nodes to run, what failed, and what
+/// is waited for with what to paste.
+fn say_state(output: &mut Output, tuple: &CheckpointTuple) -> Outcome {
+    let state = status::of_checkpoint(tuple);
+    let ink = match state.status {
+        Status::Idle | Status::Unfinished => Ink::Plain,
+        Status::Interrupted => Ink::Attention,
+        Status::Error => Ink::Bad,
+    };
+    output.spans(&[(Ink::Plain, "status      "), (ink, state.status.as_str())])?;
+    if !state.next.is_empty() {
+        let nodes: Vec<_> = state.next.iter().map(|node| shown(node)).collect();
+        output.line(format!("{:<10}  {}", "next", nodes.join(", ")))?;
+    }
+    for error in &state.errors {
+        let node = error.node.as_deref().map_or("?".into(), shown);
+        let text = printable_json(&error.error.text()).into_owned();
+        let text = cut(&text, MAX_CHARS);
+        output.spans(&[
+            (Ink::Plain, "failed      "),
+            (Ink::Bad, &format!("{node}: {text}")),
+        ])?;
+    }
+    for interrupt in &state.interrupts {
+        let node = interrupt.node.as_deref().map_or("?".into(), shown);
+        let text = printable_json(&interrupt.value.text()).into_owned();
+        let text = cut(&text, MAX_CHARS);
+        let word = if interrupt.answered {
+            "answered"
+        } else {
+            "waits"
+        };
+        output.spans(&[
+            (Ink::Plain, &format!("{word:<10}  ")),
+            (Ink::Attention, &format!("{node}: {text}")),
+        ])?;
+        // A run is resumed at the root graph.
+        if tuple.config.namespace().is_root()
+            && let Some(command) = python_command(&state.interrupts, interrupt)
+        {
+            let config = python_config(&tuple.config);
+            output.line(format!("{:<12}graph.invoke({command}, {config})", ""))?;
+        }
+    }
+    Ok(())
 }

@@ -57,22 +57,8 @@ pub(crate) fn of_checkpoint(tuple: &CheckpointTuple) -> Vec<OpenInterrupt> {
 }
 
 fn of_task(tuple: &CheckpointTuple, task: &Task<'_>, answered: bool) -> Vec<OpenInterrupt> {
-    let Some(write) = task.interrupt else {
-        return Vec::new();
-    };
-    let questions = match values::readable(&write.value) {
-        Readable::Json(json) => match json.decode::<Vec<RawJson>>() {
-            Ok(list) => list.iter().map(Question::of).collect(),
-            Err(_) => vec![Question::of(&json)],
-        },
-        opaque @ Readable::Opaque { .. } => vec![Question {
-            value: opaque,
-            id: None,
-            response_schema: None,
-        }],
-    };
     let node = task.node(tuple);
-    questions
+    asked(task)
         .into_iter()
         .map(|question| OpenInterrupt {
             value: question.value,
@@ -86,6 +72,28 @@ fn of_task(tuple: &CheckpointTuple, task: &Task<'_>, answered: bool) -> Vec<Open
             answered,
         })
         .collect()
+}
+
+/// The newest questions that a task asked, answered or not.
+pub(crate) fn questions(task: &Task<'_>) -> Vec<Readable> {
+    asked(task).into_iter().map(|one| one.value).collect()
+}
+
+fn asked(task: &Task<'_>) -> Vec<Question> {
+    let Some(write) = task.interrupt else {
+        return Vec::new();
+    };
+    match values::readable(&write.value) {
+        Readable::Json(json) => match json.decode::<Vec<RawJson>>() {
+            Ok(list) => list.iter().map(Question::of).collect(),
+            Err(_) => vec![Question::of(&json)],
+        },
+        opaque @ Readable::Opaque { .. } => vec![Question {
+            value: opaque,
+            id: None,
+            response_schema: None,
+        }],
+    }
 }
 
 /// LangGraph's `Interrupt`.

@@ -4,9 +4,12 @@
 //! each in its own way. Nothing here knows terminals or HTML, and nothing is ever executed.
 
 // Each of those above uses a part.
-#![cfg_attr(not(all(feature = "cli", feature = "server")), allow(dead_code))]
+#![allow(dead_code)]
 
+pub(crate) mod changes;
+pub(crate) mod history;
 pub(crate) mod interrupts;
+pub(crate) mod lanes;
 pub(crate) mod messages;
 mod msgpack;
 mod python;

@@ -164,7 +164,7 @@ async fn a_diff_shows_what_changed() {
     forked(&cli, "t").await;
     let text = cli.run(&["diff", "t"]).ok();
     assert!(
-        text.contains("--- 3\n+++ 4\nstate\n  - 2\n  + 3\n"),
+        text.contains("--- 3\n+++ 4\nstate (1 B → 1 B)\n  - 2\n  + 3\n"),
         "{text}"
     );
     let json = cli.run(&["diff", "t", "1", "3b", "--json"]).json();
