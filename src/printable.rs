@@ -82,6 +82,59 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// The depth from which JSON is not indented further: what is nested deep must not become large.
+const MAX_INDENT: usize = 64;
+
+/// Indented JSON; the text of each value is unchanged.
+pub(crate) fn pretty(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let mut depth = 0;
+    let mut in_string = false;
+    let mut escaped = false;
+    let new_line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n("  ", depth.min(MAX_INDENT)));
+    };
+    let mut characters = json.chars().peekable();
+    while let Some(character) = characters.next() {
+        if in_string {
+            text.push(character);
+            in_string = escaped || character != '"';
+            escaped = character == '\\' && !escaped;
+            continue;
+        }
+        match character {
+            '"' => {
+                in_string = true;
+                text.push('"');
+            }
+            '{' | '[' => {
+                text.push(character);
+                while characters.next_if(|next| next.is_whitespace()).is_some() {}
+                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
+                    text.push(end);
+                } else {
+                    depth += 1;
+                    new_line(&mut text, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut text, depth);
+                text.push(character);
+            }
+            ',' => {
+                text.push(',');
+                new_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            blank if blank.is_whitespace() => {}
+            other => text.push(other),
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +160,15 @@ mod tests {
             value
         );
         assert_eq!(printable_json("[1,\n2]"), "[1, 2]");
+    }
+
+    #[test]
+    fn json_is_laid_out_without_a_digit_changed() {
+        let json = r#"{"a":[1e400,{"b\"}":"x, y:[z]"},[],{ }],"n":123456789012345678901234567890}"#;
+        let pretty = pretty(json);
+        assert_eq!(
+            pretty,
+            "{\n  \"a\": [\n    1e400,\n    {\n      \"b\\\"}\": \"x, y:[z]\"\n    },\n    [],\n    {}\n  ],\n  \"n\": 123456789012345678901234567890\n}"
+        );
     }
 }

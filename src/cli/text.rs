@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanDuration};
 
 use crate::error::Error;
 use crate::id::{CheckpointId, CheckpointNamespace};
-pub(crate) use crate::printable::{printable, printable_json, shown};
+pub(crate) use crate::printable::{pretty, printable, printable_json, shown};
 
 /// A namespace for printing.
 pub(crate) fn shown_namespace(namespace: &CheckpointNamespace) -> Cow<'_, str> {
@@ -120,56 +120,6 @@ fn without_query_secrets(text: &str) -> String {
     safe
 }
 
-/// Indented JSON; the text of each value is unchanged.
-pub(crate) fn pretty(json: &str) -> String {
-    let mut text = String::with_capacity(json.len() * 2);
-    let mut depth = 0;
-    let mut in_string = false;
-    let mut escaped = false;
-    let new_line = |text: &mut String, depth: usize| {
-        text.push('\n');
-        text.extend(std::iter::repeat_n("  ", depth));
-    };
-    let mut characters = json.chars().peekable();
-    while let Some(character) = characters.next() {
-        if in_string {
-            text.push(character);
-            in_string = escaped || character != '"';
-            escaped = character == '\\' && !escaped;
-            continue;
-        }
-        match character {
-            '"' => {
-                in_string = true;
-                text.push('"');
-            }
-            '{' | '[' => {
-                text.push(character);
-                while characters.next_if(|next| next.is_whitespace()).is_some() {}
-                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
-                    text.push(end);
-                } else {
-                    depth += 1;
-                    new_line(&mut text, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                new_line(&mut text, depth);
-                text.push(character);
-            }
-            ',' => {
-                text.push(',');
-                new_line(&mut text, depth);
-            }
-            ':' => text.push_str(": "),
-            blank if blank.is_whitespace() => {}
-            other => text.push(other),
-        }
-    }
-    text
-}
-
 /// Text cut to a number of characters, with an ellipsis.
 pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max) {
@@ -221,16 +171,6 @@ mod tests {
         ] {
             assert_eq!(without_secrets(text), safe);
         }
-    }
-
-    #[test]
-    fn json_is_laid_out_without_a_digit_changed() {
-        let json = r#"{"a":[1e400,{"b\"}":"x, y:[z]"},[],{ }],"n":123456789012345678901234567890}"#;
-        let pretty = pretty(json);
-        assert_eq!(
-            pretty,
-            "{\n  \"a\": [\n    1e400,\n    {\n      \"b\\\"}\": \"x, y:[z]\"\n    },\n    [],\n    {}\n  ],\n  \"n\": 123456789012345678901234567890\n}"
-        );
     }
 
     #[test]

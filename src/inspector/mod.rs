@@ -4,13 +4,17 @@
 //! for its [`Gate`] to say, which the HTTP service has. Pages are made on the server and work
 //! without JavaScript; what is stored is shown as text, whatever it holds.
 
+mod actions;
 mod assets;
+mod bundle;
+mod copy;
 mod entry;
 mod failure;
 mod form;
 mod gate;
 mod guard;
 mod links;
+mod live;
 mod pages;
 mod parameters;
 mod parts;

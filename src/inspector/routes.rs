@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::assets::{self, SCRIPT_NAME, STYLE_NAME};
 use super::failure::Failure;
+use super::form::Form;
 use super::gate::{Entrance, Gate};
+use super::pages::confirm::Action;
+use super::parameters::Parameters;
 use super::site::{Site, Visit};
-use super::{entry, guard, pages};
+use super::{actions, bundle, entry, guard, live, pages};
 use crate::blobs::BlobStore;
 use crate::observed::ObservedSaver;
 
@@ -25,7 +28,29 @@ pub(crate) fn router(
 ) -> Router {
     let site = Site::new(saver, gate, base);
     let at = |path: &str| format!("{base}/{path}");
-    let mut made = Router::new().route(&at(""), get(pages::threads::show));
+    let mut made = Router::new()
+        .route(&at(""), get(pages::threads::show))
+        .route(&at("thread"), get(pages::thread::show))
+        .route(&at("checkpoint"), get(pages::checkpoint::show))
+        .route(&at("raw"), get(pages::checkpoint::raw))
+        .route(&at("compare"), get(pages::checkpoint::compare))
+        .route(&at("waiting"), get(pages::waiting::show))
+        .route(&at("memory"), get(pages::memory::show))
+        .route(&at("health"), get(pages::health::show))
+        .route(&at("bundle"), get(bundle::download));
+    // Where nothing may be changed there is nothing that changes.
+    if site.gate.entrance() != Entrance::Token {
+        for action in Action::ALL {
+            let ask = move |site: State<Site>, visit: Visit, parameters: Parameters| {
+                actions::ask(action, site, visit, parameters)
+            };
+            let act = move |site: State<Site>, visit: Visit, headers: HeaderMap, form: Form| {
+                actions::act(action, site, visit, headers, form)
+            };
+            made = made.route(&at(action.path()), get(ask).post(act));
+        }
+        made = made.route(&at("done"), get(pages::confirm::done));
+    }
     if site.gate.entrance() == Entrance::Key {
         made = made.route(&at("logout"), post(entry::log_out));
     }
@@ -33,8 +58,13 @@ pub(crate) fn router(
         .route(&at("{*rest}"), get(no_such_page))
         .layer(from_fn_with_state(site.clone(), guard::limit))
         .layer(from_fn_with_state(site.clone(), guard::enter));
+    // A page that watches a thread is open for long, and has a limit of its own.
+    let watched = Router::new()
+        .route(&at("events"), get(live::events))
+        .layer(from_fn_with_state(site.clone(), guard::enter));
     let mut router = Router::new()
         .merge(made)
+        .merge(watched)
         .route(&at(&STYLE_NAME), get(assets::style))
         .route(&at(&SCRIPT_NAME), get(assets::script));
     if site.gate.entrance() == Entrance::Key {

@@ -75,7 +75,13 @@ async function refresh() {
 if (live) {
   const mark = document.querySelector("[data-live-mark]");
   const events = new EventSource(live.dataset.live);
-  events.addEventListener("open", () => { if (mark) mark.hidden = false; });
+  let opened = false;
+  events.addEventListener("open", () => {
+    if (mark) mark.hidden = false;
+    // What changed between two connections is not told.
+    if (opened) refresh();
+    opened = true;
+  });
   events.addEventListener("change", refresh);
   events.addEventListener("end", () => { events.close(); if (mark) mark.hidden = true; });
   events.addEventListener("error", () => { if (mark) mark.hidden = true; });

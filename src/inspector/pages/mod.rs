@@ -1,6 +1,14 @@
 //! The pages, each a module, and the frame around them.
 
+mod changed;
+pub(super) mod checkpoint;
+pub(super) mod confirm;
+pub(super) mod health;
+pub(super) mod memory;
+mod questions;
+pub(super) mod thread;
 pub(super) mod threads;
+pub(super) mod waiting;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
