@@ -29,11 +29,13 @@ pub(super) async fn ask(
     confirm::show(&site, &visit, action, &parameters).await
 }
 
-/// Does what the form of an action says.
+/// Does what the form of an action says. What it is done to is in the address, because a form
+/// changes line breaks and NULs.
 pub(super) async fn act(
     action: Action,
     State(site): State<Site>,
     visit: Visit,
+    parameters: Parameters,
     headers: HeaderMap,
     form: Form,
 ) -> Page {
@@ -42,8 +44,8 @@ pub(super) async fn act(
     let allowed =
         guard::check_form(&visit, &headers, &form).and_then(|()| check_permission(&visit, action));
     allowed.map_err(&failed)?;
-    let thread = form.thread(&visit.viewer).map_err(&failed)?;
-    let done = perform(&site, &visit, action, &thread, &form).await;
+    let thread = parameters.thread(&visit.viewer).map_err(&failed)?;
+    let done = perform(&site, &visit, action, &parameters, &form).await;
     let outcome = match &done {
         Ok(_) => "done",
         Err(_) => "failed",
@@ -80,9 +82,10 @@ async fn perform(
     site: &Site,
     visit: &Visit,
     action: Action,
-    thread: &ThreadId,
+    parameters: &Parameters,
     form: &Parameters,
 ) -> Result<ThreadId, Failure> {
+    let thread = &parameters.thread(&visit.viewer)?;
     let saver = &site.saver;
     match action {
         Action::Copy => {
@@ -96,7 +99,7 @@ async fn perform(
                     ),
                 ));
             }
-            let from = form.checkpoint(&visit.viewer, "checkpoint")?;
+            let from = parameters.checkpoint(&visit.viewer, "checkpoint")?;
             copy_from(site, &from, &target).await?;
             return Ok(target);
         }

@@ -200,7 +200,69 @@ pub(super) async fn limit(State(site): State<Site>, request: Request, next: Next
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::inspector::gate::Gate;
+    use crate::memory::MemorySaver;
+    use crate::observed::ObservedSaver;
+
+    /// Has one key, until it is taken away.
+    #[derive(Debug)]
+    struct OneKey(Arc<AtomicBool>);
+
+    impl Gate for OneKey {
+        fn entrance(&self) -> Entrance {
+            Entrance::Key
+        }
+
+        fn admits(&self, _headers: &HeaderMap) -> bool {
+            true
+        }
+
+        fn viewer(&self, _hash: &[u8; 32]) -> Option<Viewer> {
+            let is_there = self.0.load(Ordering::Relaxed);
+            is_there.then(|| self.anybody())
+        }
+
+        fn anybody(&self) -> Viewer {
+            Viewer {
+                name: "a key".to_owned(),
+                prefix: String::new(),
+                may_write: true,
+                may_remove: true,
+            }
+        }
+
+        fn is_secure(&self, _headers: &HeaderMap) -> bool {
+            false
+        }
+
+        fn is_draining(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_session_ends_when_its_key_is_taken_away() {
+        let is_there = Arc::new(AtomicBool::new(true));
+        let saver: Arc<dyn crate::blobs::BlobStore> = Arc::new(MemorySaver::new());
+        let gate = Arc::new(OneKey(Arc::clone(&is_there)));
+        let site = Site::new(ObservedSaver::new(saver), gate, "");
+        let cookie = site.sessions.open([1; 32]).unwrap();
+        let mut headers = HeaderMap::new();
+        let sent = format!("other=1; {}={cookie}", site.cookie);
+        headers.insert(header::COOKIE, HeaderValue::from_str(&sent).unwrap());
+        let visit = visit_of(&site, &headers).unwrap();
+        assert!(still_there(&site, &visit).is_some());
+        is_there.store(false, Ordering::Relaxed);
+        assert!(still_there(&site, &visit).is_none());
+        assert!(visit_of(&site, &headers).is_none());
+        // It does not come back with the key.
+        is_there.store(true, Ordering::Relaxed);
+        assert!(visit_of(&site, &headers).is_none());
+    }
 
     #[test]
     fn a_form_is_taken_from_its_own_origin_alone() {

@@ -12,14 +12,12 @@ pub(super) struct Links<'a>(pub(super) &'a str);
 impl Links<'_> {
     /// A page with parameters.
     pub(super) fn page(self, path: &str, parameters: &[(&str, &str)]) -> String {
-        let mut address = format!("{}/{path}", self.0);
-        if !parameters.is_empty() {
-            let mut query = Serializer::new(String::new());
-            query.extend_pairs(parameters);
-            address.push('?');
-            address.push_str(&query.finish());
+        let query = query(parameters);
+        if query.is_empty() {
+            format!("{}/{path}", self.0)
+        } else {
+            format!("{}/{path}?{query}", self.0)
         }
-        address
     }
 
     /// A page about a thread.
@@ -34,19 +32,31 @@ impl Links<'_> {
 
     /// A page about a checkpoint.
     pub(super) fn of_checkpoint(self, path: &str, config: &CheckpointConfig) -> String {
-        let namespace = config.namespace();
-        let mut parameters = vec![("id", config.thread_id.as_str())];
-        if !namespace.is_root() {
-            parameters.push(("ns", namespace.as_str()));
-        }
-        if let Some(checkpoint) = &config.checkpoint_id {
-            parameters.push(("checkpoint", checkpoint.as_str()));
-        }
-        self.page(path, &parameters)
+        let query = checkpoint_query(config);
+        format!("{}/{path}?{query}", self.0)
     }
 
     /// A checkpoint.
     pub(super) fn checkpoint(self, config: &CheckpointConfig) -> String {
         self.of_checkpoint("checkpoint", config)
     }
+}
+
+/// The parameters of a page about a checkpoint.
+pub(super) fn checkpoint_query(config: &CheckpointConfig) -> String {
+    let namespace = config.namespace();
+    let mut parameters = vec![("id", config.thread_id.as_str())];
+    if !namespace.is_root() {
+        parameters.push(("ns", namespace.as_str()));
+    }
+    if let Some(checkpoint) = &config.checkpoint_id {
+        parameters.push(("checkpoint", checkpoint.as_str()));
+    }
+    query(&parameters)
+}
+
+fn query(parameters: &[(&str, &str)]) -> String {
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(parameters);
+    query.finish()
 }

@@ -29,7 +29,7 @@ impl Render for Id<'_> {
 
 /// The id of a checkpoint, shortened to what tells it from its neighbours.
 pub(super) fn short_id(id: &str) -> Markup {
-    let is_uuid = id.len() == 36 && id.is_ascii();
+    let is_uuid = id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_graphic());
     html! {
         @if is_uuid {
             bdi.id title=(id) { (&id[..8]) span.faint { (&id[8..18]) } }

@@ -44,8 +44,12 @@ pub(crate) fn router(
             let ask = move |site: State<Site>, visit: Visit, parameters: Parameters| {
                 actions::ask(action, site, visit, parameters)
             };
-            let act = move |site: State<Site>, visit: Visit, headers: HeaderMap, form: Form| {
-                actions::act(action, site, visit, headers, form)
+            let act = move |site: State<Site>,
+                            visit: Visit,
+                            parameters: Parameters,
+                            headers: HeaderMap,
+                            form: Form| {
+                actions::act(action, site, visit, parameters, headers, form)
             };
             made = made.route(&at(action.path()), get(ask).post(act));
         }

@@ -11,6 +11,7 @@ mod gc;
 mod generated;
 #[cfg(feature = "server")]
 mod keys;
+mod inspect;
 mod lifetime;
 mod migrate;
 mod refusals;

@@ -11,6 +11,7 @@ mod auth;
 mod blobs;
 #[cfg(feature = "http")]
 mod client;
+mod inspector;
 mod limits;
 mod lingering_close;
 mod operations;

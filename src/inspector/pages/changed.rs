@@ -19,7 +19,7 @@ const MAX_CHANGES: usize = 200;
 pub(super) fn changed(changes: &[ChannelChange]) -> Markup {
     html! {
         @if changes.is_empty() { p.empty { "The values of all channels are the same." } }
-        @for change in changes {
+        @for change in by_interest(changes) {
             section.change data-channel=(change.channel) data-kind=(word(change.kind)) {
                 h3 {
                     span class={ "kind " (word(change.kind)) } { (word(change.kind)) } " "
@@ -44,6 +44,18 @@ pub(super) fn changed(changes: &[ChannelChange]) -> Markup {
             }
         }
     }
+}
+
+/// Messages first, and the channels by which LangGraph runs the graph last.
+fn by_interest(changes: &[ChannelChange]) -> Vec<&ChannelChange> {
+    let mut sorted: Vec<_> = changes.iter().collect();
+    sorted.sort_by_key(|change| {
+        let is_internal =
+            change.channel.starts_with("__") || change.channel.starts_with("branch:to:");
+        let is_messages = matches!(change.what, What::Messages { .. });
+        (is_internal, !is_messages)
+    });
+    sorted
 }
 
 fn rest(all: usize) -> Markup {

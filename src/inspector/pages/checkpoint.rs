@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::super::failure::Failure;
-use super::super::links::Links;
+use super::super::links::{Links, checkpoint_query};
 use super::super::parameters::Parameters;
 use super::super::parts::{Id, ago, count, number, short_id, size, status};
 use super::super::plot::share;
@@ -16,6 +16,7 @@ use super::questions::questions;
 use super::{Page, Tab, or_failed, page};
 use crate::checkpoint::{CheckpointTuple, PendingWrite};
 use crate::codec::RawJson;
+use crate::id::CheckpointId;
 use crate::inspect::changes;
 use crate::inspect::interrupts;
 use crate::inspect::messages::messages;
@@ -103,16 +104,13 @@ fn facts(links: Links<'_>, tuple: &CheckpointTuple) -> Markup {
 
 fn actions(links: Links<'_>, visit: &Visit, tuple: &CheckpointTuple) -> Markup {
     let config = &tuple.config;
-    let namespace = config.namespace();
     html! {
         div.actions {
-            @if visit.viewer.may_write && namespace.is_root() {
+            @if visit.viewer.may_write && config.namespace().is_root() {
                 a.button href=(links.of_checkpoint("copy", config)) { "Copy from here…" }
             }
             form.inline action=(links.page("compare", &[])) {
-                input type="hidden" name="id" value=(config.thread_id.as_str());
-                input type="hidden" name="ns" value=(namespace.as_str());
-                input type="hidden" name="checkpoint" value=(tuple.checkpoint.id().as_str());
+                input type="hidden" name="of" value=(checkpoint_query(config));
                 label { span.hidden { "The id of the other checkpoint" } input type="text" name="with" placeholder="id of another checkpoint" required autocomplete="off" spellcheck="false"; }
                 button type="submit" { "Compare" }
             }
@@ -224,8 +222,17 @@ pub(in super::super) async fn compare(
 }
 
 async fn compared(site: &Site, visit: &Visit, parameters: &Parameters) -> Result<Markup, Failure> {
-    let one = parameters.checkpoint(&visit.viewer, "checkpoint")?;
-    let other = parameters.checkpoint(&visit.viewer, "with")?;
+    // A form has the first in one field, encoded, as it would change line breaks in it.
+    let of = Parameters::parse(parameters.get("of").as_bytes());
+    let named = if parameters.get("of").is_empty() {
+        parameters
+    } else {
+        &of
+    };
+    let one = named.checkpoint(&visit.viewer, "checkpoint")?;
+    let other = CheckpointId::new(parameters.get("with").trim());
+    let other = other.map_err(|_| Failure::no_such_checkpoint())?;
+    let other = one.clone().with_checkpoint(other);
     let (one, other) = tokio::try_join!(site.checkpoint(&one), site.checkpoint(&other))?;
     // From the older to the newer.
     let (from, to) = if one.checkpoint.id() <= other.checkpoint.id() {

@@ -8,6 +8,8 @@ use super::super::parameters::Parameters;
 use super::super::parts::{Id, count, number, short_id, size, ttl};
 use super::super::site::{Site, Visit};
 use super::{Page, Tab, memory, or_failed, page};
+use crate::checkpoint::CheckpointTuple;
+use crate::config::CheckpointConfig;
 use crate::id::ThreadId;
 use crate::saver::ThreadSummary;
 
@@ -77,23 +79,28 @@ async fn content(
 ) -> Result<Markup, Failure> {
     let thread = parameters.thread(&visit.viewer)?;
     let summary = site.summary(&thread).await?;
+    let mut about = CheckpointConfig::of_thread(thread.clone());
     let fields = match action {
-        Action::Copy => copy(site, visit, parameters).await?,
+        Action::Copy => {
+            let tuple = copied(site, visit, parameters).await?;
+            about.checkpoint_id = Some(tuple.checkpoint.id().clone());
+            copy(visit, &tuple)
+        }
         Action::Pin => pin(&summary),
         Action::Unpin => unpin(&summary),
         Action::Prune => prune(site, &thread).await?,
         Action::Delete => delete(site, &thread, &summary).await?,
     };
     let links = site.links();
+    let address = links.of_checkpoint(action.path(), &about);
     Ok(html! {
         p.crumbs {
             a href=(links.page("", &[])) { "Threads" } " / "
             a href=(links.thread(&thread)) { (Id(thread.as_str())) } " / "
         }
         h1 { (action.title()) }
-        form.stacked method="post" action=(links.page(action.path(), &[])) data-action=(action.path()) {
+        form.stacked method="post" action=(address) data-action=(action.path()) {
             input type="hidden" name="csrf" value=(visit.csrf);
-            input type="hidden" name="id" value=(thread.as_str());
             (fields)
             div.actions {
                 button type="submit" class=(if action.removes() { "danger" } else { "" }) { (action.title()) }
@@ -103,7 +110,12 @@ async fn content(
     })
 }
 
-async fn copy(site: &Site, visit: &Visit, parameters: &Parameters) -> Result<Markup, Failure> {
+/// The checkpoint that is copied from.
+async fn copied(
+    site: &Site,
+    visit: &Visit,
+    parameters: &Parameters,
+) -> Result<CheckpointTuple, Failure> {
     let config = parameters.checkpoint(&visit.viewer, "checkpoint")?;
     if !config.namespace().is_root() {
         return Err(Failure::new(
@@ -111,19 +123,21 @@ async fn copy(site: &Site, visit: &Visit, parameters: &Parameters) -> Result<Mar
             "A thread begins with its root graph: copy from the checkpoint of the root that called the subgraph.",
         ));
     }
-    let tuple = site.checkpoint(&config).await?;
+    site.checkpoint(&config).await
+}
+
+fn copy(visit: &Visit, tuple: &CheckpointTuple) -> Markup {
     let id = tuple.checkpoint.id().as_str();
-    let suggested = format!("{}-copy", config.thread_id.as_str());
-    Ok(html! {
+    let suggested = format!("{}-copy", tuple.config.thread_id.as_str());
+    html! {
         p {
             "A new thread gets the checkpoint " (short_id(id)) ", its ancestors, and what the next step needs of subgraphs. "
             "If it is the newest, its pending writes come along; otherwise the copy runs the step again. Nothing of this thread changes."
         }
-        input type="hidden" name="checkpoint" value=(id);
         label for="target" { "The id of the new thread" }
         input #target type="text" name="target" value=(suggested) required autocomplete="off" spellcheck="false";
         @if !visit.viewer.prefix.is_empty() { p.hint { "It must start with " (Id(&visit.viewer.prefix)) "." } }
-    })
+    }
 }
 
 fn pin(summary: &ThreadSummary) -> Markup {

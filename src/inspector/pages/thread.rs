@@ -98,8 +98,10 @@ fn content(
     let live = is_newest.then(|| links.of_thread("events", thread));
     html! {
         p.crumbs { a href=(links.page("", &[])) { "Threads" } " / " }
-        h1 { (Id(thread.as_str())) }
-        @if is_newest { p.live-mark data-live-mark hidden { "live" } }
+        div.title {
+            h1 { (Id(thread.as_str())) }
+            @if is_newest { p data-live-mark hidden { "live" } }
+        }
         (actions(site, visit, thread))
         div #live data-live=[live] {
             (facts(read))
@@ -302,7 +304,7 @@ impl Drawing<'_> {
                     div.line {
                         a.primary data-row href=(self.links.checkpoint(&config)) { (short_id(step.id.as_str())) }
                         @if let Some(number) = step.step { span.mono.faint title="The number of the step" { "#" (number) } }
-                        @if let Some(source) = &step.source { span class={ "badge source" } { (Stored(source)) } }
+                        @if let Some(source) = &step.source { span.badge.source { (Id(source)) } }
                         @for task in &tasks { (ran(task)) }
                         @for node in left(step) { span.task.left title="Left to run" { (Id(node)) } }
                         span.facts {
@@ -386,7 +388,9 @@ fn said(task: &StepTask) -> Markup {
 
 /// The tree beside a step: its own lane, and those that pass.
 fn lanes(place: &Place) -> Markup {
-    let width = place.beside.len().max(place.lane + 1).min(MAX_LANES);
+    let open = place.beside.iter().rposition(|open| *open);
+    let width = open.map_or(0, |last| last + 1);
+    let width = width.max(place.lane + 1).min(MAX_LANES);
     html! {
         span.lanes aria-hidden="true" {
             @for lane in 0..width {
