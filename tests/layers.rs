@@ -141,7 +141,7 @@ const LAYERS: &[&str] = &[
 
 /// The front ends, the saver for Redis and the properties that fuzzing checks of it, which nothing
 /// else of the crate may import.
-const OUTER: &[&str] = &["redis", "server", "cli", "fuzzing"];
+const OUTER: &[&str] = &["redis", "inspector", "server", "cli", "fuzzing"];
 
 /// The only modules outside of [`OUTER`] that may import each other.
 const ACQUAINTED: &[&str] = &["checkpoint", "config"];

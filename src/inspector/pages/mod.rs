@@ -17,7 +17,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::assets::{SCRIPT_NAME, STYLE_NAME};
 use super::failure::Failure;
 use super::gate::Entrance;
-use super::parts::Id;
+use super::parts::{Id, Stored};
 use super::site::{Shared, Site, Visit};
 
 /// The result of a page.
@@ -116,7 +116,7 @@ fn frame(site: &Shared, visit: Option<&Visit>, tab: Tab, title: &str, content: &
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · LangGraph inspector" }
+                title { (Stored(title)) " · LangGraph inspector" }
                 link rel="icon" href="data:,";
                 link rel="stylesheet" href=(asset(&STYLE_NAME));
                 script src=(asset(&SCRIPT_NAME)) defer {}
