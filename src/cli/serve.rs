@@ -28,8 +28,8 @@ const KEYS: &str = "LANGGRAPH_REDIS_API_KEYS";
 ///
 /// Creates the indexes first. The first signal starts a graceful shutdown, which waits for
 /// --shutdown-delay and for the requests in flight; a second one ends the delay, or aborts the
-/// requests. SIGHUP reads the files of TLS again, which a change of them does as well; a terminal
-/// that is closed ends the service.
+/// requests. SIGHUP reads the files of keys and of TLS again, which a change of them does as well; a
+/// terminal that is closed ends the service.
 ///
 /// Each option may also be given by a variable of the environment, or in the table [serve] of the
 /// file of --config, under its name with underscores. A flag comes before a variable, and a

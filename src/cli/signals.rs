@@ -31,6 +31,13 @@ pub(crate) struct Signals {
     on_terminal: bool,
 }
 
+impl Signals {
+    /// Waits for a signal to end.
+    pub(crate) async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
+}
+
 #[cfg(unix)]
 impl Signals {
     pub(crate) fn listen() -> Outcome<Self> {
@@ -49,11 +56,6 @@ impl Signals {
             },
             on_terminal: has_terminal(),
         })
-    }
-
-    /// Waits for a signal to end.
-    pub(crate) async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
     }
 
     /// Waits for Ctrl-C, SIGTERM or SIGHUP.

@@ -1,7 +1,7 @@
 //! The structure of a thread without its ids and values, to attach to a report of a bug.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::State;
 use axum::http::header;
@@ -26,7 +26,10 @@ use crate::saver::CheckpointSaver;
 /// How many checkpoints a bundle has; the newest.
 const MAX_CHECKPOINTS: usize = 1_000;
 
-/// The keys of metadata whose values are LangGraph's own.
+/// How long checkpoints are read for a bundle.
+const TIME: Duration = Duration::from_secs(20);
+
+/// LangGraph's own values of the metadata `source`.
 const SOURCES: [&str; 4] = ["input", "loop", "update", "fork"];
 
 pub(super) async fn download(
@@ -50,13 +53,14 @@ pub(super) async fn download(
 async fn bundle(site: &Site, thread: &ThreadId) -> Result<Value, Failure> {
     let summary = site.summary(thread).await?;
     let redaction = Redaction::new();
+    let begun = Instant::now();
     let config = CheckpointConfig::of_thread(thread.clone());
     let options = ListOptions::default().with_limit(MAX_CHECKPOINTS + 1);
     let mut list = site.saver.list(Some(&config), options);
     let (mut checkpoints, mut truncated) = (Vec::new(), false);
     let mut newest = None;
     while let Some(tuple) = list.try_next().await? {
-        if checkpoints.len() == MAX_CHECKPOINTS {
+        if checkpoints.len() == MAX_CHECKPOINTS || begun.elapsed() > TIME {
             truncated = true;
             break;
         }
@@ -206,7 +210,7 @@ fn is_number(json: &RawJson) -> bool {
 /// What a value is, without what it holds.
 fn shape(json: &RawJson) -> String {
     match json.bytes().first() {
-        Some(b'{') => match json.decode::<BTreeMap<String, serde::de::IgnoredAny>>() {
+        Some(b'{') => match RawObject::parse(json.bytes().clone()) {
             Ok(members) => format!("object of {}", members.len()),
             Err(_) => "object".to_owned(),
         },

@@ -109,7 +109,11 @@ fn path(parts: &[Part]) -> String {
                 text.push_str(&printable::quoted(name));
                 text.push(']');
             }
-            Part::Item(position) => text.push_str(&format!("[{position}]")),
+            Part::Item(position) => {
+                text.push('[');
+                text.push_str(&position.to_string());
+                text.push(']');
+            }
         }
     }
     text

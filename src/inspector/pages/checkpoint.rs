@@ -242,7 +242,7 @@ async fn compared(site: &Site, visit: &Visit, parameters: &Parameters) -> Result
     };
     let links = site.links();
     let thread = &to.config.thread_id;
-    let side = |tuple: &CheckpointTuple| {
+    let described = |tuple: &CheckpointTuple| {
         let step: Option<i64> = tuple.metadata.get("step").ok().flatten();
         html! {
             a href=(links.checkpoint(&tuple.config)) { (Id(tuple.checkpoint.id().as_str())) }
@@ -256,7 +256,7 @@ async fn compared(site: &Site, visit: &Visit, parameters: &Parameters) -> Result
             a href=(links.thread(thread)) { (Id(thread.as_str())) } " / "
         }
         h1 { "Compare" }
-        dl.facts { dt { "From" } dd { (side(&from)) } dt { "To" } dd { (side(&to)) } }
+        dl.facts { dt { "From" } dd { (described(&from)) } dt { "To" } dd { (described(&to)) } }
         (changed(&changes::changes(&from.checkpoint, &to.checkpoint)?))
     })
 }

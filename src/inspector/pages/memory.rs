@@ -28,6 +28,9 @@ const LARGEST: usize = 25;
 /// How long threads are counted to find the largest.
 const TIME: Duration = Duration::from_secs(6);
 
+/// How long it may take to find out what one prune would remove.
+const PRUNABLE_TIME: Duration = Duration::from_secs(8);
+
 /// How many channels of a thread are shown.
 const MAX_CHANNELS: usize = 100;
 
@@ -58,7 +61,7 @@ async fn all(site: &Site, visit: &Visit, asked: &str) -> Result<Markup, Failure>
         None => (Vec::new(), 0, true),
     };
     let bytes = |thread: &Overview| match thread.size {
-        Some(size) => size.bytes,
+        Some(taken) => taken.bytes,
         None => thread.newest.as_ref().map_or(0, |newest| newest.bytes),
     };
     let most = largest.iter().map(bytes).max().unwrap_or(0);
@@ -256,7 +259,8 @@ fn by_channel(channels: &[Channel]) -> Markup {
     }
 }
 
-/// What prunes with some strategies would remove.
+/// What prunes with some strategies would remove; those that take too long to find out are left
+/// out.
 pub(in super::super) async fn prunable(
     diagnostics: &dyn Diagnostics,
     thread: &ThreadId,
@@ -272,7 +276,10 @@ pub(in super::super) async fn prunable(
             PruneStrategy::KeepLast(10),
         ),
     ] {
-        found.push((name, diagnostics.prunable(thread, &strategy).await?));
+        let prunable = diagnostics.prunable(thread, &strategy);
+        if let Ok(prunable) = tokio::time::timeout(PRUNABLE_TIME, prunable).await {
+            found.push((name, prunable?));
+        }
     }
     Ok(found)
 }
@@ -284,7 +291,8 @@ fn freed(prunable: &[(&str, Progress)], summary: &ThreadSummary, bytes: Option<u
         bytes.and_then(|bytes| u64::try_from(bytes).ok())
     };
     html! {
-        table.prunes {
+        @if prunable.is_empty() { p.empty { "The thread is too large to say here: " code { "langgraph-redis prune" } " says what it would remove before it does." } }
+        @else { table.prunes {
             caption.hidden { "What a prune would remove" }
             thead { tr { th scope="col" { "Strategy" } th.number scope="col" { "Checkpoints" } th.number scope="col" { "Writes" } th.number scope="col" title="If checkpoints are of the same size" { "About" } th scope="col" { span.hidden { "Share" } } } }
             tbody { @for (name, progress) in prunable {
@@ -296,6 +304,6 @@ fn freed(prunable: &[(&str, Progress)], summary: &ThreadSummary, bytes: Option<u
                     td { (share(progress.checkpoints, summary.checkpoints)) }
                 }
             } }
-        }
+        } }
     }
 }

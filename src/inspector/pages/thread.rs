@@ -53,7 +53,7 @@ struct Read {
     summary: ThreadSummary,
     newest: Option<Newest>,
     waiting: Vec<interrupts::OpenInterrupt>,
-    size: Option<ThreadSize>,
+    taken: Option<ThreadSize>,
     history: History,
 }
 
@@ -61,18 +61,20 @@ impl Read {
     async fn of(site: &Site, thread: &ThreadId, parameters: &Parameters) -> Result<Self, Failure> {
         let summary = site.summary(thread).await?;
         let before = Some(parameters.get("before")).filter(|before| !before.is_empty());
-        let mut options = ListOptions::default();
-        options.before = before.map(CheckpointId::new).transpose()?;
+        let options = match before {
+            Some(before) => ListOptions::default().with_before(CheckpointId::new(before)?),
+            None => ListOptions::default(),
+        };
         let root = CheckpointConfig::of_thread(thread.clone());
         let newest = site.look(&root).await?;
         let waiting = match &newest {
             Some(newest) => interrupts::innermost(&site.saver, newest).await?,
             None => Vec::new(),
         };
-        let size = match site.diagnostics() {
+        let taken = match site.diagnostics() {
             Some(diagnostics) => match diagnostics.size_of(thread).await {
                 Err(error) if hides_its_thread_alone(&error) => None,
-                size => size?,
+                taken => taken?,
             },
             None => None,
         };
@@ -80,7 +82,7 @@ impl Read {
             history: history::of_thread(&site.saver, thread, options, PAGE).await?,
             newest: newest.as_ref().map(Newest::of),
             waiting,
-            size,
+            taken,
             summary,
         })
     }
@@ -145,7 +147,7 @@ fn facts(read: &Read) -> Markup {
                 li { "State " b { (size(newest.bytes)) } }
             }
             li { "Checkpoints " b { (number(read.summary.checkpoints)) } }
-            @if let Some(one) = read.size {
+            @if let Some(one) = read.taken {
                 li { "Memory " b { @if one.estimated { "≈ " } (size(one.bytes)) } }
             }
             li { "Expires " @if read.summary.ttl.is_some() { "in " } b { (ttl(read.summary.ttl)) } }
@@ -189,7 +191,9 @@ fn plots(history: &History) -> Markup {
         .rev()
         .map(|step| (step.bytes, format!("{}: {}", name(step), size(step.bytes))))
         .collect();
-    let took = |step: &Step| step.took.unwrap_or_default();
+    // The time before an input is the user's, not the step's.
+    let ran = |step: &Step| step.source.as_deref() == Some("loop");
+    let took = |step: &Step| step.took.filter(|_| ran(step)).unwrap_or_default();
     let millis = |step: &Step| u64::try_from(took(step).as_millis()).unwrap_or(u64::MAX);
     let times: Vec<_> = steps
         .iter()
