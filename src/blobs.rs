@@ -75,6 +75,11 @@ pub trait BlobStore: CheckpointSaver {
     #[doc(hidden)]
     fn diagnostics(&self) -> Option<&dyn Diagnostics>;
 
+    /// How many bytes a thread takes where it is stored, 0 if it is not there: on Redis what the
+    /// server reports of its keys. `None` if the user may not ask for it.
+    #[doc(hidden)]
+    async fn thread_bytes(&self, thread: &ThreadId) -> Result<Option<u64>>;
+
     /// Whether calls can be served. The reason that they cannot is logged in full; what is
     /// returned names no server, because anybody may ask.
     #[doc(hidden)]

@@ -425,6 +425,11 @@ impl<S: BlobStore> BlobStore for ScopedSaver<S> {
         None
     }
 
+    async fn thread_bytes(&self, thread: &ThreadId) -> Result<Option<u64>> {
+        let bytes = self.saver.thread_bytes(&self.stored(thread)?).await;
+        bytes.map_err(self.scope_error())
+    }
+
     async fn readiness(&self) -> StoreReadiness {
         self.saver.readiness().await
     }

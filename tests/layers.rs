@@ -102,6 +102,7 @@ const LAYERS: &[&str] = &[
     "delete",
     "runs",
     "prune",
+    "memory_usage",
     "stats",
     "thread_size",
     "transfer/checkpoints",

@@ -164,8 +164,11 @@ impl CheckpointSaver for HttpSaver {
     }
 
     fn threads(&self, prefix: &str) -> SaverStream<ThreadSummary> {
-        let prefix = prefix.to_owned();
-        let threads = self.lines::<ThreadLine>("threads", &ThreadsCall { prefix });
+        let call = ThreadsCall {
+            prefix: prefix.to_owned(),
+            ..ThreadsCall::default()
+        };
+        let threads = self.lines::<ThreadLine>("threads", &call);
         threads.map_ok(ThreadSummary::from).boxed()
     }
 

@@ -18,5 +18,6 @@ mod read;
 mod recorded;
 pub(crate) mod status;
 pub(crate) mod tasks;
+pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod values;

@@ -132,9 +132,12 @@ mod tests {
     #[test]
     fn a_recorded_thread_has_the_status_that_its_run_ended_with() {
         let expected = |name: &str| match name {
-            "finished" | "answered" | "functional_finished" | "joins" | "handled_error" => {
-                Status::Idle
-            }
+            "chat"
+            | "finished"
+            | "answered"
+            | "functional_finished"
+            | "joins"
+            | "handled_error" => Status::Idle,
             "static_breakpoint" | "step_limit" | "answered_then_killed" => Status::Unfinished,
             "error_and_interrupt" | "failed_error_handler" => Status::Error,
             _ => Status::Interrupted,

@@ -13,7 +13,7 @@ use crate::config::CheckpointConfig;
 use crate::diagnostics::Diagnostics;
 use crate::error::Result;
 use crate::id::{CheckpointNamespace, ThreadId};
-use crate::options::TtlChoice;
+use crate::options::{ListOptions, TtlChoice};
 use crate::saver::{CheckpointSaver, SaverStream, ThreadSummary};
 
 #[async_trait]
@@ -114,6 +114,24 @@ impl BlobStore for MemorySaver {
         None
     }
 
+    async fn thread_bytes(&self, thread: &ThreadId) -> Result<Option<u64>> {
+        let config = CheckpointConfig::of_thread(thread.clone());
+        let mut checkpoints = self.list(Some(&config), ListOptions::default());
+        let mut bytes = 0;
+        while let Some(tuple) = checkpoints.try_next().await? {
+            let checkpoint = tuple.checkpoint.to_json();
+            bytes += checkpoint.bytes().len() + tuple.metadata.to_json().bytes().len();
+            let writes = tuple.pending_writes.iter();
+            bytes += writes.map(|write| write.value.blob.len()).sum::<usize>();
+        }
+        let (store, _) = self.open();
+        if let Some(thread) = store.threads.get(thread) {
+            let blobs = thread.namespaces.values().map(|one| one.blobs.bytes());
+            bytes += blobs.sum::<usize>();
+        }
+        Ok(Some(bytes as u64))
+    }
+
     async fn readiness(&self) -> StoreReadiness {
         StoreReadiness::Ready
     }
@@ -130,7 +148,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::saver::CheckpointSaver;
 
     fn checkpoint() -> Checkpoint {
         let text = r#"{"id":"1","channel_versions":{"c":"1","d":"1"}}"#;

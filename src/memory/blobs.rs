@@ -46,6 +46,15 @@ impl Blobs {
         }
     }
 
+    /// The length of all blobs, in base64.
+    pub(super) fn bytes(&self) -> usize {
+        let lengths = self
+            .0
+            .values()
+            .filter_map(|stored| stored.blob.blob.as_ref());
+        lengths.map(String::len).sum()
+    }
+
     /// The blobs that a checkpoint names.
     pub(super) fn of(&self, checkpoint: &Checkpoint) -> Vec<ChannelBlob> {
         named_by(checkpoint)

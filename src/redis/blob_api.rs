@@ -62,6 +62,10 @@ impl BlobStore for RedisSaver {
         Some(self)
     }
 
+    async fn thread_bytes(&self, thread: &ThreadId) -> Result<Option<u64>> {
+        self.0.thread_bytes(thread).await
+    }
+
     async fn readiness(&self) -> StoreReadiness {
         let health = self.health().await;
         let mut reasons = Vec::new();

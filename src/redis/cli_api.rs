@@ -29,6 +29,11 @@ impl RedisSaver {
         self.0.doctor(options, idle).await
     }
 
+    /// What a thread takes in Redis' memory, in bytes; `None` if the user may not ask.
+    pub(crate) async fn thread_bytes(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
+        self.0.thread_bytes(thread_id).await
+    }
+
     /// Whether a namespace has blobs.
     pub(crate) async fn has_blobs(
         &self,

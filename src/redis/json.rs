@@ -16,6 +16,8 @@ use super::doctor::{self, DoctorOptions, DoctorReport, IdleWrites};
 use super::driver::Health;
 use super::layout::LayoutSaver;
 use super::list::{self, Full};
+#[cfg(any(feature = "cli", feature = "server"))]
+use super::memory_usage;
 use super::reseal::{ResealOptions, ResealReport};
 use super::scripts::TtlVerb;
 use super::stats::{self, Stats, StatsOptions};
@@ -110,6 +112,11 @@ impl LayoutSaver for JsonLayout {
 
     async fn prunable(&self, thread_id: &ThreadId, strategy: &PruneStrategy) -> Result<Progress> {
         prune::prunable(&self.0, thread_id, strategy).await
+    }
+
+    #[cfg(any(feature = "cli", feature = "server"))]
+    async fn thread_bytes(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
+        memory_usage::of_thread(&self.0, thread_id).await
     }
 
     async fn stats(&self, options: &StatsOptions) -> Result<Stats> {

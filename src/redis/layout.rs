@@ -74,6 +74,11 @@ pub(crate) trait LayoutSaver: CheckpointSaver {
     #[cfg(feature = "server")]
     async fn thread_size(&self, thread_id: &ThreadId) -> Result<Option<ThreadSize>>;
 
+    /// What a thread takes in Redis' memory, in bytes, 0 if it is not there; `None` if the user may
+    /// not ask.
+    #[cfg(any(feature = "cli", feature = "server"))]
+    async fn thread_bytes(&self, thread_id: &ThreadId) -> Result<Option<u64>>;
+
     /// Runs the doctor, perhaps after other runs, whose looking does not count as use.
     async fn doctor(&self, options: &DoctorOptions, idle: &mut IdleWrites) -> Result<DoctorReport>;
 

@@ -44,6 +44,8 @@ pub(crate) mod keys;
 mod layout;
 mod list;
 mod marker;
+#[cfg(any(feature = "cli", feature = "server"))]
+mod memory_usage;
 mod names;
 mod nonatomic;
 mod progress;

@@ -295,11 +295,10 @@ async fn measure(store: &Store, sample: &[Bytes]) -> Result<Vec<Measured>> {
         let steps: Vec<Step> = slice
             .iter()
             .flat_map(|one| {
-                let usage = Command {
-                    args: vec![Bytes::from_static(b"USAGE"), one.clone()],
-                    ..Command::on("MEMORY", one.clone())
-                };
-                [usage, Command::on("PTTL", one.clone())]
+                [
+                    Command::memory_usage(one.clone()),
+                    Command::on("PTTL", one.clone()),
+                ]
             })
             .map(Step::from)
             .collect();

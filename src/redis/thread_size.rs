@@ -1,6 +1,5 @@
-//! What a thread takes in the memory of the server, from some of its checkpoints.
-
-use bytes::Bytes;
+//! What a thread takes in Redis' memory, estimated from some of its checkpoints, in a few round
+//! trips for any thread.
 
 use super::driver::Command;
 use super::registry;
@@ -45,7 +44,7 @@ pub(crate) async fn thread_size(store: &Store, thread: &ThreadId) -> Result<Opti
             let id = found.and_then(|id| id.as_str().map(CheckpointId::new));
             // What is no id names no document.
             if let Some(Ok(id)) = id {
-                usages.push(Step::from(usage(keys.document(&id))));
+                usages.push(Step::from(Command::memory_usage(keys.document(&id))));
             }
         }
         let asked = usages.len() as u64;
@@ -63,11 +62,4 @@ pub(crate) async fn thread_size(store: &Store, thread: &ThreadId) -> Result<Opti
         bytes = bytes / NAMESPACES as u64 * all as u64;
     }
     Ok(Some(ThreadSize { bytes, estimated }))
-}
-
-fn usage(key: Bytes) -> Command {
-    Command {
-        args: vec![Bytes::from_static(b"USAGE"), key.clone()],
-        ..Command::on("MEMORY", key)
-    }
 }

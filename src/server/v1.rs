@@ -1,5 +1,7 @@
 //! The endpoints under `/v1`: every method of `CheckpointSaver`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -19,15 +21,20 @@ use crate::config::CheckpointConfig;
 use crate::error::Error;
 use crate::filter::MetadataFilter;
 use crate::id::ThreadId;
+use crate::inspect::threads::{self, BytesOf, Query};
 use crate::options::{
     CopyOptions, DeleteOptions, ListOptions, PruneOptions, PutOptions, PutWritesOptions,
 };
 use crate::saver::CheckpointSaver;
 use crate::wire::{
     Changed, CheckpointAndWrites, CheckpointLine, Config, CopyThreadCall, DeleteForRunsCall,
-    DeleteThreadCall, GetTupleCall, Histories, History, HistoryCall, ListCall, ProgressLine,
-    PruneCall, PutCall, PutDone, PutWritesCall, ThreadCall, ThreadLine, ThreadsCall,
+    DeleteThreadCall, GetTupleCall, Histories, History, HistoryCall, ListCall, MAX_ITEMS,
+    ProgressLine, PruneCall, PutCall, PutDone, PutWritesCall, Sort, ThreadCall, ThreadLine,
+    ThreadsCall,
 };
+
+/// How many threads are listed in an order that needs all of them, without a limit.
+const SORTED: usize = 1_000;
 
 /// The config of a request, unless its thread is out of reach.
 fn reached(access: &Access, config: Config) -> Result<CheckpointConfig, V1Problem> {
@@ -320,7 +327,8 @@ pub(super) async fn delta_channel_history(
     Ok(json(&histories)?)
 }
 
-/// Streams the threads that the key reaches as one line each.
+/// Streams the threads that the key reaches as one line each: by default all, those first that were
+/// written to last. Nothing's TTL is refreshed.
 #[utoipa::path(
     post, path = "/v1/threads", tag = "v1", request_body = ThreadsCall,
     responses(
@@ -334,10 +342,33 @@ pub(super) async fn threads(
     body: JsonBody,
 ) -> Result<Response, V1Problem> {
     let call: ThreadsCall = body.parse()?;
+    let sorted = call.sort != Sort::Newest;
+    if sorted && call.limit.is_some_and(|limit| limit > MAX_ITEMS) {
+        let reason =
+            format!("it is more than {MAX_ITEMS}, and only the newest first have no limit");
+        return Err(Error::invalid("limit", reason).into());
+    }
+    let query = Query {
+        waiting: call.waiting,
+        failed: call.failed,
+        status: call.status,
+        bytes: call.bytes,
+        sort: call.sort.into(),
+        limit: call
+            .limit
+            .unwrap_or(if sorted { SORTED } else { usize::MAX }),
+    };
     let threads = match access.within(&call.prefix) {
         Some(prefix) => state.saver.threads(prefix),
         None => futures_util::stream::empty().boxed(),
     };
+    let store = Arc::clone(state.saver.get_ref());
+    let saver: Arc<dyn CheckpointSaver> = Arc::clone(&store) as _;
+    let bytes_of: BytesOf = Arc::new(move |thread| {
+        let store = Arc::clone(&store);
+        async move { store.thread_bytes(&thread).await }.boxed()
+    });
+    let threads = threads::threads(threads, saver, bytes_of, query);
     ndjson::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
 }
 

@@ -7,12 +7,19 @@ use super::{
     CheckpointAndWrites, Config, Count, Done, Existing, Expected, Fault, History, Milliseconds,
     Pending, Positive, Serialized, Strategy, Summary, Ttl, Write,
 };
+#[cfg(feature = "server")]
+use super::{Sort, Status};
 use crate::checkpoint::{
     ChannelWrite, Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory,
     PendingWrite, TypedValue,
 };
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
+#[cfg(feature = "server")]
+use crate::inspect::{
+    status,
+    threads::{self, ListedThread},
+};
 use crate::options::{
     CopyOptions, ExistingTarget, ExpectedParent, Progress, PruneStrategy, TtlChoice,
 };
@@ -278,6 +285,48 @@ impl From<ThreadSummary> for Summary {
             checkpoints: summary.checkpoints,
             newest: summary.newest,
             ttl_ms: summary.ttl.map(milliseconds),
+            status: None,
+            waiting: None,
+            failed: None,
+            bytes: None,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl From<ListedThread> for Summary {
+    fn from(thread: ListedThread) -> Self {
+        let known = thread.status.is_some();
+        Self {
+            status: thread.status.map(Status::from),
+            waiting: known.then_some(thread.is_waiting),
+            failed: known.then_some(thread.has_failed),
+            bytes: thread.bytes,
+            ..Self::from(thread.summary)
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl From<status::Status> for Status {
+    fn from(status: status::Status) -> Self {
+        match status {
+            status::Status::Idle => Self::Idle,
+            status::Status::Unfinished => Self::Unfinished,
+            status::Status::Interrupted => Self::Interrupted,
+            status::Status::Error => Self::Error,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl From<Sort> for threads::Sort {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Newest => Self::Newest,
+            Sort::Checkpoints => Self::Checkpoints,
+            Sort::Size => Self::Size,
+            Sort::Expiry => Self::Expiry,
         }
     }
 }

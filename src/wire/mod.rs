@@ -302,10 +302,66 @@ wire! {
         pub(crate) seed_checkpoint: Option<RawJson>,
     }
 
-    /// The prefix of the threads to list.
+    /// The order of threads.
+    #[derive(Copy, Default, PartialEq, Eq)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum Sort {
+        /// Those first that were written to last.
+        #[default]
+        Newest,
+        /// Those first that have the most checkpoints.
+        Checkpoints,
+        /// Those first that take the most bytes.
+        Size,
+        /// Those first that expire next; those that never do come last.
+        Expiry,
+    }
+
+    /// The threads to list, and what to tell of them.
+    #[derive(Default)]
     pub(crate) struct ThreadsCall {
+        /// Only threads whose ids start with this.
         #[serde(default)]
         pub(crate) prefix: String,
+        /// Only threads that wait for an answer; with `failed`, those that failed too.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) waiting: bool,
+        /// Only threads where a task has failed; with `waiting`, those that wait too.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) failed: bool,
+        /// Whether to tell the status of each thread. Its newest checkpoint is read.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) status: bool,
+        /// Whether to tell how many bytes each thread takes. The store is asked for each of its keys.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub(crate) bytes: bool,
+        /// The order. All but the newest first look at every thread.
+        #[serde(default, skip_serializing_if = "is_newest")]
+        pub(crate) sort: Sort,
+        /// The maximum number of threads. In another order than the newest first it is 1,000 if it
+        /// is not given, and 10,000 at most.
+        #[serde(
+            default,
+            deserialize_with = "strict::optional_integer",
+            skip_serializing_if = "Option::is_none"
+        )]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Count>))]
+        pub(crate) limit: Option<usize>,
+    }
+
+    /// The status of a thread.
+    #[derive(Copy, PartialEq, Eq)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum Status {
+        /// Nothing is left to run.
+        Idle,
+        /// Nodes are left to run, without an interrupt or an error: a run goes on, was stopped or
+        /// has died.
+        Unfinished,
+        /// A task waits for an answer.
+        Interrupted,
+        /// A task has failed.
+        Error,
     }
 
     /// What a thread holds.
@@ -317,6 +373,18 @@ wire! {
         /// The remaining time to live of the newest checkpoint in milliseconds; null if it never
         /// expires.
         pub(crate) ttl_ms: Option<u64>,
+        /// The status; absent if it was not asked for, or is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) status: Option<Status>,
+        /// Whether a task waits for an answer; absent if the status is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) waiting: Option<bool>,
+        /// Whether a task has failed; absent if the status is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) failed: Option<bool>,
+        /// The bytes that the thread takes; absent if they were not asked for, or are not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) bytes: Option<u64>,
     }
 
     /// A thread.
@@ -437,6 +505,11 @@ fn no_metadata() -> RawJson {
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature is serde's.
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // The signature is serde's.
+fn is_newest(sort: &Sort) -> bool {
+    *sort == Sort::Newest
 }
 
 /// A value that is present, even if it is null.

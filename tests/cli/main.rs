@@ -6,6 +6,7 @@ mod support;
 
 mod command;
 mod commands;
+mod conversation;
 mod doctor;
 mod gc;
 mod generated;
@@ -22,4 +23,5 @@ mod sealing;
 mod serve;
 #[cfg(all(feature = "otlp", feature = "server"))]
 mod traces;
+mod threads;
 mod transfer;

@@ -18,3 +18,4 @@ mod operations;
 mod readiness;
 mod refusals;
 mod tenants;
+mod threads;

@@ -24,6 +24,7 @@ pub(crate) mod resp;
 pub(crate) mod server;
 #[cfg(feature = "server")]
 pub(crate) mod service;
+pub(crate) mod states;
 pub(crate) mod stored;
 #[cfg(feature = "tls")]
 pub(crate) mod topologies;

@@ -36,6 +36,8 @@ use crate::redis::index::Lacking;
 use crate::redis::keys::CheckpointRef;
 use crate::redis::layout::LayoutSaver;
 use crate::redis::marker;
+#[cfg(any(feature = "cli", feature = "server"))]
+use crate::redis::memory_usage::Sum;
 use crate::redis::reseal::{ResealOptions, ResealReport};
 use crate::redis::stats::{Stats, StatsOptions};
 use crate::redis::store::Store;
@@ -212,13 +214,24 @@ impl LayoutSaver for CompactLayout {
         prune::prunable(&self.0, thread_id, strategy).await
     }
 
+    #[cfg(any(feature = "cli", feature = "server"))]
+    async fn thread_bytes(&self, thread_id: &ThreadId) -> Result<Option<u64>> {
+        let store = &self.0.store;
+        let mut sum = Sum::default();
+        sum.add(store, store.keyspace.compact(thread_id).all())
+            .await?;
+        Ok(sum.reported())
+    }
+
     async fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         stats::stats(&self.0, options).await
     }
 
     #[cfg(feature = "server")]
     async fn thread_size(&self, thread_id: &ThreadId) -> Result<Option<ThreadSize>> {
-        stats::thread_size(&self.0, thread_id).await
+        let bytes = self.thread_bytes(thread_id).await?;
+        let estimated = false;
+        Ok(bytes.map(|bytes| ThreadSize { bytes, estimated }))
     }
 
     async fn doctor(

@@ -4,15 +4,9 @@
 //! numbers. Checkpoints share the parts of their values, so the size of one is what its thread
 //! takes, divided by their number.
 
-use bytes::Bytes;
-
 use super::Compact;
 use super::threads::ThreadIds;
-#[cfg(feature = "server")]
-use crate::diagnostics::ThreadSize;
 use crate::error::{Error, Result};
-#[cfg(feature = "server")]
-use crate::id::ThreadId;
 use crate::redis::driver::{Command, Reply};
 use crate::redis::replies::time_left;
 use crate::redis::scripts::Step;
@@ -43,7 +37,7 @@ pub(super) async fn stats(layout: &Compact, options: &StatsOptions) -> Result<St
                         blobs.arg("blobs"),
                     ];
                     if measures {
-                        steps.extend(keys.all().into_iter().map(usage));
+                        steps.extend(keys.all().into_iter().map(Command::memory_usage));
                         steps.push(Command::on("PTTL", keys.heads));
                     }
                     steps.into_iter().map(Step::from)
@@ -89,30 +83,6 @@ pub(super) async fn stats(layout: &Compact, options: &StatsOptions) -> Result<St
         server_memory(store, &mut stats).await?;
     }
     Ok(stats)
-}
-
-/// What a thread takes in the memory of the server; `None` if it does not report it.
-#[cfg(feature = "server")]
-pub(super) async fn thread_size(layout: &Compact, thread: &ThreadId) -> Result<Option<ThreadSize>> {
-    let store = &layout.store;
-    let keys = store.keyspace.compact(thread).all();
-    let usages = keys.into_iter().map(|key| Step::from(usage(key)));
-    let mut bytes = 0;
-    for reply in store.pipeline("stats", usages.collect()).await? {
-        let Some(reply) = if_answered(reply)? else {
-            return Ok(None);
-        };
-        bytes += number(&reply).unwrap_or(0);
-    }
-    let estimated = false;
-    Ok(Some(ThreadSize { bytes, estimated }))
-}
-
-fn usage(key: Bytes) -> Command {
-    Command {
-        args: vec![Bytes::from_static(b"USAGE"), key.clone()],
-        ..Command::on("MEMORY", key)
-    }
 }
 
 /// A reply; none for a key of another type, and where the user or the server does not report a

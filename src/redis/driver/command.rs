@@ -63,6 +63,14 @@ impl Command {
         }
     }
 
+    /// What a key takes in memory, as the server reports it.
+    pub(crate) fn memory_usage(key: Bytes) -> Self {
+        Self {
+            args: vec![Bytes::from_static(b"USAGE"), key.clone()],
+            ..Self::on("MEMORY", key)
+        }
+    }
+
     /// Appends an argument.
     pub(crate) fn arg(mut self, arg: impl Into<Bytes>) -> Self {
         self.args.push(arg.into());
