@@ -3,7 +3,7 @@
 use super::failure::Outcome;
 use super::output::Output;
 use super::style::{Ink, wrapped};
-use super::text::{count, cut, pretty, printable, shown};
+use super::text::{count, cut, pretty, printable, printable_json, shown};
 use crate::codec::RawJson;
 use crate::inspect::messages::{Block, Message, ToolCall};
 use crate::inspect::values::Readable;
@@ -75,25 +75,25 @@ pub(crate) fn say_message(
 /// What is known of a message beside what it says.
 fn details(message: &Message) -> String {
     let mut details = String::new();
+    let mut add = |text: String| details.push_str(&text);
     if let Some(name) = &message.name {
-        details.push(' ');
-        details.push_str(&shown(name));
+        add(format!(" {}", shown(name)));
     }
     if let Some(id) = &message.id {
-        details.push_str(&format!(" ({})", shown(id)));
+        add(format!(" ({})", shown(id)));
     }
     if let Some(result) = &message.result_of {
-        details.push_str(&format!(", result of {}", shown(&result.tool_call_id)));
+        add(format!(", result of {}", shown(&result.tool_call_id)));
         if let Some(status) = &result.status {
-            details.push_str(&format!(": {}", shown(status)));
+            add(format!(": {}", shown(status)));
         }
     }
     if let Some(model) = &message.model {
-        details.push_str(&format!(", {}", shown(model)));
+        add(format!(", {}", shown(model)));
     }
     if let Some(usage) = message.usage {
         let tokens = count(usage.total, "token");
-        details.push_str(&format!(
+        add(format!(
             ", {tokens} ({} in, {} out)",
             usage.input, usage.output
         ));
@@ -115,7 +115,7 @@ fn say_call(output: &mut Output, call: &ToolCall, ink: Ink, amount: Amount) -> O
 }
 
 fn one_line(value: &RawJson, amount: Amount) -> String {
-    let text = super::text::printable_json(value.as_str());
+    let text = printable_json(value.as_str());
     cut(&text, amount.chars).into_owned()
 }
 

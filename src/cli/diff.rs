@@ -206,7 +206,8 @@ struct Change<'a> {
     channel: &'a str,
     /// Where in the channel's value; "" is all of it.
     path: String,
-    change: Kind,
+    #[serde(rename = "change")]
+    kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: &'a Option<RawJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,7 +227,7 @@ fn document(output: &mut Output, earlier: &CheckpointTuple, later: &CheckpointTu
         changes.iter().map(|change| Change {
             channel,
             path: path(change),
-            change: change.kind,
+            kind: change.kind,
             from: &change.from,
             to: &change.to,
         })

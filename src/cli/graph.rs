@@ -52,15 +52,15 @@ mod tests {
 
     fn drawn(history: &[(&str, &str)]) -> Vec<String> {
         let mut lanes = Lanes::default();
-        let mut lines = Vec::new();
+        let mut rows = Vec::new();
         for (id, parent) in history {
             let parent = (!parent.is_empty()).then(|| CheckpointId::new(parent).unwrap());
             let place = lanes.place(&CheckpointId::new(id).unwrap(), parent.as_ref());
             let drawn = draw(&place);
-            lines.extend(drawn.joint.map(|joint| joint.trim_end().to_owned()));
-            lines.push(format!("{} {id}", drawn.line.trim_end()));
+            rows.extend(drawn.joint.map(|joint| joint.trim_end().to_owned()));
+            rows.push(format!("{} {id}", drawn.line.trim_end()));
         }
-        lines
+        rows
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The output of commands: lines of text, or JSON with one document per line.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -74,7 +75,8 @@ impl Output {
             };
             let style = ink.style();
             if self.color && *ink != Ink::Plain {
-                line.push_str(&format!("{style}{text}{style:#}"));
+                // Writing to a string does not fail.
+                let _ = write!(line, "{style}{text}{style:#}");
             } else {
                 line.push_str(text);
             }

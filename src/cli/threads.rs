@@ -22,6 +22,7 @@ const SORTED: usize = 1_000;
 
 /// List threads with the number of their checkpoints and their time to live
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag.
 pub(crate) struct Threads {
     /// Only threads whose ids start with this text
     #[arg(
@@ -89,7 +90,7 @@ impl Threads {
             async move { saver.thread_bytes(&thread).await }.boxed()
         });
         let saver: Arc<dyn CheckpointSaver> = Arc::new(context.saver.clone());
-        let mut threads = threads::threads(found, saver, bytes_of, query.clone());
+        let mut threads = threads::threads(found, &saver, &bytes_of, query.clone());
         let output = &mut context.output;
         if !output.is_json() {
             let row = Row {

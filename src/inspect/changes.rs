@@ -366,7 +366,10 @@ mod tests {
         changes.remove(0).what
     }
 
-    fn told(what: What) -> (Vec<(Kind, usize, Option<String>, Option<String>)>, usize) {
+    /// The kind, the position, and the texts before and after.
+    type Told = (Kind, usize, Option<String>, Option<String>);
+
+    fn told(what: What) -> (Vec<Told>, usize) {
         let What::Messages { changes, unchanged } = what else {
             panic!("{what:?}");
         };

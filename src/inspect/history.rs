@@ -21,6 +21,7 @@ const MAX_CHARS: usize = 400;
 
 /// A checkpoint in a history. It holds nothing of the state, so that long histories stay small.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_field_names)] // LangGraph calls the number `step`.
 pub(crate) struct Step {
     pub(crate) id: CheckpointId,
     pub(crate) parent: Option<CheckpointId>,

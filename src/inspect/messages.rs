@@ -300,9 +300,7 @@ fn usage(fields: &RawObject, metadata: &RawObject) -> Option<Usage> {
     let input = count(["input_tokens", "prompt_tokens"]);
     let output = count(["output_tokens", "completion_tokens"]);
     let total = count(["total_tokens", "total"]);
-    if input.or(output).or(total).is_none() {
-        return None;
-    }
+    input.or(output).or(total)?;
     let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
     Some(Usage {
         input,
@@ -320,7 +318,7 @@ fn object(fields: &RawObject, name: &str) -> Option<RawObject> {
 }
 
 fn list(fields: &RawObject, name: &str) -> Vec<RawObject> {
-    let items = fields.get(name).map(|items| items.decode::<Vec<RawJson>>());
+    let items = fields.get(name).map(RawJson::decode::<Vec<RawJson>>);
     let items = items.and_then(Result::ok).unwrap_or_default();
     items
         .iter()

@@ -128,6 +128,7 @@ pub(crate) async fn of_thread(
 mod tests {
     use super::super::recorded::Recorded;
     use super::*;
+    use crate::checkpoint::Checkpoint;
 
     #[test]
     fn a_recorded_thread_has_the_status_that_its_run_ended_with() {
@@ -205,6 +206,23 @@ mod tests {
         assert_eq!(state.status, Status::Interrupted);
         assert_eq!(state.interrupts[0].value.text(), "mend?");
         assert_eq!(state.interrupts[0].node.as_deref(), Some("bad"));
+    }
+
+    #[test]
+    fn a_checkpoint_whose_values_are_stored_apart_has_not_finished_for_that() {
+        // A client of the service stores the values of channels beside their checkpoint.
+        for (name, next) in [("static_breakpoint", "b"), ("subgraph_interrupts", "?")] {
+            let mut tuple = Recorded::load(name).root().remove(0);
+            let mut fields = tuple.checkpoint.fields().clone();
+            fields.remove("channel_values");
+            tuple.checkpoint = Checkpoint::from_fields(fields).unwrap();
+            tuple.pending_writes.clear();
+            let state = of_checkpoint(&tuple);
+            assert_eq!(
+                (state.status, &state.next[..]),
+                (Status::Unfinished, &[next.to_owned()][..])
+            );
+        }
     }
 
     #[test]

@@ -206,7 +206,13 @@ pub(crate) fn next(tuple: &CheckpointTuple, tasks: &Tasks<'_>) -> Vec<String> {
             next.push(node);
         }
     }
-    for (position, node) in sends(tuple).into_iter().enumerate() {
+    let sends = sends(tuple);
+    // Where the value is stored apart, the checkpoint says that there are sends, not which.
+    let stored_apart = values::channel(&tuple.checkpoint, TASKS).is_none();
+    if stored_apart && pushed.is_empty() && updated(tuple).iter().any(|channel| channel == TASKS) {
+        next.push(or_unknown(None));
+    }
+    for (position, node) in sends.into_iter().enumerate() {
         if !pushed.contains(&position) {
             next.push(or_unknown(node));
         }

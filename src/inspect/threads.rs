@@ -31,6 +31,7 @@ pub(crate) enum Sort {
 
 /// Which threads are listed, and what is read of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Each is an option that callers give by itself.
 pub(crate) struct Query {
     /// Only threads where a task waits for an answer or, with `failed`, has failed.
     pub(crate) waiting: bool,
@@ -89,8 +90,8 @@ pub(crate) type BytesOf =
 /// thread's TTL is refreshed.
 pub(crate) fn threads(
     found: SaverStream<ThreadSummary>,
-    saver: Arc<dyn CheckpointSaver>,
-    bytes_of: BytesOf,
+    saver: &Arc<dyn CheckpointSaver>,
+    bytes_of: &BytesOf,
     query: Query,
 ) -> SaverStream<ListedThread> {
     let (sort, limit) = (query.sort, query.limit);
@@ -104,7 +105,7 @@ pub(crate) fn threads(
         bytes: query.bytes && !first_read.bytes,
     };
     let read = {
-        let (saver, bytes_of) = (Arc::clone(&saver), Arc::clone(&bytes_of));
+        let (saver, bytes_of) = (Arc::clone(saver), Arc::clone(bytes_of));
         move |thread, reads| read(Arc::clone(&saver), Arc::clone(&bytes_of), thread, reads)
     };
     let read_rest = read.clone();
@@ -257,7 +258,8 @@ mod tests {
 
     async fn ids(saver: impl CheckpointSaver, query: Query) -> Vec<String> {
         let found = saver.threads("");
-        let threads = threads(found, Arc::new(saver), by_length(), query);
+        let saver: Arc<dyn CheckpointSaver> = Arc::new(saver);
+        let threads = threads(found, &saver, &by_length(), query);
         threads
             .map_ok(|thread| thread.summary.thread_id.to_string())
             .try_collect()

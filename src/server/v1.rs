@@ -368,7 +368,7 @@ pub(super) async fn threads(
         let store = Arc::clone(&store);
         async move { store.thread_bytes(&thread).await }.boxed()
     });
-    let threads = threads::threads(threads, saver, bytes_of, query);
+    let threads = threads::threads(threads, &saver, &bytes_of, query);
     ndjson::lines::<ThreadLine>(threads.map_ok(Into::into).boxed(), &state.options).await
 }
 

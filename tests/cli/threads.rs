@@ -103,9 +103,8 @@ async fn the_largest_threads_come_first_by_what_redis_says_of_their_keys() {
         for (thread, length) in [("small", 10), ("large", 200_000), ("middle", 20_000)] {
             let config = CheckpointConfig::new(thread).unwrap();
             // Text that does not compress.
-            let text: String = (0..length / 16)
-                .map(|_| format!("{:016x}", rand::random::<u64>()))
-                .collect();
+            let words = (0..length / 16).map(|_| format!("{:016x}", rand::random::<u64>()));
+            let text = words.collect::<Vec<_>>().concat();
             let checkpoint = Checkpoint::builder().channel("state", 1, &text).unwrap();
             let options = PutOptions::default();
             let metadata = CheckpointMetadata::new();
