@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::checkpoint::TypedValue;
 use crate::codec::{RawJson, RawObject, exact};
+use crate::inspect::messages::messages;
+use crate::inspect::values::{Readable, readable};
 pub use crate::redis::fuzzing::{compact, keys, replies};
 
 /// JSON is taken as serde_json takes it and kept as it is, and what RedisJSON would change comes
@@ -31,5 +34,25 @@ pub fn json(input: &[u8]) {
     if let Ok(object) = RawObject::parse(text) {
         let again = RawObject::parse(object.to_json().bytes().clone());
         assert_eq!(again.ok(), Some(object), "an object reads back as another");
+    }
+}
+
+/// What others wrote as a value is told as JSON or as what it is, however it is made, and its
+/// messages are found in it.
+///
+/// # Panics
+/// If what is told is no JSON.
+pub fn values(input: &[u8]) {
+    for kind in ["msgpack", "json", "json_typed", "bytes"] {
+        let value = TypedValue::new(kind, Bytes::copy_from_slice(input));
+        if let Readable::Json(json) = readable(&value) {
+            let again = RawJson::parse(json.bytes().clone());
+            assert_eq!(
+                again.ok().as_ref(),
+                Some(&json),
+                "{kind} is told as no JSON"
+            );
+            messages(&json);
+        }
     }
 }

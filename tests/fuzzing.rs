@@ -5,7 +5,7 @@
 #[path = "../fuzz/python_text.rs"]
 mod python_text;
 
-use langgraph_checkpoint_redis::fuzzing::{compact, json, keys, replies};
+use langgraph_checkpoint_redis::fuzzing::{compact, json, keys, replies, values};
 use proptest::prelude::*;
 use python_text::python_text;
 
@@ -200,6 +200,59 @@ fn a_thread_that_is_called_a_colon_is_found_in_its_keys() {
     keys(b":\0\0id\0task");
 }
 
+/// What LangGraph's MessagePack is made of.
+const PACKED: &[&[u8]] = &[
+    b"\x80",
+    b"\x81",
+    b"\x82",
+    b"\x90",
+    b"\x91",
+    b"\x92",
+    b"\x93",
+    b"\x94",
+    b"\xa1a",
+    b"\xa2id",
+    b"\xa7content",
+    b"\xa2hi",
+    b"\xa9AIMessage",
+    b"\xa9SecretStr",
+    b"\xafpydantic.types ",
+    b"\xc0",
+    b"\xc3",
+    b"\xc4\x02\0\xff",
+    b"\xc7\x03\0\x93\xa1m\xa1n",
+    b"\xc7\x06\x05\x93\xa1m\xa1n",
+    b"\xc7\x02\x07\x91\x01",
+    b"\xcb\x7f\xf8\0\0\0\0\0\0",
+    b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\xd4\x01\xc0",
+    b"\xd5\0\x91\xc0",
+    b"\xdd\xff\xff\xff\xff",
+    b"\xe0",
+    b"\x07",
+];
+
+/// Pieces of MessagePack, inside as many lists and extensions as any.
+fn packed() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        16 => proptest::sample::select(PACKED).prop_map(<[u8]>::to_vec),
+        1 => any::<Vec<u8>>(),
+    ];
+    let pieces = proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat());
+    (pieces, any::<bool>(), 0..90_usize).prop_map(|(mut bytes, extended, depth)| {
+        for _ in 0..depth {
+            bytes = match u8::try_from(bytes.len() + 5) {
+                Ok(length) if extended => {
+                    let head = [0xc7, length, 0, 0x93, 0xa1, b'm', 0xa1, b'n'];
+                    [&head[..], &bytes].concat()
+                }
+                _ => [&[0x91][..], &bytes].concat(),
+            };
+        }
+        bytes
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -223,6 +276,13 @@ proptest! {
         input in prop_oneof![made_of(COMPACT), complete_json()],
     ) {
         compact(&input);
+    }
+
+    #[test]
+    fn any_value_is_told_as_json_or_as_what_it_is(
+        input in prop_oneof![packed(), made_of(JSON), complete_json()],
+    ) {
+        values(&input);
     }
 
     #[test]
