@@ -35,7 +35,7 @@ impl Inspect {
         let token = secret();
         // It is off for the service; the pages ask for the token.
         let mut options = ServerOptions::new(Authentication::Off);
-        options.listen = self.listen;
+        options.listen = self.listen.into();
         options.drain_timeout = Duration::from_secs(3);
         options.inspector_alone = Some(hash(token.as_bytes()));
         options.check()?;

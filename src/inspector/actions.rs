@@ -13,7 +13,6 @@ use super::pages::{Page, or_failed};
 use super::parameters::Parameters;
 use super::site::{Site, Visit};
 use crate::id::ThreadId;
-use crate::observed::measure::thread_label;
 use crate::options::{DeleteOptions, PruneOptions, PruneStrategy};
 use crate::saver::CheckpointSaver;
 
@@ -44,19 +43,7 @@ pub(super) async fn act(
     let allowed =
         guard::check_form(&visit, &headers, &form).and_then(|()| check_permission(&visit, action));
     allowed.map_err(&failed)?;
-    let thread = parameters.thread(&visit.viewer).map_err(&failed)?;
     let done = perform(&site, &visit, action, &parameters, &form).await;
-    let outcome = match &done {
-        Ok(_) => "done",
-        Err(_) => "failed",
-    };
-    tracing::info!(
-        operation = action.path(),
-        thread = %thread_label(thread.as_str(), false),
-        key = visit.viewer.name,
-        outcome,
-        "an action of the inspector"
-    );
     let shown = done.map_err(&failed)?;
     Ok(go_on(&site, action, &shown))
 }
@@ -87,6 +74,9 @@ async fn perform(
 ) -> Result<ThreadId, Failure> {
     let thread = &parameters.thread(&visit.viewer)?;
     let saver = &site.saver;
+    if action != Action::Copy {
+        site.gate.changes(&visit.viewer, thread, None);
+    }
     match action {
         Action::Copy => {
             let target = ThreadId::new(form.get("target"))?;
@@ -99,6 +89,7 @@ async fn perform(
                     ),
                 ));
             }
+            site.gate.changes(&visit.viewer, &target, Some(thread));
             let from = parameters.checkpoint(&visit.viewer, "checkpoint")?;
             copy_from(site, &from, &target).await?;
             return Ok(target);

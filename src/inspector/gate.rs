@@ -23,6 +23,9 @@ pub(crate) trait Gate: Debug + Send + Sync + 'static {
     /// Whether the browser's connection is encrypted.
     fn is_secure(&self, headers: &HeaderMap) -> bool;
 
+    /// Takes down that the current request changes a thread, or makes one as a copy of another.
+    fn changes(&self, viewer: &Viewer, thread: &ThreadId, source: Option<&ThreadId>);
+
     /// Whether the shutdown has begun.
     fn is_draining(&self) -> bool;
 }

@@ -110,8 +110,16 @@ pub(super) fn refused(key: &str, reason: &'static str) {
 }
 
 /// What a secret gives access to; `None` if it is of no key, or of one that has expired.
-pub(super) fn identify(state: &AppState, secret: &[u8]) -> Option<Access> {
-    let key = state.keys()?.find(secret)?;
+fn identify(state: &AppState, secret: &[u8]) -> Option<Access> {
+    in_force(state.keys()?.find(secret)?)
+}
+
+/// As [`identify`], of a secret that has this hash.
+pub(super) fn identify_hashed(state: &AppState, hash: &[u8; 32]) -> Option<Access> {
+    in_force(state.keys()?.find_hashed(hash)?)
+}
+
+fn in_force(key: Arc<ApiKey>) -> Option<Access> {
     if key.is_expired() {
         refused(&key.name, "expired");
         return None;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName};
 
-use super::auth;
+use super::call::Call;
 use super::options::Authentication;
+use super::scopes::Scope;
 use super::state::AppState;
+use super::{audit, auth};
+use crate::id::ThreadId;
 use crate::inspector::{Entrance, Gate, Viewer, router};
 
 /// Where the inspector is beside the API.
@@ -37,7 +40,7 @@ struct Keys(AppState);
 impl Gate for Keys {
     fn entrance(&self) -> Entrance {
         match self.0.options.authentication {
-            Authentication::Keys(_) => Entrance::Key,
+            Authentication::Keys(_) | Authentication::KeyFile(_) => Entrance::Key,
             Authentication::Off => Entrance::Open,
         }
     }
@@ -47,15 +50,12 @@ impl Gate for Keys {
     }
 
     fn viewer(&self, hash: &[u8; 32]) -> Option<Viewer> {
-        let Authentication::Keys(keys) = &self.0.options.authentication else {
-            return None;
-        };
-        let key = keys.find_hashed(hash)?;
-        Some(Viewer {
-            name: key.name.clone(),
-            prefix: key.prefix.clone(),
-            may_write: true,
-            may_remove: true,
+        let access = auth::identify_hashed(&self.0, hash)?;
+        access.may(Scope::Read).then(|| Viewer {
+            name: access.name().to_owned(),
+            prefix: access.prefix().to_owned(),
+            may_write: access.may(Scope::Write),
+            may_remove: access.may(Scope::Admin),
         })
     }
 
@@ -70,7 +70,18 @@ impl Gate for Keys {
 
     fn is_secure(&self, headers: &HeaderMap) -> bool {
         let forwarded = headers.get(FORWARDED_PROTO);
-        forwarded.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+        self.0.options.tls.is_some()
+            || forwarded.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
+
+    fn changes(&self, viewer: &Viewer, thread: &ThreadId, source: Option<&ThreadId>) {
+        if let Some(call) = Call::current() {
+            call.set_key(&viewer.name);
+        }
+        match source {
+            Some(source) => audit::copy(source, thread),
+            None => audit::thread(thread),
+        }
     }
 
     fn is_draining(&self) -> bool {
@@ -111,6 +122,9 @@ impl Gate for Token {
     fn is_secure(&self, _headers: &HeaderMap) -> bool {
         false
     }
+
+    /// There is nothing that changes anything.
+    fn changes(&self, _: &Viewer, _: &ThreadId, _: Option<&ThreadId>) {}
 
     fn is_draining(&self) -> bool {
         self.state.is_draining()
