@@ -56,9 +56,21 @@ offerCopies(document);
 // The part of the page that is replaced when the thread changes.
 const live = document.querySelector("[data-live]");
 
+let events = null;
+
+function stopWatching() {
+  events?.close();
+  const mark = document.querySelector("[data-live-mark]");
+  if (mark) mark.hidden = true;
+}
+
 async function refresh() {
   const answer = await fetch(location.href, { credentials: "same-origin" });
-  if (!answer.ok) return;
+  if (!answer.ok) {
+    // The thread is gone, or the session.
+    if (answer.status !== 503 && answer.status !== 504) stopWatching();
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
   if (!fresh) return;
@@ -74,7 +86,7 @@ async function refresh() {
 
 if (live) {
   const mark = document.querySelector("[data-live-mark]");
-  const events = new EventSource(live.dataset.live);
+  events = new EventSource(live.dataset.live);
   let opened = false;
   events.addEventListener("open", () => {
     if (mark) mark.hidden = false;
@@ -83,6 +95,6 @@ if (live) {
     opened = true;
   });
   events.addEventListener("change", refresh);
-  events.addEventListener("end", () => { events.close(); if (mark) mark.hidden = true; });
+  events.addEventListener("end", stopWatching);
   events.addEventListener("error", () => { if (mark) mark.hidden = true; });
 }
