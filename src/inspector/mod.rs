@@ -26,4 +26,5 @@ mod store;
 
 pub(crate) use gate::{Entrance, Gate, Viewer};
 pub(crate) use routes::router;
+#[cfg(feature = "cli")]
 pub(crate) use session::{hash, secret};
