@@ -8,8 +8,10 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::context::Context;
+use super::demo::Demo;
 use super::failure::{Failure, Outcome};
 use super::serve::resolve;
+use super::settings::Settings;
 use super::signals::Signals;
 use crate::inspector::{hash, secret};
 use crate::server::{Authentication, ServerOptions, serve_on};
@@ -28,9 +30,28 @@ pub(crate) struct Inspect {
         value_parser = resolve
     )]
     listen: SocketAddr,
+    /// Show threads of example programs, in a throwaway Redis that this starts
+    ///
+    /// Needs `redis-server` on the PATH. Everything is gone when the command ends.
+    #[arg(long)]
+    demo: bool,
 }
 
 impl Inspect {
+    /// The throwaway Redis with its threads, if that is asked for.
+    pub(super) async fn demo(&self, settings: &Settings) -> Outcome<Option<Demo>> {
+        if !self.demo {
+            return Ok(None);
+        }
+        if settings.is_any_option() {
+            return Err(Failure::Usage(
+                "--demo has a Redis of its own: leave out the options of the connection and the store"
+                    .to_owned(),
+            ));
+        }
+        Demo::start().await.map(Some)
+    }
+
     pub(crate) async fn run(self, context: &mut Context) -> Outcome {
         let token = secret();
         // It is off for the service; the pages ask for the token.

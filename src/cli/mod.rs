@@ -11,6 +11,8 @@ mod context;
 mod conversation;
 mod copy;
 mod delete;
+#[cfg(feature = "server")]
+mod demo;
 mod diff;
 mod doctor;
 mod export;
@@ -415,11 +417,19 @@ async fn connected(arguments: Arguments) -> Outcome {
     let hint = arguments.command.on_interrupt();
     let handles_interrupts = arguments.command.handles_interrupts();
     let work = async {
-        let mut builder = arguments.settings.builder();
-        if let Action::Migrate(_) = arguments.command {
-            builder = builder.keys_for_both_layouts();
-        }
-        let saver = builder.build().await?;
+        #[cfg(feature = "server")]
+        let demo = match &arguments.command {
+            Action::Inspect(inspect) => inspect.demo(&arguments.settings).await?,
+            _ => None,
+        };
+        #[cfg(feature = "server")]
+        let given = demo.as_ref().map(|demo| demo.saver.clone());
+        #[cfg(not(feature = "server"))]
+        let given = None;
+        let saver = match given {
+            Some(saver) => saver,
+            None => saver(&arguments).await?,
+        };
         let mut context = Context {
             saver,
             settings: arguments.settings,
@@ -438,6 +448,14 @@ async fn connected(arguments: Arguments) -> Outcome {
             Err(error) => Err(Failure::File(format!("cannot listen for Ctrl-C: {error}"))),
         },
     }
+}
+
+async fn saver(arguments: &Arguments) -> Outcome<crate::RedisSaver> {
+    let mut builder = arguments.settings.builder();
+    if let Action::Migrate(_) = arguments.command {
+        builder = builder.keys_for_both_layouts();
+    }
+    Ok(builder.build().await?)
 }
 
 /// Writes warnings of the library to stderr, each once.

@@ -198,6 +198,12 @@ impl Settings {
         self.values.iter().any(|(one, _)| *one == key)
     }
 
+    /// Whether any setting is given on the command line.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_any_option(&self) -> bool {
+        self.prefix.is_some() || !self.values.is_empty()
+    }
+
     /// The value of a setting on the command line, else in the environment, else in the
     /// configuration file.
     pub(crate) fn get(&self, key: ConfigKey) -> Option<String> {

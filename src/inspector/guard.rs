@@ -204,6 +204,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::id::ThreadId;
     use crate::inspector::gate::Gate;
     use crate::memory::MemorySaver;
     use crate::observed::ObservedSaver;
@@ -238,6 +239,8 @@ mod tests {
         fn is_secure(&self, _headers: &HeaderMap) -> bool {
             false
         }
+
+        fn changes(&self, _: &Viewer, _: &ThreadId, _: Option<&ThreadId>) {}
 
         fn is_draining(&self) -> bool {
             false

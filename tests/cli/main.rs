@@ -7,6 +7,8 @@ mod support;
 mod command;
 mod commands;
 mod conversation;
+#[cfg(feature = "server")]
+mod demo;
 mod doctor;
 mod gc;
 mod generated;
