@@ -160,7 +160,7 @@ pub(super) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> Markup {
 
 /// Text to copy, with a button where scripts run.
 pub(super) fn code(text: &str) -> Markup {
-    html! { pre.copy { code { (Stored(text)) } } }
+    html! { pre.copy tabindex="0" { code { (Stored(text)) } } }
 }
 
 #[cfg(test)]

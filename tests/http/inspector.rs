@@ -441,7 +441,7 @@ async fn every_response_forbids_what_is_not_the_inspectors_own() {
             answer.headers["x-content-type-options"], "nosniff",
             "{path}"
         );
-        assert_eq!(answer.headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(answer.headers["referrer-policy"], "same-origin", "{path}");
         let kept = answer.headers["cache-control"].to_str().unwrap();
         assert_eq!(kept == "no-store", !path.starts_with("/assets/"), "{path}");
         assert!(!answer.text.contains("style=\""), "{path}");

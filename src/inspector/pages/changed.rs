@@ -188,7 +188,7 @@ pub(super) fn value(json: &RawJson) -> Markup {
     };
     let shown = cut(&text, MAX_CHARS);
     html! {
-        pre { (Stored(&shown)) }
+        pre tabindex="0" { (Stored(&shown)) }
         @if shown.len() < text.len() {
             p.hint { "cut after " (number(MAX_CHARS as u64)) " characters of " (size(json.bytes().len() as u64)) "; the raw JSON has all" }
         }

@@ -292,7 +292,7 @@ fn freed(prunable: &[(&str, Progress)], summary: &ThreadSummary, bytes: Option<u
     };
     html! {
         @if prunable.is_empty() { p.empty { "The thread is too large to say here: " code { "langgraph-redis prune" } " says what it would remove before it does." } }
-        @else { table.prunes {
+        @else { table.prunes tabindex="0" {
             caption.hidden { "What a prune would remove" }
             thead { tr { th scope="col" { "Strategy" } th.number scope="col" { "Checkpoints" } th.number scope="col" { "Writes" } th.number scope="col" title="If checkpoints are of the same size" { "About" } th scope="col" { span.hidden { "Share" } } } }
             tbody { @for (name, progress) in prunable {

@@ -22,7 +22,7 @@ pub(in super::super) fn questions(
                 (head(links, thread, interrupt))
                 (question(&interrupt.value))
                 @if let Some(schema) = &interrupt.response_schema {
-                    details { summary { "Schema of the answer" } pre { (Stored(&printable::pretty(schema.as_str()))) } }
+                    details { summary { "Schema of the answer" } pre tabindex="0" { (Stored(&printable::pretty(schema.as_str()))) } }
                 }
                 @if interrupt.answered {
                     p.lead { "An answer was given, and the task has not used it up to now: a run goes on with it, or has died with it." }
@@ -57,7 +57,7 @@ fn question(value: &Readable) -> Markup {
         .is_some_and(|json| json.as_str().starts_with('"'));
     html! {
         @match text {
-            Some(json) if !is_text => pre { (Stored(&json)) },
+            Some(json) if !is_text => pre tabindex="0" { (Stored(&json)) },
             _ => blockquote { (Stored(&value.text())) },
         }
     }

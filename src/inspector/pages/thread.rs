@@ -167,7 +167,7 @@ fn state(
         @for error in &state.errors {
             section.notice.failed aria-label="Failure" {
                 p { strong { "Failed" } @if let Some(node) = &error.node { " in " (Id(node)) } }
-                pre { (Stored(&error.error.text())) }
+                pre tabindex="0" { (Stored(&error.error.text())) }
             }
         }
         @if !waiting.is_empty() { (questions(links, thread, waiting)) }
