@@ -210,7 +210,7 @@ enum Action {
     Reseal(reseal::Reseal),
     Bench(bench::Bench),
     #[cfg(feature = "server")]
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
     Inspect(inspect::Inspect),
     #[cfg(feature = "server")]

@@ -163,7 +163,7 @@ fn host_of(address: IpAddr) -> IpAddr {
             let [a, b, c, d, ..] = address.segments();
             IpAddr::from([a, b, c, d, 0, 0, 0, 0])
         }
-        address => address,
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -201,6 +201,7 @@ mod tests {
         Connections::new(&options)
     }
 
+    #[allow(clippy::unnecessary_wraps)] // As `admit` takes it.
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }

@@ -140,10 +140,10 @@ fn check_permissions(path: &Path, metadata: &Metadata) -> Result<()> {
     if !metadata.is_file() || mode & 0o027 == 0 {
         return Ok(());
     }
-    let who = if mode & 0o007 == 0 {
-        "may be changed by its group"
-    } else {
+    let who = if mode & 0o007 != 0 {
         "is open to every user"
+    } else {
+        "may be changed by its group"
     };
     let name = path.display();
     Err(refuse(

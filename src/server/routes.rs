@@ -20,9 +20,7 @@ use utoipa_axum::routes;
 use super::options::ServerOptions;
 use super::problem::Problem;
 use super::state::AppState;
-use super::{
-    auth, checkpoints, inspector, middleware, operations, scopes, telemetry, trace, v1,
-};
+use super::{auth, checkpoints, inspector, middleware, operations, scopes, telemetry, trace, v1};
 use crate::blobs::BlobStore;
 use crate::error::Result;
 
@@ -65,7 +63,8 @@ pub fn openapi() -> Result<String> {
 pub(super) fn over(state: &AppState) -> Router {
     telemetry::collector();
     if let Some(token) = state.options.inspector_alone {
-        return inspector::alone(state, token).layer(from_fn_with_state(state.clone(), trace::trace));
+        return inspector::alone(state, token)
+            .layer(from_fn_with_state(state.clone(), trace::trace));
     }
     let mut measured: Router<AppState> = measured().split_for_parts().0;
     if !state.options.open_metrics {

@@ -12,9 +12,9 @@ mod demo;
 mod doctor;
 mod gc;
 mod generated;
+mod inspect;
 #[cfg(feature = "server")]
 mod keys;
-mod inspect;
 mod lifetime;
 mod migrate;
 mod refusals;
@@ -23,7 +23,7 @@ mod running;
 mod sealing;
 #[cfg(feature = "server")]
 mod serve;
+mod threads;
 #[cfg(all(feature = "otlp", feature = "server"))]
 mod traces;
-mod threads;
 mod transfer;

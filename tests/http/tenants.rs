@@ -178,14 +178,14 @@ async fn the_bytes_that_all_keys_hold_are_bounded() {
     let mut options = options();
     (options.max_body_bytes, options.max_held_bytes) = (1_000, 1_500);
     let service = Service::with(options, TtlPolicy::default()).await;
-    let (_raw, answered) = half_sent(&service, SECRET, 990).await;
+    let (raw, answered) = half_sent(&service, SECRET, 990).await;
     assert!(waits(&answered), "{answered}");
     let (_, refused) = half_sent(&service, CONFINED, 900).await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
     assert_eq!(ask(&service, CONFINED).await.status, 200);
     // The largest body of all fits as soon as nothing else is held.
-    drop(_raw);
+    drop(raw);
     for _ in 0..600 {
         let (_, answered) = half_sent(&service, CONFINED, 1_000).await;
         if waits(&answered) {
