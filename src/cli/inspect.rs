@@ -75,6 +75,6 @@ impl Inspect {
         }
         context.output.flush()?;
         let saver = context.saver.clone();
-        Ok(serve_on(listener, saver, options, signals.stop()).await?)
+        Ok(serve_on(listener, saver, options, signals.any()).await?)
     }
 }

@@ -32,9 +32,9 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Waits for a signal to end.
-    pub(crate) async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
+    /// Waits for any of them, of a command that has no files to read again.
+    pub(crate) async fn any(&mut self) {
+        self.next().await;
     }
 }
 
