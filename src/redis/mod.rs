@@ -98,8 +98,8 @@ pub use saver::RedisSaver;
 pub use shallow::ShallowRedisSaver;
 pub use stats::{LargeCheckpoint, Sizes, Stats, StatsOptions, TtlHistogram};
 pub use transfer::{EarlyWrites, TimedCheckpoint};
-pub(crate) use transfer::{PutBlob, TimedBlob, newly_named};
 #[cfg(feature = "cli")]
+pub(crate) use transfer::{PutBlob, TimedBlob, newly_named};
 #[cfg(feature = "cli")]
 pub(crate) use url::has_password;
 #[cfg(all(feature = "cli", feature = "server"))]
