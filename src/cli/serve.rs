@@ -119,22 +119,23 @@ pub(crate) struct Serve {
     /// The bytes of the bodies of all requests at once; more are answered 503
     #[arg(long, value_name = "BYTES", default_value = "268435456")]
     max_held_bytes: usize,
-    /// The number of concurrent requests of each key; more are answered 429 [default: half of
-    /// --max-in-flight if there are several keys]
+    /// The number of concurrent requests of each key; more are answered 429. If it is not given,
+    /// half of --max-in-flight, or no limit if there is only one key
     #[arg(long, value_name = "NUMBER")]
     key_max_in_flight: Option<usize>,
-    /// The number of requests of each key per second; more are answered 429 [default: no limit]
+    /// The number of requests of each key per second; more are answered 429. If it is not given, there
+    /// is no limit
     #[arg(long, value_name = "NUMBER")]
     key_rate: Option<usize>,
-    /// The number of requests of each key that may arrive at once after a pause [default: as
-    /// --key-rate]
+    /// The number of requests of each key that may arrive at once after a pause. If it is not given,
+    /// as --key-rate
     #[arg(long, value_name = "NUMBER")]
     key_burst: Option<usize>,
-    /// The bytes of the bodies of each key at once; more are answered 429 [default: half of
-    /// --max-held-bytes if there are several keys]
+    /// The bytes of the bodies of each key at once; more are answered 429. If it is not given, half of
+    /// --max-held-bytes, or no limit if there is only one key
     #[arg(long, value_name = "BYTES")]
     key_max_held_bytes: Option<usize>,
-    /// The largest request body of each key [default: as --max-body-bytes]
+    /// The largest request body of each key. If it is not given, as --max-body-bytes
     #[arg(long, value_name = "BYTES")]
     key_max_body_bytes: Option<usize>,
 }

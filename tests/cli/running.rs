@@ -7,12 +7,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use langgraph_checkpoint_redis::redis::ConfigKey;
+use langgraph_checkpoint_redis::server::ApiKeys;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 use crate::command::Cli;
 use crate::serve::Serving;
-use crate::support::service::{Answer, Raw, SECRET, answer, client};
+use crate::support::service::{Answer, CONFINED, Raw, SECRET, answer, client};
 
 /// Writes a certificate for localhost with its key, one for a client with its key, and the
 /// certificate that signed both, which it gives.
@@ -92,7 +93,9 @@ fn options(cli: &Cli) -> Vec<Listed> {
             options.last_mut().unwrap().default = Some(default);
         }
     }
-    options.retain(|option| !["check", "json", "quoted", "help"].contains(&option.long.as_str()));
+    options.retain(|option| {
+        !["check", "color", "json", "quoted", "help"].contains(&option.long.as_str())
+    });
     assert!(options.len() > 15, "{options:?}");
     options
 }
@@ -181,6 +184,8 @@ fn every_option_of_the_service_is_a_flag_a_variable_and_a_key_of_the_file() {
             "certificate" => beside.extend(["--private-key", &key]),
             "private-key" => beside.extend(["--certificate", &certificate]),
             "client-ca" => beside.extend(["--private-key", &key, "--certificate", &certificate]),
+            "max-held-bytes" => beside.extend(["--max-body-bytes", "1000"]),
+            "key-burst" => beside.extend(["--key-rate", "1"]),
             _ => {}
         }
         check_precedence(
@@ -661,18 +666,26 @@ async fn the_dashboard_and_the_alerts_are_of_metrics_that_the_service_has() {
     let cli = Cli::new();
     let authority = certify(&cli);
     let (certificate, key) = (cli.file("certificate"), cli.file("key"));
-    let serving = Serving::start(
-        &cli,
-        &["--certificate", &certificate, "--private-key", &key],
+    let lines = format!(
+        "tests:{}\nreader:{}[scopes=read]\n",
+        ApiKeys::hash(SECRET),
+        ApiKeys::hash(CONFINED)
     );
-    // Not every metric is there before it has a value: a call, one that fails, one refused.
+    let keys = crate::serve::key_file(&cli, "keys", &lines);
+    let options = ["--certificate", &certificate, "--private-key", &key];
+    let serving = Serving::run(&cli, &[&["--api-keys", &keys], &options[..]].concat(), &[]);
+    // Not every metric is there before it has a value: a call, one that fails, two refused.
     let client = trusting(&authority);
     let base = format!("https://localhost:{}", serving.address.port());
-    let post = async |path: &str, body: Value| {
+    let post_as = async |secret: &str, path: &str, body: Value| {
         let request = client.post(format!("{base}{path}"));
         let request = request.header("content-type", "application/json");
-        answer(request.bearer_auth(SECRET).body(body.to_string())).await
+        answer(request.bearer_auth(secret).body(body.to_string())).await
     };
+    let post = async |path: &str, body: Value| post_as(SECRET, path, body).await;
+    let delete = json!({"thread_id": "t"});
+    let refused = post_as(CONFINED, "/v1/delete-thread", delete).await;
+    assert_eq!(refused.status, 403);
     let put = json!({"config": {"thread_id": "t"}, "checkpoint": {"id": "1"}});
     assert_eq!(post("/v1/put", put).await.status, 200);
     let conflict = json!({
