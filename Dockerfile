@@ -9,7 +9,7 @@ RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /source
 COPY . .
 ARG REVISION=unknown
-RUN LANGGRAPH_REDIS_REVISION="$REVISION" cargo build --release --locked --features cli,server --bin langgraph-redis
+RUN LANGGRAPH_REDIS_REVISION="$REVISION" cargo build --release --locked --features cli,server,otlp --bin langgraph-redis
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::api_keys::ApiKey;
+use super::call::Call;
 use super::options::Authentication;
 use super::problem::Problem;
 use super::scopes::Scope;
@@ -149,6 +150,9 @@ pub(super) async fn authenticate(
         Authentication::Off => Access(None),
     };
     tracing::Span::current().record("key", access.name());
+    if let Some(call) = Call::current() {
+        call.set_key(access.name());
+    }
     let route = request.extensions().get::<MatchedPath>();
     let needed = route.map_or(Scope::Admin, |route| Scope::of(route.as_str()));
     if let Err(problem) = access.require(needed) {

@@ -75,7 +75,6 @@ pub(super) fn over(state: &AppState) -> Router {
     let private = private
         .layer(from_fn(trace::watch))
         .layer(from_fn_with_state(state.clone(), middleware::limit))
-        .layer(from_fn(trace::identify))
         .layer(from_fn_with_state(state.clone(), auth::authenticate));
     let document = openapi().map_err(Problem::from);
     let document = document.unwrap_or_default();

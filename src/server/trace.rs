@@ -15,7 +15,6 @@ use futures_util::FutureExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tracing::Instrument;
 
-use super::auth::Access;
 use super::call::{Call, EndsCall, Outcome};
 use super::listen::Peer;
 use super::problem::{Failure, Problem};
@@ -207,14 +206,6 @@ fn id_of(request: &Request) -> HeaderValue {
         // A UUID consists of characters that are valid in a header.
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
     })
-}
-
-/// Notes the key of a request that was authenticated.
-pub(super) async fn identify(request: Request, next: Next) -> Response {
-    if let (Some(call), Some(access)) = (Call::current(), request.extensions().get::<Access>()) {
-        call.set_key(access.name());
-    }
-    next.run(request).await
 }
 
 /// Notes that a handler was dropped before it had a response.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use langgraph_checkpoint_redis::server::ApiKeys;
 use serde_json::{Value, json};
 
 use crate::command::Cli;
-use crate::serve::Serving;
+use crate::serve::{Serving, write_keys};
 use crate::support::collector::Collector;
 use crate::support::service::{SECRET, answer, client};
 
@@ -15,8 +14,7 @@ const PARENT: &str = "00f067aa0ba902b7";
 
 /// Starts the service with a file of keys and the variables of OpenTelemetry.
 fn start(cli: &Cli, arguments: &[&str], environment: &[(&str, &str)]) -> Serving {
-    let keys = cli.file("keys");
-    std::fs::write(&keys, format!("tests:{}\n", ApiKeys::hash(SECRET))).unwrap();
+    let keys = write_keys(cli);
     Serving::run(
         cli,
         &[&["--api-keys", &keys], arguments].concat(),
