@@ -2,8 +2,8 @@
 
 /// The shortest key that is accepted, in characters.
 const MIN_CHARACTERS: usize = 20;
-/// How many bits a key must have by the estimate.
-const MIN_BITS: f64 = 64.0;
+/// How many bits a key must have by the estimate, which falls short of a random key's by up to a half.
+const MIN_BITS: f64 = 48.0;
 
 /// Refuses a key that is short or repeats itself, with the reason. It knows no words: that a key
 /// passes does not make it random.
