@@ -46,8 +46,7 @@ mod tests {
     fn random_keys_of_128_bits_are_accepted_in_each_usual_form() {
         let mut random = rand::rng();
         for _ in 0..2_000 {
-            // A number that begins with a row of zeros does repeat itself.
-            let number: u128 = random.random_range(1 << 124..=u128::MAX);
+            let number: u128 = random.random();
             let hex = format!("{number:032x}");
             check(&hex).unwrap_or_else(|reason| panic!("{hex}: {reason}"));
             let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
