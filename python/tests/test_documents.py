@@ -44,7 +44,7 @@ NOT_RUN = {
     ("README.md", "pip install ./python"): "it installs",
     ("README.md", "cargo add langgraph-checkpoint-redis --path ."): "it changes a crate",
     ("README.md", "cargo install --path . --features cli,server"): "it installs",
-    ("README.md", "cargo run --features cli,server -- inspect --demo"): "the tests of the command line run it",
+    ("README.md", "cargo run --features cli,server -- inspect --demo"): "other tests run it",
     ("python/README.md", "pip install ./python"): "it installs",
     ("python/README.md", "pip install './python[test]'"): "it runs these tests",
 }
