@@ -91,8 +91,7 @@ class Block(NamedTuple):
             "yaml": "parsed",
             "redis": "parsed",
             "promql": "parsed",
-            # Those of the service's options are read by tests of the command line.
-            "toml": "text",
+            "toml": "parsed",
             "text": "text",
         }.get(self.language, "unknown")
 
@@ -191,6 +190,12 @@ class Page:
     def run_json(self, block: Block) -> None:
         json.loads(block.text)
 
+    def run_toml(self, block: Block) -> None:
+        if sys.version_info >= (3, 11):
+            import tomllib
+
+            tomllib.loads(block.text)
+
     def run_yaml(self, block: Block) -> None:
         assert yaml.safe_load(block.text), f"{block.place} is empty"
         self.check_metrics(block)
@@ -247,7 +252,7 @@ class Page:
     def store_threads(self) -> None:
         """Store the threads that the pages name, unless they are there."""
         with RedisSaver(self.url) as saver:
-            for thread in ("user:42", "draft:9", "order:7421", "THREAD"):
+            for thread in ("user:42", "draft:9", "order:7421", "weather-bot", "THREAD"):
                 config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
                 if saver.get_tuple(config) is not None:
                     continue

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 
 use super::lanes::{Lanes, Place};
 use super::values::readable;
@@ -14,7 +14,7 @@ use crate::config::CheckpointConfig;
 use crate::error::Result;
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, TaskId, ThreadId};
 use crate::options::ListOptions;
-use crate::saver::{CheckpointSaver, SaverStream};
+use crate::saver::CheckpointSaver;
 
 /// The length to which questions and errors are cut, in characters.
 const MAX_CHARS: usize = 400;
@@ -118,22 +118,6 @@ fn cut(text: &str) -> String {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
-}
-
-/// Streams the steps of one namespace, newest first. Nothing's TTL is refreshed.
-pub(crate) fn steps(
-    saver: &dyn CheckpointSaver,
-    thread_id: &ThreadId,
-    namespace: &CheckpointNamespace,
-    options: ListOptions,
-) -> SaverStream<Step> {
-    let mut config = CheckpointConfig::of_thread(thread_id.clone());
-    config.checkpoint_ns = Some(namespace.clone());
-    let mut lanes = Lanes::default();
-    let checkpoints = saver.list(Some(&config), options);
-    checkpoints
-        .map_ok(move |tuple| Step::of(&tuple, &mut lanes))
-        .boxed()
 }
 
 /// The history of a thread in all its namespaces.

@@ -13,7 +13,7 @@ use crate::checkpoint::CheckpointTuple;
 use crate::codec::{RawJson, RawObject};
 use crate::config::CheckpointConfig;
 use crate::error::Result;
-use crate::id::{CheckpointId, CheckpointNamespace, TaskId, ThreadId};
+use crate::id::{CheckpointId, CheckpointNamespace, TaskId};
 use crate::saver::CheckpointSaver;
 
 /// How deep subgraphs are followed to the node that asked.
@@ -126,24 +126,9 @@ impl Question {
     }
 }
 
-/// The interrupts at which a thread waits, each with the node and the namespace of the innermost
-/// graph that asked. Reads the newest checkpoint of the root and of each subgraph that waits;
-/// nothing's TTL is refreshed.
-///
-/// # Errors
-/// As [`CheckpointSaver::list`].
-pub(crate) async fn of_thread(
-    saver: &dyn CheckpointSaver,
-    thread_id: &ThreadId,
-) -> Result<Vec<OpenInterrupt>> {
-    let root = newest(saver, thread_id, &CheckpointNamespace::root()).await?;
-    match root {
-        Some(root) => innermost(saver, &root).await,
-        None => Ok(Vec::new()),
-    }
-}
-
-/// The interrupts at which the tasks of a checkpoint wait, followed into its subgraphs.
+/// The interrupts at which the tasks of a checkpoint wait, each with the node and the namespace of
+/// the innermost graph that asked. Reads the newest checkpoint of each subgraph that waits; nothing's
+/// TTL is refreshed.
 ///
 /// # Errors
 /// As [`CheckpointSaver::list`].
@@ -273,8 +258,7 @@ mod tests {
         ] {
             let recorded = Recorded::load(name);
             let saver = recorded.saver().await;
-            let thread = ThreadId::new(&recorded.thread_id).unwrap();
-            let open = of_thread(&saver, &thread).await.unwrap();
+            let open = innermost(&saver, &recorded.root()[0]).await.unwrap();
             assert_eq!(open.len(), recorded.langgraph.interrupts.len(), "{name}");
             for interrupt in open {
                 assert_eq!(interrupt.node.as_deref(), Some(node), "{name}");

@@ -61,6 +61,7 @@ pub(crate) struct Usage {
     pub(crate) total: u64,
 }
 
+#[cfg(test)]
 impl Message {
     /// The text of the message, its parts joined as LangChain's `text` joins them.
     pub(crate) fn text(&self) -> String {

@@ -4,7 +4,7 @@
 //! each in its own way. Nothing here knows terminals or HTML, and nothing is ever executed.
 
 // Each of those above uses a part.
-#![allow(dead_code)]
+#![cfg_attr(not(all(feature = "cli", feature = "server")), allow(dead_code))]
 
 pub(crate) mod changes;
 pub(crate) mod history;

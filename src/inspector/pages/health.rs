@@ -63,7 +63,7 @@ async fn whole(
         ul.strip aria-label="Calls" {
             li { "Calls in progress " b { (number(servers.calls_in_flight as u64)) } " of " (number(servers.calls_limit as u64)) }
             li { "Layout " b { (diagnostics.layout()) } }
-            li { "Search " b { @if servers.without_search.is_some() { "not used" } @else { "used" } } }
+            li { "Search " b { (search(diagnostics.layout(), &servers)) } }
         }
         @if let Some(reason) = &servers.without_search { p.hint { "Calls are served without search: " (reason) "." } }
         @if let Some(totals) = &totals { (indexes(&totals.indexes)) }
@@ -89,6 +89,17 @@ async fn examined(site: &Site, diagnostics: &dyn Diagnostics) -> Result<Examinat
         ));
     };
     Ok(diagnostics.examine().await?)
+}
+
+/// Whether search is used, which the layout `compact` has no need of.
+fn search(layout: &str, servers: &ServersReport) -> &'static str {
+    if layout == "compact" {
+        "not needed"
+    } else if servers.without_search.is_some() {
+        "not used"
+    } else {
+        "used"
+    }
 }
 
 fn problems(servers: &ServersReport) -> Markup {
