@@ -51,7 +51,19 @@ NOT_RUN = {
 
 # What blocks of the shell may run beside `langgraph-redis`: nothing that installs, builds or starts
 # what stays.
-PROGRAMS = ("bash", "cat", "curl", "cut", "grep", "head", "mkdir", "openssl", "sed", "sha256sum")
+PROGRAMS = (
+    "bash",
+    "cat",
+    "curl",
+    "cut",
+    "grep",
+    "head",
+    "mkdir",
+    "openssl",
+    "sed",
+    "sha256sum",
+    "tee",
+)
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
 MARK = re.compile(r"^ *<!-- not run: (?P<reason>.+) -->$")
