@@ -2,16 +2,13 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use futures_util::TryStreamExt;
-
 use super::failure::{Failure, Outcome};
 use super::output::{Output, note};
 use super::settings::Settings;
 use super::text::{shown, shown_namespace, unquoted};
 use crate::config::CheckpointConfig;
 use crate::id::{CheckpointId, CheckpointNamespace, RunId, ThreadId};
-use crate::options::ListOptions;
-use crate::saver::CheckpointSaver;
+use crate::inspect::read;
 use crate::{CheckpointTuple, RedisSaver};
 
 /// The saver, the settings and the output of a command.
@@ -55,13 +52,7 @@ impl Context {
     /// Reads a checkpoint, or the newest of its namespace. This does not refresh its TTL, whatever
     /// `refresh_on_read` is.
     pub(crate) async fn look(&self, config: &CheckpointConfig) -> Outcome<CheckpointTuple> {
-        let mut config = config.clone();
-        config.checkpoint_ns = Some(config.namespace());
-        let found: Option<CheckpointTuple> = self
-            .saver
-            .list(Some(&config), ListOptions::default().with_limit(1))
-            .try_next()
-            .await?;
+        let found = read::look(&self.saver, config).await?;
         found.ok_or_else(|| match &config.checkpoint_id {
             Some(id) => Failure::NotFound(format!(
                 "thread {} has no checkpoint {} in the namespace {}",

@@ -13,7 +13,7 @@ pub(crate) mod lanes;
 pub(crate) mod messages;
 mod msgpack;
 mod python;
-mod read;
+pub(crate) mod read;
 #[cfg(test)]
 mod recorded;
 pub(crate) mod status;

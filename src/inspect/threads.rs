@@ -86,8 +86,8 @@ pub(crate) struct ListedThread {
 pub(crate) type BytesOf =
     Arc<dyn Fn(ThreadId) -> BoxFuture<'static, Result<Option<u64>>> + Send + Sync>;
 
-/// Streams those of the threads that were found that are asked for. Several are read at the same time, and memory is bounded by the limit. No
-/// thread's TTL is refreshed.
+/// Streams those of the threads that were found that are asked for. Several are read at the same
+/// time, and memory is bounded by the limit. No thread's TTL is refreshed.
 pub(crate) fn threads(
     found: SaverStream<ThreadSummary>,
     saver: &Arc<dyn CheckpointSaver>,

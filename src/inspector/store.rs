@@ -12,9 +12,8 @@ use crate::diagnostics::{Diagnostics, ThreadSize};
 use crate::error::{Error, Result};
 use crate::id::{CheckpointNamespace, ThreadId};
 use crate::inspect::status::{self, ThreadState};
-use crate::inspect::time;
-use crate::options::ListOptions;
-use crate::saver::{CheckpointSaver, ThreadSummary};
+use crate::inspect::{read, time};
+use crate::saver::ThreadSummary;
 
 /// How many threads are read at the same time.
 const CONCURRENT: usize = 8;
@@ -53,10 +52,7 @@ impl Shared {
 
     /// Reads a checkpoint, or the newest of its namespace.
     pub(super) async fn look(&self, config: &CheckpointConfig) -> Result<Option<CheckpointTuple>> {
-        let mut config = config.clone();
-        config.checkpoint_ns = Some(config.namespace());
-        let options = ListOptions::default().with_limit(1);
-        self.saver.list(Some(&config), options).try_next().await
+        read::look(&self.saver, config).await
     }
 
     /// Reads a checkpoint that must exist.

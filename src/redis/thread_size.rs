@@ -2,11 +2,12 @@
 //! trips for any thread.
 
 use super::driver::Command;
+use super::memory_usage::Sum;
 use super::registry;
 use super::scripts::Step;
 use super::store::Store;
 use crate::diagnostics::ThreadSize;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{CheckpointId, ThreadId};
 
 /// How many checkpoints of a namespace are asked for their size.
@@ -38,23 +39,21 @@ pub(crate) async fn thread_size(store: &Store, thread: &ThreadId) -> Result<Opti
             let range = Command::on("ZRANGE", keys.registry.clone());
             Step::from(range.arg(rank.clone()).arg(rank))
         });
-        let mut usages = Vec::new();
+        let mut documents = Vec::new();
         for reply in store.pipeline("stats", ranks.collect()).await? {
             let found = reply?.into_array().into_iter().next();
             let id = found.and_then(|id| id.as_str().map(CheckpointId::new));
             // What is no id names no document.
             if let Some(Ok(id)) = id {
-                usages.push(Step::from(Command::memory_usage(keys.document(&id))));
+                documents.push(keys.document(&id));
             }
         }
-        let asked = usages.len() as u64;
-        let mut measured = 0_u64;
-        for reply in store.pipeline("stats", usages).await? {
-            match reply {
-                Err(Error::Permission { .. } | Error::Server { .. }) => return Ok(None),
-                reply => measured += reply?.as_int().map_or(0, i64::unsigned_abs),
-            }
-        }
+        let asked = documents.len() as u64;
+        let mut sum = Sum::default();
+        sum.add(store, documents).await?;
+        let Some(measured) = sum.reported() else {
+            return Ok(None);
+        };
         let mean = measured.checked_div(asked).unwrap_or(0);
         bytes = bytes.saturating_add(mean.saturating_mul(card));
     }
